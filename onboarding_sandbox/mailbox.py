@@ -68,17 +68,10 @@ class Mail:
     def facts(self) -> dict[str, Any]:
         """The message as JSON. `to` and `from` are the envelope's, which decide the delivery."""
         message = self.message
-        return {
-            "n": self.n,
-            "at": self.at.isoformat(),
-            "from": self.sender,
-            "to": list(self.recipients),
-            "subject": str(message.get("Subject", "")),
-            "message_id": self.message_id,
-            "headers": {name: str(value) for name, value in message.items()},
-            "text": _part(message, "plain"),
-            "html": _part(message, "html"),
-        }
+        envelope = {"n": self.n, "at": self.at.isoformat(), "from": self.sender, "to": list(self.recipients)}
+        subject = {"subject": str(message.get("Subject", "")), "message_id": self.message_id}
+        headers = {"headers": {name: str(value) for name, value in message.items()}}
+        return {**envelope, **subject, **headers, "text": _part(message, "plain"), "html": _part(message, "html")}
 
 
 def _message_id(head: bytes) -> str | None:

@@ -19,7 +19,6 @@ from onboarding_sandbox.wire import Endpoint, Entry, Log
 
 ROWS = 1000  # in a chunk
 EXPORTS = ("idenfy", "frankieone", "twilio", "smtp")
-PRICE = "0.90"
 
 
 def rows_of(name: str, entries: Sequence[Entry], texts: Sequence[Text]) -> Iterator[tuple[str, ...]]:
@@ -52,7 +51,7 @@ def _sessions(entries: Iterable[Entry], endpoints: Collection[str]) -> Iterator[
                     ids = ("", reference, client)
                 case _:  # FrankieOne v2 names the entity in the address
                     ids = (reference, client, "")
-            yield *ids, one["at"], PRICE
+            yield *ids, one["at"], "0.90"
 
 
 class _AsGiven:

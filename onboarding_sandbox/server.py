@@ -280,7 +280,6 @@ class Sandbox:
         self._delayed.forget()
         self.customers.reset()
         self.visitors.reset()
-        self._played_page.reset()
         self._recipients.reset()
         self._log.reset()
         self.mailbox.reset()

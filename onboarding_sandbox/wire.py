@@ -4,10 +4,12 @@ has opened, stored for the customer who will use it; and the log of what the san
 
 import json
 import os
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import UUID
@@ -177,22 +179,16 @@ class Opened:
     external_ref: str | None
     at: datetime
     expires_at: datetime
-    company_id: str = ""  # set when the form is submitted
+    company_id: str = field(default_factory=partial(secrets.token_hex, 12))  # of a form
     deny_reason: str = "DOC_NOT_FULLY_VISIBLE"  # of a person who is denied
     does: str = ""
     state: str = "waiting"  # waiting, opened, or the name of the last event
+    pressed: str = ""  # the button of its page that a person has pressed last
 
     def facts(self) -> dict[str, Any]:
-        return {
-            "endpoint": self.endpoint,
-            "client": self.client,
-            "reference": self.reference,
-            "token": self.token,
-            "opened_at": self.at.isoformat(),
-            "expires_at": self.expires_at.isoformat(),
-            "does": self.does,
-            "state": self.state,
-        }
+        who = {"endpoint": self.endpoint, "client": self.client, "reference": self.reference, "token": self.token}
+        times = {"opened_at": self.at.isoformat(), "expires_at": self.expires_at.isoformat()}
+        return {**who, **times, "does": self.does, "state": self.state}
 
 
 def opened_by(endpoint: str, call: Call, answer: Answer) -> Opened | None:
@@ -246,19 +242,9 @@ class Log:
         """Add an entry for a call to a provider, before it is answered. `at` is aware UTC."""
         if len(self.entries) >= self._bodies:
             self.entries[-self._bodies]["request"] = None
-        entry = {
-            "n": len(self.entries) + 1,
-            "at": at.isoformat(),
-            "endpoint": endpoint,
-            "status": None,
-            "fault": None,
-            "processed": False,
-            "client": None,
-            "reference": None,
-            "token": None,
-            "request": body or None,
-            **facts,
-        }
+        entry: Entry = {"n": len(self.entries) + 1, "at": at.isoformat(), "endpoint": endpoint, "status": None}
+        entry |= {"fault": None, "processed": False, "client": None, "reference": None, "token": None}
+        entry |= {"request": body or None, **facts}
         self.entries.append(entry)
         return entry
 

@@ -317,11 +317,8 @@ class KybToken(IdenfyEndpoint):
             "isValid": True,
             "companyId": None,  # until the company has filled in the form
             "clientId": body["clientId"],
-            "externalRef": body.get("externalRef"),
             "locale": body.get("locale", "en"),
-            "flow": body.get("flow"),
-            "theme": body.get("theme"),
             "tags": body.get("tags", []),
-            "scanRefs": body.get("scanRefs"),
+            **{name: body.get(name) for name in ("externalRef", "flow", "theme", "scanRefs")},
         }
         return Answer(201, printed, processed=True, reference=body.get("externalRef"), token=token)

@@ -132,7 +132,7 @@ BUTTONS = {
     "leave": ("open", "Start and leave", "You open the link, and do nothing more. You may come back until it expires."),
     "expire": ("expire", "Let it expire", "The link ends now, unused. FrankieOne reports nothing of that."),
 }
-COMES_BACK = (None, "leave")  # who has pressed nothing, or has left, may press a button
+COMES_BACK = ("", "leave")  # who has pressed nothing, or has left, may press a button
 DONE = {button: f"Done: {words[1]}." for button, words in BUTTONS.items()}
 STYLE = """
 body { font: 18px/1.5 system-ui, sans-serif; max-width: 36rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
@@ -148,21 +148,16 @@ class PlayedPage:
 
     def __init__(self, customers: Customers, clock: Clock, log: Log) -> None:
         self._customers, self._clock, self._log = customers, clock, log
-        self._played: dict[str, str] = {}  # the button that was pressed, by token
-
-    def reset(self) -> None:
-        self._played.clear()
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get(ROUTE, self.shown), web.post(ROUTE, self.press)]
 
     async def shown(self, request: web.Request) -> web.Response:
-        token = request.match_info["token"]
-        opened = self._session(token)
+        opened = self._session(request)
         if opened is None:
             return _page("Unknown link", "<p>The sandbox has no session with this link.</p>", status=404)
-        pressed = self._played.get(token)
-        status = "" if pressed is None else f'<p role="status">{html.escape(DONE[pressed])}</p>'
+        pressed = opened.pressed
+        status = f'<p role="status">{html.escape(DONE[pressed])}</p>' if pressed else ""
         if pressed not in COMES_BACK:
             return _page("Verification", f"{status}<p>{self._heard(opened)}</p>")
         if self._clock() >= opened.expires_at:
@@ -176,20 +171,19 @@ class PlayedPage:
         return _page("Verification", status + form)
 
     async def press(self, request: web.Request) -> web.Response:
-        token = request.match_info["token"]
-        opened, pressed = self._session(token), str((await request.post()).get("does", ""))
+        opened, pressed = self._session(request), str((await request.post()).get("does", ""))
         if opened is None or pressed not in BUTTONS:
             return _page("Not possible", "<p>There is no such session, or no such button.</p>", status=400)
-        if self._played.get(token) in COMES_BACK and self._clock() < opened.expires_at:
-            self._played[token] = pressed
+        if opened.pressed in COMES_BACK and self._clock() < opened.expires_at:
+            opened.pressed = pressed
             # An expired link is reported at once: a person who plays cannot wait for days.
             after = timedelta(0) if pressed == "expire" else None
             self._customers.instruct(opened, Instruction(BUTTONS[pressed][0], after))
         return web.Response(status=303, headers={"Location": request.path, "Cache-Control": "no-store"})
 
-    def _session(self, token: str) -> Opened | None:
-        opened = self._customers.find(token)
-        return opened if opened is not None and opened.token == token else None
+    def _session(self, request: web.Request) -> Opened | None:
+        opened = self._customers.find(request.match_info["token"])
+        return opened if opened is not None and opened.token == request.match_info["token"] else None
 
     def _heard(self, opened: Opened) -> str:
         """Where the session's newest webhook went, and whether it was answered."""

@@ -100,8 +100,7 @@ class Customers:
         """A message with this text has arrived: the customers who have waited for its links begin."""
         for link in ANY_LINK.findall(text) if self._waiting else ():
             opened = self.at(link.rstrip(".,;:!?)"))
-            instruction = self._waiting.pop(opened.token, None) if opened is not None else None
-            if opened is not None and instruction is not None:
+            if opened is not None and (instruction := self._waiting.pop(opened.token, None)) is not None:
                 self.instruct(opened, instruction)
 
     def instruct(self, opened: Opened, instruction: Instruction) -> list[str]:

@@ -7,11 +7,9 @@ does not sign bodies: the address contains a secret, or a header contains a toke
 documented, so it is `Authorization` here.
 """
 
-import functools
 import hashlib
 import hmac
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -96,14 +94,24 @@ FORMS: Mapping[str, tuple[str | None, ...]] = {
 def _form(does: str, review: timedelta) -> tuple[Step, ...]:
     if does not in FORMS:
         return (_judged("EXPIRED", AT_ONCE),)
-    submitted = Step("COMPANY_SUBMIT", lambda opened, acted_at, now: company_submitted(opened, at=acted_at))
-    return submitted, *(_judged(status, review / len(FORMS[does])) for status in FORMS[does])
+
+    def submitted(opened: Opened, acted_at: datetime, _now: datetime) -> dict[str, Any]:
+        who = {"clientId": opened.client, "externalRef": opened.external_ref}
+        return {"id": opened.company_id, "submissionTime": iso(acted_at), "soleProprietor": False, **who}
+
+    judged = (_judged(status, review / len(FORMS[does])) for status in FORMS[does])
+    return Step("COMPANY_SUBMIT", submitted), *judged
 
 
 def _judged(status: str | None, after: timedelta) -> Step:
+
+    def asked(opened: Opened, _acted_at: datetime, now: datetime) -> dict[str, Any]:
+        """It contains neither the client nor the caller's reference."""
+        facts = {"companyId": opened.company_id, "token": opened.token, "date": iso(now), "status": status}
+        return facts | {"email": "vita.sample@example.com", "manager": None}
+
     if status in ("REQUESTED", "EXPIRED"):
-        asked = functools.partial(info_requested, status)
-        return Step("COMPANY_INFO_REQUEST", lambda opened, acted_at, now: asked(opened, at=now), after)
+        return Step("COMPANY_INFO_REQUEST", asked, after)
     return Step("COMPANY_REVIEW", lambda opened, acted_at, now: company_reviewed(opened, status), after)
 
 
@@ -202,20 +210,10 @@ def _data(opened: Opened) -> dict[str, Any]:
     }
 
 
-def company_submitted(opened: Opened, *, at: datetime) -> dict[str, Any]:
-    return {
-        "id": _company(opened),
-        "submissionTime": iso(at),
-        "soleProprietor": False,
-        "clientId": opened.client,
-        "externalRef": opened.external_ref,
-    }
-
-
 def company_reviewed(opened: Opened, approval: str | None) -> dict[str, Any]:
     """The event of a review. Its fields contain no time."""
     return {
-        "id": _company(opened),
+        "id": opened.company_id,
         "companyName": "Paper Harbour UAB",
         "registrationNumber": "300000001",
         "approvalStatus": approval,
@@ -227,24 +225,6 @@ def company_reviewed(opened: Opened, approval: str | None) -> dict[str, Any]:
         "clientId": opened.client,
         "externalRef": opened.external_ref,
     }
-
-
-def info_requested(status: str, opened: Opened, *, at: datetime) -> dict[str, Any]:
-    """The event contains neither the client nor the caller's reference."""
-    return {
-        "companyId": _company(opened),
-        "token": opened.token,
-        "date": iso(at),
-        "email": "vita.sample@example.com",
-        "manager": None,
-        "status": status,
-    }
-
-
-def _company(opened: Opened) -> str:
-    if not opened.company_id:
-        opened.company_id = secrets.token_hex(12)
-    return opened.company_id
 
 
 # By meaning, in each edition: the name of a success, and of an error.

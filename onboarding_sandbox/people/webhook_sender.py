@@ -14,8 +14,6 @@ import aiohttp
 from onboarding_sandbox.options import Clock, Trouble
 from onboarding_sandbox.wire import WEBHOOKS, Log
 
-DelayedTask = Callable[[], Coroutine[Any, Any, None]]
-
 
 class DelayedTasks:
     """`scale`: how many seconds of the customers' time pass in one real second. With 86,400 a day takes a second."""
@@ -27,7 +25,7 @@ class DelayedTasks:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def later(self, after: timedelta, begin_task: DelayedTask) -> None:
+    def later(self, after: timedelta, begin_task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Begin a task after that much of the customers' time. Each task has a timer: a million tasks may wait."""
         self._idle.clear()
 
@@ -61,9 +59,8 @@ class DelayedTasks:
 
     async def stop(self) -> None:
         """Cancel all tasks, and wait for their end."""
-        running = list(self._tasks)
         self.forget()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

@@ -47,7 +47,6 @@ CAME_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-D
 _CONTENT_TYPE = re.compile(rb"(?:\A|[\r\n])content-type:(?:[^\r\n]|[\r\n]+[ \t])*+")
 STATUS = re.compile(r"\s{0,9}([245]\.\d{1,3}\.\d{1,3})(?!\d)")
 IN_TEXT = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
-_BLANK = re.compile(r"\r?\n[ \t]*\r?\n")
 GLOBAL_REPORT = "message/global-delivery-status"  # RFC 6533's, for addresses with letters beyond ASCII
 REPORTS = ("message/delivery-status", GLOBAL_REPORT)
 RETURNED = ("text/rfc822-headers", "message/global-headers", "message/rfc822", "message/global")
@@ -165,7 +164,7 @@ def _blocks(part: Message) -> list[Message]:
 
 
 def _groups(text: str) -> list[Message]:
-    texts = [group for group in _BLANK.split(text, MOST_PARTS) if group.strip()]
+    texts = [group for group in re.split(r"\r?\n[ \t]*\r?\n", text, maxsplit=MOST_PARTS) if group.strip()]
     if len(texts) > MOST_PARTS:
         raise _TooMany
     return [HeaderParser(policy=compat32).parsestr(group.strip("\r\n")) for group in texts]

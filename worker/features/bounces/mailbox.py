@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -198,8 +198,7 @@ class Imap:
         content = next((part[1] for part in parts if isinstance(part, tuple) and len(part) > 1), None)
         return Mail(id_, b"", "the server gives no content of it") if content is None else Mail(id_, content[:LARGEST])
 
-    def remove(self, ids: Iterable[str]) -> None:
-        ids = list(ids)
+    def remove(self, ids: Sequence[str]) -> None:
         if ids:
             self._ask("uid", "STORE", ",".join(ids), "+FLAGS.SILENT", r"(\Seen \Deleted)")
             if self._connection is not None and "UIDPLUS" in self._connection.capabilities:
@@ -207,8 +206,7 @@ class Imap:
             else:
                 self._ask("expunge")
 
-    def keep(self, ids: Iterable[str]) -> None:
-        ids = list(ids)
+    def keep(self, ids: Sequence[str]) -> None:
         if ids:
             self._ask("uid", "STORE", ",".join(ids), "+FLAGS.SILENT", r"(\Seen)")
 

@@ -37,7 +37,6 @@ def _return_path(given: str) -> str:
     return given
 
 
-ReturnAddress = Annotated[str, AfterValidator(_return_path), Shown("email address")]
 # The marks are those of the key itself: inside of `… | None` they would not be found.
 MailboxUrl = Annotated[str | None, BeforeValidator(_mailbox), Shown("URL"), Lazy()]
 
@@ -45,7 +44,7 @@ MailboxUrl = Annotated[str | None, BeforeValidator(_mailbox), Shown("URL"), Lazy
 class Bounces(Client):
     """The address that mails come back to, and the mailbox that they come to."""
 
-    return_path: ReturnAddress | None = setting(
+    return_path: Annotated[str, AfterValidator(_return_path), Shown("email address")] | None = setting(
         None,
         "The address that mails come back to, with {token} where each mail has a token of its own:"
         ' "bounces+{token}@bounce.example.com".',

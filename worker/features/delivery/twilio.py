@@ -23,12 +23,9 @@ UNDECIDED = ("accepted", "scheduled", "queued", "sending", "sent", "read")
 LOST = ("undelivered", "failed")
 GONE = ("30005", "30006")  # no such number; a number that cannot receive texts
 # Twilio's own words. The whole answer must be one of them.
-STOP_WORDS = frozenset(
-    ["stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "opt out"]
-)
+STOP_WORDS = {"stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "opt out"}
 # The same word in the other languages of our texts.
 STOP_WORDS |= {"stopp", "arret", "arrêt", "baja"}
-START_WORDS = frozenset(["start", "unstop"])
 
 
 def unsigned(headers: Mapping[str, str]) -> str:
@@ -113,7 +110,7 @@ def _answer(fields: Mapping[str, str]) -> DeliveryUpdate:
     answer = " ".join(fields.get("Body", "")[:100].split()).rstrip(".!").casefold()
     meant = fields.get("OptOutType", "").upper()
     stop = meant == "STOP" or answer in STOP_WORDS
-    start = not stop and (meant == "START" or answer in START_WORDS)
+    start = not stop and (meant == "START" or answer in ("start", "unstop"))
     return DeliveryUpdate("answer", address=_number(fields, "From"), stop=Stop.STOPPED if stop else None, resume=start)
 
 

@@ -98,14 +98,10 @@ class KeptConnection(asyncio.Protocol):
             self._spoiled = True
             self._fail(NotHttp())
         else:
-            if self._bytes > LARGEST_HEAD:
-                self._check_size()
-
-    def _check_size(self) -> None:
-        if not self._status and self._bytes - self._head_begins_at > LARGEST_HEAD:
-            self._fail(NotHttp())
-        elif self._bytes > MOST_BYTES:
-            self._answer(TOO_LARGE)
+            if not self._status and self._bytes - self._head_begins_at > LARGEST_HEAD:
+                self._fail(NotHttp())
+            elif self._bytes > MOST_BYTES:
+                self._answer(TOO_LARGE)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._spoiled = True

@@ -125,10 +125,7 @@ class DropBox:
             with self.place.copied(file.name, file.stamp, largest=LARGEST_MIB << 20, step=keep) as copy:
                 self._import(file, copy, keep)
         except NotTaken as error:
-            if error.for_good:
-                self._refuse(file, str(error))
-            else:
-                self._put_off(file, str(error))
+            (self._refuse if error.for_good else self._put_off)(file, str(error))
         except (Ending, CutOff):
             self._files.release(file, owner=self.owner)
         except sa.exc.OperationalError:
@@ -196,16 +193,9 @@ class DropBox:
             problems = partial(problems_of_batch, self.parts.database, batch.id)
             self.place.write(file.name + ERRORS, lambda out: _write_rows(out, copy, options, lambda _: problems()))
         same = "" if imported.new or batch.name == file.name else f"the same list as {batch.name}"
-        self._files.done(
-            file,
-            owner=self.owner,
-            state=FileState.IMPORTED,
-            digest=copy.digest,
-            batch_id=batch.id,
-            tries=0,
-            reason=same[:400],
-            reported=file.reported if is_known else "",
-        )
+        facts = {"digest": copy.digest, "batch_id": batch.id, "tries": 0, "reason": same[:400]}
+        facts["reported"] = file.reported if is_known else ""
+        self._files.done(file, owner=self.owner, state=FileState.IMPORTED, **facts)
         log.info("a list of the folder %s is batch %d", self.folder.known_as, batch.id, extra={"batch": batch.id})
 
     def _report(self, file: DroppedFile) -> None:
@@ -313,37 +303,30 @@ class FolderSchedule(Working):
     """Looks into each folder at its times. The folders of this machine have one thread, and are looked into one after
     the other; each other folder has its own, since its server may be slow or away."""
 
-    def __init__(self, boxes: Sequence[DropBox], ends: threading.Event) -> None:
-        """`ends` is what the boxes stop by."""
-        far = [[box] for box in boxes if isinstance(box.folder.folder, Remote)]
-        here = [box for box in boxes if not isinstance(box.folder.folder, Remote)]
-        outages = {box.folder.known_as: Outage(log, logging.WARNING) for box in boxes}
-        self._ends = ends
-        self._lanes = [
-            Looks(
-                "folders", partial(_look, each, outages), each[0].folder.looks_every.total_seconds(), ends, END_SECONDS
-            )
-            for each in (here, *far)
-            if each
-        ]
-
-    @classmethod
-    def of(cls, parts: Parts) -> "FolderSchedule | None":
-        """None without folders."""
-        ends = threading.Event()
-        boxes = [
-            DropBox(
+    def __init__(self, parts: Parts, folders: Sequence[FolderSettings]) -> None:
+        self._ends, lanes = threading.Event(), dict[str, list[DropBox]]()
+        for folder in folders:
+            box = DropBox(
                 folder=folder,
                 place=place_of(folder),
                 parts=parts,
                 intake=parts.intake,
                 owner=parts.owner[:80],
                 rule=KnownRule(parts.settings.import_.known),
-                stopping=ends.is_set,
+                stopping=self._ends.is_set,
             )
-            for folder in parts.settings.tables(FolderSettings)
-        ]
-        return cls(boxes, ends) if boxes else None
+            lanes.setdefault(folder.known_as if isinstance(folder.folder, Remote) else "", []).append(box)
+        outages = {folder.known_as: Outage(log, logging.WARNING) for folder in folders}
+        self._lanes = []
+        for boxes in lanes.values():
+            seconds, look = boxes[0].folder.looks_every.total_seconds(), partial(_look, boxes, outages)
+            self._lanes.append(Looks("folders", look, seconds, self._ends, END_SECONDS))
+
+    @classmethod
+    def of(cls, parts: Parts) -> "FolderSchedule | None":
+        """None without folders."""
+        folders = parts.settings.tables(FolderSettings)
+        return cls(parts, folders) if folders else None
 
     def step(self) -> None:
         for lane in self._lanes:

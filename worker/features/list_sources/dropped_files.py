@@ -21,7 +21,6 @@ LONGEST_NAME = 244  # bytes, of a list: NAME.report.csv has to be a name, too
 TOO_LONG = f"its name has more than {LONGEST_NAME} bytes: no report could be named after it"
 UNSEEN = "its name has a character that cannot be seen, such as a space of another width: rename it"
 _SHOWN_NAME = 200
-REPORTED = (BatchState.SENT, BatchState.FINISHED)
 
 
 class FileState(StrEnum):
@@ -78,7 +77,7 @@ def shortened(name: str) -> str:
 def next_report(state: BatchState, reported: str) -> str:
     """The report that is to be written next to the list now: sent or finished; empty: none."""
     now = BatchState.FINISHED if state is BatchState.CANCELLED else state
-    if now not in REPORTED or reported == BatchState.FINISHED or reported == now:
+    if now not in (BatchState.SENT, BatchState.FINISHED) or reported == BatchState.FINISHED or reported == now:
         return ""
     return now.value
 

@@ -26,35 +26,22 @@ def folder_reports(folders: Sequence[Intake], database: Database) -> list[Source
     if not folders:
         return []
     found = DroppedFiles(database).all([folder.known_as for folder in folders])
-    return [
-        _report(
-            folder,
-            [one for one in found if one.folder == folder.known_as and one.name],
-            next((one.reason for one in found if one.folder == folder.known_as and not one.name), ""),
-        )
-        for folder in folders
-    ]
+    return [_report(folder, [one for one in found if one.folder == folder.known_as]) for folder in folders]
 
 
-def _report(folder: Intake, files: Sequence[DroppedFile], away: str) -> SourceReport:
-    """`away`: why the folder cannot be read; empty: it can, or no process has looked yet."""
+def _report(folder: Intake, seen: Sequence[DroppedFile]) -> SourceReport:
+    files = [one for one in seen if one.name]
+    # Why the folder cannot be read; empty: it can, or no process has looked yet.
+    away = next((one.reason for one in seen if not one.name), "")
     refused_first = sorted(files, key=lambda one: (one.state is not FileState.REFUSED, one.name))
-    facts = {
-        "folder": folder.known_as,
-        "path": str(folder.folder),
-        "waits_for": away or _in_words(files),
-        "files": [
-            {"name": one.name, "state": one.state.value, "batch": one.batch_id, "waits_for": waits_for(one)}
-            for one in refused_first[:SHOWN]
-        ],
-    }
-    return SourceReport(
-        folder.known_as,
-        any(one.state is FileState.TAKEN for one in files),
-        away or _in_words(files),
-        facts,
-        _attention(folder.known_as, str(folder.folder), files, away),
-    )
+    shown = [
+        {"name": one.name, "state": one.state.value, "batch": one.batch_id, "waits_for": waits_for(one)}
+        for one in refused_first[:SHOWN]
+    ]
+    name, path, waits = folder.known_as, str(folder.folder), away or _in_words(files)
+    facts = {"folder": name, "path": path, "waits_for": waits, "files": shown}
+    is_taken = any(one.state is FileState.TAKEN for one in files)
+    return SourceReport(name, is_taken, waits, facts, _attention(name, path, files, away))
 
 
 def _in_words(files: Sequence[DroppedFile]) -> str:

@@ -34,7 +34,6 @@ from worker.settings.values import (
 
 _EXPECTED = 'expected the path of a directory, "sftp://USER@HOST/DIRECTORY" or "s3://BUCKET/PREFIX"'
 AWS = "https://s3.amazonaws.com"  # where the bucket's region is elsewhere, it says so
-_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OF_SFTP = ("key", "password", "known_hosts")
 _OF_S3 = ("endpoint", "access_key", "secret_key")
 
@@ -73,7 +72,7 @@ class Remote:
             raise ValueError("a password in an address can be seen by others: `password` takes it")
         if parts.query or parts.fragment or not path.isprintable() or ".." in path.split("/") or len(path) > 500:
             raise ValueError(_EXPECTED)
-        if parts.scheme == "s3" and re.fullmatch(_BUCKET, parts.netloc):
+        if parts.scheme == "s3" and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
             return cls("s3", parts.netloc, path)
         if parts.scheme == "sftp" and is_host(parts.hostname or "") and parts.username:
             user = unquote(parts.username)

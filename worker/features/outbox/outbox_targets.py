@@ -137,17 +137,9 @@ class OutboxReport:
     def given_up(self) -> list[dict[str, Any]]:
         """The newest events that were given up."""
         return [
-            {
-                "target": row.target,
-                "number": row.id,
-                "event": str(row.event_id),
-                "kind": row.kind,
-                "customer_id": row.customer_id,
-                "occurred_at": written(row.occurred_at),
-                "given_up_at": written(row.since),
-                "attempts": row.attempts,
-                "detail": row.detail,
-            }
+            {"target": row.target, "number": row.id, "event": str(row.event_id), "kind": row.kind}
+            | {"customer_id": row.customer_id, "occurred_at": written(row.occurred_at)}
+            | {"given_up_at": written(row.since), "attempts": row.attempts, "detail": row.detail}
             for row in relay.given_up(self._database, most=SHOWN)
         ]
 

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from onboarding_sandbox.options import SandboxOptions, Share
+from onboarding_sandbox.options import Share
 from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.job_ids import guessable_ids
@@ -30,7 +30,7 @@ from worker.features.rehearsal.store.happenings import Happenings, happenings, n
 from worker.http import event_loop
 from worker.http.client import Http
 from worker.lists.formats.opening import Content
-from worker.lists.importing.list_import import ImportChoices, Imported, import_list
+from worker.lists.importing.list_import import ImportChoices, import_list
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.traces import NO_TRACES
@@ -177,77 +177,57 @@ def rehearse(settings: Settings, asked: Asked, *, show: Show = lambda _days: Non
     with closing(SteppedLoop(asked.start)) as loop, TemporaryDirectory(prefix="onboarding-rehearsal-") as folder:
         does = {"customers": asked.customers, "customers_keep": True, "customers_after": asked.acts}
         options = sandbox_options(settings, loop.now, {"seed": asked.seed, **does})
-        played = _Rehearsal(stood_in(settings, Path(folder)), asked, loop, options, show)
+        played, wire = stood_in(settings, Path(folder)), Wire(options, settings.accounts)
         # Rows of one moment are worked in the order of their ids.
         with guessable_ids(random.Random(f"{asked.seed}/ids").randbytes):
-            return event_loop.run(played.play(), lambda: loop)
+            return event_loop.run(_played(played, asked, loop, wire, show), lambda: loop)
 
 
-class _Rehearsal:
-    def __init__(
-        self, settings: Settings, asked: Asked, loop: SteppedLoop, options: SandboxOptions, show: Show
-    ) -> None:
-        self._asked, self._loop, self._show = asked, loop, show
-        self._until = asked.start + timedelta(days=asked.days)
-        self._settings = settings
-        self._wire = Wire(options, settings.accounts)
+async def _played(settings: Settings, asked: Asked, loop: SteppedLoop, wire: Wire, show: Show) -> Rehearsed:
+    jitter = random.Random(f"{asked.seed}/jitter").random
 
-    async def play(self) -> Rehearsed:
-        jitter = random.Random(f"{self._asked.seed}/jitter").random
+    async def runner(parts: Parts, *, wake_invite: Callable[[str, bool], None]) -> Runner:
+        return Runner(parts, cast(Http, wire), AsyncExitStack(), wake_invite=wake_invite, longest=LONGEST_DISPATCH)
 
-        async def runner(parts: Parts, *, wake_invite: Callable[[str, bool], None]) -> Runner:
-            http = cast(Http, self._wire)
-            return Runner(parts, http, AsyncExitStack(), wake_invite=wake_invite, longest=LONGEST_DISPATCH)
-
-        async with AsyncExitStack() as exits:
-            senders = build_senders(self._settings, self._loop.now, texting=self._wire)
-            if self._settings.email is not None:
-                senders[EMAIL] = MailWire(self._wire, self._settings.email.from_, self._loop.now)
-            parts = Parts(self._settings, clock=self._loop.now, jitter=jitter, senders=senders, traces=NO_TRACES)
-            exits.callback(parts.close)
-            parts.database.need_not_last()
-            schema.upgrade(parts.database)
-            parts.ready()
-            imported, is_cut = self._import(parts)
-            self._wire.sources = account_sources(parts.accounts, parts.keyring, self._loop.now)
-            texting = self._settings.model_copy(update={"email": None})  # no report of a mail is played
-            self._wire.senders = sender_sources(texting, parts.keyring, self._loop.now)
-            self._wire.keep = lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now())
-            exits.push_async_callback(self._wire.sandbox.stop)
-            embedded = await exits.enter_async_context(Embedded(parts, open_runner=runner))
-            arrived = asyncio.Event()
-            self._wire.told = arrived.set
-            if page_of(self._settings) is not None:
-                application = web.Application()
-                add_page(application, parts, embedded, arrived)
-                self._wire.page = await exits.enter_async_context(opened_page(application))
-            steps = Steps(embedded, parts.database, self._loop, arrived=arrived, done=self._wire.counts)
-            start = self._asked.start
-            await steps.until(self._until, show=lambda now: self._show((now - start) / timedelta(days=1)))
-            return self._rehearsed(parts, imported, is_cut)
-
-    def _import(self, parts: Parts) -> tuple[Imported, bool]:
-        """The batch, and whether the list goes on after its last row."""
-        asked, options = self._asked, replace(self._asked.options(parts), most=self._asked.most)
-        one_more = replace(options, most=asked.most + 1)
-        is_cut = sum(1 for _ in open_list(asked.content, one_more)) > asked.most
+    async with AsyncExitStack() as exits:
+        senders = build_senders(settings, loop.now, texting=wire)
+        if settings.email is not None:
+            senders[EMAIL] = MailWire(wire, settings.email.from_, loop.now)
+        parts = Parts(settings, clock=loop.now, jitter=jitter, senders=senders, traces=NO_TRACES)
+        exits.callback(parts.close)
+        parts.database.need_not_last()
+        schema.upgrade(parts.database)
+        parts.ready()
+        options = replace(asked.options(parts), most=asked.most)
+        is_cut = sum(1 for _ in open_list(asked.content, replace(options, most=asked.most + 1))) > asked.most
         choices = ImportChoices(strict=asked.strict)
         imported = import_list(parts.intake, parts.batches, asked.content, options, name=asked.name, choices=choices)
-        return imported, is_cut
-
-    def _rehearsed(self, parts: Parts, imported: Imported, is_cut: bool) -> Rehearsed:
+        wire.sources = account_sources(parts.accounts, parts.keyring, loop.now)
+        texting = settings.model_copy(update={"email": None})  # no report of a mail is played
+        wire.senders = sender_sources(texting, parts.keyring, loop.now)
+        wire.keep = lambda arrived: parts.webhooks.keep(arrived, now=loop.now())
+        exits.push_async_callback(wire.sandbox.stop)
+        embedded = await exits.enter_async_context(Embedded(parts, open_runner=runner))
+        arrived = asyncio.Event()
+        wire.told = arrived.set
+        if page_of(settings) is not None:
+            application = web.Application()
+            add_page(application, parts, embedded, arrived)
+            wire.page = await exits.enter_async_context(opened_page(application))
+        steps = Steps(embedded, parts.database, loop, arrived=arrived, done=wire.counts)
+        day, until = timedelta(days=1), asked.start + timedelta(days=asked.days)
+        await steps.until(until, show=lambda now: show((now - asked.start) / day))
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        after, ladder = reminders_of(self._settings), ladder_of(self._settings)
+        after, ladder = reminders_of(settings), ladder_of(settings)
         kinds = [f"reminder-{number}" for number in range(1, len(set(after)) + 1)]
-        own = {kind: ladder.step_of(kind, after).template for kind in kinds}
         return Rehearsed(
             happenings(parts.database, batch.id),
             parts.reporting.status(batch),
             is_cut,
             parts.budget_rules.all(),
-            self._wire.made,
-            {kind: template for kind, template in own.items() if template},
-            {name: brand.template for name, brand in self._settings.brands.items() if brand.template},
+            wire.made,
+            {kind: template for kind in kinds if (template := ladder.step_of(kind, after).template)},
+            {name: brand.template for name, brand in settings.brands.items() if brand.template},
         )
 
 

@@ -63,7 +63,7 @@ def page_of(settings: Settings) -> str | None:
 async def _browse(server: web.Server, visit: Visit) -> Visited:
     """The page's answer, as its server sends it."""
     protocol: asyncio.Protocol = server()
-    wire = _Wire(protocol, peer=visit.headers["X-Forwarded-For"])
+    wire = _Socket(protocol, peer=visit.headers["X-Forwarded-For"])
     protocol.connection_made(wire)
     headers = {**visit.headers, "Host": "worker.invalid", "Connection": "close", "Content-Length": len(visit.body)}
     lines = [f"{visit.method} {visit.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
@@ -88,7 +88,7 @@ async def opened_page(application: web.Application) -> AsyncIterator[Browse]:
         await runner.cleanup()
 
 
-class _Wire(asyncio.Transport):
+class _Socket(asyncio.Transport):
     """Holds what the server writes, until the server closes the connection."""
 
     def __init__(self, server: asyncio.Protocol, *, peer: str) -> None:

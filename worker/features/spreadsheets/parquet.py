@@ -21,7 +21,6 @@ _ROWS_OF_A_BYTE = 100  # of the file; ids differ from row to row
 _EXACT = {"float": 1 << 24, "halffloat": 1 << 11}  # by Arrow's narrow types: from there on ones have no digits
 _FRACTION = Refusal("a number with a fraction", "write text or whole numbers")
 _ZONE = Refusal("a point in time with a time zone", "write the day alone, as a date or text")
-_BYTES = Refusal("bytes, not text", "write the column as text")
 _OTHER = Refusal("a value of a type that a cell cannot have", "write the column as text")
 
 
@@ -97,5 +96,5 @@ _READERS: dict[type, Callable[[Any], Cell]] = {
     decimal.Decimal: lambda value: str(int(value)) if value == value.to_integral_value() else _FRACTION,
     datetime.date: datetime.date.isoformat,
     list: _list,
-    bytes: lambda _bytes: _BYTES,
+    bytes: lambda _bytes: Refusal("bytes, not text", "write the column as text"),
 }

@@ -60,22 +60,10 @@ class Subscriptions:
         targets = [target for target, wanted in self.targets.items() if happened in wanted]
         rows = []
         for data in of if targets else ():
-            event_id = new_id(now)  # the same event for all targets
-            rows += [
-                {
-                    "event_id": event_id,
-                    "target": target,
-                    "kind": happened.value,
-                    "customer_id": data["customer_id"],
-                    "data": {**data, "provider": self.providers.get(data["account"])},
-                    "occurred_at": now,
-                    "due_at": now,
-                    "since": now,
-                    "attempts": 0,
-                    "detail": "",
-                }
-                for target in targets
-            ]
+            event = {"event_id": new_id(now), "kind": happened.value, "customer_id": data["customer_id"]}
+            event |= {"data": {**data, "provider": self.providers.get(data["account"])}}
+            event |= {"occurred_at": now, "due_at": now, "since": now, "attempts": 0, "detail": ""}
+            rows += [{"target": target, **event} for target in targets]  # the same event for all targets
         bulk.add(connection, Outbox, rows)
 
 
@@ -99,9 +87,7 @@ def _write_issued(targets: Subscriptions, connection: sa.Connection, issued: Col
             "job_id": one["job_id"],
             "batch_id": batch_of(one["job_id"]),
             "row": row_of(one["job_id"]),
-            "customer_id": one["customer_id"],
-            "purpose": one["purpose"],
-            "account": one["account"],
+            **{name: one[name] for name in ("customer_id", "purpose", "account")},
             **_session(one["reference"], one["issued_at"], one["expires_at"]),
             "state": "waiting",
         }
@@ -131,14 +117,8 @@ def _write_sent(targets: Subscriptions, connection: sa.Connection, ids: Collecti
 
 
 def _job(row: Any, job_id: int) -> dict[str, Any]:
-    return {
-        "job_id": job_id,
-        "batch_id": row.batch_id,
-        "row": row.row,
-        "customer_id": row.customer_id,
-        "purpose": row.purpose,
-        "account": row.account,
-    }
+    names = ("batch_id", "row", "customer_id", "purpose", "account")
+    return {"job_id": job_id} | {name: getattr(row, name) for name in names}
 
 
 def _session(reference: str, issued_at: datetime, expires_at: datetime) -> dict[str, Any]:

@@ -36,26 +36,16 @@ def happenings(database: Database, batch_id: int) -> Happenings:
 
 
 _OF_BATCH = of_batch(sa.bindparam("batch", type_=Job.id.type))
+_WHO = (SessionRow.customer_id, SessionRow.account)
 _OPENED = (
-    sa.select(
-        SessionRow.issued_at.label("at"),
-        SessionRow.customer_id,
-        SessionRow.account,
-        SessionRow.replaces.is_not(None).label("is_new"),
-    )
+    sa.select(SessionRow.issued_at.label("at"), *_WHO, SessionRow.replaces.is_not(None).label("is_new"))
     .join(Job, Job.id == SessionRow.job_id)
     .where(_OF_BATCH, SessionRow.state != SessionState.UNBOUGHT)
 )
 _LEFT = (
     sa.select(
-        sa.type_coerce(InvitationRow.sent_at, UtcDateTime()).label("at"),
-        SessionRow.customer_id,
-        SessionRow.account,
-        InvitationRow.channel,
-        InvitationRow.kind,
-        Job.template,
-        Job.brand,
-        InvitationRow.new_link,
+        *(sa.type_coerce(InvitationRow.sent_at, UtcDateTime()).label("at"), *_WHO, Job.template, Job.brand),
+        *(InvitationRow.channel, InvitationRow.kind, InvitationRow.new_link),
     )
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
     .join(Job, Job.id == InvitationRow.job_id)

@@ -75,12 +75,8 @@ def decided(connection: sa.Connection, ids: Collection[UUID], result: str, *, no
     newest: dict[Key, dict[str, Any]] = {}
     for row in sorted(fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)}), key=lambda one: one.update_at or now):
         key = row.customer_id, row.purpose
-        newest[key] = {
-            "customer_id": row.customer_id,
-            "purpose": row.purpose,
-            "session_id": row.id,
-            "approved_at": row.update_at or now,
-        }
+        newest[key] = {"customer_id": row.customer_id, "purpose": row.purpose}
+        newest[key] |= {"session_id": row.id, "approved_at": row.update_at or now}
     new = bulk.insert(RenewalRow, connection.dialect.name)
     kept = {"over_at": None, "why": "", "job_id": None, "next_at": None}
     statement = new.on_conflict_do_update(
