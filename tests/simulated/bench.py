@@ -127,7 +127,7 @@ class Rows:
         begin, horizon = now + room.lead, max(self.horizon, room.horizon, 3 * room.lead)
         slots = offer(limits, next_at=self.next_at, most=most, now=begin, horizon=horizon + EVENTS_AHEAD)
         soon = min(slots.until(begin + horizon), room.rows)
-        numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows
+        numbers, _, _ = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False))
         slots = replace(slots, count=len(numbers))
         if self.limit and numbers:
             self.next_at, _ = slots.reserved(len(numbers))

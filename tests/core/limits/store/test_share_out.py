@@ -24,7 +24,7 @@ def shared(slots, jitter, events, batches):
 
         return some
 
-    rows = share_out(slots, jitter, soon=slots, events=queue("event"), batches=queue("batch")).rows
+    rows, _, _ = share_out(slots, jitter, soon=slots, events=queue("event"), batches=queue("batch"))
     return rows, asked
 
 
@@ -64,13 +64,13 @@ def test_later_slots_go_to_batches_only_by_their_share_and_only_when_events_wait
 
         return some
 
-    shared = share_out(slots, jitter, soon=soon, events=queue("event"), batches=queue("batch"))
+    rows, more, _ = share_out(slots, jitter, soon=soon, events=queue("event"), batches=queue("batch"))
     kept = min(int(slots * BATCH_SHARE + jitter), slots)
     crowded = events >= slots - kept
-    assert shared.rows.count("batch") <= (max(kept, soon) if crowded else max(soon - events, 0))
-    assert shared.rows.count("event") >= min(slots - max(kept, soon), events)
+    assert rows.count("batch") <= (max(kept, soon) if crowded else max(soon - events, 0))
+    assert rows.count("event") >= min(slots - max(kept, soon), events)
     left = queues["event"] + queues["batch"]
-    assert shared.more or not left
+    assert more or not left
 
 
 def test_events_come_first():

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -213,14 +213,14 @@ def lease(
         unknown_only=free_only,
     )
     soon = min(granted.slots.until(now + lead + horizon), most)
-    found = share_out(
+    rows, more, kept = share_out(
         granted.slots.count,
         jitter,
         soon=soon,
         events=partial(due, EVENT) if first.event_is_due else None,
         batches=partial(due, BATCH),
     )
-    return replace(leased, rows=found.rows, more=found.more, share=found.share)
+    return replace(leased, rows=rows, more=more, share=kept)
 
 
 def _at_cap(
@@ -253,18 +253,6 @@ def _at_cap(
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Shared(Generic[T]):
-    """The rows that get slots, events first; `more`: more rows of either kind may wait.
-
-    `share`: how many batch rows get slots whatever events wait; zero if few events do.
-    """
-
-    rows: list[T]
-    more: bool
-    share: int = 0
-
-
 def share_out(
     slots: int,
     jitter: float,
@@ -272,9 +260,11 @@ def share_out(
     soon: int,
     events: Callable[[int], Sequence[T]] | None,
     batches: Callable[[int], Sequence[T]],
-) -> Shared[T]:
-    """The rows that get the slots. `events` and `batches` return at most the given number of rows of their kind; None:
-    no event waits.
+) -> tuple[list[T], bool, int]:
+    """The rows that get the slots, events first; whether more rows of either kind may wait; and how many batch rows get
+    slots whatever events wait, zero if few events do.
+
+    `events` and `batches` return at most the given number of rows of their kind; `events` None: none waits.
 
     Batches get the slots among the first `soon` that events do not use. Later slots go to events, except the share.
     `jitter` in [0, 1) rounds the batches' part, so that few slots add up too.
@@ -292,4 +282,4 @@ def share_out(
         also = events(left) if events is not None else ()
         first += also
         more = len(also) == left
-    return Shared(first + rest, more, share)
+    return first + rest, more, share
