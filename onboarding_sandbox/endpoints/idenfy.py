@@ -317,8 +317,10 @@ class KybToken(IdenfyEndpoint):
             "isValid": True,
             "companyId": None,  # until the company has filled in the form
             "clientId": body["clientId"],
+            "externalRef": body.get("externalRef"),
             "locale": body.get("locale", "en"),
+            **{name: body.get(name) for name in ("flow", "theme")},
             "tags": body.get("tags", []),
-            **{name: body.get(name) for name in ("externalRef", "flow", "theme", "scanRefs")},
+            "scanRefs": body.get("scanRefs"),
         }
         return Answer(201, printed, processed=True, reference=body.get("externalRef"), token=token)
