@@ -178,7 +178,7 @@ def _forecast(
 ) -> Forecast:
     """When the rows are out. `now`: the calls by account."""
     loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering, ahead=ahead)
-    # The process that works it starts with this configuration: stops at lower caps end (`AccountBudgets.resume`).
+    # The process that works it starts with this configuration: stops at lower caps end (`account_budgets.resume`).
     loads = [load._replace(state=under_cap(load.state, load.rule)) for load in loads]
     ends = forecast(loads, now=parts.clock())
     ends = with_country_cap(ends, parts.contact.texts_per_country, due.texts, sent={}, now=parts.clock())
