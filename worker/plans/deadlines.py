@@ -242,10 +242,9 @@ class RowTimes:
         self._times = {group: self._each(group) for group in found.by_slot}
         self._last = max(deadline - found.slots.length, found.slots.begins)
 
-    def next(self, group: Group) -> tuple[datetime, bool]:
-        """When the group's next row goes, and whether that is in time. Rows that are late go after all others."""
-        at = next(self._times[group], None) if group in self._times else None
-        return (self._last, False) if at is None else (at, True)
+    def next(self, group: Group) -> datetime:
+        """When the group's next row goes. Rows that are late go after all others."""
+        return next(self._times.get(group, iter(())), self._last)
 
     def _each(self, group: Group) -> Iterator[datetime]:
         slots = self._found.slots

@@ -292,7 +292,7 @@ def chunks(
         if times is not None:
             for place, line in enumerate(found):
                 if isinstance(line, AcceptedLine):
-                    at, _ = times.next(group_of(line.account, line.customer, intake.hours))
+                    at = times.next(group_of(line.account, line.customer, intake.hours))
                     found[place] = replace(line, planned_at=at)
             found = [line for line in found if line.row > after]
         yield Chunk.of(batches.keyring, batch_id, found, done=done, last=some[-1].row, hint=reading.hint)
