@@ -245,6 +245,7 @@ def test_a_list_is_fetched_over_sftp_from_a_host_that_is_known(sftp: int, tmp_pa
     assert refusal(f"sftp://me@127.0.0.1:{sftp}/hemlig.csv") == "there is no such file"
     (tmp_path / ".ssh" / "known_hosts").write_text("")
     assert refusal(f"sftp://other@127.0.0.1:{sftp}/list.csv").startswith("the host's key is not known")
+    assert refusal("sftp://me@127.0.0.1:hemlig/list.csv")  # which does not repeat the port either
 
 
 def test_a_list_that_takes_too_long_is_called_so_though_its_connection_breaks_as_it_is_given_up(monkeypatch):

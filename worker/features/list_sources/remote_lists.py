@@ -165,9 +165,10 @@ async def _in_time() -> AsyncIterator[None]:
 
 async def _from_sftp(parts: SplitResult, write: Write) -> None:
     ssh = extra("asyncssh", "sftp")
-    options = {"host": parts.hostname, "known_hosts": known_hosts(), "connect_timeout": _CONNECT, "password": None}
-    options |= {} if parts.port is None else {"port": parts.port}
-    options |= {} if parts.username is None else {"username": unquote(parts.username)}
+    with in_words():  # reading the port of a wrong address raises, with a part of the address
+        options = {"host": parts.hostname, "known_hosts": known_hosts(), "connect_timeout": _CONNECT, "password": None}
+        options |= {} if parts.port is None else {"port": parts.port}
+        options |= {} if parts.username is None else {"username": unquote(parts.username)}
     async with (
         _in_time(),
         ssh.connect(**options) as connection,
