@@ -261,7 +261,8 @@ def check(body: Mapping[str, Any]) -> Answer | None:
     """The refusal of the first thing that is wrong with the parameters, or None. It names a parameter, never its value.
     An unknown parameter is most likely misspelt."""
     parts: list[tuple[str, Mapping[str, Rule], Mapping[str, Any]]]
-    if is_openapi(body):
+    nested = is_openapi(body)
+    if nested:
         if mixed := next((name for name in body if name in RULES and name not in OPENAPI_RULES), ""):
             return envelope(400, "VALIDATION_ERROR", f"Parameter '{mixed}' belongs to the other form of this call.")
         parts = [("", OPENAPI_RULES, body)]
@@ -282,7 +283,8 @@ def check(body: Mapping[str, Any]) -> Answer | None:
     if body.get("generateDigitString") and body.get(lifetime, DEFAULT_EXPIRY) > DEFAULT_EXPIRY:
         message = f"Field '{lifetime}' must be at most {DEFAULT_EXPIRY} with 'generateDigitString'."
         return envelope(400, "BAD_VALUE", message)
-    for name in _BANK if lifetime == "expiryTime" and body.get("verifyBank") is False else ():
-        if body.get(name):
-            return envelope(400, "BAD_VALUE", f"Field '{name}' requires 'verifyBank'.")
+    if not nested and body.get("verifyBank") is False:
+        for name in _BANK:
+            if body.get(name):
+                return envelope(400, "BAD_VALUE", f"Field '{name}' requires 'verifyBank'.")
     return None

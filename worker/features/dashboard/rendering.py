@@ -96,8 +96,10 @@ def marked(sentence: str) -> Markup:
 @cache
 def _environment() -> Environment:
     packages = HERE, *(one.package for one in DASHBOARD_PARTS.offered())
-    loader, undefined = ChoiceLoader([PackageLoader(package) for package in packages]), StrictUndefined
-    environment = Environment(loader=loader, autoescape=True, undefined=undefined, trim_blocks=True, lstrip_blocks=True)
+    loader = ChoiceLoader([PackageLoader(package) for package in packages])
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.globals.update(asset_url=asset_url, counted=counted, do=do, segments=segments)
     environment.filters.update(number=lambda number: f"{number:,}", ago=ago, clock_time=clock_time, words=in_words)
     environment.filters["marked"] = marked

@@ -32,8 +32,14 @@ MOST_HEADERS = 500
 NOT_TRIED = ("Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient")
 REFUSED_CONTENT = ("MessageTooLarge", "ContentRejected", "AttachmentRejected")
 # The object that has the time and the facts, by the event.
-_NAMES = ("bounce", "complaint", "delivery", "deliveryDelay", "reject", "subscription")
-_PARTS = {name[0].upper() + name[1:]: name for name in _NAMES}
+_PARTS = {
+    "Bounce": "bounce",
+    "Complaint": "complaint",
+    "Delivery": "delivery",
+    "DeliveryDelay": "deliveryDelay",
+    "Reject": "reject",
+    "Subscription": "subscription",
+}
 
 
 def read(message: str) -> DeliveryUpdate | NotUnderstood:

@@ -4,8 +4,6 @@
 Each check asks `Ask` for records, of which `Dns` is one, and reads them as RFC 7208 (SPF), RFC 6376 and 8301 (DKIM),
 RFC 7489 (DMARC) and RFC 7505 (no mail) say. It sees what is published, not how the relay signs or from which address
 it sends.
-RFC 7489 (DMARC) and RFC 7505 (no mail) say. It sees what is published, not how the relay signs or from which address it
-sends.
 """
 
 import base64

@@ -125,7 +125,10 @@ class DropBox:
             with self.place.copied(file.name, file.stamp, largest=LARGEST_MIB << 20, step=keep) as copy:
                 self._import(file, copy, keep)
         except NotTaken as error:
-            (self._refuse if error.for_good else self._put_off)(file, str(error))
+            if error.for_good:
+                self._refuse(file, str(error))
+            else:
+                self._put_off(file, str(error))
         except (Ending, CutOff):
             self._files.release(file, owner=self.owner)
         except sa.exc.OperationalError:

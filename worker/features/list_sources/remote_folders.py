@@ -284,8 +284,11 @@ class SftpFolder(RemoteFolder):
             "config": None,
             "agent_path": None,
             "username": self.at.user,
-            **{"client_keys": None, "password": None, "preferred_auth": []},
-            **dict.fromkeys(("connect_timeout", "login_timeout"), CONNECT_SECONDS),
+            "client_keys": None,
+            "password": None,
+            "preferred_auth": [],
+            "connect_timeout": CONNECT_SECONDS,
+            "login_timeout": CONNECT_SECONDS,
         }
         if folder.key is not None:
             options["client_keys"] = [ssh.import_private_key(folder.key.reveal() + "\n")]

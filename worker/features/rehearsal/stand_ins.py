@@ -63,13 +63,13 @@ def page_of(settings: Settings) -> str | None:
 async def _browse(server: web.Server, visit: Visit) -> Visited:
     """The page's answer, as its server sends it."""
     protocol: asyncio.Protocol = server()
-    wire = _Socket(protocol, peer=visit.headers["X-Forwarded-For"])
-    protocol.connection_made(wire)
+    held = _Socket(protocol, peer=visit.headers["X-Forwarded-For"])
+    protocol.connection_made(held)
     headers = {**visit.headers, "Host": "worker.invalid", "Connection": "close", "Content-Length": len(visit.body)}
     lines = [f"{visit.method} {visit.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     protocol.data_received("\r\n".join([*lines, "", ""]).encode() + visit.body)
-    await wire.closed
-    answer = HTTPResponse(cast(socket, wire))  # which is asked for `makefile` alone
+    await held.closed
+    answer = HTTPResponse(cast(socket, held))  # which is asked for `makefile` alone
     answer.begin()
     cookies = SimpleCookie(answer.headers.get("Set-Cookie", ""))
     named = {name.lower(): value for name, value in answer.headers.items()}

@@ -161,8 +161,8 @@ def at_landing(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: dat
 
 def _after(rules: LandingRules, facts: Facts, session: SessionAtLanding, *, now: datetime) -> Decision | None:
     """Why no session follows one that has ended now; None: one may."""
-    is_open = session.state in LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}
-    if facts.asked_again or not is_open:
+    undecided = session.state in LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}
+    if facts.asked_again or not undecided:
         return Over(Reason.SESSION_DECIDED)
     if session.state in LIVE_SESSIONS:  # over by our clock alone
         earliest = max(session.allowed_from, session.expires_at + SETTLES if session.visited else now)

@@ -251,8 +251,8 @@ class StableRoutes:
             # The page looks again by itself and by its link: after a press where it leads on. It buys nothing.
             if self.page_first and (request.method == "POST" or PRESSED in request.query):
                 looks_again = f"{_address(request)}?{PRESSED}"
-            seconds = REFRESH_LATER if screen is Screen.LONG else REFRESH
-            headers["Refresh"] = f"{seconds}; url={looks_again}" if looks_again else str(seconds)
+            after = REFRESH_LATER if screen is Screen.LONG else REFRESH
+            headers["Refresh"] = f"{after}; url={looks_again}" if looks_again else str(after)
         if isinstance(decision, Wait) and decision.until is not None and decision.until - now > SOME_MINUTES:
             ready_by = decision.until + MINUTE  # rounded up: the page names whole minutes
         shown: dict[str, Any] = {"token": form, "address": _address(request), "looks_again": looks_again}
