@@ -270,12 +270,14 @@ class Receiver:
         """
         now = self._clock()
         judged, spans = self._judge(events, now)
+        received: Received | None = None
         try:
             received = self._take(judged, now)
         except sa.exc.OperationalError:
             raise
         except (sa.exc.StatementError, CannotDecrypt):
             log.warning("a chunk of %d events was not taken: trying each event alone", len(judged))
+        if received is None:  # not above: what is raised here must not hold the chunk's error, which may name a value
             alone = [self._alone(one, now) for one in judged]
             due = frozenset(name for one in alone for name in one.due)
             received = Received([one.receipts[0] for one in alone], due)

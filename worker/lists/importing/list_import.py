@@ -320,9 +320,10 @@ def _of_child(
         for chunk in child.items(batch_id, after):
             after = max(after, chunk.last)
             yield chunk
+        return
     except ChildEnded as error:
         log.warning("the import goes on in one process: %s", error)
-        yield from here(after)
+    yield from here(after)  # not above: for the whole rest the child's end would be what is being handled
 
 
 def _spans(traces: Traces, chunk: Chunk, batch_id: int, now: datetime) -> dict[int, Span]:
