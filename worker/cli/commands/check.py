@@ -100,31 +100,37 @@ def check(
         facts, beside, judges_itself = _facts(parts, found, digest, answers)
         facts |= {"online": answers} if online else {}
         facts |= {"changes": as_facts(returns.changes)} if reading.own is OwnFile.REPORT else {}
-        if errors:
-            with whole_file(errors, option="--errors") as out:
-                out.write(BYTE_ORDER_MARK if excel else "")
-                problems_csv(out, found.in_order(), originals=reading.originals(), delimiter=";" if excel else ",")
-        if as_json:
-            each = {"problems": Streamed(found.problems), "warnings": Streamed(*found.warnings)}
-            print_json({"rows": facts["rows"], **each, **facts}, in_parts=True)
-        else:
-            _show(parts, found, facts, answers, errors, without_end="no end yet" if judges_itself else "cannot finish")
-            if reading.own is OwnFile.REPORT:
-                show_changes(returns.changes, judged.known - returns.corrected, err=False)
-            for text in (*beside, *block_for(asked, parts.settings.import_, unread=found.unread)):
-                click.echo(text)
-            for name, answer in answers.items():
-                # A sender's answer says itself what to correct.
-                is_clear = name in CHANNELS or answer in GOOD
-                told = "" if is_clear else hint("doctor", "; `onboard doctor` says what to correct")
-                click.echo(f"{name}: {answer}{told}")
-        if refused := facts["refused"]:
-            click.echo(f"`onboard run` refuses this list now: {refused}", err=True)
+        step, in_all = _next_step(parts, found, answers), most_in_all(parts, found.cost.due)
+        reissues = parts.settings.follow_up.most
+        beside += block_for(asked, parts.settings.import_, unread=found.unread)
         template_problems = problems_of_templates(parts.templates)
-        for problem in template_problems:
-            click.echo(f"template: {problem}", err=True)
-        for doubt in doubtful_templates(parts.settings, parts.templates, reading.columns):
-            click.echo(f"warning: template: {doubt}", err=True)
+        doubts = doubtful_templates(parts.settings, parts.templates, reading.columns)
+    if errors:
+        with whole_file(errors, option="--errors") as out:
+            out.write(BYTE_ORDER_MARK if excel else "")
+            problems_csv(out, found.in_order(), originals=reading.originals(), delimiter=";" if excel else ",")
+    if as_json:
+        each = {"problems": Streamed(found.problems), "warnings": Streamed(*found.warnings)}
+        print_json({"rows": facts["rows"], **each, **facts}, in_parts=True)
+    else:
+        without_end = "no end yet" if judges_itself else "cannot finish"
+        show_needs(facts, in_all=in_all, reissues=reissues, step=step, without_end=without_end)
+        _show(found, facts, errors)
+        if reading.own is OwnFile.REPORT:
+            show_changes(returns.changes, judged.known - returns.corrected, err=False)
+        for text in beside:
+            click.echo(text)
+        for name, answer in answers.items():
+            # A sender's answer says itself what to correct.
+            is_clear = name in CHANNELS or answer in GOOD
+            told = "" if is_clear else hint("doctor", "; `onboard doctor` says what to correct")
+            click.echo(f"{name}: {answer}{told}")
+    if refused := facts["refused"]:
+        click.echo(f"`onboard run` refuses this list now: {refused}", err=True)
+    for problem in template_problems:
+        click.echo(f"template: {problem}", err=True)
+    for doubt in doubts:
+        click.echo(f"warning: template: {doubt}", err=True)
     if listed.strict and judged.rejected:
         click.echo(f"refused: {judged.rejected} of {judged.total} rows have problems", err=True)
         raise SystemExit(COULD_NOT_START)
@@ -176,23 +182,17 @@ def _facts(
     return facts, [line for standing in beside for line in standing.lines], judges_itself
 
 
-def _show(
-    parts: Parts,
-    found: ListFound,
-    facts: dict[str, Any],
-    answers: Mapping[str, str],
-    errors: Path | None,
-    *,
-    without_end: str,
-) -> None:
-    states, rules, step = parts.budgets.all(), parts.budget_rules.all(), ""
+def _next_step(parts: Parts, found: ListFound, answers: Mapping[str, str]) -> str:
+    """What an operator does about the first account or sender of the list that is stopped; "" if none is."""
+    states, rules = parts.budgets.all(), parts.budget_rules.all()
     for name in (*found.judged.routes, *found.judged.messages):
         state = states.get(rules[name].name, BudgetState())
         if state.stopped_at is not None and answers.get(name) not in (WORKS, USED_UP):
-            step = f"; {next_step(name, state)}"
-            break
-    in_all = most_in_all(parts, found.cost.due)
-    show_needs(facts, in_all=in_all, reissues=parts.settings.follow_up.most, step=step, without_end=without_end)
+            return f"; {next_step(name, state)}"
+    return ""
+
+
+def _show(found: ListFound, facts: dict[str, Any], errors: Path | None) -> None:
     if facts["unsent"]:  # of rows that are served: their sessions are there
         messages = counted(facts["unsent"], "first message")
         batch = facts["batch"]
