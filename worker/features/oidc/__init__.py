@@ -7,7 +7,7 @@ FEATURE = Feature(
     about="Log-in to the dashboard by OpenID Connect. Without it people log in with passwords of the file of users.",
     needs=("dashboard",),
     offers={
-        "DOCTOR_CHECKS": ("worker.features.oidc.issuer:CHECK",),
+        "DOCTOR_CHECKS": ("worker.features.oidc.doctor:CHECK",),
         "LOG_IN_WAYS": ("worker.features.oidc.log_in:LOG_IN_WAY",),
         "SECTIONS": ("worker.features.oidc.section:SECTION",),
     },

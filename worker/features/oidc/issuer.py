@@ -1,34 +1,29 @@
 """One log-in between the browser's leaving and its coming back, all in a cookie; and what the identity provider is
-asked: where its addresses are, which keys sign, and whom a code is for; and what `onboard doctor` says of it. Answers
-are bounded in size and time, redirects are not followed, and TLS is verified as for every other client."""
+asked: where its addresses are, which keys sign, and whom a code is for. Answers are bounded in size and time, redirects
+are not followed, and TLS is verified as for every other client."""
 
 import asyncio
 import base64
 import binascii
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from hmac import digest
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
 from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.connection_failures import certificate_help
-from worker.core.foundation.notation import counted
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from worker.features.dashboard.users import Person
 from worker.features.oidc.id_token import NotProven, UnknownKey, proven
 from worker.features.oidc.section import Oidc
-from worker.http import event_loop
 from worker.http.client import OwnHttp
 from worker.http.trust import trust_of
 from worker.providers.bodies import BadAnswer, json_object
 from worker.settings.addresses import web_url
-from worker.wiring.container import Parts
 
 KNOWN_SECONDS = 3600.0  # how long addresses and keys count
 # A new key is looked for at most so often, and an issuer that does not answer is left alone for so long.
@@ -242,33 +237,3 @@ def _object(answer: HttpAnswer, what: str) -> Mapping[str, Any]:
         return json_object(answer.body)
     except BadAnswer:
         raise Unavailable(f"{what} does not answer with a JSON object") from None
-
-
-def check(parts: Parts) -> Iterator[Finding]:
-    """Whether the identity provider of the dashboard answers as one: its discovery document and its keys."""
-    oidc = parts.settings.section_if_any(Oidc)
-    if oidc is None:
-        return
-
-    async def keys() -> int:
-        issuer = Issuer(oidc, parts.clock)
-        try:
-            return len(await issuer.keys())
-        finally:
-            await issuer.close()
-
-    url = urlsplit(oidc.issuer)
-    where = f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
-    try:
-        found = event_loop.run(keys())
-    except Unavailable as error:
-        helps = certificate_help(str(error), "oidc") or "check [oidc] issuer, and the way there"
-        yield failure("oidc", f"{where}: {error}", helps)
-    else:
-        if found:
-            yield ok("oidc", f"{where} answers, with {counted(found, 'key')}; redirect URI {oidc.base_url}{BACK}")
-        else:
-            yield failure("oidc", f"{where}: it has no keys", "ask those who run the identity provider")
-
-
-CHECK = FeatureCheck(check)
