@@ -136,10 +136,8 @@ class Seen:
     row."""
 
     def __init__(self) -> None:
-        self._tables: list[_Slots] = [
-            (array("I", [0]) * _FIRST_SIZE, array("Q", [0]) * _FIRST_SIZE, array("I", [0]) * _FIRST_SIZE)
-            for _ in range(_TABLES)
-        ]
+        empty: _Slots = array("I"), array("Q"), array("I")
+        self._tables = [_table(*empty, size=_FIRST_SIZE) for _ in range(_TABLES)]
         self._left = [2 * _FIRST_SIZE // 3] * _TABLES  # until each must grow
 
     def row_or_remember(self, customer_id: str, purpose: str, row: int = 0) -> int | None:

@@ -24,8 +24,7 @@ WELCOME = "https://kyb.ui.idenfy.com/welcome?authToken={token}"
 TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
 DEFAULT_LIFETIME = 7 * 24 * 60 * 60
 LONGEST_REFERENCE = 40  # of externalRef
-
-LONGEST = 30 * 24 * 60 * 60  # seconds
+MOST_LIFETIME = 30 * 24 * 60 * 60  # seconds
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
 LANGUAGE = "the language of locale, if it is one of these"
 REFERENCE = "column external_ref, else the job's id; with -2 for the second session, and so on"
@@ -49,7 +48,9 @@ PARAMETERS = (
         instead="it is always FORM, the only kind that leads to a page for the customer",
     ),
     Parameter("clientId", Type.TEXT, 1, 100, instead="it is filled from the column customer_id"),
-    Parameter("lifetime", Type.INTEGER, 0, LONGEST, warn_below=60, default="3600", filled="the account's lifetime"),
+    Parameter(
+        "lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, default="3600", filled="the account's lifetime"
+    ),
     Parameter("externalRef", Type.TEXT, None, 40, nullable=True, filled=REFERENCE),
     Parameter("locale", Type.CHOICE, choices=LOCALES, default="by the client's IP address", filled=LANGUAGE),
     _uuid("flow"),
@@ -119,8 +120,8 @@ class IdenfyKyb(IdenfyEndpoint):
         if isinstance(found.get("tokenType"), str) and found["tokenType"] != TOKEN_TYPE:
             raise BadAnswer("tokenType in the answer is not the one asked for")
         expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
-        # No token lives longer than LONGEST. A later time is a mistake; one day allows for clocks that differ.
-        if expires_at is None or expires_at - issued_at > timedelta(days=31):
+        # No token lives longer than MOST_LIFETIME. A later time is a mistake; one day allows for clocks that differ.
+        if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME) + timedelta(days=1):
             asked = self._lifetime(request) or DEFAULT_LIFETIME
             expires_at, source = issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
         if expires_at <= issued_at:

@@ -136,8 +136,9 @@ class Operation:
         working = any(one.kind in WORK for one in running)
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
-        idle = f"{unwritable}{hint('doctor', ': `onboard doctor`')}"
-        if not unwritable:
+        if unwritable:
+            idle = f"{unwritable}{hint('doctor', ': `onboard doctor`')}"
+        else:
             idle = f"{waits.none_works(running)}: `{starts}`"
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
         # A folder's import that was killed goes on by itself.

@@ -67,9 +67,9 @@ class OneBatch:
         # In the loop's seconds, which no clock changes.
         self._counted_at = -inf
         self._counts: BatchCounts | None = None  # as they were counted last
-        # From then on it has made no progress for the patience. In an outage one pause follows another.
+        # From this second on the batch has made no progress for the patience. In an outage one pause follows another.
         self._rests_from = self.patience.total_seconds()
-        self._seen: object = None  # the batch as it was then
+        self._seen: object = None  # the batch as it was at its last progress
         self._failed_before = -inf  # when the database had last failed before the last progress, in monotonic seconds
         self.left: list[str] = []  # what features had left when the work ended, in words
 

@@ -78,7 +78,7 @@ class NotUnderstood:
     malformed: bool = False
 
 
-# The types that a sender uses, from one module: those of other modules too.
+# Types of other modules that a sender uses too: this module is all that it needs.
 __all__ = ["Broken", "HttpAnswer", "HttpRequest", "MayWrite", "Message", "Receipt", "Sender", "TextFacts", "Token"]
 
 MASK = "[…]"

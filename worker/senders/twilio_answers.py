@@ -13,10 +13,10 @@ from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.providers.bodies import BadAnswer, json_object, retry_after
 from worker.senders.contract import Receipt, mask
 
-OPTED_OUT = 21610
+OPTED_OUT, DAILY_CAP = 21610, 63038
 KINDS = {
-    # No message was accepted. 21611: this From's queue is full. 63038: the account's daily cap.
-    **dict.fromkeys((20429, 21611, 14107, 63017, 63038), Kind.RATE_LIMITED),
+    # No message was accepted. 21611: this From's queue is full.
+    **dict.fromkeys((20429, 21611, 14107, 63017, DAILY_CAP), Kind.RATE_LIMITED),
     # Our account or set-up: every message would be refused. WORDS says what they mean.
     **dict.fromkeys((20003, 20005, 10001, 21212, 21603, 21606, 21608, 21659, 21660), Kind.AUTH),
     **dict.fromkeys((21701, 21702, 21704, 21705), Kind.AUTH),
@@ -192,7 +192,7 @@ def _problem(
     code = number if isinstance(number, int) and not isinstance(number, bool) else None
     kind = meaning.kinds.get(code or 0) or _kind_of_status(answer.status)
     wait = retry_after(answer.headers, now, longest=DAILY_CAP_WAIT) if kind is Kind.RATE_LIMITED else None
-    if code == 63038:
+    if code == DAILY_CAP:
         wait = wait or DAILY_CAP_WAIT
     detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "")
     if words := WORDS.get(code or 0, ""):

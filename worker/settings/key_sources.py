@@ -117,7 +117,8 @@ def from_vault(given: Any) -> str:
         raise ValueError("vault.url: expected https://HOST (http:// for this machine only)")
     path = f"{url.path.rstrip('/')}/v1/{quote(texts.get('mount', 'transit'))}/decrypt/{quote(texts['key'], safe='')}"
     headers = {"X-Vault-Token": texts["token"], "Content-Type": "application/json"}
-    headers |= {"X-Vault-Namespace": texts["namespace"]} if "namespace" in texts else {}
+    if "namespace" in texts:
+        headers["X-Vault-Namespace"] = texts["namespace"]
     try:
         status, body = _post(url.scheme, host, port, path, json.dumps({"ciphertext": texts["wrapped"]}), headers, texts)
     except ssl.SSLCertVerificationError:

@@ -164,7 +164,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         check_whatsapp(parts["whatsapp"], parts["sms"], findings)
     for one in offered:
         tables = several.get(one.name)
-        if section := parts.get(one.name) if tables is None else tables:
+        section = parts.get(one.name) if tables is None else tables
+        if section:
             one.check(section, tree, findings)
         if tables is not None:
             parts[one.name] = tuple(tables.values()) if one.listed else tables

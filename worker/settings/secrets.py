@@ -116,8 +116,11 @@ class Secret:
         if found.exposed:
             log.warning("a secret is not read again: the file %s %s", self._file, found.exposed)
             return False
-        before, self._value = self._value, str(found) or self._value
-        return self._value != before
+        value = str(found)
+        if not value or value == self._value:
+            return False
+        self._value = value
+        return True
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):

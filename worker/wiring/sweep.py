@@ -145,10 +145,10 @@ class Sweep:
         """Check the due sessions: replace the sessions that ended unused, or let their jobs lapse. The next tick wakes
         the accounts that are to open another session, where that is due."""
         parts = self._parts
-        lists, rules = listing_accounts(parts.settings, parts.providers), parts.budget_rules.accounts
+        lists = listing_accounts(parts.settings, parts.providers)
 
         def not_stopped() -> list[str]:
-            states = parts.budgets.all()
+            rules, states = parts.budget_rules.accounts, parts.budgets.all()
             return [name for name in lists if states[rules[name].name].stopped_at is None]
 
         policy = ExpiryPolicy(

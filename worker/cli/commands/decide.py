@@ -313,8 +313,10 @@ def _print(
 
 
 def _way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> list[str]:
-    if not rows or stopped is not None:
-        return [f"{stopped.in_words}; `onboard resume --all` goes on"] if rows and stopped is not None else []
+    if not rows:
+        return []
+    if stopped is not None:
+        return [f"{stopped.in_words}; `onboard resume --all` goes on"]
     # Events and standard input are no list that could be run again.
     no_list = batch.name.startswith(DAILY) or batch.name == STDIN
     without = "`onboard up`" if no_list else f"`{run_list(batch)}`, or `onboard up`"

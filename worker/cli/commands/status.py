@@ -104,18 +104,18 @@ def _check(invocation: Invocation, *, as_json: bool) -> Level:
     except CannotStart as error:
         why = "; ".join(error.format_message().splitlines())
         nothing: dict[str, Any] = {"accounts": {}, "processes": [], "needs_a_person": []}
-        level = LEVELS[Level.CRITICAL]
-        print_json_or({"level": level, "problem": why} | nothing, f"{level}: {why}", as_json=as_json)
+        word = LEVELS[Level.CRITICAL]
+        print_json_or({"level": word, "problem": why} | nothing, f"{word}: {why}", as_json=as_json)
         return Level.CRITICAL
-    level = LEVELS[level_of(whole.attention)]
+    level = level_of(whole.attention)
     working = sum(one.kind in WORK for one in whole.running)
     at_work = f"{counted(working, 'process', 'processes')} at work, {NOTHING_STUCK}"
     words = [_in_words(one) for one in whole.attention] or [at_work]
     if not working and whole.pauses:
         words.append(whole.pauses)
-    facts = {"level": level, "accounts": whole.accounts} | whole.facts()
-    print_json_or(facts, f"{level}: {' | '.join(words)}", as_json=as_json)
-    return level_of(whole.attention)
+    facts = {"level": LEVELS[level], "accounts": whole.accounts} | whole.facts()
+    print_json_or(facts, f"{LEVELS[level]}: {' | '.join(words)}", as_json=as_json)
+    return level
 
 
 def _show_processes(whole: OperationReport) -> None:

@@ -289,9 +289,10 @@ class ListCost:
                 self.countries |= {line.customer.country} - {""}
                 self.first = self.first or line
                 for channel in invitation_channels(line.customer.channel):
-                    address, kind = address_of(line.customer.person, channel), listed_as(channel)
-                    mailbox = text_of_mailbox(channel, address) if address else ""
-                    earlier = self._written_to.row_or_remember(mailbox, kind, line.row) if address else None
+                    if not (address := address_of(line.customer.person, channel)):
+                        continue
+                    kind = listed_as(channel)
+                    earlier = self._written_to.row_or_remember(text_of_mailbox(channel, address), kind, line.row)
                     if earlier is not None:
                         self._more[kind, earlier] += 1
         self._lines.clear()

@@ -76,7 +76,9 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
         " by the next run or worker"
         for calls, first in ended_calls(parts.database, batch.id).values()
     ]
-    notes += [*undone, *filter(None, [ended])]
+    notes += undone
+    if ended:
+        notes.append(ended)
     if stand is Stand.HALTED:
         why = halted.in_words if (halted := parts.emergency_stops.find()) else "everything was stopped"
         notes.append(f"{why}; `onboard resume --all`, and then the same command, go on")

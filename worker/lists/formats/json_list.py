@@ -191,7 +191,8 @@ def refuse_other_shapes(head: bytes, options: ListOptions) -> None:
 
 
 def _keys(text: bytes, level: int) -> Iterator[tuple[list[str], bool]]:
-    """The keys of the first object and of those in it, each behind its parents, and whether an array begins there."""
+    """The keys of the first object and of those in it, each behind its parents, and whether an array of objects begins
+    there."""
     opened: list[bytes] = []
     path: list[str] = []
     for part in _PART.finditer(text):

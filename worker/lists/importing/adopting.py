@@ -17,7 +17,7 @@ from worker.providers import parameters
 from worker.providers.bodies import LONGEST_TOKEN
 
 LONGEST = {"token": LONGEST_TOKEN, "reference": 100, "expires_at": 40}
-_OURS = {ours: theirs for theirs, ours in ADOPTED.items()}
+_COLUMNS = {ours.partition(".")[2]: theirs for theirs, ours in ADOPTED.items()}  # by what is told
 
 
 class Adopts(Protocol):
@@ -62,8 +62,9 @@ def parted(line: AcceptedLine, *, now: datetime) -> tuple[AcceptedLine, Told | t
 
 def _told(given: Mapping[str, str], *, now: datetime) -> Told | tuple[FieldProblem, ...]:
     why = "a row of --adopt names a session that is open"
-    names = {ours.partition(".")[2]: theirs for theirs, ours in ADOPTED.items()}
-    missing = tuple(FieldProblem(column, "it is empty", why) for name, column in names.items() if not given.get(name))
+    missing = tuple(
+        FieldProblem(column, "it is empty", why) for name, column in _COLUMNS.items() if not given.get(name)
+    )
     if missing:
         return missing
     expires_at = utc_time(given["expires_at"])

@@ -39,6 +39,7 @@ FORM = re.compile(
 )
 SUCCESSES = ("SUCCESS", "COMPLETED")
 LONGEST_LIFE = timedelta(days=1)  # how far ahead a token's `exp` may be
+CANDIDATES = 3  # the most headers that are tried as the token
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 ULID = re.compile(rf"[{CROCKFORD}]{{26}}")
 
@@ -211,7 +212,7 @@ class FrankieOneWebhooks:
         tokens = dict.fromkeys(value for value in delivery.headers.values() if may_be_token(value))
         refusals = [
             token_refusal(token, self._keys, now=now, audience=self._audience, longest_life=LONGEST_LIFE)
-            for token in islice(tokens, 3)
+            for token in islice(tokens, CANDIDATES)
         ]
         return "" if "" in refusals else next(iter(refusals), "it has no token")
 

@@ -145,6 +145,14 @@ class Heartbeat:
         now = self.clock()
         if self.processes.seen(self.owner, now=now):
             return
-        host, begun = socket.gethostname()[:64], self._started_at
-        running = Running(self.kind, host, os.getpid(), __version__, self.batch_id, begun, now, self.first_keys)
+        running = Running(
+            self.kind,
+            socket.gethostname()[:64],
+            os.getpid(),
+            __version__,
+            batch_id=self.batch_id,
+            started_at=self._started_at,
+            seen_at=now,
+            first_keys=self.first_keys,
+        )
         self.processes.started(self.owner, running)

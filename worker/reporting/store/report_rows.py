@@ -264,10 +264,13 @@ def _first_messages(connection: sa.Connection, of: sa.Column[Id], ids: Collectio
 
 def _furthest(messages: Sequence[sa.Row[Any]]) -> str:
     """The state of the message that got furthest, as the report shows it."""
-    states = [one.state.value for one in messages] or [InvitationState.SUPERSEDED.value]
-    # A word that this release does not know comes first, so that a person sees it.
-    state = min(states, key=lambda one: _FURTHEST.index(InvitationState(one)) if one in {*InvitationState} else -1)
+    state = min((one.state.value for one in messages), key=_place, default=InvitationState.SUPERSEDED.value)
     return "waiting" if state == InvitationState.WORKING else state
+
+
+def _place(state: str) -> int:
+    """The place in `_FURTHEST`; a word that this release does not know comes first, so that a person sees it."""
+    return _FURTHEST.index(InvitationState(state)) if state in {*InvitationState} else -1
 
 
 def _opening(keyring: Keyring, row: sa.Row[Any]) -> tuple[Opening, str]:
@@ -312,11 +315,8 @@ def refused_lines(
         if row.known is not None:
             state, reason, detail = LineState.KNOWN, Reason.KNOWN, row.known
         elif row.duplicate_of is not None:
-            state, reason, detail = (
-                LineState.DUPLICATE,
-                Reason.DUPLICATE,
-                f"the same customer as row {row.duplicate_of}",
-            )
+            state, reason = LineState.DUPLICATE, Reason.DUPLICATE
+            detail = f"the same customer as row {row.duplicate_of}"
         else:
             state, reason = LineState.REJECTED, Reason.REJECTED
             detail = "; ".join(FieldProblem(item["column"], item["problem"]).named for item in row.problems)

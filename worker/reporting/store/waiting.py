@@ -215,7 +215,8 @@ def of_other_channels(database: Database, channels: Collection[str]) -> Missing:
 
 
 def of_other_brands(database: Database, brands: Collection[str]) -> Missing:
-    """The brands that rows and messages wait for and that are not among these. Two indexes have these rows alone."""
+    """The brands that rows and messages wait for and that are not among these. `ix_job_brand_missing` and
+    `ix_invitation_brand_missing` have these rows alone."""
     missing = bulk.fixed(Reason.BRAND_MISSING)
     jobs = (Job.state == bulk.fixed(JobState.WAITING), Job.reason == missing)
     waits = (InvitationRow.state == bulk.fixed(InvitationState.WAITING), InvitationRow.reason == missing)
