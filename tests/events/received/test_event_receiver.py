@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,6 +187,23 @@ async def test_an_event_that_the_database_refuses_is_refused_alone(inlet, caplog
     assert received.due == {WakeUp.issue("kyc")}
     assert len(world.rows(Inbox)) == 3
     assert "example.org" not in caplog.text
+
+
+async def test_an_outage_while_events_are_tried_alone_does_not_tell_of_the_chunk_before(inlet):
+    """An application that calls the receiver may show the whole chain of errors."""
+    failures: list[sa.exc.StatementError] = [
+        sa.exc.DataError("UPDATE", {}, Exception("new@example.org")),
+        sa.exc.OperationalError("UPDATE", {}, Exception("away")),
+    ]
+
+    class Inboxes:
+        def take(self, arrivals, **_):
+            raise failures.pop(0)
+
+    world, _ = inlet()
+    with pytest.raises(sa.exc.OperationalError) as away:
+        Receiver(world.parts.intake, Inboxes(), world.parts.keyring).receive([requested("C-1")])
+    assert away.value.__context__ is None
 
 
 # Where its job is.
