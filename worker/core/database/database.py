@@ -113,6 +113,21 @@ class Database:
         ):
             yield connection
 
+    def rows(self, query: sa.Executable, given: Mapping[str, Any] | None = None) -> list[Any]:
+        """What `fetch` gives for one query, in a transaction of its own that writes nothing."""
+        with self.read() as connection:
+            return fetch(connection, query, given)
+
+    def first(self, query: sa.Executable, given: Mapping[str, Any] | None = None) -> Any:
+        """The query's first row, or None; as `rows`."""
+        with self.read() as connection:
+            return connection.execute(query, given).first()
+
+    def value(self, query: sa.Executable, given: Mapping[str, Any] | None = None) -> Any:
+        """The first column of the query's first row, None without a row; as `rows`."""
+        with self.read() as connection:
+            return connection.execute(query, given).scalar()
+
     @contextmanager
     def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """A transaction, committed at the end or rolled back on an exception; with `within`, a part of that one."""

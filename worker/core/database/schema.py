@@ -122,9 +122,8 @@ def why_not_ready(database: Database) -> str | None:
         # Which feature must be there that is not: the database has what only it serves.
         missing = {name: served for name, served in shipped.SERVES.items() if name not in FEATURES.here}
         for name, (what, query) in missing.items():
-            with database.read() as connection:
-                if connection.execute(sa.text(query)).first() is not None:
-                    return f"{name}: {NOT_INSTALLED}, and {what}: install it again"
+            if database.first(sa.text(query)) is not None:
+                return f"{name}: {NOT_INSTALLED}, and {what}: install it again"
         return None
     if at is not None and at not in known():
         return _newer(at)

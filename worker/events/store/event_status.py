@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.database.audit_entries import Entry, note_all
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database
 from worker.core.database.encrypted_values import Erased, decrypt_link
 from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.core.database.tables.work import DUE_AT, LEAD, RESULT, STATE
@@ -99,8 +99,7 @@ class EventStatuses:
             .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
             .where(Inbox.id == event_id, Inbox.sender == sender)
         )
-        with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+        row = self._database.first(query)
         if row is None:
             return None
         job = None if row.kept_job_id is None else JobStatus(*row[6:])
@@ -117,8 +116,7 @@ class EventStatuses:
     def hand_out(self, wanted: Sequence[tuple[int, str]], *, now: datetime) -> dict[int, LinkStatus]:
         """Status of these jobs, with the links that are still fresh. `wanted`: for each caller, the job and the caller.
         The audit log records a link before the caller gets it. A job that is not in the answer was purged."""
-        with self._database.read() as connection:
-            rows = fetch(connection, _STATUSES, {"job_ids": list({job_id for job_id, _ in wanted})})
+        rows = self._database.rows(_STATUSES, {"job_ids": list({job_id for job_id, _ in wanted})})
         link_statuses = {row.id: _link_status(self._keyring, row, now) for row in rows}
         customers = {row.id: row.customer_id for row in rows}
         entries = [

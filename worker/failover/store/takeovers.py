@@ -154,8 +154,7 @@ class Failover:
     def count(self, what: Takeover, batch_id: int, *, now: datetime) -> int:
         """How many rows of a batch, or rows that the batch's rows have joined, may move to the target at some time."""
         query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id), Job.priority.in_(PRIORITIES))
-        with self._database.read() as connection:
-            return connection.execute(query, {**what.values, "now": now}).scalar_one()
+        return int(self._database.value(query, {**what.values, "now": now}))
 
     def first_due(self, what: Takeover, batch_id: int, *, now: datetime) -> datetime | None:
         """When the first of the rows that `count` counts is due; None: there is none."""

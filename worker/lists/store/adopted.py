@@ -78,8 +78,7 @@ class AdoptedSessions:
     def known(self, tokens: Collection[str]) -> set[str]:
         """Those of these tokens that a session has already."""
         digests = {digest: token for token in tokens for digest in self._keyring.digests(TOKEN, token)}
-        with self._database.read() as connection:
-            return {digests[row.token_digest] for row in fetch(connection, _KNOWN, {"digests": bulk.keys(digests)})}
+        return {digests[row.token_digest] for row in self._database.rows(_KNOWN, {"digests": bulk.keys(digests)})}
 
 
 def store(

@@ -96,8 +96,7 @@ class Batches:
         return self._found(sa.select(*BATCH_FACTS).order_by(Batch.id.desc()))
 
     def _found(self, query: sa.Select[*tuple[Any, ...]]) -> list[BatchFacts]:
-        with self.database.read() as connection:
-            return [BatchFacts(**row._asdict()) for row in fetch(connection, query)]
+        return [BatchFacts(**row._asdict()) for row in self.database.rows(query)]
 
     def open(
         self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None = None, hold: str = ""

@@ -274,8 +274,7 @@ def ended_calls(database: Database, batch_id: int) -> dict[str, tuple[int, datet
     """The calls to be looked up of a batch's jobs that have ended: how many, and when the first, by account."""
     query = sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.lease_until).label("first"))
     query = query.where(Job.batch_id == batch_id, *UNSETTLED).group_by(Job.account)
-    with database.read() as connection:
-        return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
+    return {row.account: (row.calls, row.first) for row in database.rows(query)}
 
 
 class CallsNow:

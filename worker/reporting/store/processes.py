@@ -15,7 +15,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from worker.core.database.bulk import insert
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database
 from worker.core.database.outages import reason
 from worker.core.database.tables import ProcessRow, Timer
 from worker.core.foundation.clock import Clock
@@ -55,13 +55,11 @@ class Processes:
         """The processes that run now, the first started first."""
         columns = [getattr(ProcessRow, name) for name in Running._fields]
         query = sa.select(*columns).where(ProcessRow.seen_at > now - GONE_AFTER).order_by(ProcessRow.started_at)
-        with self._database.read() as connection:
-            return [Running(**row._asdict()) for row in fetch(connection, query)]
+        return [Running(**row._asdict()) for row in self._database.rows(query)]
 
     def last(self) -> dict[str, datetime]:
         """When the last sweep began, the last wake-ups came, the scheduler's and another, and so on; by name."""
-        with self._database.read() as connection:
-            return {row.name: row.at for row in fetch(connection, sa.select(Timer.name, Timer.at))}
+        return {row.name: row.at for row in self._database.rows(sa.select(Timer.name, Timer.at))}
 
     def note_wake_up(self, *, now: datetime, scheduled: bool = True) -> None:
         """Record that a wake-up of the scheduler came, and that a sweep begins; else that one of a worker or a command
@@ -79,8 +77,7 @@ class Processes:
 
 def is_younger(database: Database, timer: str, *, than: timedelta, now: datetime) -> bool:
     """Whether the timer was set later than so long ago: the usual case, found without the lock of `claim_timer`."""
-    with database.read() as connection:
-        last = connection.execute(sa.select(Timer.at).where(Timer.name == timer)).scalar()
+    last = database.value(sa.select(Timer.at).where(Timer.name == timer))
     return last is not None and last > now - than
 
 

@@ -205,8 +205,7 @@ class Facts:
             InvitationRow.kind.like(f"{PREFIX}%"),
             sa.or_(InvitationRow.state == InvitationState.WORKING, waits),
         )
-        with self._database.read() as connection:
-            return connection.execute(under_way.limit(1)).first() is not None
+        return self._database.first(under_way.limit(1)) is not None
 
 
 def details_of_customers(connection: sa.Connection, keyring: Keyring, customers: Collection[str]) -> dict[str, Stored]:

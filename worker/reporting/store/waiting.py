@@ -52,8 +52,7 @@ def waited_for(database: Database, shut: Collection[str]) -> tuple[set[str], set
     names: set[str] = set()
     for_senders: set[str] = set()
     others: set[str] = set()
-    with database.read() as connection:
-        rows = fetch(connection, query)
+    rows = database.rows(query)
     for row in rows:
         if row.kind == CountOf.MESSAGE:
             names.add(row.channel)
@@ -188,8 +187,7 @@ def paused_themselves(database: Database) -> list[BatchFacts]:
 
 def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[BatchFacts]:
     query = sa.select(*BATCH_FACTS).where(*conditions, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
-    with database.read() as connection:
-        return [made_of(BatchFacts, row) for row in fetch(connection, query.order_by(Batch.id))]
+    return [made_of(BatchFacts, row) for row in database.rows(query.order_by(Batch.id))]
 
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> Missing:
@@ -251,8 +249,7 @@ def held(database: Database) -> list[tuple[BatchFacts, int, datetime | None]]:
     since = of_batch.order_by(Job.changed_at).limit(1).scalar_subquery().label("since")  # one look at `ix_job_held`
     query = sa.select(*BATCH_FACTS, held_rows.c.rows, since).join(held_rows, held_rows.c.batch_id == Batch.id)
     query = query.order_by(Batch.id)
-    with database.read() as connection:
-        return [(made_of(BatchFacts, row), row.rows, row.since) for row in fetch(connection, query)]
+    return [(made_of(BatchFacts, row), row.rows, row.since) for row in database.rows(query)]
 
 
 def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
@@ -260,8 +257,7 @@ def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
     waits = (COUNTED.state == JobState.WAITING.value, COUNTED.reason == Reason.CREDITS_SPENT.value)
     rows = _jobs(*waits).subquery()
     query = sa.select(*BATCH_FACTS, rows.c.rows).join(rows, rows.c.batch_id == Batch.id)
-    with database.read() as connection:
-        return [(made_of(BatchFacts, row), row.rows) for row in fetch(connection, query.order_by(Batch.id))]
+    return [(made_of(BatchFacts, row), row.rows) for row in database.rows(query.order_by(Batch.id))]
 
 
 def missing_keys(database: Database, known: Collection[str]) -> dict[str, tuple[int, datetime]]:
@@ -301,8 +297,7 @@ def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, i
     """By country that had to wait in this hour or the one before: the texts of that hour, and how often one waited."""
     query = sa.select(TextCount.country, TextCount.count.label("number"), TextCount.refused)
     query = query.where(TextCount.hour >= hour_of(now) - HOUR, TextCount.refused > 0)
-    with database.read() as connection:
-        found = fetch(connection, query.order_by(TextCount.country, TextCount.hour))
+    found = database.rows(query.order_by(TextCount.country, TextCount.hour))
     return {row.country: (row.number, row.refused) for row in found}
 
 

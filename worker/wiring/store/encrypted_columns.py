@@ -160,8 +160,7 @@ def newest_person(database: Database) -> tuple[str, bytes] | None:
     """The id and the encrypted person of the newest customer, to test the keys; None: there is none."""
     of = tables.CustomerRow
     query = sa.select(of.customer_id, of.encrypted).where(of.encrypted.is_not(None))
-    with database.read() as connection:
-        row = connection.execute(query.order_by(of.changed_at.desc()).limit(1)).first()
+    row = database.first(query.order_by(of.changed_at.desc()).limit(1))
     return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
 
 
@@ -170,5 +169,4 @@ def newest_digest_key(database: Database) -> str:
     of = tables.CustomerRow
     digest = sa.func.coalesce(of.email_digest, of.phone_digest)
     query = sa.select(digest).where(digest.is_not(None)).order_by(of.changed_at.desc()).limit(1)
-    with database.read() as connection:
-        return (connection.execute(query).scalar() or "")[:KEY_ID_DIGITS]
+    return (database.value(query) or "")[:KEY_ID_DIGITS]

@@ -23,8 +23,7 @@ def may_write(database: Database) -> bool:
     """False for the role that reports."""
     if database.is_sqlite:
         return True
-    with database.read() as connection:
-        return bool(connection.execute(sa.select(sa.func.has_table_privilege("budget", "INSERT"))).scalar())
+    return bool(database.value(sa.select(sa.func.has_table_privilege("budget", "INSERT"))))
 
 
 class NoSuchRole(Exception):

@@ -96,10 +96,9 @@ class ExpiryCounts:
 def check(database: Database, keyring: Keyring, policy: ExpiryPolicy, *, now: datetime) -> ExpiryCounts:
     """Check the due sessions, a few chunks at most; the rest stays due for the next call."""
     total = ExpiryCounts()
-    with database.read() as connection:
-        # Usually nothing is due; this check needs no lock.
-        if not fetch(connection, _DUE, {"now": now, "most": 1}):
-            return total
+    # Usually nothing is due; this check needs no lock.
+    if not database.rows(_DUE, {"now": now, "most": 1}):
+        return total
     for _ in range(CHUNKS):
         counts = outlive_deadlocks(partial(_check_chunk, database, keyring, policy, now=now))
         total += counts

@@ -321,8 +321,7 @@ class Budgets:
 
     def everything_is_stopped(self) -> bool:
         """Whether a person has stopped everything."""
-        with self._database.read() as connection:
-            return bool(connection.execute(_STOPPED).scalar())
+        return bool(self._database.value(_STOPPED))
 
     def ensure(self, names: Iterable[str]) -> None:
         """Insert the missing rows."""

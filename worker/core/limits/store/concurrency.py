@@ -141,5 +141,4 @@ def clear(database: Database) -> None:
 def in_use(database: Database, *, now: datetime) -> Mapping[str, int]:
     """The number of permits in use now, by budget."""
     query = sa.select(Permit.budget, sa.func.sum(Permit.permits).label("permits")).where(Permit.until > now)
-    with database.read() as connection:
-        return {row.budget: row.permits for row in fetch(connection, query.group_by(Permit.budget))}
+    return {row.budget: row.permits for row in database.rows(query.group_by(Permit.budget))}

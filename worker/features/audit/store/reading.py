@@ -76,8 +76,7 @@ class AuditLog:
     def newest(self, wanted: Wanted, *, most: int) -> list[Any]:
         """The newest of these entries, the oldest of them first."""
         query = sa.select(Audit.__table__).where(*wanted.conditions).order_by(Audit.id.desc()).limit(most)
-        with self._database.read() as connection:
-            rows = fetch(connection, query)
+        rows = self._database.rows(query)
         return rows[::-1]
 
     def in_order(self, wanted: Wanted, *, to: int) -> Iterator[Any]:
@@ -86,8 +85,7 @@ class AuditLog:
         query = sa.select(Audit.__table__).where(*wanted.conditions, Audit.number <= to)
         query = query.order_by(Audit.number).limit(PAGE)
         while True:
-            with self._database.read() as connection:
-                rows = fetch(connection, query.where(Audit.number > after))
+            rows = self._database.rows(query.where(Audit.number > after))
             yield from rows
             if len(rows) < PAGE:
                 return
@@ -95,8 +93,7 @@ class AuditLog:
 
     def end(self) -> Point:
         """The end of the chain, as its head says. Raises NotSigned if no key of this configuration has signed it."""
-        with self._database.read() as connection:
-            head = head_of(fetch(connection, HEAD), self._keyring)
+        head = head_of(self._database.rows(HEAD), self._keyring)
         if not head.signed and not head.is_new:
             raise NotSigned(NOT_SIGNED)
         return head.end

@@ -182,8 +182,7 @@ class Seals:
     def _any_unsealed(self) -> bool:
         """Raises as `seal`. Commands seal their own entries, so the head moves without this process."""
         known, ring = self._furthest, self._keyring
-        with self._database.read() as connection:
-            rows = fetch(connection, _ANY, {"first_keys": bulk.keys([ring.ids[0], ring.digest_ids[0]])})
+        rows = self._database.rows(_ANY, {"first_keys": bulk.keys([ring.ids[0], ring.digest_ids[0]])})
         self._check(head_of(rows, self._keyring), known)
         return bool(rows[0].unsealed)
 

@@ -94,6 +94,5 @@ def customer_of_row(database: Database, keyring: Keyring, batch_id: int, row: in
     """As a message is written to. None: the batch has no such row, or it was rejected. Raises keyring.CannotDecrypt,
     encrypted_values.Erased."""
     query = sa.select(*CUSTOMER).join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
-    with database.read() as connection:
-        found = connection.execute(query.where(Job.id == job_id(batch_id, row))).one_or_none()
+    found = database.first(query.where(Job.id == job_id(batch_id, row)))
     return customer_of(keyring, found) if found is not None else None

@@ -33,8 +33,7 @@ class LogIns:
         """The `name` and the `entry` of this cookie's log-in; None if there is none, or it is over."""
         lasts = (LogIn.seen_at >= now - AWAY, LogIn.started_at >= now - LONGEST)
         query = sa.select(LogIn.name, LogIn.entry).where(LogIn.digest == _digest(secret), *lasts)
-        with self._database.read() as connection:
-            return connection.execute(query).first()
+        return self._database.first(query)
 
     def seen(self, secret: str, *, now: datetime) -> None:
         """The person has just asked for something."""

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.core.customers.store.suppressions import hash_anew
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import RetiredKey
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
@@ -61,8 +61,7 @@ class KeyRotation:
         look = sa.select(column.id.label("id"), column.start.label("start"), *(one.column for one in column.hashed))
         if after is not None:
             look = look.where(column.id > after)
-        with self._database.read() as connection:
-            rows = fetch(connection, look.order_by(column.id).limit(self._look))
+        rows = self._database.rows(look.order_by(column.id).limit(self._look))
         old = [row[0] for row in rows if self._is_old(column, row[1], row[2:])]
         if len(old) > self._most:
             old = old[: self._most]

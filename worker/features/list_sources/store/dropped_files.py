@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.database.bulk import insert
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database
 from worker.core.database.tables import DroppedFile as Row
 from worker.core.database.tables import SkippedLine
 from worker.features.list_sources.dropped_files import DroppedFile, FileState
@@ -27,8 +27,7 @@ class DroppedFiles(TakenLists[DroppedFile]):
     def all(self, folders: Collection[str]) -> list[DroppedFile]:
         """The files of these folders, by name."""
         query = sa.select(*_COLUMNS).where(Row.folder.in_(sorted(folders))).order_by(Row.folder, Row.name)
-        with self._database.read() as connection:
-            rows = fetch(connection, query)
+        rows = self._database.rows(query)
         return [DroppedFile(**(row._asdict() | {"state": FileState(row.state)})) for row in rows]
 
     def seen(self, folder: str, stamps: dict[str, str], known: Sequence[DroppedFile], *, now: datetime) -> None:
@@ -112,8 +111,7 @@ def problems_of_batch(database: Database, batch_id: int) -> Iterator[tuple[int, 
     """The problems of the batch's refused lines, by row; of a duplicate, which row has the customer too."""
     after = 0
     while True:
-        with database.read() as connection:
-            chunk = fetch(connection, _REFUSED.where(SkippedLine.batch_id == batch_id, SkippedLine.row > after))
+        chunk = database.rows(_REFUSED.where(SkippedLine.batch_id == batch_id, SkippedLine.row > after))
         for line in chunk:
             if line.duplicate_of is not None:
                 yield line.row, same_customer(line.duplicate_of)

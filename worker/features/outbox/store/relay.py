@@ -248,32 +248,28 @@ def status(database: Database) -> dict[str, TargetStatus]:
     waiting = sa.func.count(Outbox.due_at)
     oldest = sa.func.min(sa.case((Outbox.due_at.is_not(None), Outbox.occurred_at), else_=None))
     query = sa.select(Outbox.target, waiting.label("waiting"), sa.func.count().label("all"), oldest.label("oldest"))
-    with database.read() as connection:
-        rows = fetch(connection, query.group_by(Outbox.target).order_by(Outbox.target))
+    rows = database.rows(query.group_by(Outbox.target).order_by(Outbox.target))
     return {row.target: TargetStatus(row.waiting, row.all - row.waiting, row.oldest) for row in rows}
 
 
 def waiting(database: Database, targets: Iterable[str]) -> int:
     """How many events wait to be published to these targets."""
     query = sa.select(sa.func.count()).where(Outbox.target.in_(list(targets)), Outbox.due_at.is_not(None))
-    with database.read() as connection:
-        return connection.execute(query).scalar_one()
+    return int(database.value(query))
 
 
 def count_up_to(database: Database, target: str, *, given_up: bool, most: int) -> int:
     """How many events of this target wait, or were given up. No more than `most` are counted: they may be a month's."""
     state = Outbox.due_at.is_(None) if given_up else Outbox.due_at.is_not(None)
     some = sa.select(sa.literal(1)).where(Outbox.target == target, state).limit(most).subquery()
-    with database.read() as connection:
-        return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+    return int(database.value(sa.select(sa.func.count()).select_from(some)))
 
 
 def given_up(database: Database, *, most: int) -> list[sa.Row[tuple[object, ...]]]:
     """The rows that were given up, the newest first, each with its event and its detail."""
     columns = (Outbox.target, *_EVENT, Outbox.detail)
     query = sa.select(*columns).where(Outbox.due_at.is_(None)).order_by(Outbox.since.desc(), Outbox.id.desc())
-    with database.read() as connection:
-        return fetch(connection, query.limit(most))
+    return database.rows(query.limit(most))
 
 
 def retry(database: Database, *, target: str | None, number: int | None, now: datetime) -> int:

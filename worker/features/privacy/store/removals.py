@@ -171,8 +171,8 @@ class Purging:
         """The next batch, by number, that is old enough; None: there is no other."""
         ended_at = sa.func.coalesce(Batch.cancelled_at, Batch.imported_at)
         query = sa.select(Batch.id).where(Batch.id > after, Batch.purged_at.is_(None), ended_at <= since)
-        with self._database.read() as connection:
-            return connection.execute(query.order_by(Batch.id).limit(1)).scalar()
+        found: int | None = self._database.value(query.order_by(Batch.id).limit(1))
+        return found
 
     def begin(self, batch_id: int, counts: BatchCounts, *, now: datetime, act: Act | None = None) -> bool:
         """Mark the batch as purged and store its totals. False: another process has done so. `act`: who purges it, for

@@ -160,8 +160,7 @@ def number_due_by_way(database: Database, rules: "Renew", times: Sequence[dateti
         .where(RenewalRow.over_at.is_(None), due_by(rules, times[-1]))
         .group_by(SessionRow.account, Job.channel)
     )
-    with database.read() as connection:
-        found = fetch(connection, query)
+    found = database.rows(query)
     return {Way(row[0] or "", row[1] or Channel.NONE): [int(number) for number in row[2:]] for row in found}
 
 

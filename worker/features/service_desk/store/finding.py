@@ -84,8 +84,7 @@ class Finder:
     def country_of(self, customer_id: str) -> str:
         """The customer's country (alpha-2), for a phone number without a +; "" where it is not known."""
         query = sa.select(CustomerRow.country).where(CustomerRow.customer_id == customer_id)
-        with self._database.read() as connection:
-            return connection.execute(query).scalar() or ""
+        return self._database.value(query) or ""
 
     def contact(self, customer_id: str, *, now: datetime) -> Contact | None:
         """The addresses in clear; the audit log says who read them. None: nothing is stored. Raises CannotDecrypt."""

@@ -122,8 +122,7 @@ class Landings:
         """The jobs of these that are not on their way any more: their visitors look again."""
         ids = {job_id for job_id, _ in wanted}
         query = sa.select(Job.id, Job.state, Job.reason).where(Job.id.in_(ids))
-        with self._database.read() as connection:
-            rows = fetch(connection, query)
+        rows = self._database.rows(query)
         return {row.id: LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS) for row in rows}
 
     def _ask(self, digests: tuple[str, ...], by: Asks, *, now: datetime) -> Seen:

@@ -62,18 +62,15 @@ class Uploads(TakenLists[Upload]):
     def undecided(self) -> list[Upload]:
         """The lists that have not ended, the oldest first."""
         query = sa.select(*_COLUMNS).where(Row.state.not_in(ENDED)).order_by(Row.id)
-        with self._database.read() as connection:
-            return [_upload(row) for row in fetch(connection, query)]
+        return [_upload(row) for row in self._database.rows(query)]
 
     def find(self, list_id: int) -> Upload | None:
-        with self._database.read() as connection:
-            rows = fetch(connection, sa.select(*_COLUMNS).where(Row.id == list_id))
+        rows = self._database.rows(sa.select(*_COLUMNS).where(Row.id == list_id))
         return _upload(rows[0]) if rows else None
 
     def how_and_found(self, list_id: int) -> tuple[How, dict[str, Any] | None]:
         """How it is read, and what the check of that has found: None before it, and once the list has ended."""
-        with self._database.read() as connection:
-            kept = connection.execute(sa.select(Row.encrypted).where(Row.id == list_id)).scalar()
+        kept = self._database.value(sa.select(Row.encrypted).where(Row.id == list_id))
         if not kept:
             return How(), None
         given = self._keyring.decrypt(kept, context=context_of_uploaded_list(list_id))
@@ -84,8 +81,7 @@ class Uploads(TakenLists[Upload]):
         number = 0
         while True:
             query = sa.select(Part.encrypted).where(Part.list_id == list_id, Part.what == what, Part.number == number)
-            with self._database.read() as connection:
-                kept = connection.execute(query).scalar()
+            kept = self._database.value(query)
             if kept is None:
                 return
             context = context_of_uploaded_part(list_id, what, number)

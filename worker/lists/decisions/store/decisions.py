@@ -122,8 +122,7 @@ class Decisions:
         (`messages.store.message_rows`), and a command may be killed between the mark and the last row. If this is
         interrupted, the next call finishes it. A batch that is resumed in the meantime continues."""
         marked = sa.select(Batch.id, Batch.pause_reason).where(IS_MARKED, Batch.cancelled_at.is_(None))
-        with self._database.read() as connection:
-            batches = fetch(connection, marked.order_by(Batch.id))
+        batches = self._database.rows(marked.order_by(Batch.id))
         for batch in batches:
             self._finish_pause(batch.id, now=now)
         return {batch.id: batch.pause_reason for batch in batches}
@@ -133,8 +132,7 @@ class Decisions:
         cut_off = sa.select(Batch.id, Batch.cancelled_at, Batch.changing_since).where(
             IS_CHANGING, Batch.changing_since <= now - CUT_OFF_AFTER
         )
-        with self._database.read() as connection:
-            batches = fetch(connection, cut_off.order_by(Batch.id))
+        batches = self._database.rows(cut_off.order_by(Batch.id))
         for batch in batches:
             if batch.cancelled_at is not None:
                 self._cancel_rows(batch.id, began=batch.changing_since, now=now)
@@ -183,14 +181,12 @@ class Decisions:
             InvitationRow.state == bulk.fixed(InvitationState.WAITING),
             InvitationRow.kind != FIRST,
         )
-        with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
+        return int(self._database.value(query))
 
     def count(self, which: Which, state: JobState) -> int:
         """How many of these rows have failed, or are held."""
         query = sa.select(sa.func.count()).select_from(rows_in(which, state).subquery())
-        with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
+        return int(self._database.value(query))
 
     def repeat_cost(self, which: Which) -> RepeatCost:
         held = (Job.state == JobState.HELD, Job.leader_id.is_(None))
@@ -207,8 +203,7 @@ class Decisions:
         """By batch, how many of these rows are held because they joined a held row of that other batch."""
         query = chosen(which, sa.select(LEAD.batch_id, sa.func.count().label("rows")).select_from(Job))
         query = query.join(LEAD, LEAD.id == Job.leader_id).where(Job.state.in_(OPEN_JOBS), LEAD.state == JobState.HELD)
-        with self._database.read() as connection:
-            rows = fetch(connection, query.group_by(LEAD.batch_id).order_by(LEAD.batch_id))
+        rows = self._database.rows(query.group_by(LEAD.batch_id).order_by(LEAD.batch_id))
         return {row.batch_id: row.rows for row in rows}
 
     def retry(self, which: Which, *, now: datetime) -> Decided:

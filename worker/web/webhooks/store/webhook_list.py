@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch, made_of
+from worker.core.database.database import Database, made_of
 from worker.core.database.encrypted_values import context_of_webhook
 from worker.core.database.tables import SessionRow, Webhook
 from worker.core.database.tables.types import word_of
@@ -51,8 +51,7 @@ class WebhookList:
     def count(self) -> dict[WebhookState, int]:
         """How many webhooks are in each listed state."""
         query = sa.select(Webhook.state, sa.func.count().label("rows")).where(IS_LISTED).group_by(Webhook.state)
-        with self._database.read() as connection:
-            found = {row.state: row.rows for row in fetch(connection, query)}
+        found = {row.state: row.rows for row in self._database.rows(query)}
         return {state: found.get(state.value, 0) for state in LISTED_WEBHOOKS}
 
     def waiting(self) -> tuple[int, int]:
@@ -72,8 +71,7 @@ class WebhookList:
         )
         if set(states) <= set(LISTED_WEBHOOKS):
             query = query.where(IS_LISTED)
-        with self._database.read() as connection:
-            rows = fetch(connection, query.order_by(Webhook.received_at.desc(), Webhook.id.desc()).limit(most))
+        rows = self._database.rows(query.order_by(Webhook.received_at.desc(), Webhook.id.desc()).limit(most))
         return [
             made_of(
                 Listed,

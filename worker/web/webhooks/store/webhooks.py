@@ -146,8 +146,7 @@ class Webhooks:
         return {(row.source, row.digest) for row in fetch(connection, _KNOWN, given)}
 
     def any_due(self, *, now: datetime) -> bool:
-        with self._database.read() as connection:
-            return connection.execute(_ANY, {"now": now}).first() is not None
+        return self._database.first(_ANY, {"now": now}) is not None
 
     def process(self, *, now: datetime) -> Processed:
         """Process the next due webhooks, at most one chunk of each kind. Skips rows that another process has locked.
@@ -168,8 +167,7 @@ class Webhooks:
             raise
         except Exception as error:
             log.warning("a chunk of webhooks failed with %s; they are processed one by one", type(error).__name__)
-            with self._database.read() as connection:
-                ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": CHUNK, "kind": kind})]
+            ids = [row.id for row in self._database.rows(_DUE, {"now": now, "most": CHUNK, "kind": kind})]
         processed = Processed()
         for id_ in ids:
             try:
