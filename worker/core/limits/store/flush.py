@@ -25,7 +25,7 @@ from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.store import batch_pace, budgets
-from worker.core.limits.store.claims import ClaimPolicy, Leased, Reserved, Room, lease
+from worker.core.limits.store.claims import ClaimPolicy, Leased, Room, lease
 from worker.core.limits.store.concurrency import Permits
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Done, Ending, Kind, Never, NotNow, Problem
@@ -211,14 +211,12 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     def record(self, flush: Flush[PolicyT], results: Sequence[CallResult[RowT]], stretch: Stretch | None) -> set[str]:
         """Write results. Returns the channels on which messages are due now."""
 
-    def passed(
-        self, flush: Flush[PolicyT], rows: Sequence[sa.Row[Any]], leased: Leased
-    ) -> tuple[list[RowT], frozenset[str]]:
+    def passed(self, claim: Any, rows: Sequence[sa.Row[Any]], _leased: Leased) -> tuple[list[RowT], frozenset[str]]:
         """Which of these leased rows pass all gates, and the channels on which messages became due.
 
-        The others are released, each with what becomes of it.
+        The others are released, each with what becomes of it. `claim`: what the gates share, which is the flush; a kind
+        may pass its own one on, with more in it.
         """
-        claim = self.context(flush, rows, leased)
         usual, stay = through(self.row_gates, claim, rows)
         items, unread = self.read(claim, usual)
         asked, kept = through(self.gates, claim, [item for item in items if self.is_asked_about(claim, item)])
@@ -228,11 +226,7 @@ class Rows(ABC, Generic[PolicyT, RowT]):
         stay = {**stay, **unread, **kept, **too_late}
         if not_now := {id_: why for id_, why in stay.items() if why is not None}:
             self.keep_back(claim, rows, not_now)
-        return self.let_pass(claim, [item for item in items if item.id not in stay] if stay else items)
-
-    def context(self, flush: Flush[PolicyT], _rows: Sequence[sa.Row[Any]], _leased: Leased) -> Any:
-        """What the gates of one claim share: the flush, and more where the kind needs it."""
-        return flush
+        return [item for item in items if item.id not in stay], frozenset()
 
     def read(self, claim: Any, rows: Sequence[sa.Row[Any]]) -> tuple[list[RowT], dict[Any, NotNow]]:
         """The claimed rows, decrypted; and those that cannot be decrypted: these may block no others."""
@@ -256,10 +250,6 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     @abstractmethod
     def keep_back(self, claim: Any, rows: Sequence[sa.Row[Any]], stay: Mapping[Any, NotNow]) -> None:
         """Release the leased rows that do not pass, one or more."""
-
-    def let_pass(self, _claim: Any, items: list[RowT]) -> tuple[list[RowT], frozenset[str]]:
-        """Those of the passed rows whose calls are made, and the channels on which messages became due."""
-        return items, frozenset()
 
     @abstractmethod
     def open(self, flush: Flush[PolicyT], items: Sequence[RowT]) -> list[RowT]:
@@ -321,7 +311,19 @@ class Rows(ABC, Generic[PolicyT, RowT]):
                 budgets.release_slots(connection, policy.rule, unused)
             if room is None:
                 return Flushed(channels=frozenset(channels))
-            leased, reserved, items, due = self._claimed(this, room, chunk)
+            leased = lease(connection, self.leases, self._permits, policy, room, jitter=self._jitter(), now=this.now)
+            # Where a gate locks a row that all workers share, the budget's row is locked before it, as in a claim that
+            # has locked it already: else two workers could wait for each other.
+            shares = bool(leased.rows) and (self.locks_counts(policy) or any(row.planned for row in leased.rows))
+            if shares and not leased.is_locked:
+                budgets.lock(connection, policy.rule)
+            items, due = self.passed(this, chunk.of(leased.rows), leased)
+            reserved = leased.reserve(connection, len(items), sum(item.is_event for item in items), now=this.now)
+            if leased.granted.probe:
+                items = [replace(item, probe=True) for item in items]
+            if reserved.count < len(items):  # other workers' calls got the slots
+                self.release_leased(this, items[reserved.count :])
+                items = items[: reserved.count]
             if items:
                 opened.extend(self.open(this, items))
                 if not_used := reserved.slots[len(opened) :]:
@@ -347,26 +349,6 @@ class Rows(ABC, Generic[PolicyT, RowT]):
             if opened and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
                 raise UnknownFlush(opened, error) from error
             raise
-
-    def _claimed(
-        self, flush: Flush[PolicyT], room: Room, chunk: Chunk
-    ) -> tuple[Leased, Reserved, list[RowT], frozenset[str]]:
-        """The claim, its slots, the rows that have one, and the channels on which messages became due."""
-        connection, policy, now = flush.connection, flush.policy, flush.now
-        leased = lease(connection, self.leases, self._permits, policy, room, jitter=self._jitter(), now=now)
-        # Where a gate locks a row that all workers share, the budget's row is locked before it, as in a claim that has
-        # locked it already: else two workers could wait for each other.
-        shares = bool(leased.rows) and (self.locks_counts(policy) or any(row.planned for row in leased.rows))
-        if shares and not leased.is_locked:
-            budgets.lock(connection, policy.rule)
-        items, due = self.passed(flush, chunk.of(leased.rows), leased)
-        reserved = leased.reserve(connection, len(items), sum(item.is_event for item in items), now=now)
-        if leased.granted.probe:
-            items = [replace(item, probe=True) for item in items]
-        if reserved.count < len(items):  # other workers' calls got the slots
-            self.release_leased(flush, items[reserved.count :])
-            items = items[: reserved.count]
-        return leased, reserved, items, due
 
     def release_permits(self, policy: PolicyT) -> None:
         """Release the permits of this account or sender: no further call is made."""

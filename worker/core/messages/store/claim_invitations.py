@@ -26,6 +26,7 @@ from worker.core.lifecycle.store import reminders
 from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
+from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Kept, Rows
 from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, UNREACHED, is_resend, wording_of
 from worker.core.messages.quiet_hours import allowed_at
@@ -283,13 +284,14 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
         if ended:
             set_job_states(connection, [row.job_id for row in rows if row.id in ended], now=now)
 
-    def let_pass(
-        self, claim: MessageClaim, items: list[ClaimedInvitation]
+    def passed(
+        self, claim: MessageClaim, rows: Sequence[sa.Row[Any]], leased: Leased
     ) -> tuple[list[ClaimedInvitation], frozenset[str]]:
+        items, channels = super().passed(claim, rows, leased)
         if claim.policy.stable is not None:
             leaving = [item.own_link for item in items if item.own_link is not None]
             claim.policy.stable.put_off(claim.connection, leaving, now=claim.now)
-        return items, frozenset()
+        return items, channels
 
     def open(self, flush: MessageClaim, items: Sequence[ClaimedInvitation]) -> list[ClaimedInvitation]:
         # A row with an unknown outcome is reconciled first: the message may have been sent while its link was fresh.

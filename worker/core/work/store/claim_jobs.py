@@ -139,22 +139,30 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
         super().__init__(database, keyring, jitter=jitter)
         self._queues: dict[str, Queue] = {}
 
-    def context(self, flush: Flush[JobPolicy], rows: Sequence[sa.Row[Any]], leased: Leased) -> JobClaim:
-        planned = frozenset(row.batch_id for row in rows if row.planned)
-        any_suppressed = any(row.any_suppressed for row in rows)
-        this = flush.connection, flush.keyring, flush.policy, flush.now
-        return JobClaim(*this, self._queues, leased, any_suppressed, planned)
-
     def passed(
         self, flush: Flush[JobPolicy], rows: Sequence[sa.Row[Any]], leased: Leased
     ) -> tuple[list[ClaimedJob], frozenset[str]]:
-        ended = [row for row in rows if row.due_at is None]  # no other claimed row is due at no time
-        if not ended:
-            return super().passed(flush, rows, leased)
-        jobs, channels = super().passed(flush, [row for row in rows if row.due_at is not None], leased)
-        calls, unread = self.read(self.context(flush, ended, leased), ended)
-        unknown_outcomes.give_up(flush.connection, unread)
-        return [*jobs, *(replace(job, ended=True, due_at=flush.now) for job in calls)], channels
+        usual = [row for row in rows if row.due_at is not None]  # those that have ended are due at no time
+        planned = frozenset(row.batch_id for row in usual if row.planned)
+        any_suppressed = any(row.any_suppressed for row in usual)
+        this = flush.connection, flush.keyring, flush.policy, flush.now
+        claim = JobClaim(*this, self._queues, leased, any_suppressed, planned)
+        jobs, _ = super().passed(claim, usual, leased)
+        links = flush.policy.on_click
+        if links is not None and (invited := [job for job in jobs if is_for_a_message(claim, job)]):
+            claim.reused_channels.update(invite_unbought(claim, links, invited))
+            jobs = [job for job in jobs if not is_for_a_message(claim, job)]
+        of_plans = [job for job in jobs if job.batch_id in planned]
+        if of_plans and (spent := call_costs.beyond(flush.connection, of_plans, now=flush.now)):
+            places = self.places_of(claim, [job for job in of_plans if job.id in spent])
+            batch_pace.give_back(flush.connection, places, type(self).pace)
+            self.leases.keep_back(flush.connection, spent, now=flush.now)
+            jobs = [job for job in jobs if job.id not in spent]
+        if len(usual) < len(rows):
+            calls, unread = self.read(claim, [row for row in rows if row.due_at is None])
+            unknown_outcomes.give_up(flush.connection, unread)
+            jobs += [replace(job, ended=True, due_at=flush.now) for job in calls]
+        return jobs, frozenset(claim.reused_channels)
 
     def decrypted(self, claim: JobClaim, row: sa.Row[Any], unknown_call: UnknownCall | None) -> ClaimedJob:
         keyring, session_id = claim.keyring, claim.live_sessions.get(row.id, row.session_id)
@@ -210,19 +218,6 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
         self.leases.keep_back(claim.connection, stay, now=claim.now)
         if stopped := [job_id for job_id, why in stay.items() if isinstance(why, Never)]:
             happened(claim.connection, JobsStopped(stopped), now=claim.now)
-
-    def let_pass(self, claim: JobClaim, items: list[ClaimedJob]) -> tuple[list[ClaimedJob], frozenset[str]]:
-        links = claim.policy.on_click
-        if links is not None and (invited := [job for job in items if is_for_a_message(claim, job)]):
-            claim.reused_channels.update(invite_unbought(claim, links, invited))
-            items = [job for job in items if not is_for_a_message(claim, job)]
-        planned = [job for job in items if job.batch_id in claim.planned]
-        if planned and (spent := call_costs.beyond(claim.connection, planned, now=claim.now)):
-            places = self.places_of(claim, [job for job in planned if job.id in spent])
-            batch_pace.give_back(claim.connection, places, type(self).pace)
-            self.leases.keep_back(claim.connection, spent, now=claim.now)
-            items = [job for job in items if job.id not in spent]
-        return items, frozenset(claim.reused_channels)
 
     def open(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob]) -> list[ClaimedJob]:
         """Fewer than these are opened if the credit cap is reached. A look-up costs no credit."""
