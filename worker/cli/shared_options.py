@@ -99,8 +99,8 @@ def confirm(question: str) -> None:
 
 
 class Read(click.ParamType[Any]):
-    """An option's type, read by a function; the text of its ValueError says what is expected. `shows`: the value stands
-    before it; not one that is secret."""
+    """An option's type, read by a function; the text of its ValueError says what is expected. `name`: as the help shows
+    it. `shows`: the value stands before the error; not one that is secret."""
 
     def __init__(self, name: str, parse: Callable[[str], Any], *, shows: bool = True) -> None:
         self.name, self._parse, self._shows = name, parse, shows

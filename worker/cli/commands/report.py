@@ -86,14 +86,11 @@ def _in_words(message: dict[str, Any]) -> str:
 @click.option(
     "--from",
     "first",
-    type=Read("day", read_day),
-    metavar="DAY",
+    type=Read("DAY", read_day),
     help="In place of BATCH, a period of all lists and events: how many were invited and finished, and the cost, in"
     " all, by account, by route and by week. Days are UTC.",
 )
-@click.option(
-    "--to", "last", type=Read("day", read_day), metavar="DAY", help="The last day of the period.  [default: today]"
-)
+@click.option("--to", "last", type=Read("DAY", read_day), help="The last day of the period.  [default: today]")
 @click.option(
     "--kind",
     type=click.Choice(KINDS),
@@ -104,8 +101,7 @@ def _in_words(message: dict[str, Any]) -> str:
 )
 @click.option(
     "--by",
-    type=Read("time", read_day_or_time),
-    metavar="DATE",
+    type=Read("DATE", read_day_or_time),
     help="Nonresponders: invited by then. A day, such as 2026-11-27 (it ends by UTC), or a time with its zone.",
 )
 @click.option(

@@ -21,6 +21,7 @@ from worker.http import event_loop
 from worker.settings.starter import sandbox_webhooks
 
 DEFAULTS = SandboxOptions()
+_repeatable = partial(click.option, multiple=True)
 
 EXAMPLES = """\b
 Examples:
@@ -115,46 +116,37 @@ def _codes(text: str) -> tuple[str, ...]:
 @click.option(
     "--smtp-port", type=PORT, default=9225, show_default=True, help="The port of the mailbox; 0: any free port."
 )
-@click.option(
+@_repeatable(
     "--fault",
     "faults",
-    multiple=True,
-    type=Read("fault", Fault.parse),
-    metavar="KIND:SHARE[,OPTION…]",
+    type=Read("KIND:SHARE[,OPTION…]", Fault.parse),
     help="A fault for a share of the provider calls, such as 429:0.05,retry-after=1. Repeatable.",
 )
-@click.option(
+@_repeatable(
     "--smtp-fault",
     "smtp_faults",
-    multiple=True,
-    type=Read("fault", SmtpFault.parse),
-    metavar="KIND:SHARE",
+    type=Read("KIND:SHARE", SmtpFault.parse),
     help="A fault for a share of the emails: 450:0.05, 550:0.01, 554:0.01,at=data, drop-before:0.01, "
     "drop-after:0.01. Repeatable.",
 )
-@click.option(
+@_repeatable(
     "--smtp-refuse",
     "smtp_refused",
-    multiple=True,
     callback=lambda _context, _option, given: frozenset(given),
     metavar="ADDRESS",
     help="Refuse this recipient with 550. Repeatable.",
 )
 @click.option("--smtp-auth", type=PAIR, metavar="USER:PASSWORD", help="Require this login for sending email.")
-@click.option(
+@_repeatable(
     "--latency",
     "latencies",
-    multiple=True,
-    type=Read("latency", Latency.parse),
-    metavar="[ENDPOINT=]TIME",
+    type=Read("[ENDPOINT=]TIME", Latency.parse),
     help="How long answers take, such as 80ms, or idenfy-kyc=8s. Repeatable.",
 )
-@click.option(
+@_repeatable(
     "--limit",
     "limits",
-    multiple=True,
-    type=Read("limit", RateLimit.parse),
-    metavar="[ENDPOINT=]N/PERIOD",
+    type=Read("[ENDPOINT=]N/PERIOD", RateLimit.parse),
     help="The rate limit of each credential: 50/second, 10000/hour, frankieone-v2=5/second. Repeatable.",
 )
 @click.option(
@@ -176,10 +168,9 @@ def _codes(text: str) -> tuple[str, ...]:
     metavar="SECONDS",
     help="How long FrankieOne's tokens are valid.",
 )
-@click.option(
+@_repeatable(
     "--unknown-entity",
     "frankieone_unknown",
-    multiple=True,
     callback=lambda _context, _option, given: frozenset(given),
     metavar="UUID",
     help="FrankieOne: answer 404 for this entity. Repeatable.",
@@ -201,8 +192,7 @@ def _codes(text: str) -> tuple[str, ...]:
 @JSON
 @click.option(
     "--customers",
-    type=Read("shares", partial(shares, known=list(CUSTOMERS))),
-    metavar="DOES:SHARE,…",
+    type=Read("DOES:SHARE,…", partial(shares, known=list(CUSTOMERS))),
     help=f"Which share of the customers does what: {', '.join(CUSTOMERS)}; the rest never come.",
 )
 @click.option(
@@ -213,8 +203,7 @@ def _codes(text: str) -> tuple[str, ...]:
 )
 @click.option(
     "--customers-after",
-    type=Read("times", span_or_range),
-    metavar="TIME[..TIME]",
+    type=Read("TIME[..TIME]", span_or_range),
     help="When a customer acts, after its session was opened.  [default: 10s..2m]",
 )
 @click.option(
@@ -225,21 +214,18 @@ def _codes(text: str) -> tuple[str, ...]:
 )
 @click.option(
     "--page",
-    type=Read("address", plain_address),
-    metavar="URL",
+    type=Read("URL", plain_address),
     help="The address of `onboard web`: customers come by our own link in a message, press the page's button, and"
     " act in the session that it leads to.  [default: they act after their session was opened]",
 )
 @click.option(
     "--review-after",
-    type=Read("time", span),
-    metavar="TIME",
+    type=Read("TIME", span),
     help="How long a review of a session takes.  [default: 5m]",
 )
 @click.option(
     "--deny-reasons",
-    type=Read("codes", _codes),
-    metavar="CODE,…",
+    type=Read("CODE,…", _codes),
     help="Why iDenfy denies persons: each such session has one of these codes.  [default: DOC_NOT_FULLY_VISIBLE]",
 )
 @click.option(
@@ -248,22 +234,18 @@ def _codes(text: str) -> tuple[str, ...]:
     metavar="N",
     help="Run the customers' time N times faster: with 86400 a day takes a second.  [default: 1]",
 )
-@click.option(
+@_repeatable(
     "--webhooks",
-    multiple=True,
     callback=lambda _context, _option, pairs: dict(pairs) or sandbox_webhooks(),
-    type=Read("address", address, shows=False),
-    metavar="[ENDPOINT=]URL",
+    type=Read("[ENDPOINT=]URL", address, shows=False),
     help="The address for webhooks: the account's, for FrankieOne with its secret. Without an endpoint, "
     "the endpoint's name is appended. Repeatable.  [default: those of `onboard init --sandbox`, at "
     "http://127.0.0.1:8080]",
 )
-@click.option(
+@_repeatable(
     "--webhook-trouble",
     "webhook_troubles",
-    multiple=True,
-    type=Read("trouble", trouble_share),
-    metavar="KIND:SHARE",
+    type=Read("KIND:SHARE", trouble_share),
     help="Trouble with webhooks, for a share of sessions: late:0.1,by=1h, twice:0.05, swapped:0.05, forged:0.01. "
     "Repeatable.",
 )
@@ -278,20 +260,17 @@ def _codes(text: str) -> tuple[str, ...]:
 )
 @click.option(
     "--texts",
-    type=Read("shares", partial(shares, known=list(TEXTS))),
-    metavar="BECOMES:SHARE,…",
+    type=Read("BECOMES:SHARE,…", partial(shares, known=list(TEXTS))),
     help=f"What Twilio reports about texts with a callback: {', '.join(TEXTS)}; the rest: delivered.",
 )
 @click.option(
     "--mails",
-    type=Read("shares", partial(shares, known=list(MAILS))),
-    metavar="BECOMES:SHARE,…",
+    type=Read("BECOMES:SHARE,…", partial(shares, known=list(MAILS))),
     help=f"What is reported about emails: {', '.join(MAILS)}; the rest: nothing.",
 )
 @click.option(
     "--mail-webhook",
-    type=Read("address", plain_address, shows=False),
-    metavar="URL",
+    type=Read("URL", plain_address, shows=False),
     help="The address for webhooks about emails.",
 )
 @click.option(

@@ -181,8 +181,7 @@ def in_both_zones(at: datetime) -> str:
 
 deadline_option = click.option(
     "--deadline",
-    type=Read("time", read_time),
-    metavar="TIME",
+    type=Read("TIME", read_time),
     help="Send as many rows as can be by this time, such as 2026-11-27T17:00+01:00: first the rows whose customers may"
     " be written to for the shortest time. `check --deadline` names the rows that cannot be sent by then.",
 )
@@ -193,24 +192,21 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option(
         "--first",
-        type=Read("rows", read_first),
-        metavar="N|N%",
+        type=Read("N|N%", read_first),
         help="A pilot: only the first N rows that need a session go out (N%: that share of the list). The rest waits"
         " for --go-on-if; without it, for `onboard resume`.",
     )
     @click.option(
         "--go-on-if",
         "condition",
-        type=Read("condition", lambda text: " ".join(str(parse_condition(text)).split())),
-        metavar="CONDITION",
+        type=Read("CONDITION", lambda text: " ".join(str(parse_condition(text)).split())),
         help=f'When the rest of a --first goes out by itself: "{EXAMPLE}". Bounds of {MEANINGS}; >=, >, <= or <; a'
         " number, or a percentage of the pilot; joined by `and`; and `within` a duration, which begins when the pilot"
         " has left. If it does not hold, the batch pauses and says why.",
     )
     @click.option(
         "--start-at",
-        type=Read("time", read_time),
-        metavar="TIME",
+        type=Read("TIME", read_time),
         help="No session and no message before this time, such as 2026-11-20T09:00+01:00.",
     )
     @click.option(
