@@ -16,7 +16,7 @@ from tests.suite.databases import KeptOpen, not_synced
 from tests.suite.of_features import of_features
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
-from worker.failover.store.takeovers import Failover
+from worker.failover.store.takeovers import Takeovers
 from worker.lists.decisions.store.decisions import Decisions
 
 WITNESSES = of_features("WITNESSES")
@@ -112,10 +112,10 @@ def decide(database: Database) -> Decisions:
 
 
 @pytest.fixture
-def failover(shelf: Shelf) -> Failover:
+def failover(shelf: Shelf) -> Takeovers:
     """Moves the rows of the shelf's account to two other accounts: au and us."""
     shelf.budgets.ensure(["au", "us"])
-    return Failover(shelf.database)
+    return Takeovers(routes=[], rules={}, lifetimes={}, budgets=shelf.budgets, database=shelf.database)
 
 
 @pytest.fixture

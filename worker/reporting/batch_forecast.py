@@ -178,7 +178,7 @@ class Forecasts:
             calls = {name: max(left - kept.calls.get(name, 0), 0) for name, left in calls.items()}
         for what in self.takeovers.possible():
             if calls.get(what.source):
-                rows = min(self.takeovers.failover.count(what, batch.id, now=self.clock()), calls[what.source])
+                rows = min(self.takeovers.count(what, batch.id, now=self.clock()), calls[what.source])
                 calls[what.source] -= rows
                 calls[what.target] = calls.get(what.target, 0) + rows
         return calls

@@ -225,7 +225,7 @@ def next_move(
             going.append((at, max(shut, key=lambda state: state.blocked_until or at, default=account)))
     for what in takeovers.possible(states):
         if what.source in outlook.accounts:
-            due_at = takeovers.failover.first_due(what, batch_id, now=now)
+            due_at = takeovers.first_due(what, batch_id, now=now)
             going += [(due_at, states[what.rule.name])] if due_at is not None else []
     moves = [(max(at, state.blocked_until or at, state.next_at or at), state) for at, state in going]
     return min(moves, key=lambda move: move[0], default=None)

@@ -16,7 +16,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store.budgets import Budgets
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours
-from worker.failover.store.takeovers import Failover, Takeovers
+from worker.failover.store.takeovers import Takeovers
 from worker.http.trust import Trust, trust_of
 from worker.lists.decisions.store.do_not_contact import DoNotContact
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
@@ -76,7 +76,6 @@ class Stores:
         self.facts = Facts(database, keyring)
         self.processes = Processes(database)
         self.looks = Looks(database)
-        self.failover = Failover(database)
         self.do_not_contact = DoNotContact(database, keyring)
         self._made: dict[Any, Any] = {}
 
@@ -241,12 +240,12 @@ class Stores:
 
     @property
     def takeovers(self) -> Takeovers:
-        """Which accounts may take over rows from which."""
+        """Which accounts may take over rows from which, and the moves."""
         lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
         return Takeovers(
             routes=[route.accounts for route in self.settings.routes],
             rules=self.budget_rules.accounts,
             lifetimes=lifetimes,
             budgets=self.budgets,
-            failover=self.failover,
+            database=self.database,
         )

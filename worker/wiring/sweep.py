@@ -106,8 +106,9 @@ class Sweep:
         """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.
         Returns how many. The next tick wakes the accounts that got rows, since they have something due."""
         moved = 0
-        for takeover in self._parts.takeovers.possible():
-            rows = self._parts.failover.move(takeover, now=self._parts.clock())
+        takeovers = self._parts.takeovers
+        for takeover in takeovers.possible():
+            rows = takeovers.move(takeover, now=self._parts.clock())
             if rows:
                 log.info(
                     "%d rows of %s are taken over by %s",

@@ -131,105 +131,6 @@ class Takeover(NamedTuple):
         return {"source": self.source, "target": f",{self.target},", **others}
 
 
-class Failover:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def move(self, what: Takeover, *, now: datetime) -> int:
-        """Move as many rows as the target can do soon, in chunks; returns how many rows moved. A row that may have a
-        session at the source stays: a row with a call in flight or an unknown outcome, and a row that replaces a
-        session that has not ended. An entity that the source has created for the customer also binds the row."""
-        moved = 0
-        with self._database.read() as connection:
-            # Usually nothing is due; this check needs no lock.
-            if not any(self._due(connection, what, priority, 1, now=now) for priority in PRIORITIES):
-                return 0
-        for _ in range(CHUNKS):
-            chunk = self._chunk(what, now=now)
-            moved += chunk
-            if chunk < CHUNK:
-                break
-        return moved
-
-    def count(self, what: Takeover, batch_id: int, *, now: datetime) -> int:
-        """How many rows of a batch, or rows that the batch's rows have joined, may move to the target at some time."""
-        query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id), Job.priority.in_(PRIORITIES))
-        return int(self._database.value(query, {**what.values, "now": now}))
-
-    def first_due(self, what: Takeover, batch_id: int, *, now: datetime) -> datetime | None:
-        """When the first of the rows that `count` counts is due; None: there is none."""
-        first = sa.select(Job.due_at).where(*self._of_batch(what, batch_id)).order_by(Job.due_at).limit(1)
-        given = {**what.values, "now": now}
-        with self._database.read() as connection:
-            each = [connection.execute(first.where(Job.priority == one), given).scalar() for one in PRIORITIES]
-        return min(filter(None, each), default=None)
-
-    def _of_batch(self, what: Takeover, batch_id: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
-        follows = sa.exists().where(_Follower.leader_id == Job.id, _Follower.batch_id == batch_id)
-        may_go = _may_go(self._database.is_sqlite, len(what.others))
-        return [*may_go, *_UNBOUND, sa.or_(Job.batch_id == batch_id, follows)]
-
-    def _chunk(self, what: Takeover, *, now: datetime) -> int:
-        def work(connection: sa.Connection, chunk: Chunk) -> int:
-            # The lock keeps a second timer from using the same room again, and keeps the account's state as it was
-            # read. A dispatcher that records results waits for this lock; this transaction skips the rows it holds.
-            source = budgets.read(connection, what.source_budget, lock=True)
-            target = budgets.read(connection, what.rule.name)
-            why = trouble(source)
-            if not why or not may_take_over(target, what.rule):
-                return 0
-            most = min(room(target, what.rule, due=self._due_at_target(connection, what, now=now), now=now), CHUNK)
-            rows: list[sa.Row[Any]] = []
-            for priority in PRIORITIES:
-                if len(rows) < most:
-                    rows += self._due(connection, what, priority, most - len(rows), now=now, lock=True)
-            rows = chunk.of(rows)
-            if rows and len(rows) < most and keeps_one(source, now=now):
-                rows.pop()
-            # Checked again under the locks: a call that began and ended between the query and the lock is not in the
-            # query's result.
-            ids = {"ids": [row.id for row in rows], "now": now}
-            free = set(connection.execute(_STILL_UNBOUND, ids).scalars()) if rows else set()
-            moves = [
-                {
-                    "job_id": row.id,
-                    "new_fallback_accounts": fallback_accounts_after(what.source, row.fallback_accounts),
-                    "new_route": route_after_takeover(row.route, what.source, why),
-                }
-                for row in rows
-                if row.id in free and taker(what.source, row.fallback_accounts, what.well) == what.target
-            ]
-            if moves:
-                by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
-                connection.execute(by_id.values(_moved(what, why, now=now)), moves)
-            return len(moves)
-
-        from worker.core.unknown.store.held_rows import hold_jobs  # imported here: most processes read takeovers
-
-        set_aside = partial(hold_jobs, states=(JobState.WAITING,), now=now)
-        return row_by_row(self._database, f"takeover by {what.target}", work, set_aside)
-
-    def _due(
-        self, connection: sa.Connection, what: Takeover, priority: int, most: int, *, now: datetime, lock: bool = False
-    ) -> list[Any]:
-        """The next rows of the source that may move to the target, in the order in which they are due."""
-        query = _next_rows(self._database.is_sqlite, len(what.others), lock)
-        soon = now + SOON
-        return fetch(connection, query, {**what.values, "priority": priority, "soon": soon, "now": now, "most": most})
-
-    def _due_at_target(self, connection: sa.Connection, what: Takeover, *, now: datetime) -> int:
-        """How many rows the target's budget must do soon; counted only as far as it makes a difference."""
-        most = room(budgets.read(connection, what.rule.name), what.rule, due=0, now=now)
-        soon = sa.select(sa.literal(1)).where(
-            Job.account.in_(what.sharing),
-            Job.priority.in_(PRIORITIES),
-            Job.state == bulk.fixed(JobState.WAITING),
-            Job.leader_id.is_(None),
-            Job.due_at <= now + SOON,
-        )
-        return connection.execute(sa.select(sa.func.count()).select_from(soon.limit(most).subquery())).scalar_one()
-
-
 def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
     """True for a row that waits at the source, has no session there, and prefers the target of all well accounts. The
     same decision as `taker`, but in SQL: rows for another target must not fill the chunk. The parameters are
@@ -319,11 +220,13 @@ def _moved(what: Takeover, why: str, *, now: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Takeovers:
+    """Which accounts may take over rows from which, and the moves."""
+
     routes: Sequence[Sequence[str]]  # the accounts of each, in order of preference
     rules: Mapping[str, BudgetRule]  # by account
     lifetimes: Mapping[str, timedelta | None]  # how long links live, by account
     budgets: Budgets
-    failover: Failover  # moves and counts the rows
+    database: Database
 
     def possible(self, states: Mapping[str, BudgetState] | None = None) -> list[Takeover]:
         """The takeovers that may happen now. `states` by budget; read from the database where it is None."""
@@ -354,3 +257,97 @@ class Takeovers:
             for target in targets
             if target in well
         ]
+
+    def move(self, what: Takeover, *, now: datetime) -> int:
+        """Move as many rows as the target can do soon, in chunks; returns how many rows moved. A row that may have a
+        session at the source stays: a row with a call in flight or an unknown outcome, and a row that replaces a
+        session that has not ended. An entity that the source has created for the customer also binds the row."""
+        moved = 0
+        with self.database.read() as connection:
+            # Usually nothing is due; this check needs no lock.
+            if not any(self._due(connection, what, priority, 1, now=now) for priority in PRIORITIES):
+                return 0
+        for _ in range(CHUNKS):
+            chunk = self._chunk(what, now=now)
+            moved += chunk
+            if chunk < CHUNK:
+                break
+        return moved
+
+    def count(self, what: Takeover, batch_id: int, *, now: datetime) -> int:
+        """How many rows of a batch, or rows that the batch's rows have joined, may move to the target at some time."""
+        query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id), Job.priority.in_(PRIORITIES))
+        return int(self.database.value(query, {**what.values, "now": now}))
+
+    def first_due(self, what: Takeover, batch_id: int, *, now: datetime) -> datetime | None:
+        """When the first of the rows that `count` counts is due; None: there is none."""
+        first = sa.select(Job.due_at).where(*self._of_batch(what, batch_id)).order_by(Job.due_at).limit(1)
+        given = {**what.values, "now": now}
+        with self.database.read() as connection:
+            each = [connection.execute(first.where(Job.priority == one), given).scalar() for one in PRIORITIES]
+        return min(filter(None, each), default=None)
+
+    def _of_batch(self, what: Takeover, batch_id: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+        follows = sa.exists().where(_Follower.leader_id == Job.id, _Follower.batch_id == batch_id)
+        may_go = _may_go(self.database.is_sqlite, len(what.others))
+        return [*may_go, *_UNBOUND, sa.or_(Job.batch_id == batch_id, follows)]
+
+    def _chunk(self, what: Takeover, *, now: datetime) -> int:
+        def work(connection: sa.Connection, chunk: Chunk) -> int:
+            # The lock keeps a second timer from using the same room again, and keeps the account's state as it was
+            # read. A dispatcher that records results waits for this lock; this transaction skips the rows it holds.
+            source = budgets.read(connection, what.source_budget, lock=True)
+            target = budgets.read(connection, what.rule.name)
+            why = trouble(source)
+            if not why or not may_take_over(target, what.rule):
+                return 0
+            most = min(room(target, what.rule, due=self._due_at_target(connection, what, now=now), now=now), CHUNK)
+            rows: list[sa.Row[Any]] = []
+            for priority in PRIORITIES:
+                if len(rows) < most:
+                    rows += self._due(connection, what, priority, most - len(rows), now=now, lock=True)
+            rows = chunk.of(rows)
+            if rows and len(rows) < most and keeps_one(source, now=now):
+                rows.pop()
+            # Checked again under the locks: a call that began and ended between the query and the lock is not in the
+            # query's result.
+            ids = {"ids": [row.id for row in rows], "now": now}
+            free = set(connection.execute(_STILL_UNBOUND, ids).scalars()) if rows else set()
+            moves = [
+                {
+                    "job_id": row.id,
+                    "new_fallback_accounts": fallback_accounts_after(what.source, row.fallback_accounts),
+                    "new_route": route_after_takeover(row.route, what.source, why),
+                }
+                for row in rows
+                if row.id in free and taker(what.source, row.fallback_accounts, what.well) == what.target
+            ]
+            if moves:
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+                connection.execute(by_id.values(_moved(what, why, now=now)), moves)
+            return len(moves)
+
+        from worker.core.unknown.store.held_rows import hold_jobs  # imported here: most processes read takeovers
+
+        set_aside = partial(hold_jobs, states=(JobState.WAITING,), now=now)
+        return row_by_row(self.database, f"takeover by {what.target}", work, set_aside)
+
+    def _due(
+        self, connection: sa.Connection, what: Takeover, priority: int, most: int, *, now: datetime, lock: bool = False
+    ) -> list[Any]:
+        """The next rows of the source that may move to the target, in the order in which they are due."""
+        query = _next_rows(self.database.is_sqlite, len(what.others), lock)
+        soon = now + SOON
+        return fetch(connection, query, {**what.values, "priority": priority, "soon": soon, "now": now, "most": most})
+
+    def _due_at_target(self, connection: sa.Connection, what: Takeover, *, now: datetime) -> int:
+        """How many rows the target's budget must do soon; counted only as far as it makes a difference."""
+        most = room(budgets.read(connection, what.rule.name), what.rule, due=0, now=now)
+        soon = sa.select(sa.literal(1)).where(
+            Job.account.in_(what.sharing),
+            Job.priority.in_(PRIORITIES),
+            Job.state == bulk.fixed(JobState.WAITING),
+            Job.leader_id.is_(None),
+            Job.due_at <= now + SOON,
+        )
+        return connection.execute(sa.select(sa.func.count()).select_from(soon.limit(most).subquery())).scalar_one()
