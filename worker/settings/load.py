@@ -3,14 +3,18 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
+from worker.core.foundation.notation import counted, show_duration
 from worker.core.foundation.tls import is_loopback
 from worker.core.model.channels import channels_of
 from worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken
@@ -19,7 +23,7 @@ from worker.settings.accounts import Account
 from worker.settings.model import LadderStep, Settings, whole_model
 from worker.settings.needs import EVERYTHING, Needs
 from worker.settings.outside import SenderOfEvents, check_senders
-from worker.settings.problems import Findings, SettingsError, explain
+from worker.settings.problems import Findings, SettingsError, nearest
 from worker.settings.problems import Path as KeyPath
 from worker.settings.reading import Reader, apply_overrides
 from worker.settings.routes import Route
@@ -262,7 +266,7 @@ def _section(model: type[Model], given: Any, path: KeyPath, findings: Findings) 
     for item in bad:
         # pydantic adds "[key]" if a table's key itself is bad; the path names that key already.
         loc = tuple(part for part in item["loc"] if part != "[key]")
-        findings.consequence((*path, *loc), explain(item, _type_of(model, loc)))
+        findings.consequence((*path, *loc), _explain(item, model, loc))
     names = {item["loc"][0] for item in bad if item["loc"]}
     given = {key: value for key, value in given.items() if key not in names}
     if model is Account and "api_key" in names:
@@ -273,13 +277,51 @@ def _section(model: type[Model], given: Any, path: KeyPath, findings: Findings) 
         return None
 
 
-def _type_of(model: type[Section], path: KeyPath) -> str:
-    """What a missing key is, as text."""
-    field = keys_of(model).get(str(path[0])) if path else None
-    if field is None:
-        return ""
-    tables = tables_of(field.annotation)
-    if tables is not None and tables.kind == "one" and len(path) > 1:
-        return _type_of(tables.model, path[1:])
-    is_secret = any(isinstance(mark, Shown) and mark.text == "secret" for mark in field.metadata)
-    return f"{field.description}: {HOW}" if is_secret else str(field.description)
+def _explain(error: ErrorDetails, model: type[Section], path: KeyPath) -> str:
+    """The text for pydantic's error at this key of the table."""
+    limits, key = error.get("ctx", {}), _key_at(model, path)
+    marks = key.metadata if key is not None else []
+    match error["type"]:
+        case "value_error":
+            return str(limits["error"])
+        case "missing":
+            is_secret = any(isinstance(mark, Shown) and mark.text == "secret" for mark in marks)
+            what = key.description if key is not None else ""
+            return f"missing, and needed: {what}{f': {HOW}' if is_secret else ''}"
+        case "literal_error":
+            choices = re.findall(r"'([^']*)'", limits["expected"])
+            meant = nearest(error["input"], choices)
+            return f"expected one of {', '.join(choices)}" + (f"; did you mean `{meant}`?" if meant else "")
+        case "greater_than_equal":
+            return f"expected at least {_bound('ge', marks, limits)}"
+        case "less_than_equal":
+            return f"expected at most {_bound('le', marks, limits)}"
+        case "too_short" | "string_too_short" as kind:
+            return f"expected at least {counted(limits['min_length'], _COUNTED[kind])}"
+        case "too_long" | "string_too_long" as kind:
+            return f"expected at most {counted(limits['max_length'], _COUNTED[kind])}"
+        case "string_pattern_mismatch":
+            return f"expected text of the form {limits['pattern']}"
+        case kind:
+            return _EXPECTED.get(kind, f"not accepted ({kind})")
+
+
+_COUNTED = {"too_short": "item", "too_long": "item", "string_too_short": "character", "string_too_long": "character"}
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "expected a whole number"),
+    **dict.fromkeys(("tuple_type", "list_type"), "expected a list: [ … ]"),
+    **dict.fromkeys(("dict_type", "model_type", "mapping_type"), "expected a table"),
+    **{"bool_type": "expected true or false", "string_type": "expected a string"},
+}
+
+
+def _bound(name: str, marks: Iterable[Any], limits: Mapping[str, Any]) -> str:
+    """The key's own bound: pydantic's error has that of a duration in one of several forms of text."""
+    bound = next((getattr(mark, name) for mark in marks if hasattr(mark, name)), limits[name])
+    return f'"{show_duration(bound)}"' if isinstance(bound, timedelta) else str(bound)
+
+
+def _key_at(model: type[Section], path: KeyPath) -> FieldInfo | None:
+    key = keys_of(model).get(str(path[0])) if path else None
+    tables = tables_of(key.annotation) if key is not None else None
+    return _key_at(tables.model, path[1:]) if tables is not None and tables.kind == "one" and len(path) > 1 else key

@@ -108,7 +108,7 @@ class Worker(Section):
     )
 
 
-# Our own message: pydantic does not report the limit of a list's item (`problems.explain`).
+# Our own message: pydantic does not report the limit of a list's item (`load`).
 _A_MINUTE = only(lambda span: span >= timedelta(minutes=1), 'at least "1 minute"')
 
 

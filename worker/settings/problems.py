@@ -5,13 +5,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path as FilePath
 from typing import Any
-
-from pydantic_core import ErrorDetails
-
-from worker.core.foundation.notation import counted, show_duration
 
 Path = tuple[str | int, ...]
 
@@ -93,52 +88,3 @@ def suggestion(given: Any, known: Iterable[str]) -> str:
     if meant:
         return f"; did you mean `{meant}`?"
     return f"; expected one of {', '.join(names)}" if names else ""
-
-
-def explain(error: ErrorDetails, shown: str) -> str:
-    """The text for pydantic's error. `shown` is the type's name, for a missing key."""
-    limits = error.get("ctx", {})
-    match error["type"]:
-        case "value_error":
-            return str(limits["error"])
-        case "missing":
-            return f"missing, and needed: {shown}"
-        case "literal_error":
-            choices = re.findall(r"'([^']*)'", limits["expected"])
-            meant = nearest(error["input"], choices)
-            return f"expected one of {', '.join(choices)}" + (f"; did you mean `{meant}`?" if meant else "")
-        case "greater_than_equal":
-            return f"expected at least {_bound(limits['ge'])}"
-        case "less_than_equal":
-            return f"expected at most {_bound(limits['le'])}"
-        case "too_short" | "string_too_short" as kind:
-            return f"expected at least {counted(limits['min_length'], _COUNTED[kind])}"
-        case "too_long" | "string_too_long" as kind:
-            return f"expected at most {counted(limits['max_length'], _COUNTED[kind])}"
-        case "string_pattern_mismatch":
-            return f"expected text of the form {limits['pattern']}"
-        case kind:
-            return _EXPECTED.get(kind, f"not accepted ({kind})")
-
-
-_COUNTED = {"too_short": "item", "too_long": "item", "string_too_short": "character", "string_too_long": "character"}
-_EXPECTED = {
-    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "expected a whole number"),
-    **dict.fromkeys(("tuple_type", "list_type"), "expected a list: [ … ]"),
-    **dict.fromkeys(("dict_type", "model_type", "mapping_type"), "expected a table"),
-    **{"bool_type": "expected true or false", "string_type": "expected a string"},
-}
-
-
-def _bound(value: Any) -> str:
-    """A bound as the file would have it. Pydantic gives that of a duration as such, or in one of two forms of text."""
-    if isinstance(value, timedelta):
-        return f'"{show_duration(value)}"'
-    parts = {found["unit"] or found["units"]: found for found in _DURATION.finditer(str(value))}
-    span = timedelta(**{f"{unit}s": int(one["number"] or one["count"]) for unit, one in parts.items()})
-    return f'"{show_duration(span)}"' if span else str(value)
-
-
-_UNIT = "day|hour|minute|second|millisecond|microsecond"
-# "datetime.timedelta(days=90)", or "500000 microseconds"
-_DURATION = re.compile(rf"(?P<units>{_UNIT})s=(?P<count>\d+)|(?P<number>\d+) (?P<unit>{_UNIT})s?")

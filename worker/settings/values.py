@@ -208,24 +208,18 @@ def _plain(value: Any) -> Any:
     raise ValueError("expected values that JSON has: write a date as a string; nan and inf are not allowed")
 
 
-def _json_table(given: Any) -> dict[str, Any]:
-    if not isinstance(given, dict):
-        raise ValueError("expected a table of parameters")
-    plain: dict[str, Any] = _plain(given)
-    return plain
-
-
 def _database(given: Any, info: ValidationInfo) -> str:
-    return addresses.database_url(addresses.without_plain_password(given), directory_of(info))
+    return addresses.database_url(given, directory_of(info))
 
 
-def _broker(given: Any) -> str:
-    return addresses.broker_url(addresses.without_plain_password(given))
+def _readable(read: Callable[[Any], object]) -> BeforeValidator:
+    """Refuse what the function cannot read; the text itself is kept."""
 
+    def check(given: Any) -> str:
+        read(given)
+        return str(given)
 
-def _smtp(given: Any) -> str:
-    addresses.MailServer.smtp(addresses.without_plain_password(given))
-    return str(given)
+    return BeforeValidator(check)
 
 
 def _per_address(given: Any) -> AddressCap | None:
@@ -282,11 +276,6 @@ def _credit_caps(given: Any) -> tuple[CreditCap, ...]:
     return caps
 
 
-def _bind(given: Any) -> str:
-    addresses.bind_address(given)
-    return str(given)
-
-
 Flag = Annotated[bool, Strict(), Shown("true or false")]
 Whole = Annotated[int, Strict(), Shown("whole number")]
 Text = Annotated[
@@ -322,17 +311,18 @@ EncryptionKeys = Annotated[tuple[EncryptionKey, ...], _one_or_more(_encryption_k
 Mailbox = Annotated[str, AfterValidator(_mailbox), Shown("email address")]
 DatesForm = Annotated[DateForm, _parsed(DateForm), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]
-Parameters = Annotated[dict[str, Any], BeforeValidator(_json_table), Shown("table")]
+Parameters = Annotated[dict[str, Any], BeforeValidator(_plain), Shown("table")]
 BaseUrl = Annotated[str, BeforeValidator(addresses.base_url), Shown("URL")]
 ServerUrl = Annotated[str, BeforeValidator(addresses.server_url), Shown("URL")]
-DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL"), Lazy()]
-BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL"), Lazy()]
-SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL"), Lazy()]
+_NO_PASSWORD = BeforeValidator(addresses.without_plain_password)  # the last one is the first that is called
+DatabaseUrl = Annotated[str, BeforeValidator(_database), _NO_PASSWORD, Shown("URL"), Lazy()]
+BrokerUrl = Annotated[str, BeforeValidator(addresses.broker_url), _NO_PASSWORD, Shown("URL"), Lazy()]
+SmtpUrl = Annotated[str, _readable(addresses.MailServer.smtp), _NO_PASSWORD, Shown("URL"), Lazy()]
 RampUp = Annotated[Ramp | None, _parsed(Ramp), Shown("messages and a factor")]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network), Shown("address or network")
 ]
-Bind = Annotated[str, BeforeValidator(_bind), Shown("HOST:PORT")]
+Bind = Annotated[str, _readable(addresses.bind_address), Shown("HOST:PORT")]
 _TYPO = 0.8  # as similar as two codes are of which one is misspelt; the provider's next code may be less
 
 
