@@ -13,9 +13,9 @@ import pytest
 
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.desk.own_redis import OwnRedis
+from worker.cli.commands.init import starter
 from worker.plans.store import pilots
 from worker.runtime import batch_run
-from worker.settings.starter import sandbox_starter
 
 # Fast enough for tests, and still backing off.
 RETRY = '[retry]\nfirst = "20 ms"\nmost = "50 ms"\n'
@@ -60,7 +60,7 @@ def desk_at(bare: Desk, begun: Path) -> Callable[[Played], Desk]:
 
 def _at(played: Played, desk: Desk, begun: Path) -> Desk:
     shutil.copytree(begun, desk.path, dirs_exist_ok=True)
-    there = sandbox_starter(port=played.sandbox.port, smtp_port=played.sandbox.smtp_port)
+    there = starter("sandbox.toml", port=played.sandbox.port, smtp_port=played.sandbox.smtp_port)
     desk.config.write_text(f"{there}\n{RETRY}", "utf-8")
     return desk
 

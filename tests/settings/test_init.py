@@ -9,9 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.settings.samples import ENVIRON
-from worker.cli.commands.init import init
+from worker.cli.commands.init import init, sandbox_webhooks
 from worker.settings.load import load
-from worker.settings.starter import sandbox_webhooks
 
 PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"
 SMTP = {"SMTP_URL": "smtp+starttls://user:password@mail.example.com"}

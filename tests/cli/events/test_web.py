@@ -15,7 +15,7 @@ import pytest
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.settings.starter import sandbox_webhooks
+from worker.cli.commands.init import sandbox_webhooks
 
 KEY = "an-invented-key-of-32-characters"
 ROW = customers(1)[0]

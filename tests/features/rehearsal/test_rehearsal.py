@@ -16,6 +16,7 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.options import Share
 from onboarding_sandbox.wire import SESSIONS
 from tests.suite.of_features import needs
+from worker.cli.commands.init import SANDBOX_SECRETS, starter
 from worker.core.database import schema
 from worker.core.database.job_ids import guessable_ids
 from worker.core.foundation.keyring import new_key
@@ -33,7 +34,6 @@ from worker.runtime.embedded import Embedded
 from worker.settings.load import load
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
-from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
 from worker.web.webhooks.sources import account_sources
 from worker.wiring.container import Parts
 
@@ -84,7 +84,7 @@ def configured(folder: Path, *, port: int, smtp_port: int, more: str = RULES) ->
         (folder / name).write_text(new_key())
         (folder / name).chmod(0o600)
     path = folder / "onboarding.toml"
-    path.write_text(sandbox_starter(port=port, smtp_port=smtp_port) + more)
+    path.write_text(starter("sandbox.toml", port=port, smtp_port=smtp_port) + more)
     return load(path, environ={})
 
 

@@ -10,8 +10,8 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.people.customers import Instruction
 from tests.sandbox.customers import ENTITY, done, sent
 from tests.simulated.virtual_time import VirtualLoop
+from worker.cli.commands.init import starter
 from worker.http import event_loop
-from worker.settings.starter import sandbox_starter
 
 LOGIN = base64.b64encode(b"sandbox-key:sandbox-secret").decode()
 HEADERS = {"Authorization": f"Basic {LOGIN}", "Content-Type": "application/json"}
@@ -136,7 +136,7 @@ async def test_an_unknown_link_an_unknown_button_and_an_expired_link_do_nothing(
 
 
 async def test_every_account_of_the_sandboxs_configuration_links_to_the_page(begin):
-    text = sandbox_starter(port=9200, smtp_port=9225)
+    text = starter("sandbox.toml", port=9200, smtp_port=9225)
     assert text.count('link = "http://127.0.0.1:9200/verify/{token}"') == text.count("provider = ") == 5
     caller = await begin()
     _, _, session = await caller.frankieone(entity=ENTITY)

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+from string import Template
 
 import click
 from click.shell_completion import get_completion_class
@@ -16,7 +17,6 @@ from worker.cli.shared_options import JSON, print_json_or
 from worker.core.features import hint
 from worker.core.foundation.private_files import PRIVATE, new_file, replacing
 from worker.lists.formats.source import LIST_FORMATS
-from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
 
 LIST_COLUMNS = (
     *("customer_id", "kind", "email", "phone", "first_name", "last_name", "company_name"),
@@ -38,6 +38,32 @@ DATABASE = "onboarding.db"  # as both configurations name it
 # The database too: who is verified is personal, although contacts and tokens in it are encrypted.
 GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\n{DATABASE}*\n"
 PORT = click.IntRange(1, 65_535)
+# Invented. Only the sandbox accepts them.
+SANDBOX_SECRETS = {
+    "idenfy_key": "sandbox-key",
+    "idenfy_webhook_key": "sandbox-webhook-key",
+    "frankieone_webhook_secret": "sandbox-webhook-secret",
+    "idenfy_secret": "sandbox-secret",
+    "frankieone_key": "sandbox-key",
+    "frankieone_customer": "11111111-1111-4111-8111-111111111111",
+    "twilio_token": "sandbox-token",
+}
+
+
+def starter(name: str, **ports: int) -> str:
+    """A file of this folder: starter.toml, for real providers, whose environment variables the operator sets; or
+    sandbox.toml, which points at the sandbox on this machine."""
+    text = Template(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    return text.substitute(ports, prints=hint("keys", "; `onboard keys new --for events` prints one"))
+
+
+def sandbox_webhooks(web: str = "http://127.0.0.1:8080") -> dict[str, str]:
+    """Where the sandbox reports to the accounts of sandbox.toml, by its names of the endpoints. `web`: the address of
+    `onboard web`. Accounts with one key are heard under one name: kyc-lt under kyc."""
+    secret = SANDBOX_SECRETS["frankieone_webhook_secret"]
+    places = {"idenfy-kyc": "kyc", "idenfy-kyb": "kyb"}
+    places |= {"frankieone-v1": f"au-new/{secret}", "frankieone-v2": f"au/{secret}"}
+    return {endpoint: f"{web}/webhooks/{place}" for endpoint, place in places.items()}
 
 
 @click.command()
@@ -98,7 +124,7 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
         if _write_new(ignored, GITIGNORED, mode=0o644):
             written.append(str(ignored))
         # Last: a directory with a configuration also has all files that the configuration names.
-        text = sandbox_starter(port=port, smtp_port=smtp_port) if sandbox else starter()
+        text = starter("sandbox.toml", port=port, smtp_port=smtp_port) if sandbox else starter("starter.toml")
         _replace(config, text, mode=0o644)
     except OSError as error:
         raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
