@@ -2,7 +2,7 @@
 
 import click
 
-from worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, foreseen
+from worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, end_in_words, foreseen
 from worker.cli.lists.found_rows import read_through
 from worker.cli.lists.listed import Listed, lines_of
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
@@ -92,14 +92,8 @@ def _summary(
         lines.append(f"  {counted(calls_now - plan.most_credits, 'row waits', 'rows wait')} for more --most-credits")
     if pilot is not None:
         lines += _pilot_and_rest(costs_of(parts, due), due.accepted, costs_of(parts, pilot), pilot.accepted)
-    ends = facts["forecast"]
-    if ends["finishes_at"]:
-        before = "without the plan, " if plan is not None else ""
-        roughly = "roughly " if ends["assumed"] else ""
-        lines.append(f"  {before}sent by {roughly}{ends['finishes_at']} ({ends['limited_by']})")
-    elif ends["limited_by"]:
-        lines.append(f"  cannot finish: {ends['limited_by']}")
-    lines += [f"  apart from that: {words}" for words in ends.get("apart", ())]
+    sent = "without the plan, sent" if plan is not None else "sent"
+    lines += [f"  {line}" for line in end_in_words(facts["forecast"], sent=sent, without_end="cannot finish")]
     for channel, quiet in sorted(settings.invitations.quiet.items()):
         lines.append(f"  quiet hours on {channel}: {quiet}, in the recipient's time zone")
     return lines

@@ -1,19 +1,25 @@
 """`onboard check`: checks a list, and forecasts its cost and time; and what a person is shown of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.lists.foreseen import channels_of, corrected_in_words, costs_in_words, foreseen, most_in_all, reached_on
-from worker.cli.lists.found_rows import SHOWN, FoundRows, ListFound, Streamed, read_through
+from worker.cli.lists.foreseen import (
+    channels_of,
+    corrected_in_words,
+    costs_in_words,
+    end_in_words,
+    foreseen,
+    most_in_all,
+    reached_on,
+)
+from worker.cli.lists.found_rows import SHOWN, ListFound, Streamed, read_through
 from worker.cli.lists.listed import Listed, as_facts, block_for, named_reasons, refused_by_run, refusing_lists
 from worker.cli.lists.options import LIST_HELP, deadline_option, known_options, list_options
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
@@ -31,7 +37,7 @@ from worker.lists.lines import ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.warned import Refusals, problems_csv, warned_of
+from worker.lists.warned import problems_csv, warned_of
 from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
@@ -192,57 +198,40 @@ def _next_step(parts: Parts, found: ListFound, answers: Mapping[str, str]) -> st
     return ""
 
 
-def _show(found: ListFound, facts: dict[str, Any], errors: Path | None) -> None:
-    if facts["unsent"]:  # of rows that are served: their sessions are there
-        messages = counted(facts["unsent"], "first message")
-        batch = facts["batch"]
-        click.echo(f"not sent yet: {messages} of batch {batch}, which `onboard status {batch}` shows")
-    show_problems(found.problems, found.refusals, errors)
-    show_warnings(found.warnings, errors)
-    if found.in_time is not None:
-        click.echo(found.in_time.in_words())
-
-
 def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, without_end: str) -> None:
     """`in_all`: the most messages, all channels together. `step`: what a person does about what is stopped.
     `without_end`: what is said before the reason for which no end is known."""
-    console = Console(highlight=False, soft_wrap=True)
     rows = facts["rows"]
-    console.print(
-        f"[bold]{counted(rows['total'], 'row')}[/]: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
-        f" {rows['duplicate']:,} duplicate{', ' + format(rows['known'], ',') + ' known' if 'known' in rows else ''}"
+    known = f", {rows['known']:,} known" if "known" in rows else ""
+    click.echo(
+        f"{click.style(counted(rows['total'], 'row'), bold=True)}: {rows['accepted']:,} accepted,"
+        f" {rows['rejected']:,} rejected, {rows['duplicate']:,} duplicate{known}"
     )
     if facts["changed_addresses"]:
         click.echo(changed_in_words(facts["changed_addresses"]))
         for line in corrected_in_words(facts["corrected"]):
             click.echo(line)
     if facts["routes"]:
-        table = Table("account", "rows", "calls now", "at most", box=None, pad_edge=False, padding=(0, 2))
-        for account, count_ in facts["routes"].items():
+        table = [("account", "rows", "calls now", "at most")]
+        for account, number in facts["routes"].items():
             calls = facts["now"].get(account, 0), facts["credits"].get(account, 0)
-            table.add_row(account, f"{count_:,}", *(f"{number:,}" for number in calls))
-        console.print(table)
-        console.print(_calls_in_words(facts, reissues))
+            table.append((account, f"{number:,}", *(f"{one:,}" for one in calls)))
+        print_table(table, right=lambda at: at > 0)
+        click.echo(_calls_in_words(facts, reissues))
     if brands := facts.get("brands"):
         numbers = (f"{name or 'the default one'} {rows:,}" for name, rows in brands.items())
-        console.print(f"rows by brand: {', '.join(numbers)}", markup=False)
+        click.echo(f"rows by brand: {', '.join(numbers)}")
     for line in costs_in_words(facts):
-        console.print(line)
+        click.echo(line)
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
     # Each channel's own worst case; their sum is more than the cap allows.
     is_capped = in_all < sum(facts["messages"].values())
     capped = f", but {in_all:,} in total: messages_per_customer counts both" if is_capped else ""
-    console.print(f"messages at worst: {messages or 'none'}{capped}")
+    click.echo(f"messages at worst: {messages or 'none'}{capped}")
     if "plan" in facts:
-        console.print(f"plan: {facts['plan']}", markup=False)
-    ends = facts["forecast"]
-    if ends["finishes_at"]:
-        roughly = "roughly " if ends["assumed"] else ""
-        console.print(f"would be sent by {roughly}{ends['finishes_at']} ({ends['limited_by']})", markup=False)
-    elif ends["limited_by"]:
-        console.print(f"{without_end}: {ends['limited_by']}{step}", markup=False)
-    for words in ends.get("apart", ()):
-        console.print(f"apart from that: {words}", markup=False)
+        click.echo(f"plan: {facts['plan']}")
+    for line in end_in_words(facts["forecast"], sent="would be sent", without_end=without_end, step=step):
+        click.echo(line)
 
 
 def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
@@ -255,32 +244,35 @@ def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
     return f"now: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
 
 
-def show_problems(problems: FoundRows, refusals: Refusals, errors: Path | None) -> None:
-    """The kinds of problems with how many rows have each, then the first problems, as two tables."""
-    if not problems:
-        return
-    kinds = refusals.top(SHOWN_KINDS + 1)
-    shown = [[f"{rows:,}", one.column or "the row", one.problem, one.hint] for rows, one in kinds[:SHOWN_KINDS]]
-    if shown:
-        click.echo("problems by kind:")
-        titles = ["rows", "column", "such as", "what to do"]
-        print_table([titles, *shown], right=lambda at: at == 0, indent="  ")
-    if len(kinds) > SHOWN_KINDS:
-        click.echo("  … and more kinds")
-    click.echo(f"the first {SHOWN}:" if len(problems) > SHOWN else "problems:")
-    first = [[f"{row:,}" if row else "", one.column or "the row", one.problem] for row, one in islice(problems, SHOWN)]
-    print_table([["row", "column", "problem"], *first], right=lambda at: at == 0, indent="  ")
-    if len(problems) > SHOWN:
-        where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
-        click.echo(f"… and {len(problems) - SHOWN:,} more problems; {where}")
-
-
-def show_warnings(warnings: Collection[FoundRows], errors: Path | None) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    kinds = warned_of(chain.from_iterable(warnings)).kinds
-    for kind in kinds[:SHOWN]:
-        console.print(f"warning: {kind.in_words}", markup=False)
-    if len(kinds) > SHOWN:
+def _show(found: ListFound, facts: dict[str, Any], errors: Path | None) -> None:
+    """What the rows are: the messages that are not sent yet, the kinds of problems with how many rows have each, the
+    first problems, warnings."""
+    if facts["unsent"]:  # of rows that are served: their sessions are there
+        messages = counted(facts["unsent"], "first message")
+        batch = facts["batch"]
+        click.echo(f"not sent yet: {messages} of batch {batch}, which `onboard status {batch}` shows")
+    if number := len(found.problems):
+        kinds = found.refusals.top(SHOWN_KINDS + 1)
+        shown = [(f"{rows:,}", one.column or "the row", one.problem, one.hint) for rows, one in kinds[:SHOWN_KINDS]]
+        if shown:
+            click.echo("problems by kind:")
+            titles = ("rows", "column", "such as", "what to do")
+            print_table([titles, *shown], right=lambda at: at == 0, indent="  ")
+        if len(kinds) > SHOWN_KINDS:
+            click.echo("  … and more kinds")
+        click.echo(f"the first {SHOWN}:" if number > SHOWN else "problems:")
+        first = islice(found.problems, SHOWN)
+        lines = [(f"{row:,}" if row else "", one.column or "the row", one.problem) for row, one in first]
+        print_table([("row", "column", "problem"), *lines], right=lambda at: at == 0, indent="  ")
+        if number > SHOWN:
+            where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
+            click.echo(f"… and {number - SHOWN:,} more problems; {where}")
+    warned = warned_of(chain.from_iterable(found.warnings)).kinds
+    for kind in warned[:SHOWN]:
+        click.echo(f"warning: {kind.in_words}")
+    if len(warned) > SHOWN:
         click.echo("… and more kinds of warnings")
-    if len(kinds) > SHOWN or any(kind.count > len(kind.rows) > 0 for kind in kinds):
+    if len(warned) > SHOWN or any(kind.count > len(kind.rows) > 0 for kind in warned):
         click.echo(f"each warning with its row: {f'see {errors}' if errors else '--errors FILE writes them all'}")
+    if found.in_time is not None:
+        click.echo(found.in_time.in_words())

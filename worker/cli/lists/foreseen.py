@@ -320,6 +320,15 @@ def costs_in_words(facts: Mapping[str, Any], *, now: str = "now") -> list[str]:
     return lines
 
 
+def end_in_words(ends: Mapping[str, Any], *, sent: str, without_end: str, step: str = "") -> list[str]:
+    """When the rows are out, or why no end is known, after these words; and what waits apart from that."""
+    apart = [f"apart from that: {words}" for words in ends.get("apart", ())]
+    if ends["finishes_at"]:
+        roughly = "roughly " if ends["assumed"] else ""
+        return [f"{sent} by {roughly}{ends['finishes_at']} ({ends['limited_by']})", *apart]
+    return [f"{without_end}: {ends['limited_by']}{step}", *apart] if ends["limited_by"] else apart
+
+
 def segments_of(parts: Parts, due: Judged) -> tuple[int, int]:
     """The segments of the texts that leave now; and those of the longest text that a row may get."""
     if parts.settings.texting(Channel.SMS) is None:
