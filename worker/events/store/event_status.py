@@ -15,43 +15,11 @@ from worker.core.database.encrypted_values import Erased, decrypt_link
 from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.core.database.tables.work import DUE_AT, LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.sessions import is_stale
-from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, JobState, SessionState
+from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, JobState
 
 # A joined job has no call of its own that could have a reason.
 _REASON = sa.func.coalesce(sa.func.nullif(LEAD.reason, ""), Job.reason)
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """Status of an event's job, or of the job that it joined. No link and nothing personal."""
-
-    id: int
-    batch_id: int
-    state: JobState
-    reason: str
-    result: str
-    created_at: datetime
-    changed_at: datetime
-    due_at: datetime | None
-    session: SessionState | None
-    issued_at: datetime | None
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True)
-class EventStatus:
-    """Status of an event that was taken or ignored. `job` is None if the event has no job, or its job was purged."""
-
-    id: uuid.UUID
-    kind: EventKind
-    outcome: Outcome
-    detail: str
-    occurred_at: datetime
-    received_at: datetime
-    job_id: int | None
-    job: JobStatus | None
 
 
 @dataclass(frozen=True)
@@ -70,40 +38,9 @@ class EventStatuses:
         self._database = database
         self._keyring = keyring
 
-    def of(self, event_id: uuid.UUID, sender: str) -> EventStatus | None:
-        """Status of this sender's event with this id; None when there is none."""
-        query = (
-            sa.select(  # in the order of `EventStatus`, then of `JobStatus`
-                Inbox.kind,
-                Inbox.outcome,
-                Inbox.detail,
-                Inbox.occurred_at,
-                Inbox.received_at,
-                sa.case((_REACHES, Inbox.job_id)).label("job_id"),
-                Job.id.label("kept_job_id"),
-                Job.batch_id,
-                STATE.label("state"),
-                _REASON.label("reason"),
-                RESULT.label("result"),
-                Job.created_at,
-                sa.func.coalesce(LEAD.changed_at, Job.changed_at, type_=Job.changed_at.type).label("changed_at"),
-                DUE_AT.label("due_at"),
-                SessionRow.state.label("session"),
-                SessionRow.issued_at,
-                SessionRow.expires_at,
-            )
-            .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
-            # Of a customer who was taken over since, its sender learns no more.
-            .join(Job, sa.and_(Job.id == Inbox.job_id, _REACHES), isouter=True)
-            .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
-            .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
-            .where(Inbox.id == event_id, Inbox.sender == sender)
-        )
-        row = self._database.first(query)
-        if row is None:
-            return None
-        job = None if row.kept_job_id is None else JobStatus(*row[6:])
-        return EventStatus(event_id, *(*row[:6], job))
+    def of(self, event_id: uuid.UUID, sender: str) -> Any:
+        """Status of this sender's event with this id, as `_EVENT` has it; None when there is none."""
+        return self._database.first(_EVENT.where(Inbox.id == event_id, Inbox.sender == sender))
 
     def is_newest(self, event_id: uuid.UUID, signed_at: datetime) -> bool:
         """Whether no other message with this event was signed at this time or later; it is the newest then. Both times
@@ -145,6 +82,35 @@ def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatu
 
 
 _REACHES = sa.or_(Inbox.every_customer, CustomerRow.sender == Inbox.sender)
+# An event that was taken or ignored, and its job, or the job that it joined. No link and nothing personal. `job` is
+# None if the event has no job, or its job was purged.
+_EVENT = (
+    sa.select(
+        Inbox.id,
+        Inbox.kind,
+        Inbox.outcome,
+        Inbox.detail,
+        Inbox.occurred_at,
+        Inbox.received_at,
+        sa.case((_REACHES, Inbox.job_id)).label("job_id"),
+        Job.id.label("job"),
+        Job.batch_id,
+        STATE.label("state"),
+        _REASON.label("reason"),
+        RESULT.label("result"),
+        Job.created_at,
+        sa.func.coalesce(LEAD.changed_at, Job.changed_at, type_=Job.changed_at.type).label("changed_at"),
+        DUE_AT.label("due_at"),
+        SessionRow.state.label("session"),
+        SessionRow.issued_at,
+        SessionRow.expires_at,
+    )
+    .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
+    # Of a customer who was taken over since, its sender learns no more.
+    .join(Job, sa.and_(Job.id == Inbox.job_id, _REACHES), isouter=True)
+    .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
+    .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
+)
 _STATUSES = (
     sa.select(
         Job.id,

@@ -25,7 +25,7 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
 from worker.events.cloudevents import LARGEST, LARGEST_LIST, Listed, Unreadable, is_list, moment, read, read_list
 from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
-from worker.events.store.event_status import EventStatus, EventStatuses
+from worker.events.store.event_status import EventStatuses
 from worker.events.store.inbox import CONFLICT
 from worker.settings.outside import Web
 from worker.web.events import credentials
@@ -328,8 +328,21 @@ def _answer_to_many(results: Sequence[Result]) -> web.Response:
     return web.json_response(facts, status=207 if mixed else 202, headers=headers)  # Multi-Status: each has its own
 
 
-def _as_json(status: EventStatus, address: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {
+def _as_json(status: Any, address: str) -> dict[str, Any]:
+    job: dict[str, Any] | None = None
+    if status.job is not None:
+        names = ("created_at", "changed_at", "due_at")
+        job = {"id": status.job, "batch": status.batch_id, "state": status.state.value}
+        job |= {"reason": status.reason, "result": status.result}
+        job |= {name: _written(getattr(status, name)) for name in names}
+        job["session"] = status.session and {
+            "state": status.session.value,
+            "issued_at": _written(status.issued_at),
+            "expires_at": _written(status.expires_at),
+        }
+    elif status.job_id is not None:
+        job = {"id": status.job_id, "state": "purged"}
+    return {
         "id": str(status.id),
         "href": address,
         "type": status.kind.value,
@@ -337,29 +350,8 @@ def _as_json(status: EventStatus, address: str) -> dict[str, Any]:
         "detail": status.detail,
         "occurred_at": _written(status.occurred_at),
         "received_at": _written(status.received_at),
-        "job": None,
+        "job": job,
     }
-    job = status.job
-    if job is not None:
-        answer["job"] = {
-            "id": job.id,
-            "batch": job.batch_id,
-            "state": job.state.value,
-            "reason": job.reason,
-            "result": job.result,
-            "created_at": _written(job.created_at),
-            "changed_at": _written(job.changed_at),
-            "due_at": _written(job.due_at),
-            "session": job.session
-            and {
-                "state": job.session.value,
-                "issued_at": _written(job.issued_at),
-                "expires_at": _written(job.expires_at),
-            },
-        }
-    elif status.job_id is not None:
-        answer["job"] = {"id": status.job_id, "state": "purged"}
-    return answer
 
 
 def _written(at: datetime | None) -> str | None:
