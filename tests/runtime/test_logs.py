@@ -14,8 +14,7 @@ from kombu.transport.virtual.base import W_NO_CONSUMERS
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.foundation.logs import about
 from worker.runtime import logs
-from worker.runtime.log_format import line_form
-from worker.runtime.logs import KNOWN
+from worker.runtime.logs import KNOWN, line_form
 from worker.wiring.runner import StoreCalls
 
 # Celery's own text.

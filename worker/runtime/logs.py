@@ -7,22 +7,30 @@ A library's line may hold whatever the library was given: a message's body, an e
 written as it is only if its template is known to hold nothing personal. Of other warnings and errors the place and the
 kind of the exception are left; other lines are not written. New lines of a library's next release are reduced too. So
 is what Python itself would print: exceptions that end a thread or the process, exceptions that nothing can catch, and
-warnings. asyncio writes an exception that a loop catches to its log. `log_format` makes the lines.
+warnings. asyncio writes an exception that a loop catches to its log.
 
-What a line is about: `core.foundation.logs`.
+The lines are made by structlog: text for people at a terminal, one JSON object a line for machines. Both have the same
+facts, of our lines and of libraries' lines: time, level, logger, event, the ids that are known (`core.foundation.logs`),
+and the exception's kind.
 """
 
 import logging
 import re
 import sys
 import threading
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.core.foundation.connection_failures import in_words
-from worker.core.foundation.logs import is_ours
+from worker.core.foundation.logs import ids_of, is_ours
 from worker.core.foundation.private_files import private_log
+
+if TYPE_CHECKING:
+    from structlog.dev import ConsoleRenderer, KeyValueColumnFormatter
+    from structlog.types import EventDict
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMS = ("auto", "text", "json")
@@ -30,19 +38,16 @@ log = logging.getLogger(__name__)
 
 
 class _Form(logging.Formatter):
-    """Makes lines by `log_format`, which it loads with the first line: structlog takes a quarter of a second."""
-
     def __init__(self, *, as_json: bool) -> None:
         super().__init__()
         self._as_json = as_json
-        self._line: logging.Formatter | None = None
+
+    @cached_property
+    def _lines(self) -> logging.Formatter:
+        return line_form(as_json=self._as_json)
 
     def format(self, record: logging.LogRecord) -> str:
-        if self._line is None:
-            from worker.runtime.log_format import line_form
-
-            self._line = line_form(as_json=self._as_json)
-        return self._line.format(reduced(record))
+        return self._lines.format(reduced(record))
 
 
 def set_up(level: str = "info", file: Path | None = None, form: str = "auto") -> None:
@@ -132,6 +137,59 @@ def reduced(record: logging.LogRecord) -> logging.LogRecord:
         safe.msg = "a line of %s, line %d, is left out: it may hold personal data"
         safe.args = (record.module, record.lineno)
     return safe
+
+
+def line_form(*, as_json: bool) -> logging.Formatter:
+    """Makes lines of one form. Of an exception its kind and its place are written, never its text. structlog is loaded
+    with the first line: it takes a quarter of a second."""
+    import orjson
+    from structlog.processors import JSONRenderer
+    from structlog.stdlib import ProcessorFormatter
+
+    json = lambda line, **_options: orjson.dumps(line, default=str).decode()  # noqa: E731
+    form = JSONRenderer(serializer=json) if as_json else _text()
+    steps = [ProcessorFormatter.remove_processors_meta, _with_exception, form]
+    return ProcessorFormatter(foreign_pre_chain=[_facts], processors=steps)
+
+
+def _facts(_logger: Any, level: str, line: "EventDict") -> "EventDict":
+    record: logging.LogRecord = line["_record"]
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    facts = {
+        "timestamp": at.replace("+00:00", "Z"),
+        "level": level,
+        "logger": record.name,
+        **ids_of(record),
+        **line,
+    }
+    # A name or a reason from outside must not look like a line of its own, nor move a terminal's cursor.
+    return {name: one_line(value) if type(value) is str else value for name, value in facts.items()}
+
+
+def _with_exception(_logger: Any, _level: str, line: "EventDict") -> "EventDict":
+    raised = line.pop("exc_info", None)
+    line.pop("stack_info", None)
+    if isinstance(raised, tuple) and raised[0] is not None:
+        line["exception"] = f"{kind_of(raised[0])}{place_of(raised[2])}"
+    return line
+
+
+def _text() -> "ConsoleRenderer":
+    """`TIME LEVEL logger: event  [account=kyc job=12]`, without colours: a log may be copied from anywhere."""
+    from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
+
+    def plain(after: str = "", width: int = 0) -> "KeyValueColumnFormatter":
+        return KeyValueColumnFormatter(None, "", "", value_repr=str, width=width, postfix=after)
+
+    named = KeyValueColumnFormatter("", "", "", value_repr=str)
+    columns = [
+        Column("timestamp", plain()),
+        Column("level", plain(width=8)),
+        Column("logger", plain(after=":")),
+        Column("event", plain()),
+        Column("", named),
+    ]
+    return ConsoleRenderer(columns=columns, sort_keys=False, pad_level=False)
 
 
 def one_line(text: str) -> str:
