@@ -14,9 +14,8 @@ from worker.core.foundation.clock import ProcessClock, system_clock
 from worker.core.foundation.keyring import new_key
 from worker.runtime.bus_consumers import DatabaseInbox
 from worker.settings.load import load
-from worker.wiring.container import Parts
+from worker.wiring.container import Parts, Timekeeper
 from worker.wiring.opening import opened
-from worker.wiring.timekeeper import Timekeeper
 
 HOUR = timedelta(hours=1)
 

@@ -31,10 +31,9 @@ from worker.runtime.web_application import ROUTES, Shared
 from worker.templates.values import Screen
 from worker.web.webhooks.sources import account_sources
 from worker.web.webhooks.store.webhooks import Arrived
-from worker.wiring.container import Parts
+from worker.wiring.container import SET_CLOCK_EVERY, Parts
 from worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner
 from worker.wiring.sweep import each_alone
-from worker.wiring.timekeeper import SET_CLOCK_EVERY
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

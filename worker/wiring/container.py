@@ -3,19 +3,25 @@
 Commands, `wiring.opening`, `wiring.runner` and the runtime hold `Parts`; everything else is handed what it uses.
 """
 
+import logging
 import os
 import random
 import secrets
 import socket
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
 
 from worker.core.database.audit_entries import Act
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
+from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.limits.call_outcomes import SecondLook
 from worker.core.model.metrics import Meters
@@ -29,14 +35,10 @@ from worker.reporting.operation_report import Operation
 from worker.reporting.store.processes import Heartbeat
 from worker.reporting.store.restored import Restored
 from worker.settings.model import Settings
-from worker.settings.policies import (
-    check_leases,
-    mail_domains,
-    orphan_rules,
-)
+from worker.settings.policies import check_leases, mail_domains, orphan_rules
 from worker.settings.problems import SettingsError
 from worker.wiring import account_budgets
-from worker.wiring.background import COUNTS, TELLERS, TRACES, observing_of
+from worker.wiring.background import COUNTS, SWEEP_STEPS, TELLERS, TRACES, observing_of
 from worker.wiring.os_user import os_user
 from worker.wiring.store.roles import may_write
 from worker.wiring.stores import Stores
@@ -47,11 +49,13 @@ if TYPE_CHECKING:
     from worker.reporting.store.look import Looked
     from worker.senders.contract import Sender
     from worker.wiring.sweep import Sweep
-    from worker.wiring.timekeeper import Timekeeper
 
+log = logging.getLogger(__name__)
 # How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
 DATABASE_THREADS = 3
 ON_THE_LOOP = 5
+SET_CLOCK_EVERY = timedelta(seconds=10)
+END_SECONDS = 1.0  # how long an end waits for a measurement under way: the database may hang
 
 
 def build_providers(settings: Settings) -> dict[str, Provider]:
@@ -73,6 +77,51 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     return providers
 
 
+class Timekeeper:
+    """Keeps the process's time that of the database, for all processes that write times. At intervals, in a thread: a
+    process may wait elsewhere for a long time."""
+
+    def __init__(self, database: Database, clock: ProcessClock, *, every: timedelta = SET_CLOCK_EVERY) -> None:
+        self._database = database
+        self._clock = clock
+        self._every = every
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Set the clock now, and go on until `close`. Raises OperationalError while the database cannot be used."""
+        self._database.set_clock(self._clock)
+        if self._thread is None:
+            self._go_on()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The thread does not run within: a fork is made there."""
+        runs = self._thread is not None
+        self.close()
+        yield
+        if runs:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, args=(self._ended,), name="timekeeper", daemon=True)
+        self._thread.start()
+
+    def _keep(self, ended: threading.Event) -> None:
+        while not ended.wait(self._every.total_seconds()):
+            try:
+                self._database.set_clock(self._clock)
+            except sa.exc.SQLAlchemyError as error:  # the time goes on from the last anchor
+                log.debug("the clock was not set: %s; trying again in %d s", reason(error), self._every.seconds)
+
+    def close(self) -> None:
+        """End the thread. Call it before the database is closed."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(END_SECONDS)
+
+
 class Parts(Stores):
     """All parts of one process. Make it after a fork, never before: it holds connections.
 
@@ -81,7 +130,7 @@ class Parts(Stores):
     """
 
     knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
-    _timekeeper: "Timekeeper | None" = None
+    _timekeeper: Timekeeper | None = None
     on_the_loop = 0  # how many transactions at once; 0: they run in threads
 
     def __init__(
@@ -125,8 +174,6 @@ class Parts(Stores):
         self.database_clock: Clock = database_clock or clock
         if isinstance(clock, ProcessClock) and not database.is_sqlite:
             self.database_clock = database_clock or database.now
-            from worker.wiring.timekeeper import Timekeeper
-
             self._timekeeper = Timekeeper(database, clock)
             if database_clock is None:
                 database.trust_its_time(clock)
@@ -183,8 +230,6 @@ class Parts(Stores):
 
     @cached_property
     def sweep_steps(self) -> "Sequence[Callable[[Looked], object]]":
-        from worker.wiring.background import SWEEP_STEPS
-
         return [one(self) for one in SWEEP_STEPS.offered()]
 
     # Reports

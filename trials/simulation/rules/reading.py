@@ -19,7 +19,7 @@ ENDED = frozenset({"completed", "lapsed", "failed", "cancelled"})
 # An answer is written within a flush and a commit. Later it is lost only if the process dies or stands still meanwhile.
 WRITTEN = 2.0
 REPEATED = "a person answers for a second call"
-SET_CLOCK = 10.0  # `timekeeper.SET_CLOCK_EVERY`
+SET_CLOCK = 10.0  # `container.SET_CLOCK_EVERY`
 
 
 def may_be_unknown(history: History, call: Call) -> bool:
