@@ -35,7 +35,7 @@ from worker.core.model.states import Result
 from worker.core.unknown.store.row_by_row import Chunk
 from worker.core.work.invite import InviteWork
 from worker.core.work.store.claim_jobs import Jobs
-from worker.lists.decisions.store import emergency_stop, priority_moves
+from worker.lists.decisions.store import decisions, emergency_stop
 from worker.lists.store import added_lines
 from worker.web.webhooks import session_chain
 from worker.web.webhooks.session_chain import KnownSession, known_after
@@ -189,8 +189,8 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "messages-per-customer": (_without(Invitations, "spent"),),
     # Of several lists: a resume moves back all that a pause has moved, whatever became of it since.
     "resume": (
-        (priority_moves, "_of_jobs", partial(_only, priority_moves._of_jobs, priority_moves._OPEN_OR_FAILED)),
-        (priority_moves, "_of_messages", partial(_only, priority_moves._of_messages, priority_moves._UNSENT)),
+        (decisions, "_of_jobs", partial(_only, decisions._of_jobs, decisions._OPEN_OR_FAILED)),
+        (decisions, "_of_messages", partial(_only, decisions._of_messages, decisions._UNSENT)),
     ),
     # … and a link that an address has goes to no other one that a list or the desk has given since.
     "given-away": ((claim_invitations, "is_kept_back", lambda *_given, **_how: False),),

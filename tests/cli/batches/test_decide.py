@@ -125,8 +125,7 @@ def test_the_rest_of_an_import_that_was_cut_off_is_said_to_be_imported_now_with_
 
 def test_a_decision_about_many_rows_shows_how_far_it_is(desk: Desk, listed: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("worker.cli.shared_options.EVERY_SECONDS", 0.0)
-    for chunk in ("decisions", "priority_moves"):
-        monkeypatch.setattr(f"worker.lists.decisions.store.{chunk}.CHUNK", 2)
+    monkeypatch.setattr("worker.lists.decisions.store.decisions.CHUNK", 2)
 
     def shown(*command: str) -> list[str]:
         ended = desk.onboard(*command, "--json")

@@ -5,7 +5,7 @@ from collections import Counter
 
 from tests.suite.packages import ROOT
 
-# Queries without an order: each locks one row, but for the chunk of `priority_moves`, which its caller has ordered.
+# Queries without an order: each locks one row.
 ALONE = {
     "core/limits/store/budgets.py": 2,
     "lists/decisions/store/emergency_stop.py": 1,
@@ -14,7 +14,7 @@ ALONE = {
     "features/service_desk/store/cases.py": 1,
     "features/stable_links/store/landings.py": 1,
     "features/uploads/store/uploads.py": 2,
-    "lists/decisions/store/priority_moves.py": 2,
+    "lists/decisions/store/decisions.py": 1,
     "lists/store/added_lines.py": 1,
     "lists/store/admission.py": 1,
     "plans/store/pilots.py": 2,

@@ -12,7 +12,7 @@ from worker.core.messages.contact import PauseRule
 from worker.core.messages.store import message_rows as tallies
 from worker.core.messages.store.message_rows import BounceCounts as Counted
 from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState
-from worker.lists.decisions.store import priority_moves
+from worker.lists.decisions.store import decisions
 
 RULE = PauseRule(percent=10, least=50)
 
@@ -125,20 +125,20 @@ def test_its_rows_are_not_claimed_until_it_is_resumed_and_the_counts_start_again
 def test_a_pause_that_was_cut_off_is_finished_by_the_next_sweep(shelf, decide, count, monkeypatch):
     batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
     count(batch, tried=100, bounced=11)
-    monkeypatch.setattr(priority_moves, "CHUNK", 2)
+    monkeypatch.setattr(decisions, "CHUNK", 2)
     bulk = iter([True, False])
-    move = priority_moves._move_chunk
+    move = decisions._move_chunk
 
     def cut_off(database, what, *how):
         if what is Job and not next(bulk):
             raise KeyboardInterrupt
         return move(database, what, *how)
 
-    monkeypatch.setattr(priority_moves, "_move_chunk", cut_off)
+    monkeypatch.setattr(decisions, "_move_chunk", cut_off)
     with pytest.raises(KeyboardInterrupt):
         decide.finish_pauses(now=shelf.clock())
     assert shelf.row(Batch).paused_at is None
-    monkeypatch.setattr(priority_moves, "_move_chunk", move)
+    monkeypatch.setattr(decisions, "_move_chunk", move)
     decide.finish_pauses(now=shelf.clock())
     assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
 
@@ -147,15 +147,15 @@ def test_one_that_a_person_resumes_while_it_is_paused_goes_on(shelf, decide, cou
     batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
     shelf.set(Job, Job.row == 2, priority=EVENT)
     count(batch, tried=100, bounced=11)
-    monkeypatch.setattr(priority_moves, "CHUNK", 2)
-    move, bulk = priority_moves._move_chunk, iter([False, True])
+    monkeypatch.setattr(decisions, "CHUNK", 2)
+    move, bulk = decisions._move_chunk, iter([False, True])
 
     def resumed_meanwhile(database, what, *how):
         if what is Job and next(bulk, False):
             decide.resume(batch, now=shelf.clock())
         return move(database, what, *how)
 
-    monkeypatch.setattr(priority_moves, "_move_chunk", resumed_meanwhile)
+    monkeypatch.setattr(decisions, "_move_chunk", resumed_meanwhile)
     decide.finish_pauses(now=shelf.clock())
     assert shelf.row(Batch).paused_at is None
     assert [row.priority for row in shelf.rows(Job)] == [EVENT] + 5 * [BATCH]

@@ -13,7 +13,7 @@ from tests.stored.shelf import customer
 from worker.core.database.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.model.endings import Cancel, Kind, Retry, Snooze
 from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState, JobState
-from worker.lists.decisions.store import decisions, priority_moves
+from worker.lists.decisions.store import decisions
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Decided
 
@@ -182,8 +182,7 @@ def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
 
 
 def test_more_rows_than_a_chunk_are_paused_resumed_and_cancelled(shelf, decide, monkeypatch):
-    for module in (decisions, priority_moves):
-        monkeypatch.setattr(module, "CHUNK", 3)
+    monkeypatch.setattr(decisions, "CHUNK", 3)
     batch = shelf.add(*(customer(f"C{number}") for number in range(10)))
     shelf.jobs.release(shelf.policy, shelf.claim(most=4), now=shelf.clock())
     assert pause(shelf, decide, batch).rows == 10

@@ -13,7 +13,7 @@ from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.foundation.notation import written
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import BATCH, PAUSED, JobState
-from worker.lists.decisions.store import priority_moves
+from worker.lists.decisions.store import decisions
 from worker.lists.decisions.store.settlement import Decided
 from worker.plans.store import leadership
 from worker.reporting.store.waiting import unsent
@@ -210,7 +210,7 @@ def cut_off(monkeypatch, decide, what):
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(priority_moves, "_move_chunk", dies)
+        patched.setattr(decisions, "_move_chunk", dies)
         patched.setattr(decide, "_cancel_chunk", dies)
         with pytest.raises(Killed):
             what()

@@ -1,8 +1,9 @@
 """What a person decides about a batch: pause, resume or cancel it; retry failed rows; settle held rows.
 
-A pause and a resume move the batch's rows (`priority_moves`). Other decisions change each row, in chunks: no
-transaction is long, and no statement has more parameters than a database allows. If a command is interrupted, the same
-command again finishes the rest.
+A pause moves the batch's rows out of the priorities that workers claim, and a resume back: a paused batch of a million
+rows costs other batches nothing so. Other decisions change each row. Both do so in chunks: no transaction is long, and
+no statement has more parameters than a database allows. If a command is interrupted, the same command again finishes
+the rest.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import Channel
 from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.cancellation import cancel_open
 from worker.core.database import bulk
@@ -28,14 +30,28 @@ from worker.core.foundation.notation import written
 from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import HELD_FIRST
 from worker.core.model.reasons import Reason
-from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause
-from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
+from worker.core.model.states import (
+    OPEN_INVITATIONS,
+    OPEN_JOBS,
+    PAUSED,
+    PRIORITIES,
+    InvitationState,
+    JobState,
+    PauseCause,
+)
 from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in, stay_held
 from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.plans.store.leadership import take_leads
 from worker.plans.store.pilots import Pilots
 
 CHUNK = 2000
+Table = type[Job] | type[InvitationRow]
+Rows = sa.Select[*tuple[Any, ...]]  # of one of these tables, with their ids
+Changed = Callable[[int], None]  # gets the number of rows that each transaction has changed
+_IS_PAUSED = Batch.pause_cause != ""
+# All open rows, since reminders wait too. Failed ones too: one that is retried in a paused batch waits for the resume.
+_OPEN_OR_FAILED = Job.state.in_([*OPEN_JOBS, JobState.FAILED])
+_UNSENT = InvitationRow.state.in_((*OPEN_INVITATIONS, InvitationState.FAILED))
 Settle = Callable[[sa.Connection, list[int]], Decided]  # settles the rows with these ids, in one transaction
 ROWS_IN_REASON = 64  # characters: an entry has room for the verdict and a person's reason too
 # Open jobs without a call in flight.
@@ -172,7 +188,7 @@ class Decisions:
             pass
         # Messages in flight, and jobs whose call brings no session, end at their next claim, and rows of a paused batch
         # are never claimed.
-        resume_rows(self._database, batch_id, changed=changed)
+        self._resume_rows(batch_id, changed)
         self._mark_through(batch_id, began)
 
     def count_reminders(self, batch_id: int) -> int:
@@ -250,13 +266,32 @@ class Decisions:
         return Decided(self._finish_pause(batch_id, now=now))
 
     def _finish_pause(self, batch_id: int, *, now: datetime) -> int:
-        """Move the rows of a batch that is marked as paused; returns how many jobs."""
-        moved = pause_rows(self._database, batch_id, changed=self._adding())
+        """Move the rows of a batch that is marked as paused away, while it stays paused; returns how many of the jobs
+        this holds back."""
+        jobs = _of_jobs(batch_id).where(Job.priority.in_(PRIORITIES), _OPEN_OR_FAILED)
+        messages = _of_messages(batch_id).where(InvitationRow.priority.in_(PRIORITIES), _UNSENT)
+        still = sa.select(Batch.id).where(Batch.id == batch_id, _IS_PAUSED)
+        move = partial(_move, self._database, still=still, by=+PAUSED, changed=self._adding())
+        # Messages first, because they do the harm; again at the end, for messages that jobs added in the meantime.
+        move(InvitationRow, messages)
+        moved = move(Job, jobs)
+        move(InvitationRow, messages)
         self._mark(batch_id, IS_MARKED, paused_at=now)
         return moved
 
+    def _resume_rows(self, batch_id: int, changed: Changed) -> int:
+        """Move the rows back while the batch is not paused; returns how many of the jobs the pause held back."""
+        # All that a pause moved, whatever became of it since: a person may have a row that lapsed, or a message that
+        # was returned, go on. A pause meanwhile has its own move, which takes no row back.
+        paused = [priority + PAUSED for priority in PRIORITIES]
+        still = sa.select(Batch.id).where(Batch.id == batch_id, ~_IS_PAUSED)
+        move = partial(_move, self._database, still=still, by=-PAUSED, changed=changed)
+        moved = move(Job, _of_jobs(batch_id).where(Job.priority.in_(paused)))
+        move(InvitationRow, _of_messages(batch_id).where(InvitationRow.priority.in_(paused)))
+        return moved
+
     def _go_on(self, batch_id: int, *, began: datetime, now: datetime) -> Decided:
-        rows = resume_rows(self._database, batch_id, changed=self._adding())
+        rows = self._resume_rows(batch_id, self._adding())
         self.take_leads(batch_id, stopped_only=True, now=now)
         self._mark_through(batch_id, began)
         jobs = sa.select(Job.account).where(of_batch(batch_id), Job.state == JobState.WAITING).distinct()
@@ -322,3 +357,43 @@ def _note(connection: sa.Connection, which: Which, count: int, reason: str, now:
         reason = reason if which.rows.single is not None else f"{which.rows.short(most=ROWS_IN_REASON)}; {reason}"
     subject = f"batch {which.batch_id}{rows}{account}"
     note(connection, subject, now=now, count=count, reason=reason.removesuffix("; "))
+
+
+def _of_jobs(batch_id: int) -> Rows:
+    return sa.select(Job.id, Job.state, Job.channel).where(of_batch(batch_id))
+
+
+def _of_messages(batch_id: int) -> Rows:
+    return sa.select(InvitationRow.id).where(InvitationRow.batch_id == batch_id)
+
+
+def _move(database: Database, table: Table, rows: Rows, *, still: sa.Select[int], by: int, changed: Changed) -> int:
+    """Change these rows' priorities; returns how many jobs a pause holds back. Stops once `still` finds none."""
+    chunk = rows.order_by(table.id).limit(CHUNK)
+    counted, rest = 0, chunk
+    while moved := outlive_deadlocks(partial(_move_chunk, database, table, rest, by, still)):
+        counted += sum(map(_is_held_back, moved)) if table is Job else 0
+        changed(len(moved))
+        # From the last key, not from the start: skipping changed rows again for each chunk costs quadratic time.
+        rest = chunk.where(table.id > moved[-1].id)
+    return counted
+
+
+def _is_held_back(job: sa.Row[Any]) -> bool:
+    """Whether a pause holds the first invitation of an open job back, or its session if it wants no message."""
+    out = job.state is JobState.INVITED or (job.state is JobState.ISSUED and job.channel is Channel.NONE)
+    return not out and job.state in OPEN_JOBS
+
+
+def _move_chunk(database: Database, table: Table, rows: Rows, by: int, still: sa.Select[int]) -> list[sa.Row[Any]]:
+    with database.write() as connection:
+        chunk = fetch(connection, rows.with_for_update())
+        # The batch stays locked until the chunk is changed: a resume then sees every change. It is locked after the
+        # rows, in the order in which results are written.
+        if not chunk or not fetch(connection, still.with_for_update(read=True)):
+            return []
+        ids = [row.id for row in chunk]
+        connection.execute(sa.update(table).values(priority=table.priority + by).where(table.id.in_(ids)))
+        if by < 0 and table is Job:
+            pending.let_go(connection, ids)
+    return chunk
