@@ -13,7 +13,7 @@ import pytest
 from tests.reporting.test_html_report import facts
 from worker.core.customers.customers import Details, Person
 from worker.core.model.sessions import Opening
-from worker.lists.own_files import REPORT_COLUMNS
+from worker.lists.columns import REPORT_COLUMNS
 from worker.reporting.report_lines import DETAILS, TIMES, Columns, line_values, write_csv
 from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.xlsx_report import write_xlsx

@@ -12,14 +12,14 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.foundation.notation import counted
 from worker.core.messages.contact import Wording
 from worker.core.model.channels import CHANNELS
+from worker.lists.columns import OwnFile
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import Judged
 from worker.lists.importing.list_import import ImportChoices
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
-from worker.lists.own_files import OwnFile
-from worker.lists.warned import warned_of
+from worker.lists.warned import Warned
 from worker.plans.pilot import pilot_size
 from worker.plans.store.plans import Plan
 from worker.wiring.container import Parts
@@ -38,7 +38,7 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     found, returns = read_through(parts, listed, options, choices, reading, digest)
     judged, cost = found.judged, found.cost
     of_rows = ((row, one) for row, one, severity in found.in_order() if severity == "warning" and row is not None)
-    show_warned(warned_of(of_rows), listed.name)
+    show_warned(Warned(of_rows), listed.name)
     if reading.own is OwnFile.REPORT:
         show_changes(returns.changes, judged.known - returns.corrected, err=True)
     planned = parts.batches.plan(known) if known is not None else None

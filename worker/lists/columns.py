@@ -1,19 +1,25 @@
 """Maps the columns of a header, and the keys of a customer's JSON object, a line of a list or the data of an event, to
-our columns; and says what to do about unknown ones."""
+our columns; and says what to do about unknown ones.
+
+Our own files come back as lists: a report, or a file of problems, that a person has edited in a spreadsheet. They are
+recognised by their columns, in any order. Their own columns are not read as the list's: a report's `account` is the
+account that serves a row, and forces none."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from functools import lru_cache
+from enum import StrEnum
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 
 from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
+from worker.core.foundation.notation import unguarded
 from worker.lists.lines import ListRefused, RawLine
 from worker.lists.options import ADOPTED, ListOptions
 from worker.lists.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
 from worker.lists.own_columns import is_own, own_column
-from worker.lists.own_files import OwnFile, own_file, own_name
 from worker.lists.rules import COLUMNS
 from worker.providers.facts import PROVIDERS
 
@@ -31,6 +37,28 @@ _NOTHING = ""  # a column that is left out
 # One letter of a short title is much of it: at 0.75 "Stage" is near "tag" and "Plan" near "lang".
 _ALIKE = 0.77
 
+STATE = "#state"  # a report's column `state`, as a cell of a raw line; no list can name it
+_UTC = "_(utc)"  # after the columns with times, in a workbook
+
+
+class OwnFile(StrEnum):
+    REPORT = "report"
+    PROBLEMS = "problems"
+
+
+ERRORS_COLUMNS = ("row", "column", "problem", "hint", "severity")
+# Of a report with every option; `customer_id`, and the customer's details, are read.
+_REPORT = (
+    "row state result reasons account reference issued_at expires_at invitation attempts waits error action route brand"
+    " link digits vendor vendor_parameters next_at"
+)
+REPORT_COLUMNS = frozenset(_REPORT.split())
+_NEEDED = {
+    # A person may have removed columns that no one needs: two of the others are enough.
+    OwnFile.REPORT: ({"row", "customer_id", "state"}, {"invitation", "attempts", "waits", "error", "next_at"}),
+    OwnFile.PROBLEMS: ({"row", "column", "problem"}, {"hint", "severity"}),
+}
+
 
 def normal(title: str) -> str:
     """A column's title as we compare it: case, spaces and hyphens make no difference."""
@@ -41,6 +69,33 @@ def shown(title: str) -> str:
     """The title if it may be shown. The first row of a list without a header holds a customer's data."""
     plain = _TITLE.fullmatch(title) and sum(map(str.isdigit, title)) < 5
     return title if plain else "a column whose name is not shown"
+
+
+def own_file(titles: Collection[str]) -> OwnFile | None:
+    """Which of our files has these titles; None: it is a list of somewhere else."""
+    given = {normal(title).removesuffix(_UTC) for title in titles}
+    for own, (needed, some) in _NEEDED.items():
+        if needed <= given and len(some & given) >= 2:
+            return own
+    return None
+
+
+def _name_of(title: str, options: ListOptions, own: OwnFile | None) -> str | None:
+    """As `our_name`, of a list or of a file of ours. Of the file's own columns only a report's state is read."""
+    its_own = normal(title).removesuffix(_UTC)
+    if own is OwnFile.REPORT and its_own in REPORT_COLUMNS:
+        return STATE if its_own == "state" else _NOTHING
+    if own is OwnFile.PROBLEMS and its_own in ERRORS_COLUMNS:
+        return _NOTHING
+    return our_name(title, options)
+
+
+def as_written(raw: RawLine) -> RawLine:
+    """The line without the marks that keep a spreadsheet from running a cell as a formula."""
+    if isinstance(raw.cells, FieldProblem):
+        return raw
+    cells = {name: unguarded(cell) if isinstance(cell, str) else cell for name, cell in raw.cells.items()}
+    return replace(raw, cells=cells)
 
 
 class Header(NamedTuple):
@@ -112,15 +167,13 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     nameless: list[int] = []
     reasons: list[str] = []
     unknown: list[tuple[int, str]] = []
-    own = own_file([normal(title) for title in titles])
+    own = own_file(titles)
     for place, title in enumerate(titles):
         if not title.strip():
             nameless.append(place)
             names.append(_NOTHING)
             continue
-        found = None if own is None else own_name(own, normal(title))
-        if found is None:
-            found = our_name(title, options)
+        found = _name_of(title, options, own)
         if found is None:
             unknown.append((place, title.strip()))
         names.append(found or _NOTHING)
@@ -225,9 +278,8 @@ class Objects:
     def __init__(self, options: ListOptions, *, own: OwnFile | None = None) -> None:
         """`own`: the objects are lines of this file of ours."""
         self._options = options
-        self._own = own
         self._unknown = 0  # names that were looked for
-        self._name_of = lru_cache(maxsize=1024)(self._find_name)
+        self._name_of = lru_cache(maxsize=1024)(partial(_name_of, options=options, own=own))
         self._problem_of = lru_cache(maxsize=1024)(self._find_problem)
 
     def cells(self, row: int, found: Mapping[str, Any]) -> RawLine:
@@ -273,11 +325,6 @@ class Objects:
                     yield f"{key}.{inner}", parameter
             else:
                 yield key, value
-
-    def _find_name(self, key: str) -> str | None:
-        """Our name for the key, or a parameter's, which its provider may not have; "": ignore it; None: unknown."""
-        name = None if self._own is None else own_name(self._own, normal(key))
-        return our_name(key, self._options) if name is None else name
 
     def _find_problem(self, key: str, name: str | None) -> FieldProblem | None:
         near = self._unknown < MOST_NEAREST

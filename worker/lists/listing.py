@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.core.customers.customers import OWN_PREFIX, FieldProblem
 from worker.lists.accept import accept
-from worker.lists.columns import normal
+from worker.lists.columns import STATE, OwnFile, as_written, own_file
 from worker.lists.dates import DatesSeen
 from worker.lists.formats import Form
 from worker.lists.formats.csv_list import CsvList
@@ -20,7 +20,6 @@ from worker.lists.formats.opening import GZIP, ZIP, Content, ListBytes, Parts, g
 from worker.lists.formats.source import Source, source_of_feature
 from worker.lists.lines import AcceptedLine, Line, ListRefused, RawLine, RefusedLine, Returned
 from worker.lists.options import ListOptions
-from worker.lists.own_files import STATE, OwnFile, as_written, own_file
 from worker.lists.rules import as_text
 from worker.lists.same_person import Earlier, Match, Seen, SeenPeople, marks
 
@@ -34,7 +33,7 @@ class CustomerList:
         self._source = source
         self._options = options
         # A workbook and a CSV file show by their columns whether they are files of ours.
-        self.own = own_file([normal(title) for title in getattr(source, "titles", ())])
+        self.own = own_file(getattr(source, "titles", ()))
         self.columns = tuple(column for column in source.columns if column != STATE)
         self.warnings = (*warnings, *source.warnings)
         # Whether a customer may have several rows. JSON does not say so before its last object.

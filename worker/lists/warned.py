@@ -9,9 +9,8 @@ from typing import Literal, TextIO
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.notation import spreadsheet_safe
-from worker.lists.columns import normal
+from worker.lists.columns import ERRORS_COLUMNS, normal
 from worker.lists.lines import is_duplicate
-from worker.lists.own_files import ERRORS_COLUMNS
 
 MOST_KINDS = 1000  # in memory
 NAMED = 3  # rows
@@ -54,9 +53,11 @@ class Warned:
     """The warnings of rows by kind, in the order of their first rows; what comes after the most kinds is not kept. The
     text of a warning describes one value ("the same address as row 7"); its remedy is the same for all values."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: Iterable[tuple[int | None, FieldProblem]] = ()) -> None:
         self.count = 0  # of the warnings, also of those whose kind is not kept
         self._kinds: dict[tuple[str, str, bool], Kind] = {}
+        for row, problem in found:
+            self.add(row, problem)
 
     def add(self, row: int | None, problem: FieldProblem) -> None:
         """Note a warning; without a row, one of the whole list."""
@@ -68,13 +69,6 @@ class Warned:
     @property
     def kinds(self) -> list[Kind]:
         return list(self._kinds.values())
-
-
-def warned_of(found: Iterable[tuple[int | None, FieldProblem]]) -> Warned:
-    warned = Warned()
-    for row, problem in found:
-        warned.add(row, problem)
-    return warned
 
 
 class Refusals:

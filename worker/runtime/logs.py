@@ -10,8 +10,8 @@ is what Python itself would print: exceptions that end a thread or the process, 
 warnings. asyncio writes an exception that a loop catches to its log.
 
 The lines are made by structlog: text for people at a terminal, one JSON object a line for machines. Both have the same
-facts, of our lines and of libraries' lines: time, level, logger, event, the ids that are known (`core.foundation.logs`),
-and the exception's kind.
+facts, of our lines and of libraries' lines: time, level, logger, event, the ids that are known, and the exception's
+kind. What a line is about: `core.foundation.logs`.
 """
 
 import logging

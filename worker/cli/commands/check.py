@@ -32,12 +32,12 @@ from worker.core.limits.budgets import BudgetState
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.model.channels import CHANNELS
 from worker.http import event_loop
+from worker.lists.columns import OwnFile
 from worker.lists.formats.opening import content_digest
 from worker.lists.lines import ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
-from worker.lists.own_files import OwnFile
-from worker.lists.warned import problems_csv, warned_of
+from worker.lists.warned import Warned, problems_csv
 from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
@@ -267,7 +267,7 @@ def _show(found: ListFound, facts: dict[str, Any], errors: Path | None) -> None:
         if number > SHOWN:
             where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
             click.echo(f"… and {number - SHOWN:,} more problems; {where}")
-    warned = warned_of(chain.from_iterable(found.warnings)).kinds
+    warned = Warned(chain.from_iterable(found.warnings)).kinds
     for kind in warned[:SHOWN]:
         click.echo(f"warning: {kind.in_words}")
     if len(warned) > SHOWN:

@@ -25,6 +25,7 @@ from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, deciding, show_changes, show_refusals, show_warned
 from worker.cli.shared_options import counting
 from worker.core.foundation.notation import counted
+from worker.lists.columns import OwnFile
 from worker.lists.importing.adopting import Adopts
 from worker.lists.importing.judging import judge_all
 from worker.lists.importing.list_import import (
@@ -40,7 +41,6 @@ from worker.lists.known_customers import KnownRule
 from worker.lists.lines import AcceptedLine, Change, ListRefused, RefusedLine, Refusing, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
-from worker.lists.own_files import OwnFile
 from worker.lists.rules import WORDED
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, shown_name
 from worker.lists.store.batches import STDIN, BatchFacts

@@ -29,6 +29,7 @@ from worker.features.list_sources.remote_folders import S3Folder, SftpFolder
 from worker.features.list_sources.settings import Intake as FolderSettings
 from worker.features.list_sources.settings import Remote
 from worker.features.list_sources.store.dropped_files import DroppedFiles, problems_of_batch
+from worker.lists.columns import OwnFile
 from worker.lists.importing.intake import PREFILLED, Intake
 from worker.lists.importing.judging import judge_all, options_of, problems_of
 from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
@@ -36,7 +37,6 @@ from worker.lists.known_customers import KnownRule
 from worker.lists.lines import ListRefused, RefusedLine
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
-from worker.lists.own_files import OwnFile
 from worker.lists.store.batches import Batches
 from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
 from worker.lists.warned import problems_csv

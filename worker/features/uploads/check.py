@@ -18,7 +18,7 @@ from worker.core.customers.customers import FieldProblem, invitation_channels
 from worker.core.foundation.notation import written
 from worker.core.messages.contact import Wording
 from worker.features.uploads.uploaded import MOST_ROWS, PART_BYTES, How
-from worker.lists.columns import our_name
+from worker.lists.columns import OwnFile, our_name
 from worker.lists.dates import DateForm
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.intake import PREFILLED
@@ -27,9 +27,8 @@ from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.lines import AcceptedLine, ListRefused
 from worker.lists.listing import CustomerList, open_list, open_table
 from worker.lists.options import ListOptions, Vocabulary
-from worker.lists.own_files import OwnFile
 from worker.lists.rules import WORDED
-from worker.lists.warned import Severity, problems_csv, warned_of
+from worker.lists.warned import Severity, Warned, problems_csv
 from worker.reporting.store.outlook import CallsNow
 from worker.templates.checks import problems as problems_of_templates
 from worker.wiring.container import Parts
@@ -183,5 +182,5 @@ def _shown(*found: FoundRows) -> list[dict[str, Any]]:
     return [
         {"column": one.problem.column, "problem": one.problem.problem, "hint": one.problem.hint}
         | {"rows": one.count, "first": one.rows, "differs": one.differs}
-        for one in warned_of(chain.from_iterable(found)).kinds[:MOST_SHOWN]
+        for one in Warned(chain.from_iterable(found)).kinds[:MOST_SHOWN]
     ]

@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from worker.core.customers.customers import FieldProblem
-from worker.lists.columns import MOST_KEYS, Objects, normal, our_name, shown
+from worker.lists.columns import MOST_KEYS, Objects, normal, our_name, own_file, shown
 from worker.lists.formats.kind import refuse_unless_utf8, without_marks
 from worker.lists.formats.opening import ListBytes
 from worker.lists.lines import ListRefused, RawLine
 from worker.lists.options import ListOptions
 from worker.lists.other_names import OTHER_NAMES
-from worker.lists.own_files import own_file
 from worker.providers.strict_json import MOST_LEVELS, Flaw, NoObject, read_object
 
 LONGEST_LINE = 1 << 20  # bytes, without the line's end
@@ -266,7 +265,7 @@ class JsonList:
         with self._bytes.opened() as raw:
             found = next((one for _, one in self._split(raw) if isinstance(one, dict)), {})
         self.titles = tuple(found)
-        self._objects = Objects(options, own=own_file([normal(key) for key in self.titles[:MOST_KEYS]]))
+        self._objects = Objects(options, own=own_file(self.titles[:MOST_KEYS]))
         if array and next(iter(self), None) is None:
             raise ListRefused(["the JSON array is empty"])
         first = next((line for line in self if not isinstance(line.cells, FieldProblem)), None)

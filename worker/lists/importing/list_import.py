@@ -27,6 +27,7 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Outcome
 from worker.core.model.states import BATCH
+from worker.lists.columns import OwnFile
 from worker.lists.formats.opening import Content, content_digest
 from worker.lists.importing.adopting import Adopts
 from worker.lists.importing.forked import ChildEnded, Forked, forked
@@ -36,7 +37,6 @@ from worker.lists.known_customers import KnownChoices
 from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Refusing, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
-from worker.lists.own_files import OwnFile
 from worker.lists.store.batches import Batches, BatchFacts
 from worker.lists.store.new_rows import Chunk
 from worker.lists.traces import Span, Traces

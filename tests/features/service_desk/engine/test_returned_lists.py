@@ -21,11 +21,11 @@ from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.returned_lists import AS_STORED, Returns
 from worker.features.service_desk.store.desk import Corrected, Foreseen, Sent
 from worker.features.service_desk.store.returned_rows import Place, StoredCustomer
+from worker.lists.columns import OwnFile
 from worker.lists.known_customers import ANOTHER_PERSON, Standing
 from worker.lists.lines import RefusedLine, Returned
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
-from worker.lists.own_files import OwnFile
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 OPTIONS = ListOptions(today=NOW.date())
