@@ -4,6 +4,9 @@ A new endpoint is one more entry in CASES. Sources of the answers: the samples
 printed on the providers' pages.
 """
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +15,12 @@ from onboarding_testing.fakes import FakeHttp, FakeProvider
 from onboarding_testing.provider_contract import ProviderCase
 from tests.providers.accounts import (
     ENTITY,
+    NOW,
+    PlainAccount,
     PlainSecret,
+    company,
     company_request,
+    customer,
     frankie_account,
     frankie_hosted_account,
     frankie_v1_account,
@@ -39,12 +46,51 @@ from tests.providers.idenfy_answers import (
     OPENAPI_OPENED,
     spoilt_tokens,
 )
+from worker.core.customers.customers import Customer
 from worker.core.model.endings import Kind
+from worker.core.model.http_messages import HttpAnswer
+from worker.core.model.sessions import SessionRequest
 from worker.providers.frankieone_hosted import FrankieOneHosted
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2
 from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.idenfy_kyc import IdenfyKyc
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One of our own endpoints as its tests use it. `opened`: the answer's fields that open a session."""
+
+    of: Callable[[PlainAccount], Any]
+    account: Callable[..., PlainAccount]
+    opened: dict[str, Any]
+    status: int = 201
+    asked: Callable[..., SessionRequest] = request
+    customer: Callable[..., Customer] = customer
+
+    @property
+    def opens(self) -> HttpAnswer:
+        return answer(self.status, self.opened)
+
+    def make(self, **settings: Any) -> Any:
+        return self.of(self.account(**settings))
+
+    def body(self, parameters: Any = None, account: Any = None, **fields: Any) -> dict[str, Any]:
+        """What is sent for a customer with these fields."""
+        return json.loads(self.make(**(account or {})).build(self.asked(parameters, **fields)).body)
+
+    def read(self, account: Any = None, asked: SessionRequest | None = None, **answered: Any) -> Any:
+        """What is made of the answer that opens a session, with these fields in it."""
+        got = answer(self.status, {**self.opened, **answered})
+        return self.make(**(account or {})).read(got, asked or self.asked(), issued_at=NOW, now=NOW)
+
+
+KYC = Adapter(IdenfyKyc, idenfy_account, IDENFY_OPENED)
+OPENAPI = Adapter(IdenfyKyc, openapi_account, OPENAPI_OPENED)
+KYB = Adapter(IdenfyKyb, kyb_account, KYB_OPENED, asked=company_request, customer=company)
+V1 = Adapter(FrankieOneV1, frankie_v1_account, V1_OPENED, 200)
+V2 = Adapter(FrankieOneV2, frankie_account, FRANKIE_OPENED, 200)
+HOSTED = Adapter(FrankieOneHosted, frankie_hosted_account, HOSTED_OPENED, 200)
 
 FAKE_BAD = {
     "429": Bad(answer(429), Kind.RATE_LIMITED),
@@ -66,8 +112,8 @@ def _fake(**settings: Any) -> FakeProvider:
 
 CASES = {
     "idenfy-kyc": ProviderCase(
-        make=lambda **settings: IdenfyKyc(idenfy_account(**settings)),
-        opened=answer(201, IDENFY_OPENED),
+        make=KYC.make,
+        opened=KYC.opens,
         token=str(IDENFY_OPENED["authToken"]),
         reference=str(IDENFY_OPENED["scanRef"]),
         lives=timedelta(days=3),
@@ -79,8 +125,8 @@ CASES = {
         listing="GET /kyc/identifications/",
     ),
     "idenfy-kyc-openapi": ProviderCase(
-        make=lambda **settings: IdenfyKyc(openapi_account(**settings)),
-        opened=answer(201, OPENAPI_OPENED),
+        make=OPENAPI.make,
+        opened=OPENAPI.opens,
         token=str(OPENAPI_OPENED["tokenString"]),
         reference=str(OPENAPI_OPENED["scanRef"]),
         lives=timedelta(days=2),
@@ -92,8 +138,8 @@ CASES = {
         listing="GET /kyc/identifications/",
     ),
     "idenfy-kyb": ProviderCase(
-        make=lambda **settings: IdenfyKyb(kyb_account(**settings)),
-        opened=answer(201, KYB_OPENED),
+        make=KYB.make,
+        opened=KYB.opens,
         token=str(KYB_OPENED["tokenString"]),
         reference=str(KYB_OPENED["externalRef"]),
         lives=timedelta(days=7),
@@ -106,8 +152,8 @@ CASES = {
         call="POST /kyb/tokens/",
     ),
     "frankieone-v1": ProviderCase(
-        make=lambda **settings: FrankieOneV1(frankie_v1_account(**settings)),
-        opened=answer(200, V1_OPENED),
+        make=V1.make,
+        opened=V1.opens,
         token=str(V1_OPENED["token"]),
         reference=ENTITY,
         lives=timedelta(hours=1),
@@ -120,8 +166,8 @@ CASES = {
         call="POST /idv/v2/idvalidate/token",
     ),
     "frankieone-v1, new entity": ProviderCase(
-        make=lambda **settings: FrankieOneV1(frankie_v1_account(**settings)),
-        opened=answer(200, V1_OPENED),
+        make=V1.make,
+        opened=V1.opens,
         token=str(V1_OPENED["token"]),
         reference=ENTITY,
         lives=timedelta(hours=1),
@@ -134,8 +180,8 @@ CASES = {
         call="POST /idv/v2/idvalidate/token",
     ),
     "frankieone-v2": ProviderCase(
-        make=lambda **settings: FrankieOneV2(frankie_account(**settings)),
-        opened=answer(200, FRANKIE_OPENED),
+        make=V2.make,
+        opened=V2.opens,
         token=str(FRANKIE_OPENED["token"]),
         reference="7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77",
         lives=timedelta(hours=1, minutes=30),
@@ -146,8 +192,8 @@ CASES = {
         call="POST /v2/individuals/7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77/actions/idv/token",
     ),
     "frankieone-hosted": ProviderCase(
-        make=lambda **settings: FrankieOneHosted(frankie_hosted_account(**settings)),
-        opened=answer(200, HOSTED_OPENED),
+        make=HOSTED.make,
+        opened=HOSTED.opens,
         token=str(HOSTED_OPENED["url"]),
         reference=ENTITY,
         lives=timedelta(days=7),

@@ -6,7 +6,6 @@ up, so that a cassette replays for every base_url and port.
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,8 @@ import yaml
 from vcr.request import Request
 
 from onboarding_sandbox.faults import Fault
-from tests.providers.accounts import (
-    ENTITY,
-    PlainAccount,
-    company_request,
-    frankie_account,
-    frankie_hosted_account,
-    frankie_v1_account,
-    idenfy_account,
-    kyb_account,
-    openapi_account,
-    request,
-)
+from tests.providers.accounts import ENTITY, company_request, request
+from tests.providers.endpoints import HOSTED, KYB, KYC, OPENAPI, V1, V2
 from worker.core.model.endings import Kind
 from worker.core.model.sessions import SessionRequest
 from worker.providers.contract import Provider, build_provider
@@ -53,13 +42,13 @@ HOSTS = (
 ENTITY_IN_PATH = re.compile(r"(/v2/individuals/)[0-9a-fA-F-]{36}/")
 ENTITY_IN_BODY = re.compile(rb'("entityId":")[^"]*')
 
-ACCOUNTS: dict[str, Callable[..., PlainAccount]] = {
-    "idenfy-kyc": idenfy_account,
-    "idenfy-kyc-openapi": openapi_account,
-    "idenfy-kyb": kyb_account,
-    "frankieone-v1": frankie_v1_account,
-    "frankieone-v2": frankie_account,
-    "frankieone-hosted": frankie_hosted_account,
+ADAPTERS = {
+    "idenfy-kyc": KYC,
+    "idenfy-kyc-openapi": OPENAPI,
+    "idenfy-kyb": KYB,
+    "frankieone-v1": V1,
+    "frankieone-v2": V2,
+    "frankieone-hosted": HOSTED,
 }
 
 
@@ -88,7 +77,7 @@ class Case:
         return self.endpoint.partition("-")[0]
 
     def provider(self, **settings: Any) -> Provider:
-        return build_provider(ACCOUNTS[self.endpoint](**{**self.account, **settings}))
+        return build_provider(ADAPTERS[self.endpoint].account(**{**self.account, **settings}))
 
 
 def _fault(kind: str, **more: Any) -> dict[str, Any]:

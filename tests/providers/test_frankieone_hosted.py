@@ -8,8 +8,7 @@ import pytest
 from onboarding_testing.accounts import answer
 from tests.providers.accounts import ENTITY, NOW, company, customer, frankie_hosted_account, request
 from tests.providers.frankieone_answers import HOSTED_OPENED
-from worker.core.model.sessions import ExpirySource, Session
-from worker.providers.account import AccountUnusable
+from worker.core.model.sessions import Session
 from worker.providers.frankieone_hosted import FrankieOneHosted
 
 
@@ -53,36 +52,11 @@ def test_the_path_is_written_as_the_account_says(spelling):
     assert built(dialect=spelling).url == f"https://api.uat.frankie.one/v2/individuals/{spelling}"
 
 
-@pytest.mark.parametrize(("key", "value"), [("dialect", "HOSTED"), ("link_hosts", ())])
-def test_an_account_that_could_send_no_link_is_refused_before_any_call(key, value):
-    with pytest.raises(AccountUnusable) as caught:
-        FrankieOneHosted(frankie_hosted_account(**{key: value}))
-
-    assert caught.value.key == key
-
-
-def test_the_link_is_the_address_itself_unless_the_account_has_a_page_around_it():
-    page = {"link": "https://bank.example/go?to={token}", "link_hosts": ("hosted.frankieone.example", "bank.example")}
-
-    assert opened().link == HOSTED_OPENED["url"]
-    assert (
-        opened(**page).link
-        == "https://bank.example/go?to=https%3A%2F%2Fhosted.frankieone.example%2Fs%2F0Jt9vQ2mX7cR4kW8"
-    )
-
-
 def test_a_new_customers_session_is_known_by_the_entity_that_was_made():
     session = opened(asked=request(entity_id=""))
 
     assert session.reference == ENTITY
     assert session.references == {"entityId": ENTITY, "requestId": HOSTED_OPENED["requestId"]}
-
-
-def test_an_address_without_a_readable_end_lives_for_an_hour():
-    session = opened({"urlExpiry": "soon"})
-
-    assert (session.expires_at - NOW).total_seconds() == 3600
-    assert session.expiry_source is ExpirySource.FALLBACK
 
 
 def test_only_people_are_served_and_their_parameters_are_checked():

@@ -3,34 +3,24 @@ from datetime import timedelta
 
 import pytest
 
-from tests.providers.accounts import ENTITY, NOW, customer, frankie_account, frankie_v1_account, request
-from tests.providers.endpoints import V1_OPENED, answer
+from tests.providers.accounts import ENTITY, NOW, customer, request
+from tests.providers.endpoints import V1, V1_OPENED, V2, answer
 from tests.providers.frankieone_answers import NOT_SENT
-from worker.core.customers.customers import CustomerKind, Person
+from worker.core.customers.customers import Person
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import ExpirySource, SessionRequest
+from worker.core.model.sessions import SessionRequest
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Broken
-from worker.providers.frankieone import FACTS, FALLBACK_LIFETIME
-from worker.providers.frankieone_v1 import FrankieOneV1
-from worker.providers.frankieone_v2 import FrankieOneV2
+from worker.providers.frankieone import FACTS
 
+body, opened = V1.body, V1.read
+NEW = request(entity_id="")
 REFERENCE = {"kvpKey": "customer_reference", "kvpValue": "C-88123", "kvpType": "id.external"}
 CONSENT = {"kvpKey": "consent.general", "kvpValue": "true", "kvpType": "general.bool"}
 
 
-def body(parameters=None, account=None, **fields):
-    return json.loads(FrankieOneV1(frankie_v1_account(**(account or {}))).build(request(parameters, **fields)).body)
-
-
-def opened(account=None, entity_id="", **answered):
-    return FrankieOneV1(frankie_v1_account(**(account or {}))).read(
-        answer(200, {**V1_OPENED, **answered}), request(entity_id=entity_id), issued_at=NOW, now=NOW
-    )
-
-
 def test_the_least_request_names_the_customer_by_our_own_id_alone():
-    built = FrankieOneV1(frankie_v1_account()).build(request(entity_id=""))
+    built = V1.make().build(request(entity_id=""))
 
     assert (built.method, built.url) == ("POST", "https://api.uat.frankie.one/idv/v2/idvalidate/token")
     assert json.loads(built.body) == {
@@ -42,7 +32,7 @@ def test_the_least_request_names_the_customer_by_our_own_id_alone():
 
 def test_the_page_and_the_applicant_are_filled_and_a_parameter_wins():
     again = request(applicant_id="91be")
-    sent = json.loads(FrankieOneV1(frankie_v1_account()).build(again).body)
+    sent = json.loads(V1.make().build(again).body)
     assert (sent["referrer"], sent["applicantId"]) == ("https://verify.example.com", "91be")
     assert body({"referrer": "https://id.example.org"})["referrer"] == "https://id.example.org"
 
@@ -72,13 +62,6 @@ def test_email_and_phone_have_no_field_in_the_model():
     assert "353" not in sent
 
 
-def test_a_sex_that_is_neither_m_nor_f_is_not_sent():
-    cases = {"m": "M", "F": "F", "X": None, "female": None, "": None}
-    assert {
-        sex: body(account={"prefill": "all"}, person=Person(sex=sex))["entity"].get("gender") for sex in cases
-    } == cases
-
-
 def test_what_is_not_known_of_a_person_is_left_out():
     assert set(body(account={"prefill": "all"}, person=Person(), entity_id="")["entity"]) == {"entityType", "extraData"}
 
@@ -86,7 +69,7 @@ def test_what_is_not_known_of_a_person_is_left_out():
 def test_an_entity_that_is_known_is_always_named():
     earlier = "00000000-0000-4000-8000-000000000001"
 
-    sent = FrankieOneV1(frankie_v1_account()).build(SessionRequest(customer(), "ref", entity_id=earlier)).body
+    sent = V1.make().build(SessionRequest(customer(), "ref", entity_id=earlier)).body
 
     assert json.loads(sent)["entity"]["entityId"] == earlier
     assert body()["entity"]["entityId"] == ENTITY
@@ -121,19 +104,15 @@ def test_what_is_given_wins_field_by_field_and_extra_data_is_added():
 
 def test_the_accounts_own_values_are_not_changed_by_a_request():
     parameters = {"entity": {"name": {"honourific": "Dr"}, "extraData": []}}
-    provider = FrankieOneV1(frankie_v1_account(parameters=parameters, prefill="all"))
+    provider = V1.make(parameters=parameters, prefill="all")
 
     provider.build(request())
 
     assert parameters == {"entity": {"name": {"honourific": "Dr"}, "extraData": []}}
 
 
-def test_the_country_of_the_line_only_routes():
-    assert "country" not in body(country="AU")
-
-
 def test_the_entity_in_the_answer_is_the_reference_and_kept_by_its_name():
-    session = opened()
+    session = opened(asked=NEW)
 
     assert session.reference == V1_OPENED["entity"]["entityId"]
     assert session.references == {"entityId": V1_OPENED["entity"]["entityId"], "applicantId": "91be"}
@@ -142,15 +121,15 @@ def test_the_entity_in_the_answer_is_the_reference_and_kept_by_its_name():
 
 def test_the_entity_that_was_sent_must_come_back():
     for entity in (None, {}, {"entityId": ""}, {"entityId": 5}, [ENTITY], "x", {"entityId": ENTITY[:-1] + "8"}):
-        got = opened(entity_id=ENTITY, entity=entity)
+        got = opened(entity=entity)
 
         assert isinstance(got, Problem), entity
         assert (got.kind, got.detail) == (Kind.TRANSIENT, f"HTTP 200: {NOT_SENT}")
-    assert opened(entity_id=ENTITY, entity={"entityId": ENTITY.upper()}).reference == ENTITY.upper()
+    assert opened(entity={"entityId": ENTITY.upper()}).reference == ENTITY.upper()
 
 
 def test_without_any_entity_the_applicant_is_the_reference():
-    session = opened(entity=None)
+    session = opened(asked=NEW, entity=None)
 
     assert (session.reference, session.references) == ("91be", {"applicantId": "91be"})
 
@@ -166,20 +145,12 @@ def test_a_text_message_that_frankieone_sent_itself_is_read_in_either_spelling()
     assert [(answered, got) for answered, sent in cases if (got := opened(**answered).sms_sent) is not sent] == []
 
 
-def test_without_a_readable_expiry_a_token_lives_an_hour(subtests):
-    for expiry in [None, "", "in an hour", 1795161600, "2026-11-20"]:
-        with subtests.test(expiry=expiry):
-            session = opened(tokenExpiry=expiry)
-
-            assert (session.expires_at, session.expiry_source) == (NOW + FALLBACK_LIFETIME, ExpirySource.FALLBACK)
-
-
 def test_an_expiry_that_has_passed_stays_what_it_is():
     assert opened(tokenExpiry="2026-11-19T08:00:00Z").expires_at == NOW - timedelta(days=1)
 
 
 def test_only_a_call_for_a_known_entity_may_be_repeated():
-    provider = FrankieOneV1(frankie_v1_account())
+    provider = V1.make()
     known, new = request(), request(entity_id="")
     after_outcomes = SessionRequest(new.customer, "ref", entity_id=ENTITY)
 
@@ -192,47 +163,19 @@ def test_only_a_call_for_a_known_entity_may_be_repeated():
 def test_issues_are_shown_whatever_they_are_called(field):
     body = {"errorCode": "API-0400,", "errorMsg": "Bad", field: [{"issue": "too short", "issueLocation": "entity"}]}
 
-    problem = FrankieOneV1(frankie_v1_account()).read(answer(400, body), request(), issued_at=NOW, now=NOW)
+    problem = V1.make().read(answer(400, body), request(), issued_at=NOW, now=NOW)
 
     assert (problem.detail, problem.words) == ("HTTP 400 API-0400: it mentions entity", "Bad (entity: too short)")
 
 
-@pytest.mark.parametrize(
-    ("fields", "column"),
-    [
-        ({"kind": CustomerKind.COMPANY}, "kind"),
-        ({"parameters": {"frankieone-v1": {"country": "AU"}}}, "frankieone-v1.country"),
-        ({"parameters": {"frankieone-v1": {"entity": {"nme": {}}}}}, "frankieone-v1.entity.nme"),
-    ],
-)
-def test_what_the_endpoint_cannot_serve_is_named_by_its_column(fields, column):
-    problems = FrankieOneV1(frankie_v1_account()).refuses(customer(**fields))
-
-    assert [problem.column for problem in problems] == [column]
-
-
 def test_neither_an_entity_nor_its_data_are_needed_for_a_call():
-    assert FrankieOneV1(frankie_v1_account()).refuses(customer(entity_id="", person=Person())) == []
+    assert V1.make().refuses(customer(entity_id="", person=Person())) == []
 
 
-def test_the_link_is_the_accounts_with_the_token_quoted():
-    session = opened({"link": "https://verify.example.com/{reference}#{token}"}, token="a/b")
-
-    assert session.link == f"https://verify.example.com/{V1_OPENED['entity']['entityId']}#a%2Fb"
-
-
-@pytest.mark.parametrize("key", ["link", "customer_id", "api_key"])
-def test_an_account_whose_sessions_could_not_be_opened_does_not_start(key):
+@pytest.mark.parametrize("adapter", [V1, V2], ids=["v1", "v2"])
+def test_an_account_without_a_page_is_shown_the_way_that_needs_none(adapter):
     with pytest.raises(AccountUnusable) as caught:
-        FrankieOneV1(frankie_v1_account(**{key: None}))
-
-    assert caught.value.key == key
-
-
-@pytest.mark.parametrize(("adapter", "account"), [(FrankieOneV1, frankie_v1_account), (FrankieOneV2, frankie_account)])
-def test_an_account_without_a_page_is_shown_the_way_that_needs_none(adapter, account):
-    with pytest.raises(AccountUnusable) as caught:
-        adapter(account(link=None))
+        adapter.make(link=None)
 
     assert 'use provider = "frankieone-hosted"' in caught.value.problem
     assert 'use provider = "frankieone-hosted"' in FACTS.needs["link"]  # what a configuration without it is answered

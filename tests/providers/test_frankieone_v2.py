@@ -1,8 +1,6 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from tests.providers.accounts import (
     API_KEY,
     ENTITY,
@@ -10,30 +8,16 @@ from tests.providers.accounts import (
     NOW,
     PlainSecret,
     customer,
-    frankie_account,
     request,
 )
-from tests.providers.endpoints import FRANKIE_OPENED, answer
-from worker.core.customers.customers import CustomerKind
-from worker.core.model.endings import Kind, Problem
+from tests.providers.endpoints import V2
 from worker.core.model.sessions import ExpirySource, SessionRequest
-from worker.providers.account import AccountUnusable
-from worker.providers.frankieone import FALLBACK_LIFETIME
-from worker.providers.frankieone_v2 import FrankieOneV2
 
-
-def opened(account=None, **answered):
-    return FrankieOneV2(frankie_account(**(account or {}))).read(
-        answer(200, {**FRANKIE_OPENED, **answered}), request(), issued_at=NOW, now=NOW
-    )
-
-
-def body(parameters=None, account=None, **fields):
-    return json.loads(FrankieOneV2(frankie_account(**(account or {}))).build(request(parameters, **fields)).body)
+body, opened = V2.body, V2.read
 
 
 def test_the_request_is_what_the_document_asks_for():
-    built = FrankieOneV2(frankie_account()).build(request())
+    built = V2.make().build(request())
 
     assert built.method == "POST"
     assert built.url == f"https://api.uat.frankie.one/v2/individuals/{ENTITY}/actions/idv/token"
@@ -47,9 +31,7 @@ def test_the_request_is_what_the_document_asks_for():
 
 
 def test_child_and_channel_are_sent_where_the_account_has_them():
-    headers = (
-        FrankieOneV2(frankie_account(customer_child_id=PlainSecret("child"), channel="api")).build(request()).headers
-    )
+    headers = V2.make(customer_child_id=PlainSecret("child"), channel="api").build(request()).headers
 
     assert (headers["X-Frankie-CustomerChildID"], headers["X-Frankie-Channel"]) == ("child", "api")
 
@@ -64,30 +46,25 @@ def test_the_domain_of_the_page_is_the_links_unless_it_is_given():
 
 def test_the_vendor_goes_on_with_the_applicant_of_the_session_before():
     again = request(applicant_id="ap_71f0")
-    built = FrankieOneV2(frankie_account()).build(again)
+    built = V2.make().build(again)
     assert json.loads(built.body)["applicantId"] == "ap_71f0"
     assert "applicantId" not in body()
     another = request({"applicantId": "ap_2"}, applicant_id="ap_71f0")
-    assert json.loads(FrankieOneV2(frankie_account()).build(another).body)["applicantId"] == "ap_2"
+    assert json.loads(V2.make().build(another).body)["applicantId"] == "ap_2"
 
 
 def test_the_entity_that_an_earlier_answer_gave_wins_over_the_lines():
     earlier = "00000000-0000-4000-8000-000000000001"
 
-    url = FrankieOneV2(frankie_account()).build(SessionRequest(customer(), "ref", entity_id=earlier)).url
+    url = V2.make().build(SessionRequest(customer(), "ref", entity_id=earlier)).url
 
     assert f"/individuals/{earlier}/" in url
 
 
 def test_an_entity_id_cannot_leave_its_place_in_the_path():
-    url = FrankieOneV2(frankie_account()).build(SessionRequest(customer(), "ref", entity_id="../x?y#z")).url
+    url = V2.make().build(SessionRequest(customer(), "ref", entity_id="../x?y#z")).url
 
     assert "/v2/individuals/..%2Fx%3Fy%23z/actions/idv/token" in url
-
-
-def test_the_country_of_the_line_only_routes():
-    assert "country" not in body(country="AU")
-    assert body({"country": "AUS"}, country="AU")["country"] == "AUS"
 
 
 def test_the_lines_parameters_win_over_the_accounts():
@@ -119,14 +96,6 @@ def test_the_expiry_is_the_answers_also_when_it_has_passed(subtests):
             session = opened(tokenExpiry=written)
 
             assert (session.expires_at, session.expiry_source) == (time, ExpirySource.ANSWER)
-
-
-def test_without_a_readable_expiry_a_token_lives_an_hour(subtests):
-    for written in [None, "", "soon", 1764000000, True, "2026-11-20", "9999-12-31T00:00:00Z"]:
-        with subtests.test(written=written):
-            session = opened(tokenExpiry=written)
-
-            assert (session.expires_at, session.expiry_source) == (NOW + FALLBACK_LIFETIME, ExpirySource.FALLBACK)
 
 
 def test_an_expiry_of_the_year_one_is_over_and_breaks_no_arithmetic():
@@ -161,80 +130,11 @@ def test_a_text_message_that_frankieone_sent_itself_is_read():
     assert [(flag, got) for flag, sent in cases if (got := opened(smsSent=flag).sms_sent) is not sent] == []
 
 
-def test_the_link_is_the_accounts_with_the_token_quoted():
-    account = {"link": "https://verify.example.com/{reference}/{customer_id}#token={token}"}
-
-    session = opened(account, token="a/b+c=")
-
-    assert session.link == f"https://verify.example.com/{ENTITY}/C-88123#token=a%2Fb%2Bc%3D"
-
-
-def test_the_link_may_name_the_vendor_and_its_values():
-    account = {"link": "https://verify.example.com/{provider}#token={token}&config={vendor.configId}"}
-
-    session = opened(account, token="t", provider="OCRLabs", vendorParameters={"configId": "a b"})
-
-    assert session.link == "https://verify.example.com/OCRLabs#token=t&config=a%20b"
-
-
 def test_a_vendors_long_token_is_accepted():
     token = "eyJ" + "a" * 3000
 
     assert opened(token=token).token == token
 
 
-def test_a_token_that_no_link_can_hold_is_asked_for_again():
-    assert opened(token="ü" * 4000) == Problem(
-        Kind.TRANSIENT, "HTTP 200: the token in the answer does not fit into a link", status=200
-    )
-
-
-def test_what_the_endpoint_cannot_serve_is_named_by_its_column(subtests):
-    cases = [
-        ({"entity_id": ""}, "entity_id"),
-        ({"entity_id": "test"}, "entity_id"),
-        ({"entity_id": ENTITY[:-1]}, "entity_id"),
-        ({"entity_id": f"{{{ENTITY}}}"}, "entity_id"),
-        ({"entity_id": ENTITY.replace("-", "")}, "entity_id"),
-        ({"kind": CustomerKind.COMPANY}, "kind"),
-        ({"parameters": {"frankieone-v2": {"country": "AU"}}}, "frankieone-v2.country"),
-    ]
-    for fields, column in cases:
-        with subtests.test(fields=fields):
-            problems = FrankieOneV2(frankie_account()).refuses(customer(**fields))
-
-            assert [problem.column for problem in problems] == [column]
-
-
 def test_an_entity_id_in_capitals_is_a_uuid():
-    assert FrankieOneV2(frankie_account()).refuses(customer(entity_id=ENTITY.upper())) == []
-
-
-def test_every_secret_is_read_again():
-    key, customer, child = (PlainSecret(name, ["new"]) for name in ("key", "customer", "child"))
-
-    provider = FrankieOneV2(frankie_account(api_key=key, customer_id=customer, customer_child_id=child))
-
-    assert provider.reload_credentials()
-    assert {key.reveal(), customer.reveal(), child.reveal()} == {"new"}
-    assert not provider.reload_credentials()
-
-
-@pytest.mark.parametrize(
-    ("settings", "key"),
-    [
-        ({"api_key": None}, "api_key"),
-        ({"customer_id": None}, "customer_id"),
-        ({"link": None}, "link"),
-        ({"link": "https://elsewhere.example/#{token}"}, "link"),
-    ],
-)
-def test_an_account_whose_sessions_could_not_be_opened_does_not_start(settings, key):
-    with pytest.raises(AccountUnusable) as caught:
-        FrankieOneV2(frankie_account(**settings))
-
-    assert caught.value.key == key
-
-
-def test_the_lifetime_is_the_vendors():
-    assert FrankieOneV2(frankie_account()).lifetime is None
+    assert V2.make().refuses(customer(entity_id=ENTITY.upper())) == []

@@ -8,25 +8,14 @@ from hypothesis import strategies as st
 
 from onboarding_testing.accounts import HTML, answer
 from onboarding_testing.fakes import FakeProvider
-from tests.providers.accounts import (
-    AOIFE,
-    API_KEY,
-    API_SECRET,
-    NOW,
-    PlainSecret,
-    idenfy_account,
-    openapi_account,
-    request,
-    shown_of,
-)
-from tests.providers.endpoints import CASES
+from tests.providers.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, request, shown_of
+from tests.providers.endpoints import CASES, KYC, OPENAPI
 from worker.core.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listed, Listing
-from worker.providers.idenfy_kyc import IdenfyKyc
 
 LISTS = {
-    "idenfy-kyc": lambda **settings: IdenfyKyc(idenfy_account(**settings)),
-    "idenfy-kyc-openapi": lambda **settings: IdenfyKyc(openapi_account(**settings)),
+    "idenfy-kyc": KYC.make,
+    "idenfy-kyc-openapi": OPENAPI.make,
     "fake": lambda **settings: FakeProvider(lists=True),
 }
 listing_ones = pytest.mark.parametrize("make", LISTS.values(), ids=LISTS)
