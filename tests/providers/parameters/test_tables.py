@@ -47,6 +47,44 @@ SWITCHES = """showInstructions generateDigitString reviewFailed reviewSuccessful
     checkAml checkIpProxy checkFaceBlacklist checkDocFaceBlacklist checkDuplicateFaces checkDuplicateDocFaces
     checkDuplicatePersonalData utilityBill questionnaireRequired"""
 CELLS |= {name: ("TRUE", True) for name in SWITCHES.split()}
+UUID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+# Of the other endpoints, and of iDenfy's other form.
+OTHERS = [
+    ("idenfy-kyc", "client.name", "Jonas", "Jonas"),
+    ("idenfy-kyc", "client.sex", "M", "M"),
+    ("idenfy-kyc", "client.dateOfBirth", "1990-12-20", "1990-12-20"),
+    ("idenfy-kyc", "client.dateOfIssue", "spring", "spring"),
+    ("idenfy-kyc", "settings.verifyEmail", "true", True),
+    ("idenfy-kyc", "urls.webhookUrl", "https://hooks.shop.test/x", "https://hooks.shop.test/x"),
+    ("idenfy-kyc", "urls.successUrl", "myapp://done.test/x", "myapp://done.test/x"),
+    ("idenfy-kyc", "lifetime", "0", 0),
+    ("idenfy-kyc", "allowedCountries", "LT;LV", ["LT", "LV"]),
+    ("idenfy-kyc", "client", '{"name": "Jonas"}', {"name": "Jonas"}),
+    ("idenfy-kyc", "client", "null", None),
+    ("idenfy-kyb", "lifetime", "604800", 604800),
+    ("idenfy-kyb", "locale", "lt", "lt"),
+    ("idenfy-kyb", "flow", UUID, UUID),
+    ("idenfy-kyb", "theme", "null", None),
+    ("idenfy-kyb", "questionnaire", "key", "key"),
+    ("idenfy-kyb", "questionnaireRequired", "false", False),
+    ("idenfy-kyb", "tags", "a;b", ["a", "b"]),
+    ("idenfy-kyb", "scanRefs", "a1c3e5f7", ["a1c3e5f7"]),
+    ("frankieone-v1", "country", "AUS", "AUS"),
+    ("frankieone-v1", "documentType", "DRIVER_LICENCE", "DRIVER_LICENCE"),
+    ("frankieone-v1", "entity.name.givenName", "Mirela", "Mirela"),
+    ("frankieone-v1", "entity.dateOfBirth.dateOfBirth", "1987-11-02", "1987-11-02"),
+    ("frankieone-v1", "entity.entityProfile", "safe_harbour", "safe_harbour"),
+    ("frankieone-v1", "entity.flags", '[{"flag": "x", "value": 1}]', [{"flag": "x", "value": 1}]),
+    ("frankieone-v1", "entity.addresses", '[{"suburb": "Carlton"}]', [{"suburb": "Carlton"}]),
+    ("frankieone-v1", "entity.organisationData.status.code", "A", "A"),
+    ("frankieone-v1", "entity.organisationData.ownershipResolved", "true", True),
+    ("frankieone-v1", "entity.organisationData.shareStructure", '[{"amountPaid": 1.5}]', [{"amountPaid": 1.5}]),
+    ("frankieone-v2", "country", "AUS", "AUS"),
+    ("frankieone-v2", "products", "idv;selfie", ["idv", "selfie"]),
+    ("frankieone-v2", "products", "idv", ["idv"]),
+    ("frankieone-v2", "relayState", "s;1", "s;1"),
+    ("frankieone-v2", "vendorParameters", '{"a": {"b": 1}}', {"a": {"b": 1}}),
+]
 
 
 def test_every_one_of_the_58_parameters_is_known():
@@ -55,13 +93,12 @@ def test_every_one_of_the_58_parameters_is_known():
 
 
 def test_a_cell_becomes_the_value_that_the_provider_wants(subtests):
-    for name in CELLS:
-        with subtests.test(name=name):
-            cell, value = CELLS[name]
-
-            assert unknown_parameter("idenfy-kyc", name) is None
-            assert parse_cell("idenfy-kyc", name, cell) == (value, None)
-            assert check_parameters("idenfy-kyc", {name: value}) == []
+    narrative = (("idenfy-kyc", name, *cell, "narrative") for name, cell in CELLS.items())
+    for provider, name, cell, value, dialect in [*narrative, *((*one, "openapi") for one in OTHERS)]:
+        with subtests.test(provider=provider, name=name, cell=cell):
+            assert unknown_parameter(provider, name) is None
+            assert parse_cell(provider, name, cell) == (value, None)
+            assert check_parameters(provider, {name: value}, dialect) == []
 
 
 BAD = {
@@ -97,6 +134,47 @@ def test_a_cell_out_of_bounds_is_refused_without_being_shown(subtests):
             assert problem
             assert problem.startswith(("must ", "cannot "))
             assert len(cell) < 4 or cell not in problem
+
+
+def test_a_cell_of_another_table_out_of_bounds_is_refused(subtests):
+    cases = [
+        ("idenfy-kyc", "client.name", "x" * 101),
+        ("idenfy-kyc", "client.sex", "X"),
+        ("idenfy-kyc", "client.dateOfBirth", "20.12.1990"),
+        ("idenfy-kyc", "urls.webhookUrl", "hooks.shop.test"),
+        ("idenfy-kyc", "settings.verifyEmail", "yes"),
+        ("idenfy-kyc", "settings.verifyEmail", "null"),
+        ("idenfy-kyc", "lifetime", "2592001"),
+        ("idenfy-kyc", "allowedCountries", "LT;ALL"),
+        ("idenfy-kyc", "client", '{"name": 5}'),
+        ("idenfy-kyb", "lifetime", "2592001"),
+        ("idenfy-kyb", "lifetime", "-1"),
+        ("idenfy-kyb", "locale", "sv"),
+        ("idenfy-kyb", "flow", "flow-1"),
+        ("idenfy-kyb", "tags", "a;b;c;d;e;f"),
+        ("idenfy-kyb", "tags", '["a,b"]'),
+        ("idenfy-kyb", "tags", "x" * 33),
+        ("idenfy-kyb", "scanRefs", "x" * 41),
+        ("idenfy-kyb", "externalRef", "x" * 41),
+        ("frankieone-v1", "country", "AU"),
+        ("frankieone-v2", "country", "AU"),
+        ("frankieone-v2", "country", "aus"),
+        ("frankieone-v2", "vendorParameters", "x"),
+        ("frankieone-v1", "entity.flags", '[{"flag": "x", "value": "1"}]'),
+        ("frankieone-v1", "entity.flags", '{"flag": "x"}'),
+        ("frankieone-v1", "entity.addresses", '[{"subrub": "Carlton"}]'),
+        ("frankieone-v1", "entity.addresses", '["Carlton"]'),
+        ("frankieone-v1", "entity.name", "Mirela"),
+        ("frankieone-v1", "entity.organisationData.shareStructure", '[{"amountPaid": "1.5"}]'),
+    ]
+    for provider, name, cell in cases:
+        with subtests.test(provider=provider, name=name, cell=cell):
+            value, problem = parse_cell(provider, name, cell)
+
+            assert value is None
+            assert (
+                problem.startswith("must ") or ": must " in problem or "in item 1" in problem or "name must" in problem
+            )
 
 
 @pytest.mark.parametrize(("name", "value"), [("address", "a" * 256), ("externalRef", "é")])
@@ -171,12 +249,20 @@ def test_an_unknown_parameter_names_the_nearest():
         ("idenfy-kyc", "sesionLength", "sessionLength"),
         ("idenfy-kyc", "FIRSTNAME", "firstName"),
         ("idenfy-kyc", "expirytime", "expiryTime"),
+        ("idenfy-kyc", "client.nme", "client.name"),
+        ("idenfy-kyc", "surename", "client.surname"),
+        ("idenfy-kyc", "webhookUrl", "urls.webhookUrl"),
+        ("idenfy-kyb", "questionaire", "questionnaire"),
+        ("idenfy-kyb", "Tags", "tags"),
+        ("frankieone-v1", "entity.givenName", "entity.name.givenName"),
+        ("frankieone-v1", "entity.name.givenname", "entity.name.givenName"),
+        ("frankieone-v1", "dateOfBirth", "entity.dateOfBirth"),
         ("frankieone-v2", "document_type", "documentType"),
     ]
     assert [
         (provider, name, near, got)
         for provider, name, near in cases
-        if not (got := unknown_parameter(provider, name)).endswith(f"the nearest is {near}")
+        if (got := unknown_parameter(provider, name)) != f"{provider} has no such parameter; the nearest is {near}"
     ] == []
 
 
@@ -201,12 +287,19 @@ def test_a_parameter_like_none_names_none():
 
 
 @pytest.mark.parametrize(
-    ("provider", "name", "column"),
-    [("idenfy-kyc", "clientId", "customer_id"), ("frankieone-v2", "entityId", "entity_id")],
+    ("provider", "name", "instead"),
+    [
+        ("idenfy-kyc", "clientId", "customer_id"),
+        ("idenfy-kyb", "clientId", "customer_id"),
+        ("idenfy-kyb", "tokenType", "always FORM"),
+        ("frankieone-v1", "entity.entityId", "entity_id"),
+        ("frankieone-v1", "consent", "the column consent"),
+        ("frankieone-v2", "entityId", "entity_id"),
+    ],
 )
-def test_what_a_column_of_ours_fills_is_not_given_twice(provider, name, column):
-    assert column in unknown_parameter(provider, name)
-    assert check_parameters(provider, {name: "x"})
+def test_what_is_filled_otherwise_cannot_be_given(provider, name, instead):
+    assert instead in unknown_parameter(provider, name)
+    assert instead in check_parameters(provider, {name: True})[0].problem
 
 
 def test_a_provider_that_there_is_not_names_those_there_are():
@@ -250,11 +343,15 @@ def test_parameters_that_exclude_each_other_are_refused():
         ({"generateDigitString": True, "expiryTime": 86401}, "expiryTime"),
         ({"ageLimit": 60, "ageMax": 18}, "ageMax"),
     ]
-    assert [
-        (values, got)
-        for values, column in cases
-        if (got := [problem.column for problem in check_parameters("idenfy-kyc", values)]) != [f"idenfy-kyc.{column}"]
-    ] == []
+    nested = [
+        ({"settings": {"verifyBank": False, "verifyBankAccounts": True}}, "settings.verifyBankAccounts"),
+        ({"settings.verifyBank": False, "settings.verifyBankBalances": True}, "settings.verifyBankBalances"),
+        ({"generateDigitString": True, "lifetime": 86401}, "lifetime"),
+    ]
+    for dialect, excluded in (("", cases), ("openapi", nested)):
+        for values, column in excluded:
+            found = [problem.column for problem in check_parameters("idenfy-kyc", values, dialect)]
+            assert found == [f"idenfy-kyc.{column}"], values
 
 
 def test_parameters_that_go_together_are_accepted():
@@ -272,17 +369,21 @@ def test_parameters_that_go_together_are_accepted():
 
 
 @pytest.mark.parametrize(
-    ("values", "column"),
+    ("provider", "values", "column"),
     [
-        ({"expiryTime": 59}, "expiryTime"),
-        ({"documents": ["PASSPORT", "LIBRARY_CARD"]}, "documents"),
-        ({"additionalData": {"utility": {"town": "x"}}}, "additionalData"),
-        ({"verifyBankAccounts": True}, "verifyBankAccounts"),
+        ("idenfy-kyc", {"expiryTime": 59}, "expiryTime"),
+        ("idenfy-kyc", {"documents": ["PASSPORT", "LIBRARY_CARD"]}, "documents"),
+        ("idenfy-kyc", {"additionalData": {"utility": {"town": "x"}}}, "additionalData"),
+        ("idenfy-kyc", {"verifyBankAccounts": True}, "verifyBankAccounts"),
+        ("idenfy-kyc", {"allowedDocuments": ["LIBRARY_CARD"]}, "allowedDocuments"),
+        ("idenfy-kyb", {"lifetime": 59}, "lifetime"),
+        ("idenfy-kyb", {"flow": UUID, "questionnaire": "q"}, "questionnaire"),
+        ("frankieone-v1", {"documentType": "LICENCE"}, "documentType"),
     ],
 )
-def test_what_is_probably_not_meant_is_warned_of_and_sent(values, column):
-    assert check_parameters("idenfy-kyc", values) == []
-    assert [warning.column for warning in parameter_warnings("idenfy-kyc", values)] == [f"idenfy-kyc.{column}"]
+def test_what_is_probably_not_meant_is_warned_of_and_sent(provider, values, column):
+    assert check_parameters(provider, values) == []
+    assert [warning.column for warning in parameter_warnings(provider, values)] == [f"{provider}.{column}"]
 
 
 def test_what_is_meant_is_not_warned_of():
@@ -303,26 +404,6 @@ def test_frankieones_three_spellings_of_a_licence_pass_and_another_is_warned_of(
     assert check_parameters("frankieone-v2", {"documentType": spelling}) == []
     assert parameter_warnings("frankieone-v2", {"documentType": spelling}) == []
     assert parameter_warnings("frankieone-v2", {"documentType": "LICENCE"})
-
-
-def test_frankieones_cells_become_what_it_wants():
-    cases = [
-        ("country", "AUS", "AUS"),
-        ("products", "idv;selfie", ["idv", "selfie"]),
-        ("products", "idv", ["idv"]),
-        ("relayState", "s;1", "s;1"),
-        ("vendorParameters", '{"a": {"b": 1}}', {"a": {"b": 1}}),
-    ]
-    assert [
-        (name, cell, value, got)
-        for name, cell, value in cases
-        if (got := parse_cell("frankieone-v2", name, cell)) != (value, None)
-    ] == []
-
-
-@pytest.mark.parametrize(("name", "cell"), [("country", "AU"), ("country", "aus"), ("vendorParameters", "x")])
-def test_frankieones_bounds_are_kept(name, cell):
-    assert parse_cell("frankieone-v2", name, cell)[1].startswith("must be")
 
 
 def test_a_comment_holds_nothing_but_its_documented_fields():
