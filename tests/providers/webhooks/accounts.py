@@ -1,5 +1,6 @@
 """Accounts that receive webhooks, and deliveries as the providers would send them. All data is invented."""
 
+import base64
 import hashlib
 import hmac
 import json
@@ -7,7 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+
 from tests.providers.accounts import PlainSecret
+from tests.suite.rsa_keys import OURS as PRIVATE
 from worker.providers.contract import build_webhook_reader
 from worker.providers.webhooks.contract import Delivery
 
@@ -66,6 +71,25 @@ def read(reader: Any, content: Any, event: str | None = None):
     delivery = signed(json.dumps(content).encode(), event=event)
     assert reader.refuses(delivery, now=NOW) == ""
     return reader.read(delivery)
+
+
+HASHES = {"RS256": hashes.SHA256(), "RS384": hashes.SHA384(), "RS512": hashes.SHA512()}
+
+
+def pem(private: Any) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return private.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+def part(value: Any) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def token(head: Any = None, claims: Any = (), *, key: Any = PRIVATE, alg: str = "RS256") -> str:
+    """Signed by this algorithm, whatever the header says. `head` and `claims`: an object, or the bytes of one."""
+    signed = f"{part({'alg': alg} if head is None else head)}.{part(dict(claims) if claims == () else claims)}"
+    return f"{signed}.{part(key.sign(signed.encode(), padding.PKCS1v15(), HASHES[alg]))}"
 
 
 HOSTILE_BODIES = {

@@ -4,23 +4,22 @@ FrankieOne's header and claims are not documented. So a token that its key signe
 in `jwt`, and not because of a claim or a header field that the worker does not read.
 """
 
-import base64
 import hashlib
 import hmac
-import json
 from datetime import timedelta
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.providers.webhooks.accounts import NOW
+from tests.providers.webhooks.accounts import NOW, frankie, part, pem, token
 from tests.suite.rsa_keys import ANOTHER as OTHER
 from tests.suite.rsa_keys import OURS as PRIVATE
 from worker.providers.webhooks import frankieone as jwt
+from worker.providers.webhooks.contract import Delivery
 
 KEYS = [PRIVATE.public_key()]
+READER = frankie(secret=None, jwt_key=pem(PRIVATE))
 SECONDS = int(NOW.timestamp())
 RS256 = {"alg": "RS256"}
 NO_TOKEN = "it is not a JSON Web Token"
@@ -37,15 +36,9 @@ REASONS = {
 }
 
 
-def part(value) -> str:
-    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def token(head=RS256, claims=(), *, key=PRIVATE) -> str:
-    """Signed as RS256, whatever the header says. `head` and `claims`: an object, or the bytes of one."""
-    signed = f"{part(head)}.{part(dict(claims) if claims == () else claims)}"
-    return f"{signed}.{part(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+def taken(value: str) -> bool:
+    """Whether the reader of an account takes a webhook with this token in a header."""
+    return READER.refuses(Delivery(b"{}", {"authorization": value}), now=NOW) == ""
 
 
 def refusal(value: str, keys=KEYS) -> str:
@@ -94,6 +87,20 @@ def test_a_token_that_the_key_signed_is_good_with_any_other_header():
 
 
 BAD = {
+    "nothing": ("", NO_TOKEN),
+    "text": ("Bearer of bad news", NO_TOKEN),
+    "odd base64": ("a.a.a", NO_TOKEN),
+    "half a pair alone": ("\ud800.\ud800.\ud800", NO_TOKEN),
+    "two parts": (f"{HEAD}.{CLAIMS}", NO_TOKEN),
+    "five parts": (f"{token()}.a.b", NO_TOKEN),
+    "no JSON": (f"{part(b'x')}.{part(b'y')}.{part(b'z')}", NO_TOKEN),
+    "no object": (f"{part([])}.{part({})}.{part(b'z')}", NO_TOKEN),
+    "half JSON": (f"{part(b'{{')}.{part({})}.{part(b'z')}", NO_TOKEN),
+    "another key": (token(key=OTHER), NO_KEY),
+    "changed claims": (f"{HEAD}.{part({'exp': 9e9})}.{SIGNATURE}", NO_KEY),
+    "another algorithm": (token({"alg": "PS256"}), NO_ALGORITHM),
+    "no word of its algorithm": (token({"typ": "JWT"}), NO_ALGORITHM),
+    "an algorithm that is a list": (token({"alg": ["RS256"]}), NO_ALGORITHM),
     "no algorithm and no signature": (f"{part({'alg': 'none'})}.{CLAIMS}.", NO_TOKEN),
     "no algorithm, signed": (token({"alg": "none"}), NO_ALGORITHM),
     "no algorithm, in other letters": (token({"alg": "nOnE"}), NO_ALGORITHM),
@@ -132,6 +139,9 @@ BAD = {
     "letters without end": ("e" + "y" * 5_000_000, NO_TOKEN),
     "an end that is a text": (token(claims={"exp": str(int(SECONDS) + 9999)}), "its exp is not a time"),
     "an end that is true": (token(claims={"exp": True}), "its exp is not a time"),
+    "an end that is null": (token(claims={"exp": None}), "its exp is not a time"),
+    "an end that is an object": (token(claims={"exp": {}}), "its exp is not a time"),
+    "a start that is null": (token(claims={"nbf": None}), "its nbf is not a time"),
     "a start that is true": (token(claims={"nbf": True}), "its nbf is not a time"),
     "a start that is a list": (token(claims={"nbf": [0]}), "its nbf is not a time"),
     "an end written twice, past the second time": (token(claims=b'{"exp": 9e12, "exp": 0}'), "it has expired"),
@@ -143,6 +153,7 @@ BAD = {
 
 def test_each_other_token_is_refused_for_its_reason():
     assert [(what, got) for what, (value, reason) in BAD.items() if (got := refusal(value)) != reason] == []
+    assert [what for what, (value, _) in BAD.items() if taken(value)] == []
 
 
 def test_the_public_key_in_no_form_is_a_secret(subtests):
@@ -154,6 +165,7 @@ def test_the_public_key_in_no_form_is_a_secret(subtests):
                 made = f"{signed}.{part(hmac.new(secret, signed.encode(), digest).digest())}"
 
                 assert refusal(made) == (NO_KEY if name == "RS256" else NO_ALGORITHM)
+                assert not taken(made)
 
 
 def test_without_a_key_no_token_is_good():
@@ -207,6 +219,7 @@ def test_no_changed_token_is_good(data):
 @given(st.lists(st.binary(max_size=40).map(part) | st.text(st.characters(exclude_categories=[]), max_size=20)))
 def test_whatever_is_sent_is_refused_and_raises_nothing(parts):
     assert refusal(".".join(parts)) in REASONS
+    assert not taken(".".join(parts))
 
 
 DAY = timedelta(days=1)
