@@ -87,11 +87,7 @@ def doubtful_parameters(accounts: Mapping[str, AccountSettings]) -> list[str]:
     ]
 
 
-class WebhookAccount(AccountSettings, WebhookSettings, Protocol):
-    """An account with the keys of its webhooks."""
-
-
-def shared_webhook_keys(accounts: Mapping[str, WebhookAccount]) -> list[str]:
+def shared_webhook_keys(accounts: Mapping[str, WebhookSettings]) -> list[str]:
     """A warning for each account that shares a webhook key with another account of the provider. Neither the body nor
     its signature names the address. So the webhook of one account, copied to the address of the other, would be
     accepted there."""
@@ -109,7 +105,7 @@ def shared_webhook_keys(accounts: Mapping[str, WebhookAccount]) -> list[str]:
     return list(lines.values())
 
 
-def _shared(one: WebhookAccount, other: WebhookAccount) -> str:
+def _shared(one: WebhookSettings, other: WebhookSettings) -> str:
     """The setting with which both accounts would accept the same webhook; "" if there is none."""
     if _in_both(one.webhook_keys, other.webhook_keys):
         return "webhook_keys"

@@ -19,7 +19,6 @@ from worker.providers.parameters import by_name
 from worker.providers.values import Parameter, Type
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
-PROVIDER = "frankieone-hosted"
 BEFORE = "/v2/individuals/"
 # The last part of the path: FrankieOne's page writes it small, its public clients do not.
 SPELLINGS = ("hostedurl", "hostedUrl")

@@ -17,7 +17,6 @@ from worker.providers.parameters import by_name
 from worker.providers.parameters.frankieone import V1
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
-PROVIDER = "frankieone-v1"
 PATH = "/idv/v2/idvalidate/token"
 # The entity can then be found by our own id. Webhooks return it as entityCustomerReference.
 CUSTOMER_REFERENCE = ("customer_reference", "id.external")

@@ -19,7 +19,6 @@ from worker.providers.parameters.frankieone import V2
 from worker.providers.values import UUID
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
-PROVIDER = "frankieone-v2"
 PATH = "/v2/individuals/{entity_id}/actions/idv/token"
 
 

@@ -78,20 +78,14 @@ def _refuse_what_cannot_work(**_signal: Any) -> None:
         _end(reason)
     for warning in settings.warnings:
         log.warning("%s", warning)
-    if needs_typed(sys.argv) == BEATING:
-        return
-    # Without this a worker would log the problem and stay idle, and a service manager would call it started.
-    from worker.wiring.opening import check_configuration
+    if needs_typed(sys.argv) != BEATING:
+        # Without this a worker would log the problem and stay idle, and a service manager would call it started.
+        from worker.wiring.opening import check_configuration
 
-    try:
-        check_configuration(settings)
-    except SettingsError as error:
-        _end(str(error))
-
-
-@celeryd_init.connect  # type: ignore[untyped-decorator]
-@beat_init.connect  # type: ignore[untyped-decorator]
-def _refuse_a_broker_that_refuses(**_signal: Any) -> None:
+        try:
+            check_configuration(settings)
+        except SettingsError as error:
+            _end(str(error))
     # Celery would end with a traceback, or try for ever. One that cannot be reached is waited for.
     try:
         with app.connection_for_write() as connection:

@@ -11,20 +11,18 @@ from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.credits import used_up
 from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
 from worker.core.model.stops import is_at_cap, way_out
+from worker.plans.deadlines import Paces
 from worker.reporting.forecast import Load, pace_of
 from worker.wiring.store.carried_budgets import carry_over
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from worker.plans.deadlines import Paces
     from worker.wiring.stores import Stores
 
 
-def paces(stores: "Stores", *, now: datetime) -> "Paces":
+def paces(stores: "Stores", *, now: datetime) -> Paces:
     """How fast each account and channel is now, by its limits."""
-    from worker.plans.deadlines import Paces
-
     rules, states = stores.budget_rules, stores.budgets.all()
 
     def of(rules: Mapping[str, BudgetRule]) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from worker.core.foundation.notation import utc_time
 from worker.core.model.states import Result, SessionState
 from worker.core.unknown.reconciliation import Listed
-from worker.providers.account import Secret
+from worker.providers.account import AccountSettings, Secret
 from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, optional_text
 from worker.providers.strict_json import NoObject, read_object
 
@@ -147,13 +147,9 @@ class WebhookReader(Protocol):
         """The update in a webhook that was not refused. An unknown event is an update that changes nothing."""
 
 
-class WebhookSettings(Protocol):
-    """The keys of one `[accounts.NAME]` that a reader needs."""
+class WebhookSettings(AccountSettings, Protocol):
+    """One `[accounts.NAME]`, with the keys that a reader needs."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def provider(self) -> str: ...
     @property
     def webhook_keys(self) -> tuple[Secret, ...]: ...
     @property
