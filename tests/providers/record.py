@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.providers.accounts import NOW, PlainSecret
+from tests.providers.accounts import NOW
 from tests.providers.recording import CASES, Case, tape
 from worker.core.foundation.version import __version__
 from worker.http.client import Http, open_http_session
@@ -33,20 +33,12 @@ async def record(case: Case) -> str:
     given = [os.environ.get(name, "") for name in NEEDED[case.family]]
     if case.real and all(given):
         source = f"the provider's test environment, {TEST_HOSTS[case.family]}"
-        await _call(case, source, base_url=TEST_HOSTS[case.family], **_credentials(case, given))
+        await _call(case, source, base_url=TEST_HOSTS[case.family], **case.credentials(*given[:2]))
         return source
     source = f"the sandbox of onboarding-worker {__version__}"
     async with Sandbox(SandboxOptions(clock=lambda: NOW, seed=1, **case.sandbox)) as sandbox:
-        own = ["sandbox-key", "sandbox-secret" if case.family == "idenfy" else sandbox.options.frankieone_customer]
-        await _call(case, source, base_url=f"{sandbox.url}/{case.family}", **_credentials(case, own))
+        await _call(case, source, base_url=f"{sandbox.url}/{case.family}", **case.credentials())
     return source
-
-
-def _credentials(case: Case, given: list[str]) -> dict[str, Any]:
-    key = PlainSecret("not-the-key" if case.bad_key else given[0])
-    if case.family == "idenfy":
-        return {"api_key": key, "api_secret": PlainSecret(given[1])}
-    return {"api_key": key, "customer_id": PlainSecret(given[1])}
 
 
 async def _call(case: Case, source: str, **settings: Any) -> None:
@@ -57,8 +49,7 @@ async def _call(case: Case, source: str, **settings: Any) -> None:
     case.path.unlink(missing_ok=True)
     async with open_http_session() as session:
         with tape(source=source, mode="all").use_cassette(str(case.path)):
-            listing = [provider.look_up(asked, page=1)] if case.look_up else []
-            for built in filter(None, [*(provider.build(asked) for _ in range(case.calls)), *listing]):
+            for built in case.requests(provider, asked):
                 got = await Http(session).call(built, timeout=TIMEOUT)
                 if isinstance(got, Broken):
                     raise SystemExit(f"{case.path.name}: {got.detail}")

@@ -15,9 +15,10 @@ import yaml
 from vcr.request import Request
 
 from onboarding_sandbox.faults import Fault
-from tests.providers.accounts import ENTITY, company_request, request
+from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, PlainSecret, company_request, request
 from tests.providers.endpoints import HOSTED, KYB, KYC, OPENAPI, V1, V2
 from worker.core.model.endings import Kind
+from worker.core.model.http_messages import HttpRequest
 from worker.core.model.sessions import SessionRequest
 from worker.providers.contract import Provider, build_provider
 
@@ -75,6 +76,19 @@ class Case:
     def family(self) -> str:
         """The provider: it decides the credentials and the path in the sandbox."""
         return self.endpoint.partition("-")[0]
+
+    def credentials(self, *given: str) -> dict[str, PlainSecret]:
+        """What the call is made with. `given`: the key, and the account's second secret; else the sandbox's."""
+        second, of_sandbox = ("api_secret", "sandbox-secret")
+        if self.family == "frankieone":
+            second, of_sandbox = ("customer_id", FRANKIE_CUSTOMER)
+        key, value = given or ("sandbox-key", of_sandbox)
+        return {"api_key": PlainSecret("not-the-key" if self.bad_key else key), second: PlainSecret(value)}
+
+    def requests(self, provider: Provider, asked: SessionRequest) -> list[HttpRequest]:
+        """Of its calls, in order."""
+        listing = [provider.look_up(asked, page=1)] if self.look_up else []
+        return [*(provider.build(asked) for _ in range(self.calls)), *filter(None, listing)]
 
     def provider(self, **settings: Any) -> Provider:
         return build_provider(ADAPTERS[self.endpoint].account(**{**self.account, **settings}))

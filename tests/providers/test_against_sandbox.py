@@ -6,7 +6,7 @@ from itertools import product
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.faults import Fault
-from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret
+from tests.providers.accounts import ENTITY, NOW
 from tests.providers.recording import CASES, Case
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session
@@ -23,13 +23,7 @@ async def results(case: Case, within: timedelta = LONG, **options):
         Sandbox(SandboxOptions(clock=lambda: NOW, seed=1, **{**case.sandbox, **options})) as sandbox,
         open_http_session() as session,
     ):
-        key = PlainSecret("not-the-key" if case.bad_key else "sandbox-key")
-        second = (
-            {"api_secret": PlainSecret("sandbox-secret")}
-            if case.family == "idenfy"
-            else {"customer_id": PlainSecret(FRANKIE_CUSTOMER)}
-        )
-        provider = case.provider(base_url=f"{sandbox.url}/{case.family}", api_key=key, **second)
+        provider = case.provider(base_url=f"{sandbox.url}/{case.family}", **case.credentials())
         found = []
         for _ in range(case.calls):
             got = await Http(session).call(provider.build(case.asked), timeout=within)

@@ -24,8 +24,7 @@ async def replayed(case: Case, **settings) -> HttpAnswer | Broken:
     provider = case.provider(**settings)
     async with open_http_session() as session:
         with tape().use_cassette(str(case.path), allow_playback_repeats=False):
-            listing = [provider.look_up(case.asked, page=1)] if case.look_up else []
-            for built in filter(None, [*(provider.build(case.asked) for _ in range(case.calls)), *listing]):
+            for built in case.requests(provider, case.asked):
                 got = await Http(session).call(built, timeout=LONG)
     return got
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.providers.webhooks.accounts import frankie, idenfy
+from tests.providers.webhooks.accounts import frankie, idenfy, pem
 from tests.sandbox.receiver import receiving
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
@@ -22,7 +22,6 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
 COMPLETED, FAILED, EXPIRED = SessionState.COMPLETED, SessionState.FAILED, SessionState.EXPIRED
 STARTED, WAITING = SessionState.STARTED, SessionState.WAITING
-PUBLIC = PRIVATE.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 PEM = PRIVATE.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 BASIC = "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()
@@ -50,9 +49,9 @@ PROVIDERS = {
 READERS = {
     "idenfy-kyc": idenfy("idenfy-kyc", "old-key", "sandbox-webhook-key"),
     "idenfy-kyb": idenfy("idenfy-kyb", "sandbox-webhook-key"),
-    "frankieone-v1": frankie("frankieone-v1", secret="s3cret", jwt_key=PUBLIC.decode()),
-    "frankieone-v2": frankie("frankieone-v2", secret="s3cret", jwt_key=PUBLIC.decode()),
-    "frankieone-hosted": frankie("frankieone-hosted", secret="s3cret", jwt_key=PUBLIC.decode()),
+    "frankieone-v1": frankie("frankieone-v1", secret="s3cret", jwt_key=pem(PRIVATE)),
+    "frankieone-v2": frankie("frankieone-v2", secret="s3cret", jwt_key=pem(PRIVATE)),
+    "frankieone-hosted": frankie("frankieone-hosted", secret="s3cret", jwt_key=pem(PRIVATE)),
 }
 ENDS = {
     ("idenfy-kyc", "finish"): (COMPLETED, Result.APPROVED),
