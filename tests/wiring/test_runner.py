@@ -17,12 +17,19 @@ from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.wiring.work import issue_work
 
 
-async def test_a_wake_up_for_an_account_that_is_being_served_returns_at_once(make):
+def slow(make, seconds, **how):
+    """A world in which each call takes so long."""
+
     async def answer(_):
-        await asyncio.sleep(1)
+        await asyncio.sleep(seconds)
         return world.session()
 
-    world = make(answer)
+    world = make(answer, **how)
+    return world
+
+
+async def test_a_wake_up_for_an_account_that_is_being_served_returns_at_once(make):
+    world = slow(make, 1)
     world.add_many(10)
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
@@ -38,11 +45,7 @@ async def test_a_wake_up_for_an_account_that_is_being_served_returns_at_once(mak
 
 
 async def test_a_wake_up_while_a_dispatcher_is_running_makes_it_look_again(make):
-    async def answer(_):
-        await asyncio.sleep(0.5)
-        return world.session()
-
-    world = make(answer)
+    world = slow(make, 0.5)
     world.add_many(1)
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
@@ -97,11 +100,7 @@ async def test_a_superfluous_wake_up_finds_nothing_and_ends(make):
 
 
 async def test_a_process_that_ends_names_the_dispatchers_that_it_waits_for_and_again_while_it_waits(make, caplog):
-    async def answer(_):
-        await asyncio.sleep(25)
-        return world.session()
-
-    world = make(answer, more='timeout = "30 s"')
+    world = slow(make, 25, more='timeout = "30 s"')
     world.add_many(2)
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
@@ -117,11 +116,7 @@ async def test_a_process_that_ends_names_the_dispatchers_that_it_waits_for_and_a
 
 
 async def test_a_dispatcher_that_ends_by_time_returns_that_more_is_due(make):
-    async def answer(_):
-        await asyncio.sleep(1)
-        return world.session()
-
-    world = make(answer, concurrency=1)
+    world = slow(make, 1, concurrency=1)
     world.longest = timedelta(seconds=3)
     world.add_many(20)
     runner = world.start()
@@ -133,11 +128,7 @@ async def test_a_dispatcher_that_ends_by_time_returns_that_more_is_due(make):
 
 
 async def test_a_stop_waits_for_the_calls_in_flight_and_releases_the_rest(make):
-    async def answer(_):
-        await asyncio.sleep(2)
-        return world.session()
-
-    world = make(answer, concurrency=3)
+    world = slow(make, 2, concurrency=3)
     world.add_many(50)
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
