@@ -55,7 +55,7 @@ SLOW := $(addprefix tests/,core/test_manifests.py core/test_names.py core/databa
 	core/database/test_bounded_connection.py core/database/test_database.py core/database/test_lock_order.py \
 	core/database/test_migrations.py core/database/test_migrations_cut_off.py core/database/test_upgrading.py \
 	core/limits/test_bursts.py core/limits/test_rate_adaptation.py lists/test_csv_reading.py lists/test_demo_list.py \
-	lists/test_bad_input.py lists/test_public_collections.py lists/test_whole_lists.py lists/test_written_numbers.py \
+	lists/test_bad_input.py lists/test_whole_lists.py lists/test_written_numbers.py \
 	core/database/test_on_loop.py reporting/test_html_report.py \
 	reporting/test_report_in_a_browser.py reporting/test_xlsx_report.py templates/test_answer_values.py \
 	templates/test_own_templates.py)

@@ -11,8 +11,9 @@ from worker.core.customers.customers import CustomerKind, Person
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource
 from worker.providers.account import AccountUnusable
+from worker.providers.facts import asked_lifetime, lifetime_of
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 IVS = "https://ivs.idenfy.com/"
 
 
@@ -61,20 +62,37 @@ def test_a_session_is_asked_to_live_as_long_as_the_account_says_or_the_line(subt
             assert {"expiryTime", "lifetime"} & set(sent) <= {name}
 
 
-@pytest.mark.parametrize(
-    ("adapter", "account", "lifetime"),
-    [
-        (KYC, {}, timedelta(days=7)),
-        (KYC, {"lifetime": None}, DAY),
-        (KYC, {"parameters": {"generateDigitString": True}}, DAY),
-        (KYC, {"parameters": {"expiryTime": 600}}, timedelta(minutes=10)),
-        (OPENAPI, {}, timedelta(days=7)),
-        (OPENAPI, {"parameters": {"lifetime": 600}}, timedelta(minutes=10)),
-        (V2, {}, None),  # the vendor's
-    ],
-)
-def test_an_accounts_lifetime_is_what_its_sessions_are_asked_to_live(adapter, account, lifetime):
-    assert adapter.make(**account).lifetime == lifetime
+def test_a_links_life_is_the_rows_own_parameters_before_the_accounts(subtests):
+    digits = {"generateDigitString": True}
+    cases = [
+        (KYC, {}, {}, WEEK),
+        (KYC, {"lifetime": HOUR}, {}, HOUR),
+        (KYC, {"parameters": {"expiryTime": 7200}}, {}, 2 * HOUR),
+        (KYC, {"parameters": {"expiryTime": 7200}}, {"expiryTime": 3600}, HOUR),
+        (KYC, {"unchecked": {"expiryTime": 3600}}, {"expiryTime": 7200}, HOUR),  # sent instead of the row's
+        (KYC, {}, {"lifetime": 3600}, WEEK),  # the other form's parameter
+        (KYC, {}, digits, DAY),
+        (KYC, {"parameters": digits}, {}, DAY),
+        (KYC, {"lifetime": HOUR, "parameters": digits}, {}, HOUR),
+        (KYC, {"lifetime": None}, {}, DAY),  # nothing is asked for: the provider's own
+        (OPENAPI, {}, {}, WEEK),
+        (OPENAPI, {"parameters": {"lifetime": 3600}}, {}, HOUR),
+        (OPENAPI, {}, {"lifetime": 3600}, HOUR),
+        (KYB, {}, {"lifetime": 3600}, HOUR),
+        (KYB, {"lifetime": None}, {}, WEEK),
+        (KYB, {}, {"lifetime": 0}, timedelta(0)),
+        (V2, {}, {}, None),  # the vendor decides
+        (V2, {"lifetime": HOUR}, {"lifetime": 3600}, None),
+    ]
+    for adapter, account, row, lives in cases:
+        with subtests.test(account=account, row=row, lives=lives):
+            assert lifetime_of(adapter.account(**account), row) == lives
+            assert adapter.make(**account).lifetime_with(row) == lives
+            assert row or adapter.make(**account).lifetime == lives
+
+
+def test_a_request_names_no_lifetime_that_nobody_asked_for():
+    assert asked_lifetime(KYC.account(lifetime=None)) is None
 
 
 # What is read
@@ -84,7 +102,7 @@ def test_without_a_readable_expiry_the_lifetime_that_was_asked_for_counts(subtes
     seconds = [None, 0, -5, 2592001, 10**30, True, "600", 600.0, [600], {"s": 600}, int(NOW.timestamp()) + 3600]
     times = [None, "", "soon", "tomorrow", 1795161600, True, "2026-11-21", "9999-12-31T00:00:00Z"]
     cases = [
-        (KYC, {}, request(), "expiryTime", seconds, timedelta(days=7)),
+        (KYC, {}, request(), "expiryTime", seconds, WEEK),
         (KYC, {}, request({"expiryTime": 60}), "expiryTime", [None], timedelta(minutes=1)),
         (KYC, {"lifetime": None}, request(), "expiryTime", [None], DAY),
         (OPENAPI, {}, request({"lifetime": 3600}), "expiration", times, HOUR),

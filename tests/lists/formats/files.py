@@ -1,5 +1,6 @@
 """Workbooks and ZIP files for tests, written by libraries."""
 
+import csv
 import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,12 @@ def workbook(*rows: Sequence[Any], fill: Callable[[Any, Any], None] | None = Non
         if fill:
             fill(book, sheet)
     return out.getvalue()
+
+
+def csv_of(*rows: Sequence[Any], **how: Any) -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out, **how).writerows(rows)
+    return out.getvalue().encode()
 
 
 def zipped(files: Mapping[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:

@@ -1,6 +1,5 @@
 """Properties of all readers: no row is lost or invented, and bad bytes raise nothing but the readers' own error."""
 
-import csv
 import gzip
 import io
 import json
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.lists.conftest import TODAY
-from tests.lists.formats.files import workbook, zipped
+from tests.lists.formats.files import csv_of, workbook, zipped
 from tests.suite.of_features import needs
 from worker.core import shipped
 from worker.lists.formats import FORMS
@@ -25,12 +24,6 @@ COLUMNS = ("customer_id", "first_name", "address")
 _SIGNS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff\u2028\u2029\x85")
 TEXTS = st.text(_SIGNS | st.sampled_from("\n,;\"'=_x0041_ "), max_size=12).filter(lambda text: text.strip() == text)
 ROWS = st.lists(st.tuples(st.text("ABC123", min_size=1), TEXTS, TEXTS), min_size=1, max_size=20)
-
-
-def of_csv(*rows):
-    out = io.StringIO(newline="")
-    csv.writer(out).writerows(rows)
-    return out.getvalue().encode()
 
 
 def of_json(*rows):
@@ -50,7 +43,7 @@ def of_parquet(*rows):
 
 
 WRITERS = {
-    "csv": of_csv,
+    "csv": csv_of,
     "json": of_json,
     "jsonl": of_lines,
     "xlsx": workbook,
