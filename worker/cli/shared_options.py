@@ -60,7 +60,9 @@ def print_json_or(facts: Mapping[str, Any], *lines: str, as_json: bool, out: Tex
         click.echo(line, file=out)
 
 
-def print_table(lines: Sequence[Sequence[str]], *, right: Callable[[int], bool], indent: str = "") -> None:
+def print_table(
+    lines: Sequence[Sequence[str]], *, right: Callable[[int], bool] = lambda _at: False, indent: str = ""
+) -> None:
     """Lines that are never cut or folded: programs and people search them. `right`: which columns are numbers."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

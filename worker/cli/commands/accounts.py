@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
 
 from worker.cli.completions import AccountName
 from worker.cli.exits import refusing
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json, print_json_or
+from worker.cli.shared_options import JSON, print_json, print_json_or, print_table
 from worker.core.foundation.notation import listed_in_words
 from worker.reporting.operation_report import WORKING, state_in_words
 from worker.settings.needs import STORED, WAKING
@@ -32,22 +30,17 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     if as_json:
         print_json({"accounts": facts})
         return
-    names = ("account", "provider", "limits", "in flight", "credits", "now")
-    table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2, 0, 0))
+    table = [("account", "provider", "limits", "in flight", "credits", "now")]
     first_of: dict[str, str] = {}  # by budget: its numbers are those of all its accounts together, and are shown once
     for item in facts:
         first = first_of.setdefault(item["budget"], item["account"])
         is_first, places = first == item["account"], item["places_in_use"]
         in_flight = f"{item['concurrency']} a process" if places is None else f"{places} of {item['concurrency']}"
-        row = (
-            item["account"],
-            item["provider"],
-            *((_limits(item), in_flight, _credits(item)) if is_first else (f"as {first}, together", "", "")),
-            state_in_words(item).partition(" ")[0],
-        )
-        table.add_row(*(cell.rstrip(":") for cell in row))
-    Console(highlight=False, markup=False).print(table)
-    # Long texts have a line of their own, which fits any terminal.
+        numbers = (_limits(item), in_flight, _credits(item)) if is_first else (f"as {first}, together", "", "")
+        state = state_in_words(item).partition(" ")[0].rstrip(":")
+        table.append((item["account"], item["provider"], *numbers, state))
+    print_table(table)
+    # Long texts have a line of their own.
     for item in facts:
         if item["budget"] not in (item["account"], f"sender/{item['account']}") and item["provider"] != "sender":
             click.echo(f"{item['account']} shares the budget {item['budget']}")

@@ -6,13 +6,12 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Column, Table
 from rich.text import Text
 
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
-from worker.cli.shared_options import JSON, print_json, print_json_or
+from worker.cli.shared_options import JSON, print_json, print_json_or, print_table
 from worker.core.foundation.notation import are, counted, listed_in_words, written
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
@@ -256,16 +255,9 @@ def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
 
 
 def _show_all(every: list[dict[str, Any]], outs: list[int], corrections: list[int]) -> None:
-    whole = [Column(name, no_wrap=True) for name in ("state", "rows", "out", "to correct", "done by")]
-    table = Table("batch", Column("list", overflow="fold"), *whole, box=None, padding=(0, 2, 0, 0))
+    table = [("batch", "list", "state", "rows", "out", "to correct", "done by")]
     for facts, out, to_correct in zip(every, outs, corrections, strict=True):
-        table.add_row(
-            str(facts["batch"]),
-            facts["name"],
-            "purged" if "purged_at" in facts else facts["state"],
-            f"{facts['rows']['total']:,}",
-            f"{out:,}",
-            f"{to_correct:,}" if to_correct else "",
-            facts["forecast"]["finishes_at"] or "",
-        )
-    Console(highlight=False, markup=False).print(table)
+        state = "purged" if "purged_at" in facts else facts["state"]
+        numbers = f"{facts['rows']['total']:,}", f"{out:,}", f"{to_correct:,}" if to_correct else ""
+        table.append((str(facts["batch"]), facts["name"], state, *numbers, facts["forecast"]["finishes_at"] or ""))
+    print_table(table, right=lambda at: at in (0, 3, 4, 5))
