@@ -2,6 +2,7 @@
 from a time on, at a pace, a cost. What reads it (`listed`) is loaded when a command runs: not for --help."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,7 @@ deadline_option = click.option(
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options; the command gets `plan`, which is None without any of them."""
+    """Adds the options, named as the fields of `Plan`; the command gets `plan`, which is None without any of them."""
 
     @click.option(
         "--first",
@@ -224,24 +225,17 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @deadline_option
     @wraps(command)
-    def wrapped(
-        first: str | None,
-        condition: str | None,
-        start_at: datetime | None,
-        per_hour: int | None,
-        most_credits: int | None,
-        deadline: datetime | None,
-        **more: Any,
-    ) -> Any:
-        if condition is not None and first is None:
-            raise click.UsageError("--go-on-if is about a pilot: give --first too")
-        if deadline is not None and start_at is not None and deadline <= start_at:
-            raise click.UsageError("--deadline is before --start-at")
+    def wrapped(**given: Any) -> Any:
         from worker.plans.store.plans import Plan  # imported here: SQLAlchemy, which --help does not need
 
-        plan = Plan(first or "", condition or "", start_at, per_hour, deadline, most_credits)
-        if start_at is not None:
-            click.echo(f"starts at {in_both_zones(start_at)}", err=True)
-        return command(plan=None if plan == Plan() else plan, **more)
+        asked = {one.name: given.pop(one.name) for one in fields(Plan)}
+        plan = Plan(**{name: value for name, value in asked.items() if value is not None})
+        if plan.condition and not plan.first:
+            raise click.UsageError("--go-on-if is about a pilot: give --first too")
+        if plan.start_at is not None:
+            if plan.deadline is not None and plan.deadline <= plan.start_at:
+                raise click.UsageError("--deadline is before --start-at")
+            click.echo(f"starts at {in_both_zones(plan.start_at)}", err=True)
+        return command(plan=None if plan == Plan() else plan, **given)
 
     return wrapped
