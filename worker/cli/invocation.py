@@ -58,12 +58,8 @@ def act_of_command() -> Act:
     """Who runs which command, for the audit log: the person as the operating system knows them, and the command."""
     from worker.core.database.audit_entries import Act  # imported here: --help needs no database
 
-    words: list[str] = []
     context = click.get_current_context(silent=True)
-    while context is not None and context.parent is not None:
-        words.insert(0, context.info_name or "")
-        context = context.parent
-    return Act(os_user().full, " ".join(filter(None, words)))
+    return Act(os_user().full, context.command_path.partition(" ")[2] if context is not None else "")
 
 
 def find_batch(parts: Parts, which: str) -> BatchFacts:
