@@ -28,7 +28,7 @@ SHOWN_LINES = 12  # of the first message
 
 
 def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> bool:
-    """Show what would leave, and ask. Raises NotConfirmed if the answer is no; nothing was changed then. A list that
+    """Show what would leave, and ask. Raises Stopped if the answer is no; nothing was changed then. A list that
     has begun to leave goes on without a question: it was approved. False: this one did."""
     digest = content_digest(listed.content)
     known = None if choices.again else parts.batches.of_content(digest)

@@ -32,7 +32,7 @@ class CannotStart(Ended):
 
 
 class Stopped(CannotStart):
-    """The command began and cannot finish now."""
+    """The command began and does not finish: it cannot now, or the operator answered no."""
 
     exit_code = NEEDS_A_PERSON
 

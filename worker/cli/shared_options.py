@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended, Stopped
+from worker.cli.exits import CannotStart, Stopped
 from worker.core.foundation.private_files import PRIVATE, replacing
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -81,14 +81,8 @@ def together(*options: Callable[..., Any]) -> Callable[..., Any]:
     return add
 
 
-class NotConfirmed(Ended):
-    """The operator answered no."""
-
-    exit_code = NEEDS_A_PERSON
-
-
 def confirm(question: str) -> None:
-    """Ask the operator. Raises NotConfirmed if the answer is no, CannotStart if there is no terminal to ask on."""
+    """Ask the operator. Raises Stopped if the answer is no, CannotStart if there is no terminal to ask on."""
     try:
         agreed = click.confirm(question, err=True)
     except click.Abort as error:
@@ -97,7 +91,7 @@ def confirm(question: str) -> None:
             raise CannotStart("this needs a confirmation, and there is no terminal to ask on; give --yes") from None
         raise
     if not agreed:
-        raise NotConfirmed("nothing was changed")
+        raise Stopped("nothing was changed")
 
 
 class Read(click.ParamType[Any]):

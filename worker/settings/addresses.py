@@ -66,13 +66,9 @@ def web_url(given: Any, expected: str, *, http: bool = False) -> SplitResult:
     return parts
 
 
-def server_url(given: Any) -> str:
-    """The address of a web server that is called. Whether http is accepted is the rule of `settings/tls.py`."""
-    return base_url(given, http=True)
-
-
 def base_url(given: Any, *, http: bool = False) -> str:
-    """A web address without the slash at its end; paths are appended to it."""
+    """A web address without the slash at its end; paths are appended to it. `http`: whether that is accepted is the
+    rule of `settings/tls.py`."""
     parts = web_url(given, 'expected a URL such as "https://api.example.com"', http=http)
     if parts.query or parts.fragment or "?" in given or "#" in given:
         raise ValueError("expected a URL without ? and #")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
@@ -313,7 +314,7 @@ DatesForm = Annotated[DateForm, _parsed(DateForm), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]
 Parameters = Annotated[dict[str, Any], BeforeValidator(_plain), Shown("table")]
 BaseUrl = Annotated[str, BeforeValidator(addresses.base_url), Shown("URL")]
-ServerUrl = Annotated[str, BeforeValidator(addresses.server_url), Shown("URL")]
+ServerUrl = Annotated[str, BeforeValidator(partial(addresses.base_url, http=True)), Shown("URL")]
 _NO_PASSWORD = BeforeValidator(addresses.without_plain_password)  # the last one is the first that is called
 DatabaseUrl = Annotated[str, BeforeValidator(_database), _NO_PASSWORD, Shown("URL"), Lazy()]
 BrokerUrl = Annotated[str, BeforeValidator(addresses.broker_url), _NO_PASSWORD, Shown("URL"), Lazy()]

@@ -15,7 +15,7 @@ from worker.settings.values import Credential, ServerUrl, Shown, Text, setting
 
 def _issuer(given: Any) -> str:
     """The issuer as it is written: its name is compared letter by letter, with or without a slash at its end."""
-    addresses.server_url(given)
+    addresses.base_url(given, http=True)
     return str(given)
 
 
