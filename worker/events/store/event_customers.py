@@ -7,7 +7,6 @@ that was being opened is stored as the customer's, because it is open at the pro
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -51,37 +50,25 @@ ANOTHER = (
 BEFORE = "the database holds a newer update of this customer whose columns are no longer stored"
 
 
-@dataclass(frozen=True, repr=False)
-class HeldCustomer:
-    """What is known about a customer whose row is locked; nothing if `fresh`: this transaction has created the row.
-
-    A fresh row already holds its request's data, so that mostly there is nothing more to write. `owner`: see
-    `CustomerRow.sender`; None: no customer is known by this id, and this transaction has created an empty row.
-    """
-
-    owner: str | None
-    kind: CustomerKind
-    country: str
-    locale: str
-    timezone: str
-    encrypted: bytes | None
-    details_at: datetime | None
-    fresh: bool = False
-
-
 class HeldCustomers:
     """Locks the rows of new events' customers; creates those of unknown customers. In one pass and in the order that an
-    import uses, so that two transactions cannot deadlock."""
+    import uses, so that two transactions cannot deadlock.
+
+    `by_id` has the rows. Of a customer who is not known here, the `sender` is None: this transaction has created an
+    empty row. `fresh` are those whose rows this transaction has created with their requests' data, so that mostly there
+    is nothing more to write: nothing is known about them.
+    """
 
     def __init__(self, connection: sa.Connection, keyring: Keyring, new: Sequence[NewEvent], *, now: datetime) -> None:
         self._connection, self._keyring, self._now = connection, keyring, now
         rows = {event.arrival.customer_id: _first_row(keyring, event.arrival, now=now) for event in new}
         found = connection.execute(_hold(connection.dialect.name), [rows[customer_id] for customer_id in sorted(rows)])
-        self.by_id = {customer_id: HeldCustomer(*values) for customer_id, *values in found.all()}
-        for customer_id, one in self.by_id.items():
-            # No two encryptions are equal: a row with the value of this transaction was created by it.
-            if one.encrypted is not None and one.encrypted == rows[customer_id]["encrypted"]:
-                self.by_id[customer_id] = replace(one, encrypted=None, details_at=None, fresh=True)
+        self.by_id: dict[str, Any] = {row.customer_id: row for row in bulk.fetched(found)}
+        # No two encryptions are equal: a row with the value of this transaction was created by it.
+        given = {customer_id: row["encrypted"] for customer_id, row in rows.items() if row["encrypted"] is not None}
+        self.fresh = {one for one, row in self.by_id.items() if one in given and row.encrypted == given[one]}
+        for one in self.fresh:
+            self.by_id[one] = self.by_id[one]._replace(encrypted=None, details_at=None)
 
     def refuse_another(self, new: Sequence[NewEvent]) -> None:
         """Mark the events that are of another person than the one who is stored under the id.
@@ -131,7 +118,7 @@ class HeldCustomers:
                 details_at = row.details_at
             own = [(arrival.occurred_at, arrival.columns)] if arrival.line is None else []
             updated = [*own, *later.get(arrival.customer_id, [])]
-            if row.fresh and not updated:
+            if arrival.customer_id in self.fresh and not updated:
                 continue  # the row was created with this data
             customer = overlaid(base, updated)
             if customer is None and row.encrypted is not None:
@@ -141,7 +128,7 @@ class HeldCustomers:
             if before is not None:
                 corrected[arrival.customer_id] = changed_addresses(before, (customer or base).person)
                 event.told = in_words(before, (customer or base).person)
-        requested = {event.arrival.customer_id for event in bring if not self.by_id[event.arrival.customer_id].fresh}
+        requested = {event.arrival.customer_id for event in bring} - self.fresh
         if requested:
             settled(self._connection, requested)
         change_details(self._connection, rows)
@@ -198,14 +185,11 @@ class HeldCustomers:
         outdated = {
             event.arrival.customer_id
             for event in new
-            if self.by_id[event.arrival.customer_id].fresh
-            and not brings_details(event.arrival.occurred_at, event.known)
+            if event.arrival.customer_id in self.fresh and not brings_details(event.arrival.occurred_at, event.known)
         }
-        empty = {customer_id for customer_id, row in self.by_id.items() if row.owner is None}
+        empty = {customer_id for customer_id, row in self.by_id.items() if row.sender is None}
         # Created for an event that is refused: an erased customer of whom there was no row.
-        empty |= {customer_id for customer_id, row in self.by_id.items() if row.fresh} - {
-            event.arrival.customer_id for event in new
-        }
+        empty |= self.fresh - {event.arrival.customer_id for event in new}
         if outdated | empty:
             self._connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
             own_links.forget(self._connection, outdated | empty)
@@ -219,7 +203,7 @@ def _first_row(keyring: Keyring, arrival: Arrival, *, now: datetime) -> dict[str
     return {"customer_id": arrival.customer_id, **_EMPTY, "created_at": now, "changed_at": now}
 
 
-def _person_of(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Person | None:
+def _person_of(keyring: Keyring, customer_id: str, row: Any) -> Person | None:
     """The person as stored; None: none is, or it cannot be read."""
     try:
         return None if row.encrypted is None else read_person(keyring, customer_id, row.encrypted)
@@ -238,17 +222,6 @@ _EMPTY: dict[str, Any] = {
     "phone_digest": None,
     "details_at": None,
 }
-# The key, and the fields of a `HeldCustomer`.
-_HELD = (
-    CustomerRow.customer_id,
-    CustomerRow.sender,
-    CustomerRow.kind,
-    CustomerRow.country,
-    CustomerRow.locale,
-    CustomerRow.timezone,
-    CustomerRow.encrypted,
-    CustomerRow.details_at,
-)
 
 
 @cache  # events come one by one
@@ -256,7 +229,9 @@ def _hold(dialect: str) -> sa.Executable:
     # The update changes nothing, but locks the row; DO NOTHING would leave it unlocked.
     same = {"changed_at": CustomerRow.changed_at}
     insert = bulk.insert(CustomerRow, dialect).on_conflict_do_update(index_elements=["customer_id"], set_=same)
-    return insert.returning(*_HELD)
+    table = CustomerRow.__table__.c
+    names = ("customer_id", "sender", "kind", "country", "locale", "timezone", "encrypted", "details_at")
+    return insert.returning(*(table[name] for name in names))
 
 
 _PARTS = (Inbox.customer_id, Inbox.purpose, Inbox.kind, Inbox.sender, Inbox.every_customer)

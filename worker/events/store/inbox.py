@@ -83,7 +83,7 @@ class _Taking:
         held = HeldCustomers(connection, keyring, new, now=now)
         customers = held.by_id
         for event in new:
-            event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].owner)
+            event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].sender)
         erased = self._refuse_erased(new)
         held.refuse_another(new)
         new = _without_refused(connection, new)
@@ -101,7 +101,7 @@ class _Taking:
         if back:
             bring_back(connection, keyring, back)
         # A customer whose row is new has no job yet: jobs and sessions always have their customer's row.
-        known = [event for event in requests if not customers[event.arrival.customer_id].fresh]
+        known = [event for event in requests if event.arrival.customer_id not in held.fresh]
         self._add_jobs(requests, known)
         cancelled = of_kind(reaching, EventKind.CANCELLED)
         if cancelled:
@@ -112,7 +112,7 @@ class _Taking:
         for event in of_kind(reaching, EventKind.ERASED):
             customer_id, at = event.arrival.customer_id, event.arrival.occurred_at
             # Of a customer who is not known here, only the event is kept: it counts as far as its sender reaches.
-            counts = customers[customer_id].owner is not None
+            counts = customers[customer_id].sender is not None
             erase_customer(connection, keyring, customer_id, at, event.known, final=False, remembered=counts, now=now)
         _note(connection, new)
         note_all(connection, [_entry(event, now) for event in reaching if event.told or not event.ignored])
@@ -190,24 +190,17 @@ def _add_new(dialect: str) -> sa.Executable:
 def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: datetime) -> dict[Key, NewEvent]:
     """Store the events that are new and return them. Another transaction with the same event waits for this one."""
     new = {arrival.key: NewEvent(new_id(now), arrival) for arrival in arrivals}
+    same = ("source", "event_id", "kind", "customer_id", "purpose", "occurred_at", "signed_at")
     rows = {
-        arrival.key: {
+        arrival.key: {name: getattr(arrival, name) for name in same}
+        | {
             "id": new[arrival.key].id,
             "sender": arrival.sender.name,
             "every_customer": arrival.sender.every_customer,
-            "source": arrival.source,
-            "event_id": arrival.event_id,
             "digest": arrival.digests[0],
-            "kind": arrival.kind,
-            "customer_id": arrival.customer_id,
-            "purpose": arrival.purpose,
-            "occurred_at": arrival.occurred_at,
             "received_at": now,
-            "signed_at": arrival.signed_at,
             "outcome": Outcome.TAKEN,
             "detail": "",
-            "job_id": None,
-            "encrypted": None,
         }
         for arrival in arrivals
     }
