@@ -13,8 +13,7 @@ from worker.core.model.endings import Done
 from worker.senders.contract import DeliveryUpdate
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
-from worker.web.webhooks.store.results import given_of
-from worker.web.webhooks.store.webhooks import KeptWebhook
+from worker.web.webhooks.store.webhooks import KeptWebhook, given_of
 
 BOTH_WAYS = replace(CONTACT, fallbacks=fallbacks("sms", CHANNELS))
 EMAIL = "ona@example.org"

@@ -148,8 +148,7 @@ class Stores:
         from worker.web.webhooks.session_chain import Again
         from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
         from worker.web.webhooks.store.provider_updates import apply_provider_updates
-        from worker.web.webhooks.store.results import ACCOUNT, SENDER
-        from worker.web.webhooks.store.webhooks import Apply, Webhooks
+        from worker.web.webhooks.store.webhooks import ACCOUNT, SENDER, Apply, Webhooks
 
         settings = self.settings
         peers = webhook_peers(settings.accounts)  # for each account, all whose webhooks come to its address

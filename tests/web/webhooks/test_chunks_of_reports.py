@@ -20,8 +20,8 @@ from worker.core.model.states import InvitationState, JobState, WebhookState
 from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
-from worker.web.webhooks.store.results import given_of
 from worker.web.webhooks.store.webhooks import KeptWebhook as Kept
+from worker.web.webhooks.store.webhooks import given_of
 
 
 @pytest.mark.both_databases

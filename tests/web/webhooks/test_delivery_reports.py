@@ -34,8 +34,7 @@ from worker.core.model.wakeups import WakeUp
 from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import _TEXTS, apply_delivery_updates
-from worker.web.webhooks.store.results import SENDER, given_of
-from worker.web.webhooks.store.webhooks import Arrived, Webhooks
+from worker.web.webhooks.store.webhooks import SENDER, Arrived, Webhooks, given_of
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])

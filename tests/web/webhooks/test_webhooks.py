@@ -10,9 +10,8 @@ from tests.stored.webhook_feed import APPROVED, REVIEW, STARTED, update
 from worker.core.database.tables import SessionRow, Webhook
 from worker.core.model.states import Result, WebhookState
 from worker.providers.webhooks.contract import Key
-from worker.web.webhooks.store.results import UNMATCHED_BACKOFF
 from worker.web.webhooks.store.webhook_list import WebhookList
-from worker.web.webhooks.store.webhooks import Arrived, Webhooks
+from worker.web.webhooks.store.webhooks import UNMATCHED_BACKOFF, Arrived, Webhooks
 
 
 def test_the_same_bytes_are_kept_once(ona, feed):

@@ -23,8 +23,7 @@ from worker.features.bounces.return_path import ReturnPath, return_path_of
 from worker.features.bounces.section import Bounces
 from worker.senders.contract import DeliveryUpdate, NotUnderstood
 from worker.settings.model import Settings
-from worker.web.webhooks.store.results import EMAIL, given_of
-from worker.web.webhooks.store.webhooks import Arrived, Webhooks
+from worker.web.webhooks.store.webhooks import EMAIL, Arrived, Webhooks, given_of
 from worker.wiring.background import Looks, Work
 from worker.wiring.container import Parts
 

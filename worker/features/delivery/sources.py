@@ -29,8 +29,7 @@ from worker.settings.model import Settings
 from worker.web.turns import Allowance
 from worker.web.webhooks.sources import Closed, Get, Source, digests_of, of_sender
 from worker.web.webhooks.standard_webhooks import ID
-from worker.web.webhooks.store.results import EMAIL
-from worker.web.webhooks.store.webhooks import Arrived
+from worker.web.webhooks.store.webhooks import EMAIL, Arrived
 
 log = logging.getLogger(__name__)
 

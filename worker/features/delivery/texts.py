@@ -13,8 +13,7 @@ from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import DeliveryUpdate, NotUnderstood, Returning, TextCallbacks, text_service
 from worker.settings.model import Settings
 from worker.web.webhooks.sources import Closed, Source, digests_of, of_sender
-from worker.web.webhooks.store.results import SENDER
-from worker.web.webhooks.store.webhooks import Arrived
+from worker.web.webhooks.store.webhooks import SENDER, Arrived
 from worker.wiring.senders import WayBack
 
 # Of the services that are ours. The adapter of another package brings its own.

@@ -17,8 +17,7 @@ from worker.providers.webhooks.contract import Delivery, Unreadable, WebhookRead
 from worker.senders.contract import DeliveryUpdate, NotUnderstood
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
-from worker.web.webhooks.store.results import ACCOUNT, given_of
-from worker.web.webhooks.store.webhooks import Arrived, update_as_json
+from worker.web.webhooks.store.webhooks import ACCOUNT, Arrived, given_of, update_as_json
 
 # Fetches the body at a URL; None: it cannot be had.
 Get = Callable[[str], Awaitable[bytes | None]]

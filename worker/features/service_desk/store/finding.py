@@ -29,7 +29,7 @@ from worker.lists.decisions.row_addresses import is_among
 from worker.lists.store.batches import DAILY
 from worker.providers.values import masked_email, masked_phone
 from worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
-from worker.web.webhooks.store.results import ACCOUNT
+from worker.web.webhooks.store.webhooks import ACCOUNT
 
 SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many

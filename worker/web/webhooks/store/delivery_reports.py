@@ -35,8 +35,7 @@ from worker.core.model.states import InvitationState, JobState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import schedule_checks
 from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
-from worker.web.webhooks.store.results import SENDER, WebhookResult, read_given
-from worker.web.webhooks.store.webhooks import KeptWebhook
+from worker.web.webhooks.store.webhooks import SENDER, KeptWebhook, WebhookResult, read_given
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 # The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost

@@ -27,9 +27,8 @@ from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.store import unknown_outcomes
 from worker.providers.webhooks.contract import Rank, SessionUpdate
 from worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay
-from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED, WebhookResult
 from worker.web.webhooks.store.session_lookup import find
-from worker.web.webhooks.store.webhooks import KeptWebhook, session_update
+from worker.web.webhooks.store.webhooks import ACCOUNT, UNMATCHED, KeptWebhook, WebhookResult, session_update
 
 CONTRADICTED = (
     "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"

@@ -17,8 +17,7 @@ from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.providers.webhooks.contract import Key
 from worker.reporting.store.waiting import IS_LISTED
-from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED
-from worker.web.webhooks.store.webhooks import session_update
+from worker.web.webhooks.store.webhooks import ACCOUNT, UNMATCHED, session_update
 
 CHUNK = 1000
 # How much of an id is shown: enough to find it in the provider's dashboard.

@@ -1,4 +1,4 @@
-"""Webhooks of providers and senders: each is stored once and processed afterwards.
+"""Webhooks of providers and senders: each is stored once and processed afterwards, and what became of it is written.
 
 Only the update that was read from a webhook is stored: ids, a state, a result, a time. It is stored encrypted, as long
 as it may be needed.
@@ -6,15 +6,16 @@ as it may be needed.
 
 import logging
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.core.database import bulk
+from worker.core.database.audit_entries import Entry, note_all
 from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import context_of_webhook
 from worker.core.database.job_ids import new_id
@@ -23,17 +24,37 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
+from worker.core.model.endings import Backoff
 from worker.core.model.metrics import PROCESSED, Meters
 from worker.core.model.states import LISTED_WEBHOOKS, Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import Listed
 from worker.lists.traces import NO_TRACES, Traces
 from worker.providers.webhooks.contract import Key, SessionUpdate, update_of_listed
-from worker.web.webhooks.store.results import ACCOUNT, SENDER, Processed, WebhookResult, given_of, read_given
 
 log = logging.getLogger(__name__)
 
 CHUNK = 100
+# When an unmatched webhook is processed again. It may have arrived some seconds before our own commit; or the workers
+# that open sessions could not reach the database for longer. About a day in all.
+UNMATCHED_BACKOFF = Backoff.steps(5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600)
+# After a bug in this software: a corrected release, or a key that is put back, finds the webhook within the hour.
+BROKEN_BACKOFF = Backoff.steps(5, 60, 10 * 60, 3600)
+ACCOUNT, SENDER = "account/", "sender/"
+EMAIL = f"{SENDER}email"
+UNMATCHED = "no session here matches it"  # the detail of a provider's webhook
+
+
+def given_of(update: Any) -> dict[str, Any]:
+    """What an update says, as JSON, to be stored until it is applied; without what it does not say."""
+    given = {name: value for name, value in vars(update).items() if value}
+    return given | ({"happened_at": update.happened_at.isoformat()} if update.happened_at else {})
+
+
+def read_given(given: Mapping[str, Any], **read: Callable[[Any], Any]) -> dict[str, Any]:
+    """The values of `given_of`, those with such a name `read`. Raises ValueError for what it has not written."""
+    read["happened_at"] = datetime.fromisoformat
+    return {name: read[name](value) if name in read else value for name, value in given.items()}
 
 
 def update_as_json(update: SessionUpdate) -> dict[str, Any]:
@@ -71,8 +92,90 @@ class KeptWebhook:
     update: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class WebhookResult:
+    """The result of one webhook. `again_after`: the webhook came too early; try it again after this time. `keeps`: its
+    update stays stored, so that an operator can have it applied. `changed`: what it changed, in words of ours for the
+    audit log; "" if nothing. `customers`: whom that is about, where it names no session and no message."""
+
+    state: WebhookState
+    detail: str = ""
+    session_id: uuid.UUID | None = None
+    invitation_id: uuid.UUID | None = None
+    again_after: timedelta | None = None
+    keeps: bool = False
+    changed: str = ""
+    customers: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> uuid.UUID | None:
+        """The session, or the message, that it is about; None: neither is known."""
+        return self.session_id or self.invitation_id
+
+
+Results = Mapping[uuid.UUID, WebhookResult]  # by the webhook's id
+
+
+@dataclass
+class Processed:
+    """The result of one run: how many webhooks were processed, what is due, and what became of those that are not tried
+    again, each by its source and event."""
+
+    count: int = 0
+    due: set[WakeUp] = field(default_factory=set)
+    done: list[tuple[str, str, WebhookResult]] = field(default_factory=list)
+
+    @property
+    def listed(self) -> list[tuple[str, str, WebhookState, str]]:
+        """Those that an operator should see: source, event, state, detail."""
+        listed = (each for each in self.done if each[2].state in LISTED_WEBHOOKS)
+        return [(source, event, one.state, one.detail) for source, event, one in listed]
+
+    def add(self, more: "Processed") -> None:
+        self.count += more.count
+        self.due |= more.due
+        self.done += more.done
+
+    def note(self, connection: sa.Connection, rows: Sequence[Any], results: Results, *, now: datetime) -> None:
+        """Write what became of these webhooks."""
+        done, later = [], []
+        for row in rows:
+            # A kind that this release does not apply counts as unmatched.
+            one = results.get(row.id, WebhookResult(WebhookState.UNKNOWN, "this release does not apply its kind"))
+            wait = one.again_after
+            if one.state is WebhookState.UNKNOWN and wait is None:
+                wait = UNMATCHED_BACKOFF.after(row.attempts + 1)
+            values = {"id_": row.id, "new_detail": one.detail[:DETAIL_LENGTH]}
+            if wait is not None:
+                later.append(values | {"new_due_at": now + wait})
+            else:
+                # An operator may retry an unmatched webhook of a provider; a sender's update may hold an address.
+                keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
+                values |= {"new_session_id": one.session_id, "new_invitation_id": one.invitation_id}
+                done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
+                self.done.append((row.source, row.event, one))
+        _DONE.run(connection, done)
+        _LATER.run(connection, later)
+        _audit(connection, [(row.source, results[row.id]) for row in rows if row.id in results], now=now)
+        self.count += len(rows)
+
+    def note_broken(self, connection: sa.Connection, row: sa.Row[Any], error: str, *, now: datetime) -> None:
+        """Write that processing this webhook raised an exception of type `error`."""
+        detail = f"processing it ended with {error}"
+        self.count += 1
+        wait = BROKEN_BACKOFF.after(row.attempts + 1)
+        if wait is not None:
+            _LATER.run(connection, [{"id_": row.id, "new_due_at": now + wait, "new_detail": detail}])
+            return
+        over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
+        if not row.source.startswith(ACCOUNT):
+            over["encrypted"] = None
+        connection.execute(sa.update(Webhook).where(Webhook.id == row.id).values(over))
+        self.done.append((row.source, row.event, WebhookResult(WebhookState.BROKEN, detail)))
+
+
 # Applies several webhooks within the transaction; returns the result of each. Adds to the set what is due now.
-Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[WakeUp], datetime], Mapping[uuid.UUID, WebhookResult]]
+Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[WakeUp], datetime], Results]
 
 
 class Webhooks:
@@ -133,8 +236,6 @@ class Webhooks:
             "encrypted": self._keyring.encrypt(dict(one.update), context=context_of_webhook(id_))
             if one.update is not None
             else None,
-            "session_id": None,
-            "invitation_id": None,
         }
 
     def _known(self, connection: sa.Connection, arrived: Sequence[Arrived]) -> Collection[tuple[str, str]]:
@@ -167,7 +268,7 @@ class Webhooks:
             raise
         except Exception as error:
             log.warning("a chunk of webhooks failed with %s; they are processed one by one", type(error).__name__)
-            ids = [row.id for row in self._database.rows(_DUE, {"now": now, "most": CHUNK, "kind": kind})]
+            ids = [row.id for row in self._database.rows(_DUE, {"now": now, "kind": kind})]
         processed = Processed()
         for id_ in ids:
             try:
@@ -185,17 +286,14 @@ class Webhooks:
         processed = Processed()
         with self._database.write() as connection:
             query = _DUE if id_ is None else _DUE.where(Webhook.id == id_)
-            given = {"now": now, "most": CHUNK, "kind": kind}
-            rows = fetch(connection, query.with_for_update(skip_locked=True), given)
+            rows = fetch(connection, query.with_for_update(skip_locked=True), {"now": now, "kind": kind})
             if broke_with:
                 for row in rows:
                     processed.note_broken(connection, row, broke_with, now=now)
                 return processed
             webhooks = [
                 made_of(
-                    KeptWebhook,
-                    row,
-                    update=self._keyring.decrypt(row.encrypted, context=context_of_webhook(row.id)),
+                    KeptWebhook, row, update=self._keyring.decrypt(row.encrypted, context=context_of_webhook(row.id))
                 )
                 for row in rows
             ]
@@ -206,21 +304,52 @@ class Webhooks:
 
     def traced(self, done: Sequence[tuple[str, str, WebhookResult]]) -> list[tuple[str, WebhookResult, str]]:
         """Those about a job that is traced, by their sources, with the `traceparent` of the span that took it in."""
-        sessions = {"ids": bulk.keys({one.session_id for *_, one in done if one.session_id})}
-        messages = {"ids": bulk.keys({one.invitation_id for *_, one in done if one.invitation_id})}
         with self._database.read() as connection:
-            found = {row.id: row.traceparent for row in fetch(connection, _SESSION_TRACES, sessions)}
-            found |= {row.id: row.traceparent for row in fetch(connection, _MESSAGE_TRACES, messages)}
-        ids = [(source, one, one.session_id or one.invitation_id) for source, _, one in done]
-        return [(source, one, found[id_]) for source, one, id_ in ids if id_ is not None and id_ in found]
+            found = _concerned(connection, (one for *_, one in done))
+        traces = ((source, one, found.get(one.about)) for source, _, one in done)
+        return [(source, one, row.traceparent) for source, one, row in traces if row is not None and row.traceparent]
 
 
-_SESSION_TRACES, _MESSAGE_TRACES = (
-    sa.select(model.id, Job.traceparent)
-    .join(Job, Job.id == model.job_id)
-    .where(bulk.among(model.id, "ids"), Job.traceparent.is_not(None))
-    for model in (SessionRow, InvitationRow)
+def _concerned(connection: sa.Connection, results: Iterable[WebhookResult]) -> dict[uuid.UUID | None, sa.Row[Any]]:
+    """The customers of sessions and messages, and the traces of their jobs, by `WebhookResult.about`."""
+    results = list(results)
+    sessions = {"ids": bulk.keys({one.session_id for one in results if one.session_id})}
+    messages = {"ids": bulk.keys({one.invitation_id for one in results if one.invitation_id})}
+    return {row.id: row for row in [*fetch(connection, _SESSIONS, sessions), *fetch(connection, _MESSAGES, messages)]}
+
+
+def _audit(connection: sa.Connection, results: Sequence[tuple[str, WebhookResult]], *, now: datetime) -> None:
+    """Add an entry to the audit log for each webhook that changed something."""
+    changes = [(source, one) for source, one in results if one.changed]
+    if not changes:
+        return
+    rows = _concerned(connection, (one for _, one in changes))
+    entries = []
+    for source, one in changes:
+        row = rows.get(one.about)
+        about = one.customers if row is None else (row.customer_id,)
+        subjects = [f"customer {customer_id}" for customer_id in about] or ["an address of no customer"]
+        entries += [Entry(now, source, "webhook", subject, reason=one.changed) for subject in subjects]
+    note_all(connection, entries)
+
+
+_SESSIONS = (
+    sa.select(SessionRow.id, SessionRow.customer_id, Job.traceparent)
+    .join(Job, Job.id == SessionRow.job_id, isouter=True)
+    .where(bulk.among(SessionRow.id, "ids"))
 )
+_MESSAGES = (
+    sa.select(InvitationRow.id, Job.customer_id, Job.traceparent)
+    .join(Job, Job.id == InvitationRow.job_id)
+    .where(bulk.among(InvitationRow.id, "ids"))
+)
+_DONE = bulk.Change(
+    Webhook.id,
+    bulk.new("state", "detail", "encrypted", "session_id", "invitation_id")
+    | {"due_at": None, "attempts": Webhook.attempts + 1},
+    by="id_",
+)
+_LATER = bulk.Change(Webhook.id, bulk.new("due_at", "detail") | {"attempts": Webhook.attempts + 1}, by="id_")
 _KNOWN = sa.select(Webhook.source, Webhook.digest).where(
     bulk.among(Webhook.source, "sources"), bulk.among(Webhook.digest, "digests")
 )
@@ -229,7 +358,7 @@ _DUE = (
     sa.select(Webhook.id, Webhook.source, Webhook.event, Webhook.received_at, Webhook.attempts, Webhook.encrypted)
     .where(Webhook.due_at <= sa.bindparam("now"), Webhook.source.startswith(sa.bindparam("kind")))
     .order_by(Webhook.due_at, Webhook.id)
-    .limit(sa.bindparam("most", type_=sa.Integer()))
+    .limit(CHUNK)
 )
 
 
