@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from worker.core.features import hint
-from worker.reporting.operation import BEAT_IS_MISSING_AFTER, Running, Wakening
+from worker.reporting.store.processes import BEAT_IS_MISSING_AFTER, Running, Wakening
 from worker.reporting.waits import (
     Level,
     Wait,

@@ -33,13 +33,12 @@ from worker.reporting.forecast import (
     with_country_cap,
     with_rows_apart,
 )
-from worker.reporting.operation import WORK, Running, rows_wait
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Orphans, UnknownOutcomes, due_after, last_planned, waiting_to_reconcile
-from worker.reporting.store.processes import Processes
+from worker.reporting.store.processes import WORK, Processes, Running
 from worker.reporting.store.report_rows import Facts
 from worker.reporting.store.waiting import Queue, queue, texts_by_country
-from worker.reporting.waits import Wait
+from worker.reporting.waits import Wait, rows_wait
 from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules, buys_on_click
 

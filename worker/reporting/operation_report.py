@@ -22,12 +22,22 @@ from worker.lists.decisions.store.emergency_stop import EmergencyStops, Stopped
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting import waits
 from worker.reporting.batch_report import rows_left
-from worker.reporting.operation import IMPORT, WORK, Running, Wakening, kinds_at_work, no_wake_up, rows_wait
 from worker.reporting.standings import SOURCE_REPORTS, STANDINGS, SourceReport, Standing
 from worker.reporting.store import waiting
 from worker.reporting.store.look import Looks
-from worker.reporting.store.processes import BEAT, SWEEP, WAKE, Processes
-from worker.reporting.waits import Wait, of_account, of_accounts, silence_of
+from worker.reporting.store.processes import (
+    BEAT,
+    IMPORT,
+    SWEEP,
+    WAKE,
+    WORK,
+    Processes,
+    Running,
+    Wakening,
+    kinds_at_work,
+    no_wake_up,
+)
+from worker.reporting.waits import Wait, of_account, of_accounts, rows_wait, silence_of
 from worker.settings.model import Settings
 from worker.settings.outside import REQUESTS, queues_published_to
 from worker.settings.policies import BudgetRules

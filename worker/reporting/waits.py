@@ -19,7 +19,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, LineState
 from worker.core.model.stops import is_at_cap, way_out
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_wake_up, rows_wait
+from worker.reporting.store.processes import TAKES_EVENTS, WORK, Running, Wakening, no_wake_up
 
 _STATUS = "onboard status"  # where the feature whose command shows more is not here
 # Words that say how a row is served, and nothing that went wrong.
@@ -255,6 +255,10 @@ def of_row(first: Wait) -> Wait:
     called = f"batch {first.name}" if first.what == "batch" else first.name
     detail = first.detail if first.reason == Reason.ACCOUNT_MISSING else f"{called}: {first.detail}"
     return Wait(detail=detail, action=first.action, reason=first.reason, until=None if first.action else first.until)
+
+
+def rows_wait(rows: int) -> str:
+    return counted(rows, "row waits", "rows wait")
 
 
 def rows_in_words(to_correct: int, *, held: int = 0) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.desk.desk import Desk, customers, running
-from worker.reporting.operation import Running
+from worker.reporting.store.processes import Running
 from worker.settings.load import load
 from worker.wiring.container import Parts
 

@@ -13,7 +13,7 @@ from worker.features.dashboard.pages.now import Pace, need_of
 from worker.features.dashboard.rendering import ago, in_words, marked, segments
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.store.added_lines import all_added
-from worker.reporting.operation import Running
+from worker.reporting.store.processes import Running
 from worker.reporting.waits import Wait, of_bus, of_country, of_webhooks
 
 GIVEN_UP = (

@@ -40,8 +40,7 @@ from worker.core.model.reasons import Reason
 from worker.events.store.refused_events import RefusedEvents, RefusedMessage
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
 from worker.providers.webhooks.contract import Key
-from worker.reporting.operation import Running
-from worker.reporting.store.processes import Processes
+from worker.reporting.store.processes import Processes, Running
 from worker.wiring.store.encrypted_columns import ENCRYPTED
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))

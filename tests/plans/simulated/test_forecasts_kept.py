@@ -15,7 +15,7 @@ from worker.core.model.reasons import Reason
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan
 from worker.reporting import batch_forecast
-from worker.reporting.operation import Running
+from worker.reporting.store.processes import Running
 from worker.wiring.container import Parts
 
 

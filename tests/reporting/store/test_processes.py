@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from worker.core.database.tables import ProcessRow
-from worker.reporting.operation import Running
-from worker.reporting.store.processes import GONE_AFTER, REMOVED_AFTER, Processes
+from worker.reporting.store.processes import GONE_AFTER, REMOVED_AFTER, Processes, Running
 
 LATE = timedelta(seconds=10)
 

@@ -18,9 +18,9 @@ from worker.core.model.states import BatchState, JobState, LineState, PauseCause
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import rows_to_correct
 from worker.reporting.forecast import lost_answers, lost_sessions
-from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
 from worker.reporting.standings import STANDINGS
+from worker.reporting.store.processes import WORK
 from worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, none_works, with_rows
 from worker.settings.needs import COUNTED
 from worker.wiring.container import Parts

@@ -45,7 +45,7 @@ from worker.lists.rules import WORDED
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, shown_name
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.plans.store.plans import Plan, PlanRefused
-from worker.reporting.operation import IMPORT
+from worker.reporting.store.processes import IMPORT
 from worker.settings.model import Import
 from worker.templates.checks import problems as problems_of_templates
 from worker.wiring.background import Report, settles

@@ -18,7 +18,7 @@ from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.lines import Change
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.lists.warned import Refusals, Warned
-from worker.reporting.operation import kinds_at_work
+from worker.reporting.store.processes import kinds_at_work
 from worker.reporting.store.waiting import Unsent, unsent
 from worker.reporting.waits import stop_in_words
 from worker.wiring.container import Parts

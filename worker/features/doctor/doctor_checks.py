@@ -31,7 +31,7 @@ from worker.features.doctor.doctor_brokers import check_brokers
 from worker.features.doctor.store.languages_in_use import InUse, languages_in_use
 from worker.http import event_loop
 from worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken, facts_of, text_facts_of
-from worker.reporting.operation import WORK
+from worker.reporting.store.processes import WORK
 from worker.reporting.store.restored import why_lost
 from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown

@@ -31,7 +31,7 @@ from worker.features.uploads.uploaded import ENDED, MOST_BYTES, OPEN, How, Uploa
 from worker.features.uploads.uploaded import Uploads as Section
 from worker.lists.dates import DateForm
 from worker.lists.rules import COLUMNS, WORDED
-from worker.reporting.operation import WORK
+from worker.reporting.store.processes import WORK
 
 PATH = "/dashboard/lists"
 SHOWN = 30

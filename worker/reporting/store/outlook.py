@@ -22,9 +22,8 @@ from worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState,
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import UNSETTLED
 from worker.lists.known_customers import KnownRule
-from worker.reporting.operation import kinds_at_work
 from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
-from worker.reporting.store.processes import Processes
+from worker.reporting.store.processes import Processes, kinds_at_work
 from worker.reporting.waits import Wait
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)

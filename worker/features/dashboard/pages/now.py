@@ -16,8 +16,8 @@ from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, 
 from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import rows_to_correct, state_of
-from worker.reporting.operation import WORK
 from worker.reporting.operation_report import WORKING, OperationReport, state_in_words
+from worker.reporting.store.processes import WORK
 from worker.reporting.waits import NOTHING_STUCK, Wait, rows_in_words, with_rows
 from worker.wiring.account_budgets import NotTried, check_can_be_tried, try_again
 

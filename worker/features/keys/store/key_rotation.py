@@ -17,8 +17,7 @@ from worker.core.database.database import Database
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import RetiredKey
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
-from worker.reporting.operation import Running
-from worker.reporting.store.processes import Processes
+from worker.reporting.store.processes import Processes, Running
 from worker.wiring.store.encrypted_columns import (
     ADDRESSES,
     DIGESTS,

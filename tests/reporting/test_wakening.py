@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from worker.reporting.operation import (
+from worker.reporting.store.processes import (
     BEAT_IS_MISSING_AFTER,
     SWEEP_IS_MISSING_AFTER,
     WAKE_UPS_MISSING_AFTER,
