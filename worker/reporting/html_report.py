@@ -22,9 +22,8 @@ from markupsafe import Markup, escape
 from worker.core.foundation.notation import spreadsheet_safe, written
 from worker.core.foundation.version import __version__
 from worker.core.model.states import InvitationState, JobState, LineState
-from worker.reporting.period import NUMBERS as NUMBERS_OF_PERIOD
-from worker.reporting.period import PeriodReport, numbers_of
-from worker.reporting.prices import Prices, costs
+from worker.reporting.prices import NUMBERS as NUMBERS_OF_PERIOD
+from worker.reporting.prices import PeriodReport, Prices, costs, numbers_of
 from worker.reporting.report_lines import CHUNK, NUMBERS, TIMES, WORDS, Columns, chunk_of, line_values
 from worker.reporting.row_groups import Groups, headline
 from worker.reporting.store.report_rows import LineFacts
@@ -108,6 +107,9 @@ def write_html(
     read once: what needs a person stands before them, so their data waits in a file without a name that only this
     process can open."""
     spending = spending or Spending()
+    # What the script needs to know of the page, as JSON for a <script> element.
+    about = {"columns": columns.names, "shown": SHOWN, "headings": HEADINGS}
+    about |= {name: sorted(of) for name, of in (("words", WORDS), ("times", TIMES), ("numbers", NUMBERS))}
     with SpooledTemporaryFile(IN_MEMORY, mode="w+", encoding="utf-8", newline="\n") as data:
         count, static, groups = _read(lines, columns, data)
         data.seek(0)
@@ -134,7 +136,7 @@ def write_html(
                 states=[state for state in STATES if facts["rows"].get(state)],
                 chunks=(Markup(chunk.rstrip("\n")) for chunk in data),  # noqa: S704 -- made by `chunk_of`
                 with_link=columns.links,
-                about=_about(columns),
+                about=Markup(json.dumps(about).replace("<", "\\u003c")),  # noqa: S704 -- words of this module
             )
         )
         stream.enable_buffering(BUFFERED)
@@ -168,13 +170,6 @@ def _read(lines: Iterable[LineFacts], columns: Columns, data: IO[str]) -> tuple[
         static += [values for values, _ in rows[: max(STATIC - count, 0)]]
         count += len(rows)
     return count, static, groups
-
-
-def _about(columns: Columns) -> str:
-    """What the script needs to know of the page, as JSON for a <script> element."""
-    about = {"columns": columns.names, "shown": SHOWN, "headings": HEADINGS}
-    about |= {name: sorted(of) for name, of in (("words", WORDS), ("times", TIMES), ("numbers", NUMBERS))}
-    return Markup(json.dumps(about).replace("<", "\\u003c"))  # noqa: S704 -- words of this module
 
 
 def segments(parts: Mapping[str, int]) -> list[tuple[str, int, float, float]]:

@@ -158,12 +158,15 @@ class Operation:
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
         stop = [] if stopped is None else [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
         missing = self._missing()
+        # Only a sender shows that events are published to them: [bus] may be there to publish alone.
+        queues = [self.settings.bus.queue] if self.settings.bus is not None else []
+        queues += [REQUESTS] if self.settings.broker.wakes_workers else []
         keys = waiting.missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
         needs = [
             *stop,
             *waits.of_work(running, due, unwritable=unwritable, starts=starts, since=wakening.swept_at),
             *waits.of_scheduler(running, wakening, now=now),
-            *waits.of_bus(running, self._event_queues(), unwritable=unwritable),
+            *waits.of_bus(running, queues_published_to(self.settings.web.senders, queues), unwritable=unwritable),
             *(waits.of_missing_key(key_id, *rows) for key_id, rows in keys.items()),
             *(waits.of_missing(what, name, rows) for (what, name), rows in missing.items()),
             *self._of_budgets(states, due=asked, now=now),
@@ -217,19 +220,22 @@ class Operation:
                 "concurrency": rule.concurrency,
                 # Unknown for a sender whose connections are counted in each process.
                 "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
-                **_state(state, rule, now=now),
+                "credits_used": state.credits_used,
+                "credits_left": credits_left(state, rule),
+                **({"credit_caps": _credit_caps(state, rule, now)} if rule.credits_by else {}),
+                **_pause(state, now),
+                "stopped_at": written_if_any(state.stopped_at),
+                "stop_reason": state.stop_reason or None,
+                "asks_again_at": written_if_any(state.asks_again_at),
+                "no_answer": silence_of(state, now=now) or None,
+                "failures": state.failures,
+                "breaker_opened_at": written_if_any(state.opened_at),
                 **_used_up(name, rule, state, now=now),
                 **({} if name in accounts else {"credits_used": None}),  # a sender's messages are not counted
                 "taken_over_by": takers.get(name, []),
             }
             for name, rule, state in every
         ]
-
-    def _event_queues(self) -> frozenset[str]:
-        """The queues that senders publish events to. Only a sender shows it: [bus] may be there to publish alone."""
-        bus, by_workers = self.settings.bus, self.settings.broker.wakes_workers
-        there = [*([bus.queue] if bus is not None else []), *([REQUESTS] if by_workers else [])]
-        return queues_published_to(self.settings.web.senders, there)
 
     def _missing(self) -> dict[tuple[str, str], Mapping[int, int]]:
         """The accounts, brands and channels that rows need and the configuration does not have: the rows by batch."""
@@ -340,18 +346,3 @@ def _credit_caps(state: BudgetState, rule: BudgetRule, now: datetime) -> list[di
         used, until = spent.of(cap.period), end_of(cap.period, day_of(now))
         found.append({"cap": str(cap), "used": used, "left": max(cap.count - used, 0), "until": written(until)})
     return found
-
-
-def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, Any]:
-    return {
-        "credits_used": state.credits_used,
-        "credits_left": credits_left(state, rule),
-        **({"credit_caps": _credit_caps(state, rule, now)} if rule.credits_by else {}),
-        **_pause(state, now),
-        "stopped_at": written_if_any(state.stopped_at),
-        "stop_reason": state.stop_reason or None,
-        "asks_again_at": written_if_any(state.asks_again_at),
-        "no_answer": silence_of(state, now=now) or None,
-        "failures": state.failures,
-        "breaker_opened_at": written_if_any(state.opened_at),
-    }

@@ -11,7 +11,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from worker.core.model.states import JobState, LineState
-from worker.reporting.report_lines import NUMBERS, TIMES, Columns, cells
+from worker.reporting.report_lines import TIMES, Columns, cells
 from worker.reporting.row_groups import headline
 from worker.reporting.store.report_rows import LineFacts
 
@@ -36,7 +36,7 @@ def write_xlsx(
                 sheet = _rows(book, "Rows" if sheet is None else f"Rows from {count + 1}", columns, bold)
                 number = 0
             count, number = count + 1, number + 1
-            _row(sheet, number, zip(columns.names, cells(line, columns), strict=True), time)
+            _row(sheet, number, columns.names, cells(line, columns), time)
         if sheet is None:
             _rows(book, "Rows", columns, bold)
     return count
@@ -48,11 +48,7 @@ def write_table(out: BinaryIO, title: str, names: Sequence[str], rows: Iterable[
         sheet = _sheet(book, title, names, book.add_format({"bold": True, "bottom": 1}))
         sheet.freeze_panes(1, 0)
         for number, row in enumerate(rows, start=1):
-            for place, value in enumerate(row):
-                if isinstance(value, str):
-                    sheet.write_string(number, place, value[:LONGEST])
-                else:
-                    sheet.write_number(number, place, value)
+            _row(sheet, number, names, row)
 
 
 def _rows(book: Workbook, name: str, columns: Columns, bold: Format) -> Worksheet:
@@ -70,15 +66,15 @@ def _sheet(book: Workbook, name: str, columns: Sequence[str], bold: Format) -> W
     return sheet
 
 
-def _row(sheet: Worksheet, number: int, named: Iterable[tuple[str, Any]], time: Format) -> None:
-    for place, (name, value) in enumerate(named):
-        if name in NUMBERS:
+def _row(sheet: Worksheet, number: int, names: Sequence[str], row: Sequence[Any], time: Format | None = None) -> None:
+    """`time`: how the columns of `TIMES` are shown."""
+    for place, (name, value) in enumerate(zip(names, row, strict=True)):
+        if not isinstance(value, str):
             sheet.write_number(number, place, value)
-        elif name in TIMES:
-            if value:
-                sheet.write_datetime(number, place, _as_excel(datetime.fromisoformat(value)), time)
+        elif value and name in TIMES:
+            sheet.write_datetime(number, place, _as_excel(datetime.fromisoformat(value)), time)
         elif value:
-            sheet.write_string(number, place, str(value)[:LONGEST])
+            sheet.write_string(number, place, value[:LONGEST])
 
 
 def _summary(sheet: Worksheet, facts: dict[str, Any], columns: Columns, bold: Format, time: Format) -> None:

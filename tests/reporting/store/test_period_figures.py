@@ -19,8 +19,7 @@ from worker.core.model.states import Result
 from worker.events.standing import EarlierEvents
 from worker.events.store.event_customers import erase_customer
 from worker.providers.webhooks.contract import Key
-from worker.reporting.period import numbers_of, report_of
-from worker.reporting.prices import Prices, costs
+from worker.reporting.prices import Prices, costs, numbers_of, report_of
 from worker.reporting.store.spending import Figures, figures_of, spending_of
 from worker.settings.money import Price
 

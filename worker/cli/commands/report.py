@@ -207,7 +207,7 @@ def report(
             columns = parts.reporting.columns(found, links=with_links, routes=routes, details=details)
             lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
             if with_links and (own := stable_links(parts.settings)) is not None:
-                from worker.reporting.store.report_links import with_own_links
+                from worker.reporting.store.report_rows import with_own_links
 
                 lines = with_own_links(parts.database, parts.keyring, own, lines, now=columns.now)
             unreadable = 0
@@ -265,8 +265,7 @@ def _write_period(
     excel: bool,
 ) -> None:
     from worker.reporting import xlsx_report
-    from worker.reporting.period import as_facts, in_words, names_of, report_of, row_facts, rows_of
-    from worker.reporting.prices import Prices
+    from worker.reporting.prices import Prices, as_facts, names_of, report_of, row_facts, rows_of, table_of
     from worker.reporting.store.spending import figures_of
 
     if first is None:
@@ -296,7 +295,7 @@ def _write_period(
             elif form == "jsonl":
                 write_jsonl(stream, row_facts(report))
             else:
-                print_json_or(as_facts(report), in_words(report), as_json=as_json, out=stream)
+                print_json_or(as_facts(report), table_of(report), as_json=as_json, out=stream)
     if out:
         click.echo(f"the period is written to {out}", err=True)
 

@@ -159,9 +159,7 @@ class RefusedEvents:
 
     def _found(self, where: sa.ColumnElement[bool], most: int) -> list[KeptMessage]:
         query = sa.select(RefusedEvent).where(where).order_by(RefusedEvent.refused_at, RefusedEvent.id).limit(most)
-        with self._database.read() as connection:
-            rows = fetch(connection, query)
-            return [self._read(row) for row in rows]
+        return [self._read(row) for row in self._database.rows(query)]
 
     def _read(self, row: Any) -> KeptMessage:
         content, why_not = None, ""

@@ -52,8 +52,7 @@ class Looks:
         query = _query(tuple(accounts), tuple(channels), one_batch=only_batch is not None)
         given: dict[str, Any] = {"now": now, "cut_off": now - CUT_OFF_AFTER}
         given |= {} if only_batch is None else {"batch": only_batch}
-        with self._database.read() as connection:
-            found = [tuple(row) for row in connection.execute(query, given)]
+        found = self._database.rows(query, given)
         names = {what: frozenset(name for its, name in found if its == what) for what in (_ACCOUNT, _CHANNEL, _STEP)}
         if _STOPPED in names[_STEP]:
             return Looked(frozenset(), frozenset(), names[_STEP] - {_STOPPED})

@@ -283,9 +283,8 @@ class CallsNow:
         """`digest` is the list's: a list that was imported before continues with its own batch. `rule`: what becomes
         of known customers. Its own `batch`: None where it was not imported yet."""
         self._database, self._rule = database, rule
-        with database.read() as connection:
-            newest = sa.select(Batch.id).where(Batch.digest == digest, Batch.cancelled_at.is_(None))
-            self.batch: int | None = connection.execute(newest.order_by(Batch.generation.desc()).limit(1)).scalar()
+        newest = sa.select(Batch.id).where(Batch.digest == digest, Batch.cancelled_at.is_(None))
+        self.batch: int | None = database.value(newest.order_by(Batch.generation.desc()).limit(1))
 
     def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
         """The customers, with their purposes, that a session is asked for. Not for customers who have finished, who

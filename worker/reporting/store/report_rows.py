@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, 
 from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.notation import written
+from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.messages.contact import FIRST, PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
@@ -323,3 +325,31 @@ def refused_lines(
         later = f"row {row_of(row.later)} of batch {batch_of(row.later)}" if is_corrected else ""
         customer_id = row.customer_id or ""
         yield LineFacts(row=row.row, customer_id=customer_id, state=state, reason=reason, detail=detail, later=later)
+
+
+LINKS = 500  # given out in one transaction
+# A row before has nothing to lead to, and one after leads nowhere any more.
+_LINKED = (JobState.ISSUED.value, JobState.INVITED.value)
+
+
+def with_own_links(
+    database: Database, keyring: Keyring, links: StableLinks, lines: Iterable[LineFacts], *, now: datetime
+) -> Iterator[LineFacts]:
+    """The lines with our own link in place of the session's, for those who send the links in another way: in a letter,
+    or in a message of their own. A customer without one gets it here: it may never be in a message."""
+    lines = iter(lines)
+    while chunk := list(islice(lines, LINKS)):
+        wanted = {(line.customer_id, line.purpose) for line in chunk if line.state in _LINKED}
+        found = {}
+        if wanted:
+            with database.write() as connection:
+                found = links.ensure(connection, keyring, wanted, now=now)
+                shown = (one for one in found.values() if isinstance(one, OwnLink))
+                links.put_off(connection, shown, now=now)
+        for line in chunk:
+            own = found.get((line.customer_id, line.purpose)) if line.state in _LINKED else None
+            if isinstance(own, OwnLink):
+                yield replace(line, opening=replace(line.opening, link=own.address), unreadable="")
+            else:
+                why = f"its link is not shown: {own}" if own is not None else line.unreadable
+                yield replace(line, opening=replace(line.opening, link=""), unreadable=why)

@@ -238,8 +238,7 @@ def _by_name(
     *conditions: sa.ColumnElement[bool],
 ) -> list[tuple[str, int, int]]:
     query = sa.select(name, batch_id, number).where(*conditions).group_by(name, batch_id).having(number > 0)
-    with database.read() as connection:
-        return [(named, batch, rows) for named, batch, rows in connection.execute(query)]
+    return database.rows(query)
 
 
 def held(database: Database) -> list[tuple[BatchFacts, int, datetime | None]]:
@@ -269,23 +268,20 @@ def missing_keys(database: Database, known: Collection[str]) -> dict[str, tuple[
     waiting = sa.select(key_id, sa.func.count(), sa.func.min(Job.changed_at)).where(
         *_IS_HELD, Job.reason == bulk.fixed(Reason.CANNOT_DECRYPT), begins > 0
     )
-    with database.read() as connection:
-        found = connection.execute(waiting.group_by(sa.text("1")).order_by(sa.text("1")))
-        return {id_: (number, since) for id_, number, since in found if id_ not in known}
+    found = database.rows(waiting.group_by(sa.text("1")).order_by(sa.text("1")))
+    return {id_: (number, since) for id_, number, since in found if id_ not in known}
 
 
 def refused_events(database: Database) -> dict[str, tuple[int, datetime]]:
     """How many refused messages each queue has, and since when the first; queues without one are not named."""
     query = sa.select(RefusedEvent.queue, sa.func.count(), sa.func.min(RefusedEvent.refused_at))
-    with database.read() as connection:
-        found = connection.execute(query.group_by(RefusedEvent.queue).order_by(RefusedEvent.queue))
-        return {queue: (number, since) for queue, number, since in found}
+    found = database.rows(query.group_by(RefusedEvent.queue).order_by(RefusedEvent.queue))
+    return {queue: (number, since) for queue, number, since in found}
 
 
 def webhooks_to_check(database: Database) -> tuple[int, datetime | None]:
     """How many webhooks a person is to check, and when the first of them came."""
-    with database.read() as connection:
-        number, since = connection.execute(_TO_CHECK).one()
+    number, since = database.first(_TO_CHECK)
     return number, since
 
 
@@ -306,9 +302,8 @@ def texts_by_country(database: Database, *, now: datetime) -> tuple[dict[str, in
     query = sa.select(TextCount.country, TextCount.hour, TextCount.count.label("number"))
     kept: Counter[str] = Counter()
     this_hour: dict[str, int] = {}
-    with database.read() as connection:
-        for row in fetch(connection, query.where(TextCount.hour >= hour_of(now) - KEPT, TextCount.count > 0)):
-            kept[row.country] += row.number
-            if row.hour == hour_of(now):
-                this_hour[row.country] = row.number
+    for row in database.rows(query.where(TextCount.hour >= hour_of(now) - KEPT, TextCount.count > 0)):
+        kept[row.country] += row.number
+        if row.hour == hour_of(now):
+            this_hour[row.country] = row.number
     return dict(kept), this_hour

@@ -155,7 +155,7 @@ class Events:
     async def _post_one(self, request: web.Request, event: Event) -> web.Response:
         receipt = await self._take_in(event)
         if receipt.outcome is Outcome.REFUSED or receipt.id is None:
-            return problem(_refusal_status(receipt), receipt.reason, problems=receipt.problems)
+            return problem(_REFUSALS.get(receipt.reason, 422), receipt.reason, problems=receipt.problems)
         waits = event.sender.links and event.kind is EventKind.REQUESTED
         wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
         answer = _accepted(request, receipt)
@@ -231,7 +231,7 @@ class Events:
             log.exception("an event ended with a bug of ours")  # the log shows only its kind and place
             return _not_taken(500, "a bug of ours; the log names it")
         if receipt.outcome is Outcome.REFUSED:
-            return _not_taken(_refusal_status(receipt), receipt.reason, receipt.problems)
+            return _not_taken(_REFUSALS.get(receipt.reason, 422), receipt.reason, receipt.problems)
         return {"status": 202, **_accepted(request, receipt)}
 
     @_answered
@@ -289,10 +289,6 @@ def _known(request: web.Request, found: EventSender | str) -> EventSender:
 def _as_sent(event: Event, *, sender: EventSender, signed_at: datetime | None, trace: str | None) -> Event:
     trace = event.traceparent or trace
     return replace(event, sender=sender, actor=sender.name, traceparent=trace, signed_at=signed_at)
-
-
-def _refusal_status(receipt: EventReceipt) -> int:
-    return _REFUSALS.get(receipt.reason, 422)
 
 
 def _accepted(request: web.Request, receipt: EventReceipt) -> dict[str, Any]:

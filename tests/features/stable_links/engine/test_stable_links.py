@@ -20,7 +20,7 @@ from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from worker.features.stable_links.routes import landings_of
 from worker.features.stable_links.store.landings import Landings
-from worker.reporting.store.report_links import with_own_links
+from worker.reporting.store.report_rows import with_own_links
 from worker.settings.policies import stable_links
 
 AHEAD = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'

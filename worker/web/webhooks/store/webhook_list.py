@@ -57,9 +57,8 @@ class WebhookList:
         """How many webhooks are not processed yet; and how many of them name a session that is not known here."""
         unmatched = sa.func.count(sa.case((Webhook.detail == UNMATCHED, 1)))
         query = sa.select(sa.func.count(), unmatched).where(Webhook.due_at.is_not(None))
-        with self._database.read() as connection:
-            number, of_them = connection.execute(query).one()
-            return number, of_them
+        number, of_them = self._database.first(query)
+        return number, of_them
 
     def newest(self, states: Sequence[WebhookState], *, most: int) -> list[Listed]:
         """The newest webhooks in these states, at most `most`."""
