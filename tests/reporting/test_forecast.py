@@ -1,7 +1,9 @@
-"""When a batch ends: by its limits and the measured pace, and only roughly where neither is known."""
+"""When a batch ends: by its limits and the measured pace, and only roughly where neither is known; with nights in which
+nothing is sent, and so many texts to one country in an hour. And what a run says that its batch waits for."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -12,11 +14,27 @@ from worker.core.limits.credits import CreditCap, UsedCredits
 from worker.core.limits.rate_adaptation import Pace
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.throughput import FRESH, MeasuredThroughput
-from worker.reporting.forecast import Load, forecast, last_day
+from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.reporting.forecast import (
+    Forecast,
+    Load,
+    by_country,
+    forecast,
+    last_day,
+    of_rest,
+    through_nights,
+    with_country_cap,
+)
+from worker.reporting.store.outlook import Orphans, UnknownOutcomes
+from worker.reporting.waits import Wait
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SATURDAY = datetime(2026, 11, 28, 23, 59, 30, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
+MORNING = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
+NEXT_WEEK = NOW + timedelta(days=7)
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+BY_TEN = Forecast(MORNING + timedelta(minutes=20), "sms: the limit of 100/second")
+awake = partial(allowed_at, ("UTC",), QuietHours.parse("21:00-08:00"))
 rows = st.integers(1, 10**6)
 rates = st.integers(1, 1000)
 
@@ -173,3 +191,65 @@ def test_a_load_that_takes_more_than_ten_years_outranks_every_other_end():
     for loads in ([capped, load("email", limit=1)], [load("email", limit=1), capped]):
         assert forecast(loads, now=NOW).finishes_at is None
         assert "1 credit a month" in forecast(loads, now=NOW).limited_by
+
+
+def test_the_country_with_the_most_texts_decides():
+    ends = with_country_cap(BY_TEN, 1000, {"LT": 2500, "LV": 900}, sent={"LT": 1000, "LV": 950}, now=MORNING)
+
+    assert ends == Forecast(MORNING.replace(hour=12, minute=0), "[sms] per_country: 1,000 texts an hour to LT")
+
+
+def test_texts_to_a_country_that_is_not_known_make_it_rough():
+    ends = with_country_cap(BY_TEN, 1000, by_country(5000, {}), sent={}, now=MORNING)
+
+    assert (ends.finishes_at, ends.assumed) == (MORNING.replace(hour=13, minute=0), True)
+    assert ends.limited_by == "[sms] per_country: 1,000 texts an hour to one country, if all go to one"
+
+
+def test_what_has_room_or_no_cap_or_needs_a_person_stays():
+    stopped = Forecast(None, "sms is stopped: bad credentials")
+
+    assert with_country_cap(BY_TEN, 1000, {"LT": 900}, sent={"LT": 100}, now=MORNING) is BY_TEN
+    assert with_country_cap(BY_TEN, None, {"LT": 9000}, sent={}, now=MORNING) is BY_TEN
+    assert with_country_cap(stopped, 1000, {"LT": 9000}, sent={}, now=MORNING) is stopped
+
+
+def test_texts_go_where_they_went_lately():
+    assert by_country(1000, {"LT": 30, "LV": 10}) == {"LT": 750, "LV": 250}
+    assert by_country(10, {"LT": 3, "LV": 3, "EE": 3}) == {"LT": 4, "LV": 4, "EE": 4}
+
+
+def test_work_that_is_not_done_before_the_night_is_done_after_it():
+    assert through_nights(2 * HOUR, awake, now=NOW) == NOW + 2 * HOUR
+    assert through_nights(10 * HOUR, awake, now=NOW) == NOW + 21 * HOUR
+    assert through_nights(23 * HOUR, awake, now=NOW) == NOW + 45 * HOUR  # nine, thirteen, and one on the third day
+    assert through_nights(timedelta(minutes=1), awake, now=NOW + 10 * HOUR) == NOW + 20 * HOUR + HOUR / 60
+
+
+def test_a_forecast_of_endless_work_stops_after_a_year_of_work():
+    assert through_nights(timedelta(days=9999), awake, now=NOW) > NOW + timedelta(days=366)
+
+
+@pytest.mark.parametrize(
+    ("reconcile_at", "looked_at", "words"),
+    [
+        (NOW, NEXT_WEEK, "2 calls whose answer was lost, the first to be reconciled then"),
+        (NEXT_WEEK, NOW, "3 sessions whose token was lost, the first to be looked at then"),
+        (NEXT_WEEK, NEXT_WEEK, ""),
+    ],
+)
+def test_of_lost_answers_and_lost_tokens_it_names_what_is_due_then(
+    reconcile_at: datetime, looked_at: datetime, words: str
+):
+    outcomes = UnknownOutcomes({"kyb": 2}, 0, reconcile_at, {"kyc": Orphans(3, None, looked_at)})
+    assert of_rest(NOW, BudgetState(), lambda: outcomes) == Wait(detail=words, until=NOW)
+
+
+def test_a_pause_and_a_limit_that_last_until_then_are_named_before_anything_is_read(subtests):
+    cases = [
+        (BudgetState(blocked_until=NOW, pause_reason="HTTP 429"), "HTTP 429"),
+        (BudgetState(next_at=NOW), "a limit, or a cap on credits, allows no more before then"),
+    ]
+    for state, words in cases:
+        with subtests.test(state=state):
+            assert of_rest(NOW, state, lambda: pytest.fail("it was read")).detail == words

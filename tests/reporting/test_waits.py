@@ -1,11 +1,16 @@
-"""What a row waits for and until when, in the words of a report."""
+"""What a row waits for and until when, in the words of a report; what keeps an account or sender from calling now."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.core.limits.call_outcomes import call_outcome
 from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from worker.core.limits.ramp import Ramp
 from worker.core.limits.rate_limits import Limit
+from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.reporting.waits import Wait, first_cause, is_healthy, of_account, of_row
@@ -19,6 +24,9 @@ FULL = of_account("email", RULE, BudgetState(next_at=SOON), now=NOW)
 FULL_LONG = of_account("kyc", RULE, BudgetState(next_at=LATER, blocked_until=SOON, pause_reason="HTTP 429"), now=NOW)
 SILENT = of_account("kyc", RULE, BudgetState(unproven=True, pause_reason="refused"), now=NOW)
 RESUME = "onboard resume 7"
+THEN, AT = NOW + timedelta(minutes=20), "2026-11-21T12:20:00Z"
+RAMPED = BudgetRule("email", limits=(Limit.parse("2/second"),), ramp=Ramp.parse("24/day x2"))
+USED = BudgetState(next_at=THEN, ramp_from=NOW)
 
 
 def wait(reason: str = "", detail: str = "", until: datetime | None = None, action: str = "") -> Wait:
@@ -70,3 +78,52 @@ def test_how_a_served_row_is_served_is_no_error(reason):
     for state in (JobState.WAITING, JobState.HELD, JobState.FAILED):
         assert not is_healthy(state, reason)
     assert not is_healthy(JobState.INVITED, Reason.BOUNCED)
+
+
+def test_the_obstacle_is_named_and_its_end(subtests):
+    cases = [
+        (RULE, BudgetState(), ""),
+        (RULE, BudgetState(next_at=NOW + timedelta(seconds=5)), ""),  # a queue in motion
+        (replace(RULE, limits=()), USED, ""),  # the limit is gone
+        (RULE, USED, f"has used up its limit of 2/hour, until {AT}"),
+        (RAMPED, USED, f"has used up its ramp of 24/day x2, today 24/day, until {AT}"),
+        (RULE, BudgetState(next_at=NOW + timedelta(days=9)), NOW + timedelta(minutes=30)),  # a wrong clock wrote it
+        (RULE, BudgetState(blocked_until=THEN, pause_reason="421"), f"is paused until {AT}: 421"),
+        (
+            RULE,
+            BudgetState(blocked_until=NOW, pause_reason="refused", unproven=True),
+            "did not answer: refused",
+        ),
+        (RULE, BudgetState(stopped_at=NOW, stop_reason="HTTP 401"), "is stopped: HTTP 401"),
+        (replace(RULE, credits=9), BudgetState(credits_used=9), "is stopped: the cap of 9 credits is used up"),
+    ]
+    for rule, state, expected in cases:
+        with subtests.test(rule=rule, state=state, expected=expected):
+            found = of_account("email", rule, state, now=NOW)
+            if isinstance(expected, datetime):
+                assert [one.until for one in found] == [expected]
+            else:
+                assert [one.in_words for one in found] == ([f"the sender email {expected}"] if expected else [])
+
+
+def test_all_that_keeps_an_account_is_found_the_strongest_first_and_a_person_ends_a_stop_alone():
+    state = BudgetState(stopped_at=NOW, stop_reason="HTTP 401", blocked_until=THEN, next_at=THEN, unproven=True)
+    stop, *others = of_account("kyc", RULE, state, now=NOW)
+    assert [one.reason for one in (stop, *others)] == ["account_stopped", "account_paused", "limit_used_up"]
+    assert (stop.action, stop.until) == ("correct the cause, then `onboard account resume kyc`", None)
+    assert [(one.action, one.until) for one in others] == [("", THEN), ("", THEN)]
+
+
+def test_a_stop_with_a_probe_says_when_a_worker_asks_again():
+    state = BudgetState(stopped_at=NOW, stop_reason="HTTP 401", asks_again_at=THEN)
+    (found,) = of_account("kyc", BudgetRule("kyc"), state, now=NOW)
+    assert found.in_words == "kyc is stopped: HTTP 401; a running worker asks again from 2026-11-21T12:20:00Z on"
+
+
+def test_a_pause_that_lasts_after_a_call_of_another_worker_succeeded_still_says_why():
+    at = NOW + timedelta(seconds=1)
+    paused = after_outcomes(
+        BudgetState(), RULE, [call_outcome(NOW, Kind.RATE_LIMITED, "HTTP 429", THEN - NOW)], now=NOW
+    )
+    (found,) = of_account("kyc", RULE, after_outcomes(paused, RULE, [CallOutcome(at)], now=at), now=at)
+    assert found.in_words == "kyc is paused until 2026-11-21T12:20:00Z: the wait that was asked for is not over"

@@ -1,4 +1,4 @@
-"""The state of a batch, from the states of its jobs."""
+"""The state of a batch, from the states of its jobs; and what repeating held rows may cost, in words."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.model.states import ENDED_JOBS, OUT_JOBS, BatchState, JobState
+from worker.lists.decisions.store.decisions import RepeatCost
 from worker.lists.store.batches import BatchFacts
 from worker.reporting import batch_report
 
@@ -65,3 +66,12 @@ def test_a_finished_batch_has_no_job_that_has_not_ended(jobs):
 def test_a_sent_batch_has_no_job_that_still_has_to_be_served(jobs):
     to_do = sum(count for state, count in jobs.items() if state not in OUT_JOBS)
     assert (state_of(jobs) in (BatchState.SENT, BatchState.FINISHED)) == (to_do == 0)
+
+
+def test_second_messages_are_counted_as_messages_and_not_as_customers():
+    """A customer may have an email and a text."""
+    said = batch_report.worst_cost(RepeatCost({}, {"email": 1, "sms": 1}))
+    assert said == "At worst that brings 2 second messages (email 1, sms 1)"
+    one = batch_report.worst_cost(RepeatCost({"kyc": 1}, {"sms": 1}))
+    assert one == "At worst that pays for a second session (kyc 1) and brings a second message (sms 1)"
+    assert batch_report.worst_cost(RepeatCost({}, {})) == ""
