@@ -18,7 +18,7 @@ from aiohttp.typedefs import Middleware
 
 from worker.core.foundation.clock import monotonic
 from worker.core.model.metrics import ANSWER_SECONDS, ANSWERS, Meters
-from worker.web.problems import PROBLEM, REFUSED, problem
+from worker.web.problems import PROBLEM, REFUSED, Refused, problem
 
 EVERY_SECONDS = 60.0
 # As many peers are named in a line.
@@ -33,7 +33,7 @@ MOST_PEERS = 10_000
 # So many answers wait at a time. Further ones do not, but for guesses at a password: a waiting answer costs a
 # connection.
 MOST_WAITING = 100
-Refused = OrderedDict[str, tuple[int, float]]  # by peer or name: how often, and when last
+Times = OrderedDict[str, tuple[int, float]]  # by peer or name: how often, and when last
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +131,8 @@ class Refusals:
         self._since: Counter[str] = Counter()  # by peer, since the last line
         self._why = ""
         self._logged_at: float | None = None
-        self._peers: Refused = OrderedDict()
-        self._names: Refused = OrderedDict()
+        self._peers: Times = OrderedDict()
+        self._names: Times = OrderedDict()
         self.waiting = 0
 
     def refused(self, peer: str, why: str, now: float, *, name: str = "") -> float:
@@ -188,7 +188,7 @@ class Refusals:
         return ", ".join(named) + (f", and others from {others} addresses" if others else "")
 
 
-def _delay(refused: Refused, who: str, now: float) -> float:
+def _delay(refused: Times, who: str, now: float) -> float:
     """Count a refusal of this peer or name; how many seconds its answer should wait."""
     times, last = refused.pop(who, (0, now))
     times = 1 if now - last > FORGET_SECONDS else times + 1
@@ -229,6 +229,8 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return answer
     try:
         return await handler(request)
+    except Refused as refused:
+        return refused.answer
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST or error.content_type == PROBLEM:
             raise

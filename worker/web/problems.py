@@ -24,6 +24,14 @@ PAGE_HEADERS = {
 }
 
 
+class Refused(Exception):
+    """A request is refused, with this answer (`middlewares.as_problems`). `reason` has no value of the request."""
+
+    def __init__(self, answer: web.Response, reason: str = "") -> None:
+        super().__init__(reason)
+        self.answer = answer
+
+
 def problem(
     status: int,
     detail: str,

@@ -134,7 +134,7 @@ class StableRoutes:
                 headers = {"Retry-After": str(ceil(error.seconds))}
                 return self._answer(request, Screen.BUSY, status=429, headers=headers)
             except Unacceptable as error:
-                return error.answer()
+                return error.answer
             except (sa.exc.OperationalError, CannotDecrypt) as error:
                 if isinstance(error, CannotDecrypt):
                     log.error("a stable link cannot be followed: %s", error.for_logs)

@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import PayloadEncodingError
 
 from worker.events.cloudevents import LARGEST, LARGEST_LIST, is_json, is_list
 from worker.lists.traces import TRACEPARENT
-from worker.web.problems import problem
+from worker.web.problems import Refused, problem
 
 BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
 # Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.
@@ -27,18 +27,14 @@ LONGEST_WAIT = 10  # seconds
 _WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
 
 
-class Unacceptable(Exception):
-    """The request cannot be read. `status` is the answer's; `args[0]` is the reason, without values of the request."""
+class Unacceptable(Refused):
+    """The request cannot be read, and the rest of its body is not. `status` is the answer's; `args[0]` is the reason,
+    without values of the request. `retry_after`: in seconds, of a 503."""
 
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, status: int, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(problem(status, reason, retry_after=retry_after), reason)
+        self.answer.force_close()
         self.status = status
-
-    def answer(self, *, retry_after: float | None = None) -> web.Response:
-        """The rest of the body is not read. `retry_after`: in seconds, of a 503."""
-        answer = problem(self.status, self.args[0], retry_after=retry_after if self.status == 503 else None)
-        answer.force_close()
-        return answer
 
 
 def attributes(request: web.Request) -> dict[str, str]:
@@ -93,10 +89,11 @@ def check_not_compressed(request: web.Request) -> None:
 class Room:
     """Bounds the bytes of large bodies held at the same time: an unknown sender must not fill the memory."""
 
-    def __init__(self, bytes_: int, *, free: int = FREE) -> None:
-        """The first `free` bytes of each body do not count, so that large bodies never keep a small one out."""
+    def __init__(self, bytes_: int, *, free: int = FREE, retry_after: float | None = None) -> None:
+        """The first `free` bytes of each body do not count, so that large bodies never keep a small one out.
+        `retry_after`: how many seconds later a body may come again for which there is no room."""
         self._left = bytes_
-        self.free = free
+        self.free, self.retry_after = free, retry_after
 
     def take(self, count: int) -> bool:
         if count > self._left:
@@ -128,7 +125,8 @@ async def bounded_body(request: web.Request, room: Room, *, largest: int, second
                 more = len(read) - room.free - taken
                 if more > 0:
                     if not room.take(more):
-                        raise Unacceptable(503, "too much is being sent at the same time")
+                        why = "too much is being sent at the same time"
+                        raise Unacceptable(503, why, retry_after=room.retry_after)
                     taken += more
     except TimeoutError:
         raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -41,7 +41,7 @@ from worker.web.events.request_body import (
     preferred_wait,
     traceparent,
 )
-from worker.web.problems import REFUSED, listed, problem
+from worker.web.problems import REFUSED, Refused, listed, problem
 from worker.web.readiness import Readiness
 from worker.web.turns import (
     ANSWER_SECONDS,
@@ -71,30 +71,6 @@ NOT_KNOWN = "unknown"  # it may be stored: to be sent again
 Result = dict[str, Any]  # what became of one event of a list
 
 
-class _Refused(Exception):
-    """A request is refused, with this answer. It never leaves this module."""
-
-    def __init__(self, answer: web.Response) -> None:
-        self.answer = answer
-
-
-Handler = Callable[["Events", web.Request], Awaitable[web.Response]]
-
-
-def _answered(handle: Handler) -> Handler:
-    """The handler, whose refusals are answers."""
-
-    async def answered(events: "Events", request: web.Request) -> web.Response:
-        try:
-            return await handle(events, request)
-        except Unacceptable as error:
-            return error.answer(retry_after=RETRY_SECONDS)
-        except _Refused as refused:
-            return refused.answer
-
-    return answered
-
-
 @dataclass(eq=False)
 class Events:
     """`room`: how many bytes of large bodies are held at a time, of lists and of senders without a key."""
@@ -114,11 +90,10 @@ class Events:
     def __post_init__(self) -> None:
         self._keys = credentials.keys_of(self.settings.senders)
         self._allowance = Allowance(self.settings.event_limit)
-        self._room = Room(self.room)
+        self._room = Room(self.room, retry_after=RETRY_SECONDS)
         self._lists = AtOnce(MOST_LISTS)  # of a sender
         self._outage = Outage(log)
 
-    @_answered
     async def post(self, request: web.Request) -> web.Response:
         """Take an event in. Answer with its address, or with the link where the sender waits for the link."""
         sender = self._recognised(request)
@@ -198,7 +173,8 @@ class Events:
                 self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
                 return _answer_to_many(await self._results(request, events, as_sent))
         except TooMany:
-            raise Unacceptable(503, f"more than {MOST_LISTS} lists of this sender at the same time") from None
+            why = f"more than {MOST_LISTS} lists of this sender at the same time"
+            raise Unacceptable(503, why, retry_after=RETRY_SECONDS) from None
 
     async def _results(
         self, request: web.Request, events: Sequence[Listed], as_sent: Callable[[Event], Event]
@@ -234,7 +210,6 @@ class Events:
             return _not_taken(_REFUSALS.get(receipt.reason, 422), receipt.reason, receipt.problems)
         return {"status": 202, **_accepted(request, receipt)}
 
-    @_answered
     async def get(self, request: web.Request) -> web.Response:
         """Report the status of an event."""
         named = request.match_info["id"]
@@ -254,12 +229,12 @@ class Events:
         return web.json_response(_as_json(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})
 
     def _recognised(self, request: web.Request) -> EventSender | None:
-        """The request's sender; None where it is signed, which needs its body. Raises _Refused."""
+        """The request's sender; None where it is signed, which needs its body. Raises Refused."""
         if not self._keys:
             hint = "add [web.senders.NAME] with keys to onboarding.toml"
-            raise _Refused(problem(403, "no sender has a key", hint=hint))
+            raise Refused(problem(403, "no sender has a key", hint=hint))
         if has_credentials_twice(request):
-            raise _Refused(problem(400, TWICE))
+            raise Refused(problem(400, TWICE))
         if "Authorization" in request.headers:
             return _known(request, credentials.bearer(request.headers["Authorization"], self._keys))
         if SIGNATURE not in request.headers:
@@ -268,22 +243,22 @@ class Events:
         return _known(request, why) if why else None
 
     def _signer(self, request: web.Request, content: bytes) -> EventSender:
-        """Who has signed the request with this content. Raises _Refused."""
+        """Who has signed the request with this content. Raises Refused."""
         return _known(request, credentials.signature(request.headers, content, self._keys, self.clock()))
 
     def _check_allowance(self, sender: EventSender) -> None:
-        """Raises _Refused where it posts too often."""
+        """Raises Refused where it posts too often."""
         if seconds := self._allowance.take(sender.name, monotonic()):
             why = "more events than event_limit allows this sender"
-            raise _Refused(problem(429, why, retry_after=seconds))
+            raise Refused(problem(429, why, retry_after=seconds))
 
 
 def _known(request: web.Request, found: EventSender | str) -> EventSender:
-    """The sender. Raises _Refused where it is the reason why there is none."""
+    """The sender. Raises Refused where it is the reason why there is none."""
     if isinstance(found, EventSender):
         return found
     request[REFUSED] = f"events: {found}"
-    raise _Refused(problem(401, found, headers={"WWW-Authenticate": "Bearer"}))
+    raise Refused(problem(401, found, headers={"WWW-Authenticate": "Bearer"}))
 
 
 def _as_sent(event: Event, *, sender: EventSender, signed_at: datetime | None, trace: str | None) -> Event:

@@ -61,7 +61,7 @@ class WebhookRoutes:
     room: int
 
     def __post_init__(self) -> None:
-        self._room = Room(self.room)
+        self._room = Room(self.room, retry_after=RETRY_SECONDS)
         # Large ones are checked and read one after another: all threads at it would leave none to events.
         self._one_large = asyncio.Lock()
         self._outage = Outage(log)
@@ -82,12 +82,6 @@ class WebhookRoutes:
         return answer
 
     async def _take(self, request: web.Request, source: Source | None, path: tuple[str, ...]) -> web.Response:
-        try:
-            return await self._taken(request, source, path)
-        except Unacceptable as error:
-            return error.answer(retry_after=RETRY_SECONDS)
-
-    async def _taken(self, request: web.Request, source: Source | None, path: tuple[str, ...]) -> web.Response:
         if source is None:
             request[REFUSED] = "no configured source: no such address"
             raise Unacceptable(404, "no account or sender of this name is configured here")
@@ -100,11 +94,11 @@ class WebhookRoutes:
         if request.content_length is not None and request.content_length > source.largest:
             raise Unacceptable(413, f"it has more than {source.largest:,} bytes")
         if self.readiness.why_not is not None:
-            raise Unacceptable(503, self.readiness.why_not)
+            raise Unacceptable(503, self.readiness.why_not, retry_after=RETRY_SECONDS)
         body = await bounded_body(request, self._room, largest=source.largest, seconds=self.body_seconds)
         delivery = Delivery(body, headers, path)
         if isinstance(source, Asking) and (why := await source.ask(delivery, self.peer(request))):
-            raise Unacceptable(503, why)
+            raise Unacceptable(503, why, retry_after=RETRY_SECONDS)
         query = request.raw_path.partition("?")[2]  # as it was sent: it is signed
         if len(body) <= AT_ONCE:
             read = _read(source, delivery, query)
@@ -128,12 +122,13 @@ class WebhookRoutes:
             new = [await self.chunks.take_in(one, one.source) for one in arrived[:1]]
             new += await asyncio.gather(*[self.chunks.take_in(one, one.source) for one in arrived[1:]])
         except TooMany:
-            raise Unacceptable(503, "too many webhooks at the same time") from None
+            raise Unacceptable(503, "too many webhooks at the same time", retry_after=RETRY_SECONDS) from None
         except sa.exc.OperationalError as error:
             what = "the database cannot be used, webhooks are refused"
             self._outage.lasts(what, monotonic(), why=reason(error))
             # The webhook may be stored where the commit's answer was lost; sending it again does no harm.
-            raise Unacceptable(503, "the database cannot be used; send the same webhook again") from None
+            why = "the database cannot be used; send the same webhook again"
+            raise Unacceptable(503, why, retry_after=RETRY_SECONDS) from None
         self._outage.over("the database is back: taking webhooks")
         for one, is_new in zip(arrived, new, strict=True):
             self.count(one.source, "taken" if is_new else "duplicate")
