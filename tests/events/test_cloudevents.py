@@ -1,14 +1,15 @@
 import json
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.events.outgoing import event as outgoing
 from worker.core.database.tables import Inbox
 from worker.core.model.incoming import Event, EventKind
-from worker.events.cloudevents import LARGEST, LONGEST, Listed, Unreadable, is_json, read, read_list
+from worker.events.cloudevents import LARGEST, LONGEST, Listed, Unreadable, cloud_event, is_json, read, read_list
 
 CLOUD = "application/cloudevents+json"
 JSON = "application/json; charset=utf-8"
@@ -338,3 +339,19 @@ def test_any_bytes_are_a_list_of_events_or_say_why_not(body):
     assert isinstance(listed, Unreadable) or all(isinstance(one, Listed) for one in listed)
     if isinstance(listed, list):
         assert len(listed) == len(json.loads(body.decode("utf-8-sig")))
+
+
+def test_the_same_event_is_the_same_bytes_however_often_and_whenever_it_is_sent():
+    assert cloud_event(outgoing(1)) == cloud_event(outgoing(1, attempts=7))
+
+
+def test_times_are_utc():
+    at = datetime(2026, 11, 20, 14, 0, tzinfo=timezone(timedelta(hours=2)))
+    assert json.loads(cloud_event(outgoing(1, occurred_at=at)))["time"] == "2026-11-20T12:00:00Z"
+
+
+def test_sequences_compare_as_texts_as_their_numbers_do():
+    numbers = [1, 9, 10, 2**31, 2**63 - 1]
+    sequences = [json.loads(cloud_event(outgoing(number)))["sequence"] for number in numbers]
+    assert sequences == sorted(sequences)
+    assert len(set(sequences)) == len(numbers)

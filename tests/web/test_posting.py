@@ -12,6 +12,7 @@ from worker.core.database import schema
 from worker.core.model.incoming import EventKind, EventReceipt, Outcome
 from worker.core.model.wakeups import WakeUp
 from worker.events.cloudevents import LARGEST
+from worker.web.events.request_body import LONGEST_WAIT, preferred_wait
 
 JSON = "application/json"
 
@@ -258,3 +259,20 @@ async def test_a_process_that_starts_beside_a_database_without_writes_says_so(st
 async def test_strangers_do_not_learn_where_the_database_is(start):
     site = await start("postgresql+psycopg://somebody@127.0.0.1:1/secrets")
     assert (await site.get("/readyz", key=None)).problem(503) == "the database cannot be used"
+
+
+def test_the_preferred_wait_is_bounded_and_an_unreadable_header_is_no_preference(subtests):
+    for headers, seconds in [
+        ([], 0),
+        ([""], 0),
+        (["wait=2"], 2),
+        (["respond-async, WAIT = 3; of=no, wait=4"], 3),
+        (["handling=lenient", 'wait="5"'], 5),
+        (["wait=100"], LONGEST_WAIT),
+        (["wait=999999999"], LONGEST_WAIT),
+        (["wait=9999999999"], 0),
+        (["wait=-1", "wait=x, wait", "await=3", "wait=1.5"], 0),
+        (["wait=²"], 0),
+    ]:
+        with subtests.test(headers=headers, seconds=seconds):
+            assert preferred_wait(headers) == seconds

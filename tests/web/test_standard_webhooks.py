@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature, signing_key
+from worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, secret, signature, signing_key
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STAMP = int(NOW.timestamp())
@@ -38,3 +38,9 @@ def test_no_header_raises_and_none_matches_by_chance(message_id, stamp, offered,
     headers = {ID: message_id, TIMESTAMP: stamp, SIGNATURE: offered}
     assert isinstance(signing_key(headers, body, ["key"], now=NOW), str)
     assert isinstance(signing_key(headers | {TIMESTAMP: str(STAMP)}, body, ["key"], now=NOW), str)
+
+
+def test_a_key_may_be_a_text_or_in_the_form_of_the_standards_libraries():
+    assert secret("plain words") == b"plain words"
+    assert secret("whsec_cmF3") == b"raw"
+    assert secret("whsec_no base64") == b"whsec_no base64"

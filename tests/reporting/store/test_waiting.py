@@ -1,4 +1,5 @@
-"""What `status` says of held rows, which may be many: it reads none of them."""
+"""What `status` says of held rows, which may be many: it reads none of them. And of rows and messages that wait for an
+account or channel which the configuration does not have."""
 
 from datetime import timedelta
 
@@ -6,11 +7,12 @@ import pytest
 
 from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
+from worker.core.customers.customers import Channel
 from worker.core.database.tables import Job
 from worker.core.foundation.keyring import NEEDS_THE_KEY
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
-from worker.reporting.store.waiting import held, missing_keys
+from worker.reporting.store.waiting import held, missing_keys, of_other_accounts, of_other_channels
 
 pytestmark = pytest.mark.both_databases
 
@@ -49,3 +51,26 @@ def test_one_look_at_an_index_finds_each(shelf, database, batches):
         missing_keys(database, [])
 
     assert ["ix_job_held" in plans[0], "ix_job_undecrypted" in plans[1]] == [True, True], plans
+
+
+def test_waiting_rows_and_messages_are_counted_by_what_they_wait_for_and_by_batch(shelf):
+    first = shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue()
+    shelf.add(customer("Rasa"))
+    assert of_other_accounts(shelf.database, ["au"]) == {"kyc": {first + 1: 1}}
+    assert of_other_accounts(shelf.database, ["kyc"]) == {}
+    assert of_other_channels(shelf.database, ["sms"]) == {"email": {first: 2, first + 1: 1}}
+    assert of_other_channels(shelf.database, ["email"]) == {}
+
+
+def test_a_row_waits_for_both_of_its_channels(shelf):
+    batch = shelf.add(customer("Ona", channel=Channel.BOTH))
+    assert of_other_channels(shelf.database, ["email"]) == {"sms": {batch: 1}}
+    assert of_other_channels(shelf.database, ["whatsapp"]) == {"email": {batch: 1}, "sms": {batch: 1}}
+
+
+def test_what_has_left_waits_for_nothing(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.hand_over(shelf.claim_messages())
+    assert of_other_channels(shelf.database, ["sms"]) == {}
