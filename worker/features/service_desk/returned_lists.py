@@ -6,11 +6,10 @@ is filled in, is a new row like one of any list.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.model.channels import ADDRESSES, CALLED
 from worker.core.model.states import LineState
@@ -18,8 +17,8 @@ from worker.features.service_desk.case import Refused, place_in_words
 from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
 from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.opened import desk_of
+from worker.features.service_desk.store.cases import Place, StoredCustomer, stored_customers
 from worker.features.service_desk.store.desk import Sent, ServiceDesk
-from worker.features.service_desk.store.returned_rows import Place, StoredCustomer, stored_customers
 from worker.lists.accept import accept
 from worker.lists.decisions.row_addresses import RowRanges
 from worker.lists.decisions.store.decisions import Decisions
@@ -27,7 +26,6 @@ from worker.lists.decisions.store.settlement import Which
 from worker.lists.importing.intake import Intake, judge
 from worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
 from worker.lists.lines import AcceptedLine, Change, RefusedLine, Returned
-from worker.lists.options import ListOptions
 from worker.wiring.background import Report
 from worker.wiring.container import Parts
 
@@ -45,21 +43,21 @@ _ERASED = FieldProblem("customer_id", "the customer was erased", "leave the row 
 
 @dataclass
 class Returns:
-    """What became of the rows of one report. `act` False: only what would become of them, for `check`.
-    `another_person`: a row may leave nothing of the person who is stored."""
+    """What became of the rows of one report. `act` False: only what would become of them, for `check`."""
 
-    intake: Intake
-    options: ListOptions
+    parts: Parts
+    report: Report
     stored: Callable[[Sequence[str]], dict[str, StoredCustomer]]
     desk: ServiceDesk
     retry: Callable[[Which], object]
-    clock: Clock
-    name: str
     act: bool = True
-    another_person: bool = False
     changes: list[Change] = field(default_factory=list)
     batches: set[int] = field(default_factory=set)  # those whose rows the changes are about
     _done: dict[int, RefusedLine] = field(default_factory=dict)  # of lines whose chunk was cut off by an outage
+
+    @cached_property
+    def _intake(self) -> Intake:
+        return self.parts.intake
 
     @property
     def corrected(self) -> int:
@@ -75,9 +73,7 @@ class Returns:
 
     def foreseeing(self) -> "Returns":
         """The same, without doing it."""
-        if not self.act:
-            return self
-        return replace(self, act=False, changes=[], batches=set(), _done={})
+        return Returns(self.parts, self.report, self.stored, self.desk, self.retry, act=False) if self.act else self
 
     def _settled(self, line: Returned, stored: StoredCustomer | None) -> AcceptedLine | RefusedLine:
         if stored is None:
@@ -85,14 +81,15 @@ class Returns:
         if stored.details is None or isinstance(stored.details, CannotDecrypt):
             why = _ERASED if stored.details is None else _UNREADABLE
             return _refused(line, why) if _is_filled_in(line) else _known(line, AS_STORED)
-        today, dates, domains = self.clock().date(), self.options.dates, self.options.mail_domains
+        options, today = self.report.options, self.parts.clock().date()
+        dates, domains = options.dates, options.mail_domains
         correction, problems = correction_of(line.cells, stored.details, today=today, dates=dates, mail_domains=domains)
         problems += guessed_letters(correction) if line.guessed else ()
         if problems:
             return _refused(line, *problems)
         if not correction.columns:
             return _known(line, AS_STORED)
-        if not self.another_person and correction.is_of_another(stored.details):
+        if not self.report.another_person and correction.is_of_another(stored.details):
             return _refused(line, ANOTHER_PERSON)
         place = _place(line, stored)
         if isinstance(place, FieldProblem):
@@ -105,9 +102,9 @@ class Returns:
         return self._corrected(line, correction, *place)
 
     def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
-        reason = f"row {line.row} of {self.name}"[:200]
+        reason = f"row {line.row} of {self.report.name}"[:200]
         correct = partial(self.desk.correct, line.customer_id, correction, purpose=purpose, reason=reason)
-        done = correct(another_person=self.another_person, now=self.clock())
+        done = correct(another_person=self.report.another_person, now=self.parts.clock())
         if isinstance(done, Refused):
             column = correction.columns[0]
             return _refused(line, FieldProblem(column, done.why, done.then or "import the file again with --again"))
@@ -130,7 +127,7 @@ class Returns:
         kinds = [kind for kind in ADDRESSES if kind in correction.columns]
         if not kinds:
             return what
-        found = self.desk.may_correct(line.customer_id, kinds, purpose=purpose, now=self.clock())
+        found = self.desk.may_correct(line.customer_id, kinds, purpose=purpose, now=self.parts.clock())
         if isinstance(found, Refused) or found.opens_until is None:
             return what
         if isinstance(found.follows, NewLink):
@@ -148,7 +145,7 @@ class Returns:
             return RefusedLine(line.row, "", known=_NOT_FILLED_IN)
         if line.state not in ("", LineState.REJECTED):
             return RefusedLine(line.row, "", (_NOT_OURS,))
-        judged = judge(self.intake, accept(line.row, line.cells, self.options))
+        judged = judge(self._intake, accept(line.row, line.cells, self.report.options))
         if isinstance(judged, AcceptedLine):
             self.changes.append(Change(line.row, judged.customer.customer_id, "a new row", is_new=True))
         return judged
@@ -177,14 +174,6 @@ def _refused(line: Returned, *problems: FieldProblem) -> RefusedLine:
 
 
 def settles(parts: Parts, report: Report) -> Returns:
-    decisions = Decisions(report.database)
-    return Returns(
-        intake=parts.intake,
-        options=report.options,
-        stored=partial(stored_customers, parts.database, parts.keyring),
-        desk=desk_of(parts, report.database),
-        retry=lambda which: decisions.retry(which, now=parts.clock()),
-        clock=parts.clock,
-        name=report.name,
-        another_person=report.another_person,
-    )
+    stored, decisions = partial(stored_customers, parts.database, parts.keyring), Decisions(report.database)
+    desk = desk_of(parts, report.database)
+    return Returns(parts, report, stored, desk, lambda which: decisions.retry(which, now=parts.clock()))

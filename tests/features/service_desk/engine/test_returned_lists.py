@@ -19,13 +19,14 @@ from worker.core.model.channels import Address
 from worker.features.service_desk.case import Refused
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.returned_lists import AS_STORED, Returns
+from worker.features.service_desk.store.cases import Place, StoredCustomer
 from worker.features.service_desk.store.desk import Corrected, Foreseen, Sent
-from worker.features.service_desk.store.returned_rows import Place, StoredCustomer
 from worker.lists.columns import OwnFile
 from worker.lists.known_customers import ANOTHER_PERSON, Standing
 from worker.lists.lines import RefusedLine, Returned
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
+from worker.wiring.background import Report
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 OPTIONS = ListOptions(today=NOW.date())
@@ -69,9 +70,10 @@ class FakeDesk:
     ) -> Foreseen | Refused:
         return Foreseen(None)
 
-    def returns(self, *, act: bool = True) -> Returns:
-        intake: Any = SimpleNamespace()  # no row of these reports is a new one
-        return Returns(intake, OPTIONS, self.stored, self, self.retried.append, lambda: NOW, "report.csv", act=act)
+    def returns(self, *, act: bool = True, another_person: bool = False) -> Returns:
+        report: Any = Report(name="report.csv", options=OPTIONS, database=Any, another_person=another_person)
+        parts: Any = SimpleNamespace(clock=lambda: NOW)  # no row of these reports is a new one
+        return Returns(parts, report, self.stored, self, self.retried.append, act=act)
 
 
 def report(customers: dict[str, Details], *, delimiter: str = ",") -> list[dict[str, str]]:
@@ -222,6 +224,6 @@ def test_a_row_that_leaves_nothing_of_the_person_is_refused_and_one_that_leaves_
     assert another.problems == (ANOTHER_PERSON,)
     assert corrected.known
     assert desk.customers["C-1"] == ona
-    taken = settle(replace(desk.returns(act=act), another_person=True), rows[:1])
+    taken = settle(desk.returns(act=act, another_person=True), rows[:1])
     assert [one.problems for one in taken] == [()]
     assert desk.customers["C-1"].person.first_name == ("Jonas" if act else "Ona")

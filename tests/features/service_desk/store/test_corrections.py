@@ -16,9 +16,9 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import Refused, wanted
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.links import NewLink
+from worker.features.service_desk.store.cases import Place, stored_customers
 from worker.features.service_desk.store.desk import Corrected, Sent
 from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.returned_rows import Place, stored_customers
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.known_customers import Standing

@@ -6,8 +6,8 @@ from tests.lists.store.test_order_of_jobs import ONA
 from worker.core.database.tables import Job
 from worker.core.model.states import JobState
 from worker.features.service_desk.store import cases
+from worker.features.service_desk.store.cases import Place, stored_customers
 from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.returned_rows import Place, stored_customers
 from worker.lists.known_customers import KnownRule, standing_of
 from worker.lists.store.admission import left_out
 

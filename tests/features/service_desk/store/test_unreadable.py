@@ -9,9 +9,8 @@ from tests.stored.shelf import customer
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import wanted
-from worker.features.service_desk.store.cases import customer_of
+from worker.features.service_desk.store.cases import customer_of, stored_customers
 from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.returned_rows import stored_customers
 from worker.features.service_desk.store.sent_messages import sent_messages
 from worker.wiring.opening import check_keys
 
