@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import ClientSession, CookieJar
 from aiohttp.test_utils import TestClient
 
 from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.web.site import Site
+from worker.core.database.tables import Audit
 from worker.features.dashboard import site as site_module
 from worker.features.dashboard import visits
+from worker.web import middlewares
 
 USERS = '[dashboard]\nusers = { file = "users.toml" }\n'
 KEY = "the-key-to-look"
@@ -64,8 +67,51 @@ async def visit(site: Site) -> AsyncIterator[Callable[[], Visitor]]:
 
 
 @pytest.fixture
-async def ona(visit: Callable[[], Visitor]) -> Visitor:
+def enter(visit: Callable[..., Visitor]) -> Callable[..., Awaitable[Visitor]]:
+    """Logs users in, each with a browser of its own."""
+
+    async def log_in(name: str, *of: Site) -> Visitor:
+        visitor = visit(*of)
+        await visitor.log_in(name)
+        return visitor
+
+    return log_in
+
+
+@pytest.fixture
+async def ona(enter: Callable[..., Awaitable[Visitor]]) -> Visitor:
     """An operator, logged in."""
-    ona = visit()
-    await ona.log_in("ona")
-    return ona
+    return await enter("ona")
+
+
+@pytest.fixture
+async def desk(enter: Callable[..., Awaitable[Visitor]]) -> Visitor:
+    """A person of the service desk, logged in."""
+    return await enter("desk")
+
+
+@pytest.fixture
+async def vita(enter: Callable[..., Awaitable[Visitor]]) -> Visitor:
+    """A viewer, logged in."""
+    return await enter("vita")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The delays of refused log-ins, which are not waited for."""
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(middlewares, "wait", wait)
+    return waited
+
+
+def rows(site: Site, *columns: Any) -> list[tuple[Any, ...]]:
+    with site.parts.database.read() as connection:
+        return [tuple(row) for row in connection.execute(sa.select(*columns))]
+
+
+def audited(site: Site) -> list[tuple[Any, ...]]:
+    return rows(site, Audit.actor, Audit.action, Audit.subject, Audit.reason)

@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import NOON
+from tests.features.dashboard.conftest import audited
 from tests.stored.erased import erased
 from tests.stored.shelf import Shelf, customer
 from tests.web.site import Site
 from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import new_key
 from worker.features.dashboard.pages.batch import chart
 from worker.lists.decisions.store.decisions import Decisions
@@ -31,24 +32,6 @@ def shelf(site, clock) -> Shelf:
     return shelf
 
 
-@pytest.fixture
-async def desk(visit):
-    desk = visit()
-    await desk.log_in("desk")
-    return desk
-
-
-@pytest.fixture
-async def viewer(visit):
-    viewer = visit()
-    await viewer.log_in("vita")
-    return viewer
-
-
-def audited(shelf) -> list[tuple]:
-    return [(one.actor, one.action, one.subject, one.reason) for one in shelf.rows(Audit)]
-
-
 async def test_a_customer_is_found_by_an_address_that_stands_in_no_url(shelf, desk):
     page = await desk.get("/dashboard/customers")
     found = await desk.post("/dashboard/customers", page.form | {"q": "ONA@example.org"})
@@ -63,30 +46,30 @@ async def test_a_customer_is_found_by_an_address_that_stands_in_no_url(shelf, de
     assert forged.status == 403
 
 
-async def test_a_search_has_an_entry_that_shows_who_looked_for_the_same_and_not_for_what(shelf, desk):
+async def test_a_search_has_an_entry_that_shows_who_looked_for_the_same_and_not_for_what(site, shelf, desk):
     page = await desk.get("/dashboard/customers")
-    before = len(audited(shelf))
+    before = len(audited(site))
     for text in ("nobody@example.org", "NOBODY@example.org", "Ona"):
         await desk.post("/dashboard/customers", page.form | {"q": text})
 
-    entries = audited(shelf)[before:]
+    entries = audited(site)[before:]
     assert {one[:3] for one in entries} == {("desk (service desk), dashboard", "customer find", "customers")}
     first, again, other = [one[3] for one in entries]
     assert first == again != other
     assert not any(text in reason for reason in (first, other) for text in ("nobody", "Ona"))
 
 
-async def test_a_timeline_is_shown_and_contact_details_only_to_the_desk_with_an_entry(shelf, desk, viewer):
-    seen = await viewer.get("/dashboard/customers/Ona")
+async def test_a_timeline_is_shown_and_contact_details_only_to_the_desk_with_an_entry(site, shelf, desk, vita):
+    seen = await vita.get("/dashboard/customers/Ona")
     assert "The email with the link left." in seen.words
     assert "ona@example.org" not in seen.text
     assert not any("/do/resend" in link or link.endswith("/contact") for link in seen.links)
-    assert (await viewer.get("/dashboard/customers/Ona/contact")).status == 403
-    assert (await viewer.get("/dashboard/customers")).status == 403
+    assert (await vita.get("/dashboard/customers/Ona/contact")).status == 403
+    assert (await vita.get("/dashboard/customers")).status == 403
     assert "ona@example.org" not in (await desk.get("/dashboard/customers/Ona")).text
     shown = await desk.get("/dashboard/customers/Ona/contact")
     assert "ona@example.org" in shown.words
-    assert audited(shelf)[-1] == (
+    assert audited(site)[-1] == (
         "desk (service desk), dashboard",
         "customer show",
         "customer Ona",
@@ -119,7 +102,7 @@ async def test_the_desk_sends_the_link_again_with_a_reason_and_within_the_rules(
         "customer resend",
         "customer Ona",
         "the same link by email; call 4711",
-    ) in (audited(shelf))
+    ) in (audited(site))
     again = await desk.get("/dashboard/do/resend?customer=Ona")
     assert again.status == 409
     assert "waiting to leave already" in again.words
@@ -137,7 +120,7 @@ async def test_a_link_of_a_stranger_fills_in_neither_an_address_nor_a_reason(she
     assert (asked.form["email"], asked.form["phone"], asked.form["reason"]) == ("", "", "")
 
 
-async def test_an_address_is_typed_into_the_form_and_stands_in_no_url_and_no_entry(shelf, desk):
+async def test_an_address_is_typed_into_the_form_and_stands_in_no_url_and_no_entry(site, shelf, desk):
     asked = await desk.get("/dashboard/do/address?customer=Ona")
     form = asked.form | {"reason": "call 4712", "email": "nonsense"}
     wrong = await desk.post("/dashboard/do/address", form)
@@ -146,13 +129,13 @@ async def test_an_address_is_typed_into_the_form_and_stands_in_no_url_and_no_ent
     assert "opens there until" in asked.words
     assert "Email changed. No message was added: the present link has gone to the old address" in done.words
     assert "Ona.New" not in done.text
-    assert "ona.new" not in str(audited(shelf)).lower()
+    assert "ona.new" not in str(audited(site)).lower()
     assert shelf.row(CustomerRow, customer_id="Ona").email_digest
 
 
-async def test_a_viewer_and_a_key_to_look_change_nothing(shelf, viewer):
+async def test_a_viewer_and_a_key_to_look_change_nothing(shelf, vita):
     for action in ("resend", "new-link", "address"):
-        assert (await viewer.get(f"/dashboard/do/{action}?customer=Ona")).status == 409
+        assert (await vita.get(f"/dashboard/do/{action}?customer=Ona")).status == 409
     assert [row.kind for row in shelf.rows(InvitationRow)] == ["invitation", "invitation"]
 
 
@@ -208,7 +191,7 @@ def test_a_chart_has_a_bar_for_each_number_and_wider_steps_for_longer_times():
     assert chart({"issued": []}) is None
 
 
-async def test_the_desk_reads_a_message_as_it_left_without_its_link(site, shelf, desk, viewer):
+async def test_the_desk_reads_a_message_as_it_left_without_its_link(site, shelf, desk, vita):
     in_lithuanian = replace(SAMPLE, customer=Customer("sample", locale="lt"))
     template = site.parts.templates.render(in_lithuanian, channel="email", now=SAMPLE_NOW).digest
     shelf.set(InvitationRow, InvitationRow.job_id == shelf.job("Ona").id, template=template)
@@ -221,9 +204,9 @@ async def test_the_desk_reads_a_message_as_it_left_without_its_link(site, shelf,
     assert f"From the same template as it left with (digest {template})" in seen.words
     assert "https://verify.test/…" in seen.words
     assert "token-00" not in seen.text
-    assert audited(shelf)[-1] == ("desk (service desk), dashboard", "customer show", "customer Ona", "messages shown")
-    assert (await viewer.get("/dashboard/customers/Ona/messages")).status == 403
-    assert not any(link.endswith("/messages") for link in (await viewer.get("/dashboard/customers/Ona")).links)
+    assert audited(site)[-1] == ("desk (service desk), dashboard", "customer show", "customer Ona", "messages shown")
+    assert (await vita.get("/dashboard/customers/Ona/messages")).status == 403
+    assert not any(link.endswith("/messages") for link in (await vita.get("/dashboard/customers/Ona")).links)
 
 
 async def test_a_message_of_another_template_or_of_none_says_so(shelf, desk):
@@ -251,7 +234,7 @@ async def test_nothing_is_left_of_the_messages_of_an_erased_customer(site, shelf
 WHATSAPP = '[whatsapp]\nfrom = "+15005550006"\n'
 
 
-async def test_the_link_is_offered_by_each_channel_that_has_a_sender_and_an_address(open_site, visit, clock):
+async def test_the_link_is_offered_by_each_channel_that_has_a_sender_and_an_address(open_site, enter, clock):
     key = new_key()
     site = await open_site(sms=WHATSAPP, key=key)
     shelf = Shelf(site.parts.database, site.parts.keyring, clock)
@@ -265,8 +248,7 @@ async def test_the_link_is_offered_by_each_channel_that_has_a_sender_and_an_addr
     )
 
     async def offered(at: Site) -> dict[str, list[str]]:
-        desk = visit(at)
-        await desk.log_in("desk")
+        desk = await enter("desk", at)
         names = ("Ona", "Jonas", "No-email", "No-phone")
         pages = [await desk.get(f"/dashboard/customers/{name}") for name in names]
         return {name: re.findall(r'id="resend-(\w+)"', page.text) for name, page in zip(names, pages, strict=True)}

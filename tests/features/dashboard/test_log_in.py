@@ -40,9 +40,8 @@ async def test_without_a_log_in_there_is_only_the_door(visit):
     assert (await stranger.get("/")).title == "Log in"
 
 
-async def test_one_whose_log_in_ended_over_a_form_is_told_that_nothing_was_done(site, visit, clock):
-    ona = visit()
-    await ona.log_in("ona")
+async def test_one_whose_log_in_ended_over_a_form_is_told_that_nothing_was_done(site, enter, clock):
+    ona = await enter("ona")
     asked = await ona.get("/dashboard/do/stop")
     clock.advance(minutes=61)
 
@@ -76,13 +75,7 @@ async def test_the_door_leads_nowhere_else(visit, to):
     assert (entered.status, entered.headers["Location"]) == (303, "/")
 
 
-async def test_a_wrong_name_and_a_wrong_password_are_refused_alike_and_slowed(visit, monkeypatch, caplog):
-    waits = []
-
-    async def wait(seconds):
-        waits.append(seconds)
-
-    monkeypatch.setattr(middlewares, "wait", wait)
+async def test_a_wrong_name_and_a_wrong_password_are_refused_alike_and_slowed(visit, waits, monkeypatch, caplog):
     monkeypatch.setattr(passwords, "_NO_USER", HASHES["vita"])  # as cheap as those of the users
     caplog.set_level(logging.INFO)
     stranger = visit()
@@ -127,12 +120,17 @@ def test_the_check_of_a_password_needs_a_user():
     assert not is_password(PASSWORDS["ona"], None)
 
 
-async def test_strangers_who_wait_for_a_refusal_keep_no_person_out():
-    async def in_thread(function, *arguments):
-        return function(*arguments)
+async def at_once(function, *arguments):
+    return function(*arguments)
 
-    waiting = asyncio.Event()
-    checks = PasswordChecks(in_thread, lambda password, _user: password == "right")
+
+def checks_of(in_thread=at_once) -> PasswordChecks:
+    """Those of one right password."""
+    return PasswordChecks(in_thread, lambda password, _user: password == "right")
+
+
+async def test_strangers_who_wait_for_a_refusal_keep_no_person_out():
+    waiting, checks = asyncio.Event(), checks_of()
     strangers = [
         asyncio.create_task(checks.fits(f"stranger {number}", "guess", None, waiting.wait, "203.0.113.9"))
         for number in range(40)
@@ -146,16 +144,13 @@ async def test_strangers_who_wait_for_a_refusal_keep_no_person_out():
 
 
 async def test_who_guesses_at_a_name_all_the_time_keeps_its_user_out_of_nothing():
-    async def in_thread(function, *arguments):
-        return function(*arguments)
-
     async def guess():
         while True:
             with suppress(TooMany):
                 await checks.fits("ona", "guess", None, partial(asyncio.sleep, 0.001), "203.0.113.9")
             await asyncio.sleep(0)
 
-    checks = PasswordChecks(in_thread, lambda password, _user: password == "right")
+    checks = checks_of()
     stranger = [asyncio.create_task(guess()) for _ in range(10)]
     await asyncio.sleep(0.01)
 
@@ -177,7 +172,7 @@ async def test_one_machine_with_many_log_ins_takes_a_few_places_and_keeps_no_oth
     async def log_in(name, password, machine):
         return await checks.fits(name, password, None, partial(asyncio.sleep, 0), machine)
 
-    checks = PasswordChecks(in_thread, lambda password, _user: password == "right")
+    checks = checks_of(in_thread)
     stranger = [asyncio.create_task(log_in(f"made up {number}", "guess", "203.0.113.9")) for number in range(40)]
     await asyncio.sleep(0.01)
     ona = asyncio.create_task(log_in("ona", "right", "192.0.2.1"))
@@ -190,13 +185,7 @@ async def test_one_machine_with_many_log_ins_takes_a_few_places_and_keeps_no_oth
     assert checked == ["guess", "guess", "guess", "right", "guess"]  # the machines take turns
 
 
-async def test_who_is_refused_for_too_many_log_ins_is_slowed(open_site, visit, monkeypatch):
-    waits = []
-
-    async def wait(seconds):
-        waits.append(seconds)
-
-    monkeypatch.setattr(middlewares, "wait", wait)
+async def test_who_is_refused_for_too_many_log_ins_is_slowed(open_site, visit, waits, monkeypatch):
     monkeypatch.setattr(passwords, "MOST_OF_MACHINE", 0)
     site = await open_site()
 
@@ -234,17 +223,15 @@ async def test_a_log_out_ends_the_log_in_and_not_only_the_cookie(visit, ona):
     assert (await thief.get("/")).title != "Log in"
 
     page = await ona.get("/")
-    token = page.text.partition('name="token" value="')[2].partition('"')[0]
-    assert (await ona.post("/dashboard/log-out", {"token": token})).title == "Log in"
+    assert (await ona.post("/dashboard/log-out", page.form)).title == "Log in"
 
     assert (await thief.get("/")).title == "Log in"
 
 
 async def test_a_log_out_that_another_site_sends_ends_nothing_and_drops_no_cookie(ona):
     page = await ona.get("/")
-    token = page.text.partition('name="token" value="')[2].partition('"')[0]
 
-    for form, headers in (({"token": token}, {"Sec-Fetch-Site": "cross-site"}), ({"token": "0" * 64}, FROM_HERE)):
+    for form, headers in ((page.form, {"Sec-Fetch-Site": "cross-site"}), ({"token": "0" * 64}, FROM_HERE)):
         answer = await ona.post("/dashboard/log-out", form, headers=headers, follow=False)
         assert (answer.status, "Set-Cookie" in answer.headers) == (303, False)
 
@@ -292,10 +279,9 @@ async def test_by_tls_no_other_host_of_the_domain_can_set_the_cookies(visit, ope
     assert (visit_[0].removesuffix("_form"), ended[0], ended[1].value) == (visit_[0], name, "")
 
 
-async def test_one_who_is_away_for_an_hour_and_one_who_is_here_for_twelve_logs_in_again(visit, clock, monkeypatch):
+async def test_one_who_is_away_for_an_hour_and_one_who_is_here_for_twelve_logs_in_again(enter, clock, monkeypatch):
     monkeypatch.setattr(visits, "SEEN_EVERY", visits.SEEN_EVERY * 0)
-    ona = visit()
-    await ona.log_in("ona")
+    ona = await enter("ona")
 
     clock.advance(minutes=59)
     assert (await ona.get("/")).title != "Log in"
@@ -315,10 +301,9 @@ async def test_one_who_is_away_for_an_hour_and_one_who_is_here_for_twelve_logs_i
     assert (await ona.get("/")).title == "Log in"
 
 
-async def test_a_viewers_page_on_the_wall_stays_open(visit, clock, monkeypatch):
+async def test_a_viewers_page_on_the_wall_stays_open(enter, clock, monkeypatch):
     monkeypatch.setattr(visits, "SEEN_EVERY", visits.SEEN_EVERY * 0)
-    vita = visit()
-    await vita.log_in("vita")
+    vita = await enter("vita")
 
     for _ in range(11):
         clock.advance(minutes=59)

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.features.dashboard.test_actions import OPERATOR, audited, batch, rows, shelf
+from tests.features.dashboard.conftest import audited, rows
+from tests.features.dashboard.test_actions import OPERATOR, batch, shelf
 from worker.core.database.tables import Audit, Base, Job
 from worker.features.dashboard.pages import batch_actions
 
@@ -69,7 +70,7 @@ async def test_a_row_that_was_rejected_or_is_not_there_has_no_test(ona, batch):
     assert (await ona.get(f"/dashboard/do/test-message?batch={batch}&row=x")).status == 404
 
 
-async def test_so_many_tests_may_be_sent_in_an_hour_and_only_by_operators(site, ona, visit, batch, monkeypatch):
+async def test_so_many_tests_may_be_sent_in_an_hour_and_only_by_operators(site, ona, enter, batch, monkeypatch):
     monkeypatch.setattr(batch_actions, "MOST_TESTS", 1)
     row = rows(site, Job.row)[0][0]
     path = f"/dashboard/do/test-message?batch={batch}&row={row}"
@@ -80,6 +81,5 @@ async def test_so_many_tests_may_be_sent_in_an_hour_and_only_by_operators(site, 
         assert "the most" in refused.words
         assert len(list(mailbox)) == 1
     for name in ("vita", "desk"):
-        person = visit()
-        await person.log_in(name)
+        person = await enter(name)
         assert (await person.get(path)).status == 409

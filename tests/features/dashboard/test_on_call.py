@@ -43,7 +43,7 @@ async def test_where_nothing_is_stuck_it_says_so(ona):
     assert PAGE in (await ona.get("/")).links
 
 
-async def test_a_stopped_account_keeps_its_customers_and_one_call_is_safe_for_an_operator(shelf, ona, visit, clock):
+async def test_a_stopped_account_keeps_its_customers_and_one_call_is_safe_for_an_operator(shelf, ona, vita, clock):
     shelf.set(Budget, Budget.name == "kyc", stopped_at=clock(), stop_reason="HTTP 401")
     clock.advance(minutes=5)
 
@@ -53,8 +53,6 @@ async def test_a_stopped_account_keeps_its_customers_and_one_call_is_safe_for_an
     assert "since 12:00:00 5 minutes ago" in seen.words
     assert "3 customers are not invited in an hour; 3 wait" in seen.words
     assert actions(seen) == ["/dashboard/do/account-resume?name=kyc"]
-    vita = visit()
-    await vita.log_in("vita")
     assert ("HTTP 401" in (seen := await vita.get(PAGE)).words, actions(seen)) == (True, [])
 
 

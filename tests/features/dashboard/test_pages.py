@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
-import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import Shelf, customer
+from tests.features.dashboard.conftest import USERS, audited, rows
+from tests.features.dashboard.test_actions import shelf
+from tests.stored.shelf import customer
 from worker.core.database.audit_entries import Act, note
-from worker.core.database.tables import Audit, Budget, Job, Outbox, Permit
+from worker.core.database.tables import Budget, Job, Outbox, Permit
 from worker.features.dashboard.pages import audit
 from worker.features.dashboard.pages.now import Pace, need_of
 from worker.features.dashboard.rendering import ago, in_words, marked, segments
@@ -16,6 +17,7 @@ from worker.lists.store.added_lines import all_added
 from worker.reporting.store.processes import Running
 from worker.reporting.waits import Wait, of_bus, of_country, of_webhooks
 
+__all__ = ["shelf"]
 GIVEN_UP = (
     "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"
     " VALUES ('0192f00000007000800000000000000{0}', 'subscriber/crm', 'job.failed', 'C-{0}', '{{}}', '2026-01-01',"
@@ -27,11 +29,6 @@ REFUSED = (
     " 'onboarding.requested', '7', 412, 3, '2026-11-20', '2026-12-04')"
 )
 CRM = '[subscribers.crm]\nurl = "http://127.0.0.1:9/"\nkeys = [{ env = "FIRST" }]\n'
-
-
-@pytest.fixture
-def shelf(site, clock) -> Shelf:
-    return Shelf(site.parts.database, site.parts.keyring, clock)
 
 
 def run(site, *statements: str) -> None:
@@ -102,8 +99,7 @@ async def test_all_pages_have_one_word_for_rows_that_wait_for_a_correction(site,
 
 async def test_held_rows_lead_to_the_page_of_their_batch(site, ona, shelf):
     number = shelf.add(customer("C-1"))
-    with site.parts.database.write() as connection:
-        connection.execute(sa.update(Job).values(state="held", reason="unknown", due_at=None))
+    shelf.set(Job, Job.batch_id == number, state="held", reason="unknown", due_at=None)
 
     first = await ona.get("/")
 
@@ -181,11 +177,10 @@ async def test_a_bar_is_filled_from_the_left_by_what_is_done(ona, shelf):
     assert page.text.index('<rect class="fill-invited" x="0.0"') < page.text.index('<rect class="fill-waiting"')
 
 
-async def test_events_that_were_given_up_are_published_again(open_site, visit, site):
-    other = await open_site(keys=f'[dashboard]\nusers = {{ file = "users.toml" }}\n{CRM}')
+async def test_events_that_were_given_up_are_published_again(open_site, enter, site):
+    other = await open_site(keys=USERS + CRM)
     run(other, GIVEN_UP.format(1), GIVEN_UP.format(2), REFUSED)
-    ona = visit(other)
-    await ona.log_in("ona")
+    ona = await enter("ona", other)
 
     page = await ona.get("/dashboard/outgoing")
     assert "job.failed of C-1" in page.words
@@ -196,11 +191,10 @@ async def test_events_that_were_given_up_are_published_again(open_site, visit, s
     done = await ona.do("/dashboard/do/outbox-retry?target=subscriber/crm", reason="their server is back")
 
     assert "1 event will be published again." in done.words
-    with other.parts.database.read() as connection:
-        assert connection.execute(sa.select(sa.func.count()).where(Outbox.due_at.is_(None))).scalar() == 0
-        entry = connection.execute(sa.select(Audit.actor, Audit.action, Audit.reason).order_by(Audit.id.desc())).first()
-    assert entry[:2] == ("ona (operator), dashboard", "events outgoing retry")
-    assert entry[2].endswith("their server is back")
+    assert all(due_at for (due_at,) in rows(other, Outbox.due_at))
+    actor, action, _, reason = audited(other)[-1]
+    assert (actor, action) == ("ona (operator), dashboard", "events outgoing retry")
+    assert reason.endswith("their server is back")
 
 
 async def test_the_audit_log_is_searched_and_turned_over(site, ona, clock, monkeypatch):
@@ -226,14 +220,12 @@ async def test_the_audit_log_is_searched_and_turned_over(site, ona, clock, monke
         assert (await ona.get(f"/dashboard/audit?{odd}")).status == 200
 
 
-async def test_the_chain_is_checked_by_an_operator(site, ona, visit, clock):
+async def test_the_chain_is_checked_by_an_operator(site, ona, vita, clock):
     with site.parts.database.write() as connection:
         note(connection, "batch 1", now=clock(), act=Act("vita", "pause"))
 
     whole = await ona.get("/dashboard/audit/check")
     assert whole.title == "The log is whole."
-    vita = visit()
-    await vita.log_in("vita")
     assert (await vita.get("/dashboard/audit/check")).status == 403
 
 

@@ -1,10 +1,9 @@
 """Refused events: a person puts them back into their queue, or removes them, from the page that shows them."""
 
 import pytest
-import sqlalchemy as sa
 
 from tests.events.bus.brokers import a_bus, broker_of
-from tests.features.dashboard.conftest import USERS
+from tests.features.dashboard.conftest import USERS, rows
 from worker.core.database.tables import Audit, RefusedEvent
 from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.messages import Entry
@@ -33,14 +32,9 @@ def refuse(site, broker, *names: str) -> list[str]:
     return [str(id_) for id_ in site.parts.refused_events.keep(kept, now=site.clock())]
 
 
-def of(site, query) -> list[tuple]:
-    with site.parts.database.read() as connection:
-        return [tuple(row) for row in connection.execute(query)]
-
-
-def audited(site) -> list[tuple]:
-    about = sa.select(Audit.actor, Audit.action, Audit.subject, Audit.count, Audit.reason)
-    return of(site, about.where(Audit.action.startswith("events dead")).order_by(Audit.id))
+def decided(site) -> list[tuple]:
+    entries = rows(site, Audit.actor, Audit.action, Audit.subject, Audit.count, Audit.reason)
+    return [entry for entry in entries if entry[1].startswith("events dead")]
 
 
 async def test_one_is_put_back_and_then_the_others(site, ona, broker):
@@ -54,8 +48,8 @@ async def test_one_is_put_back_and_then_the_others(site, ona, broker):
 
     assert (done.path.partition("#")[0], "1 event was put back." in done.words) == (PAGE, True)
     assert broker.waiting() == 1
-    assert sorted(str(id_) for (id_,) in of(site, sa.select(RefusedEvent.id))) == sorted([other, third])
-    assert audited(site) == [
+    assert sorted(str(id_) for (id_,) in rows(site, RefusedEvent.id)) == sorted([other, third])
+    assert decided(site) == [
         (OPERATOR, "events dead requeue", f"dead event {one}", 1, "to be put back; the type is set now")
     ]
     assert (await ona.get(f"/dashboard/do/dead-requeue?event={one}")).status == 404
@@ -71,9 +65,9 @@ async def test_one_is_removed_and_then_the_others(site, ona, broker):
     done = await ona.do(f"/dashboard/do/dead-drop?event={one}", reason="a test of theirs")
 
     assert "1 event was removed." in done.words
-    assert audited(site) == [(OPERATOR, "events dead drop", f"dead event {one}", 1, "dropped; a test of theirs")]
+    assert decided(site) == [(OPERATOR, "events dead drop", f"dead event {one}", 1, "dropped; a test of theirs")]
     assert "2 events were removed." in (await ona.do("/dashboard/do/dead-drop?event=all")).words
-    assert of(site, sa.select(RefusedEvent.id)) == []
+    assert rows(site, RefusedEvent.id) == []
     assert broker.waiting() == 0
 
 
@@ -87,28 +81,26 @@ async def test_of_all_only_those_are_meant_that_the_person_saw(site, ona, broker
 
     await ona.post(f"/dashboard/do/{action}", asked.form | {"reason": "they are of a test"})
 
-    assert [str(id_) for (id_,) in of(site, sa.select(RefusedEvent.id))] == [unseen]
+    assert [str(id_) for (id_,) in rows(site, RefusedEvent.id)] == [unseen]
 
 
-async def test_where_the_bus_cannot_be_reached_nothing_is_lost(open_site, visit, broker):
+async def test_where_the_bus_cannot_be_reached_nothing_is_lost(open_site, enter, broker):
     keys = '[bus]\nurl = "redis://127.0.0.1:1/0"\n' + USERS
     site = await open_site(keys=keys)
     refuse(site, broker, "C-1")
-    person = visit(site)
-    await person.log_in("ona")
+    person = await enter("ona", site)
 
     refused = await person.do("/dashboard/do/dead-requeue?event=all")
 
     assert (refused.status, refused.title) == (409, "Not possible")
     assert "Nothing was put back: the broker does not work as expected" in refused.words
-    assert len(of(site, sa.select(RefusedEvent.id))) == 1
+    assert len(rows(site, RefusedEvent.id)) == 1
 
 
 @pytest.mark.parametrize("name", ["vita", "desk"])
-async def test_only_an_operator_decides_about_refused_events(site, visit, broker, name):
+async def test_only_an_operator_decides_about_refused_events(site, enter, broker, name):
     refuse(site, broker, "C-1")
-    person = visit()
-    await person.log_in(name)
+    person = await enter(name)
 
     assert not any("/dashboard/do/dead-" in link for link in (await person.get(PAGE)).links)
     for action in ("dead-requeue", "dead-drop"):

@@ -5,15 +5,14 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 import pytest
-import sqlalchemy as sa
 
+from tests.features.dashboard.conftest import rows
 from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.features.oidc.issuer import BACK, KEYS, FakeIssuer, none, public
 from worker.core.database.tables import Audit
 from worker.features.oidc import issuer as asking
 from worker.features.oidc import log_in as way
 from worker.features.oidc.issuer import Flow, flow_of, new_flow
-from worker.web import middlewares
 
 LEAVE = "/dashboard/log-in/oidc"
 
@@ -28,18 +27,6 @@ async def issuer(clock):
 async def bank(open_site, issuer):
     """A dashboard without users of its own."""
     return await open_site(users=None, keys=issuer.settings())
-
-
-@pytest.fixture
-def waits(monkeypatch):
-    """The delays of refused log-ins, which are not waited for."""
-    waited = []
-
-    async def wait(seconds):
-        waited.append(seconds)
-
-    monkeypatch.setattr(middlewares, "wait", wait)
-    return waited
 
 
 @pytest.fixture
@@ -91,9 +78,7 @@ async def test_passwords_stay_and_a_user_of_the_same_name_is_another_person(open
 async def test_what_the_person_does_has_its_name_in_the_audit_log(rita, issuer, bank):
     await log_in(rita, issuer)
     await rita.do("/dashboard/do/stop")
-    with bank.parts.database.read() as connection:
-        actors = list(connection.execute(sa.select(Audit.actor)).scalars())
-    assert actors == ["oidc:rita (operator), dashboard"]
+    assert rows(bank, Audit.actor) == [("oidc:rita (operator), dashboard",)]
 
 
 async def test_a_log_in_ends_as_those_with_passwords_do(rita, issuer, clock, bank, visit):

@@ -1,4 +1,6 @@
-"""The rows of a batch that a page shows."""
+"""The rows of batches that a page shows: those of one, and the customers who are not invited yet."""
+
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -6,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from tests.reporting.store.test_report_rows import filled, lines, names
 from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
-from worker.core.database.tables import Job
+from worker.core.database.tables import Job, SessionRow
 from worker.core.model.states import JobState, LineState
-from worker.features.dashboard.store.batch_rows import BatchRows
+from worker.features.dashboard.store.batch_rows import BatchRows, kept_back
 
 pytestmark = pytest.mark.both_databases
 
@@ -36,3 +38,18 @@ def test_a_page_has_the_rows_of_a_state_and_those_that_need_a_person(shelf, give
     needing = [one.row for one in found if one.state in ("held", "failed", "rejected")]
     assert [one.row for one in shown.needing(batch)] == needing
     assert [one.row for one in shown.needing(batch, most=2)] == needing[:2]
+
+
+def test_open_sessions_are_told_from_calls_to_come_and_those_that_end_in_the_hour_are_found_by_the_index(
+    shelf, database, clock
+):
+    batch = shelf.add(*(customer(f"C-{number}") for number in range(3)))
+    shelf.issue()
+    shelf.add(customer("Later"), batch=batch, first_row=5)
+    shelf.set(SessionRow, SessionRow.customer_id == "C-0", expires_at=clock() + timedelta(minutes=30))
+    with plans_of(database, "FROM job JOIN session", is_small=True) as plans:
+        found = kept_back(database, now=clock())
+
+    assert {(one.is_open, one.rows, one.ending) for one in found} == {(True, 3, 1), (False, 1, 0)}
+    assert {(one.account, one.channels, one.is_paused) for one in found} == {("kyc", ("email",), False)}
+    assert ["ix_session_link" in plan for plan in plans] == [True], plans

@@ -11,7 +11,7 @@ from worker.core.limits.budgets import BudgetState
 from worker.features.dashboard.contract import Asked, Page, Sources
 from worker.features.dashboard.pages.batch_actions import page_of
 from worker.features.dashboard.pages.now import need_of
-from worker.features.dashboard.store.kept_back import HOUR, KeptBack, kept_back
+from worker.features.dashboard.store.batch_rows import HOUR, KeptBack, kept_back
 from worker.reporting.forecast import Load, pace_of
 from worker.reporting.prices import Prices, in_words
 from worker.reporting.waits import Wait

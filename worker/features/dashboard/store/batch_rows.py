@@ -1,21 +1,29 @@
-"""The rows of one batch for a page: some of them, those that need a person, what happened in each hour; one customer.
-Each read is bounded, whatever the size of the batch: a page of rows through the index, the first rows that need a
-person, and sums by hour."""
+"""The rows of batches for pages. Of one batch: some rows, those that need a person, what happened in each hour, one
+customer. Of all: how many are not invited yet, by what they wait for.
+
+Each read is bounded, whatever the size of a batch: a page of rows through the index, the first rows that need a person,
+sums by hour, the kept counts, and through an index the sessions that end within the hour.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer
+from worker.core.customers.customers import Channel, Customer, invitation_channels
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch, made_of
+from worker.core.database.fast.tally import CountOf
 from worker.core.database.job_ids import job_id, of_batch
-from worker.core.database.tables import CustomerRow, Job, SkippedLine
+from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, SkippedLine
+from worker.core.database.tables.types import word_of
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.store.message_rows import CUSTOMER, customer_of
-from worker.core.model.states import JobState, LineState, state_of_line
+from worker.core.model.states import UNSENT_JOBS, JobState, LineState, SessionState, state_of_line
+from worker.reporting.store.counting import COUNTED, ROWS
 from worker.reporting.store.report_rows import LineFacts, refused_lines
 from worker.reporting.store.spending import WORK, Points, points_of
 
@@ -96,3 +104,58 @@ def customer_of_row(database: Database, keyring: Keyring, batch_id: int, row: in
     query = sa.select(*CUSTOMER).join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
     found = database.first(query.where(Job.id == job_id(batch_id, row)))
     return customer_of(keyring, found) if found is not None else None
+
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class KeptBack:
+    """Rows of one batch, account and channel. `is_open`: their sessions are, so that their messages alone wait; of
+    these, `ending` sessions end within the hour."""
+
+    batch_id: int
+    is_paused: bool
+    account: str
+    channels: tuple[str, ...]
+    is_open: bool
+    rows: int
+    ending: int
+
+
+def kept_back(database: Database, *, now: datetime) -> list[KeptBack]:
+    """The rows of all batches, but those without a message of ours."""
+    alike = (COUNTED.batch_id, COUNTED.account, COUNTED.channel, COUNTED.state, Batch.pause_cause)
+    rows = (
+        sa.select(*alike, ROWS.label("rows"))
+        .join(Batch, Batch.id == COUNTED.batch_id)
+        .where(
+            COUNTED.kind == CountOf.JOB,
+            COUNTED.state.in_([state.value for state in UNSENT_JOBS]),
+            COUNTED.channel != Channel.NONE.value,
+            Batch.cancelled_at.is_(None),
+        )
+        .group_by(*alike)
+        .having(ROWS > 0)
+    )
+    ends = (
+        sa.select(Job.batch_id, Job.account, Job.channel, sa.func.count().label("rows"))
+        .join(SessionRow, sa.and_(SessionRow.job_id == Job.id, SessionRow.id == Job.session_id))
+        .where(
+            sa.func.length(SessionRow.encrypted) > sa.literal_column("0"),  # in the words of the index
+            SessionRow.expires_at.between(now, now + HOUR),
+            SessionRow.state == SessionState.WAITING,
+            Job.state == bulk.fixed(JobState.ISSUED),
+        )
+        .group_by(Job.batch_id, Job.account, Job.channel)
+    )
+    with database.read() as connection:
+        ending = {(row.batch_id, row.account, str(row.channel)): row.rows for row in fetch(connection, ends)}
+        return [_of(row, ending.get((row.batch_id, row.account, row.channel), 0)) for row in fetch(connection, rows)]
+
+
+def _of(row: Any, ending: int) -> KeptBack:
+    channels = tuple(map(str, invitation_channels(word_of(Channel, row.channel))))
+    is_open = row.state == JobState.ISSUED
+    paused = bool(row.pause_cause)
+    return KeptBack(row.batch_id, paused, row.account, channels, is_open, row.rows, ending if is_open else 0)
