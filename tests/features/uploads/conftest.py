@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
-from tests.features.dashboard.conftest import USERS, each_request_reads, ona, open_site, visit
+from tests.features.dashboard.conftest import USERS, desk, each_request_reads, enter, ona, open_site, visit
 from tests.features.dashboard.visitor import FROM_HERE, Seen, Visitor
 from worker.features.uploads.schedule import Looking
 
-__all__ = ["each_request_reads", "ona", "open_site", "visit"]
+GOOD = b"customer_id,email,country\nC-1,ona@example.com,LT\nC-2,jonas@example.com,LT\nC-3,no-address,LT\n"
+__all__ = ["desk", "each_request_reads", "enter", "ona", "open_site", "visit"]
 
 
 @pytest.fixture
@@ -31,6 +32,27 @@ def look() -> Callable[..., None]:
         Looking(site.parts, owner="worker-1", lease=timedelta(seconds=30), **how).look()
 
     return looks
+
+
+@pytest.fixture
+async def checked(site: Any, ona: Visitor, look: Callable[..., None]) -> None:
+    """The operator has given a list, and it was checked."""
+    await give(ona, GOOD)
+    look(site)
+
+
+@pytest.fixture
+async def imported(site: Any, ona: Visitor, look: Callable[..., None], checked: None) -> None:
+    """The list was approved as well, and is batch 1."""
+    await do(ona, "approve-list")
+    look(site)
+
+
+async def do(visitor: Visitor, action: str) -> Seen:
+    """As a person does it: by the link on the list's page."""
+    page = await visitor.get("/dashboard/lists/1")
+    (link,) = [one for one in page.links if f"/do/{action}?" in one]
+    return await visitor.do(link, reason="asked by the branch")
 
 
 async def give(visitor: Visitor, content: bytes, name: str = "people.csv", **changes: Any) -> Seen:

@@ -46,9 +46,7 @@ async def send_by_keyboard(address: str, home: Path, file: Path) -> None:
         await give_file(tab, "#file", home / "too-large.csv")
         await tab.until("document.querySelector('#file').validationMessage.includes('128 MiB')")
         await give(tab, file)
-        await tab.until(
-            "location.pathname == '/dashboard/lists/1' && document.querySelector('.badge.is-checked') !== null"
-        )
+        await at(tab, "/dashboard/lists/1", "checked")
         await look_at_all_widths(tab, "a list with titles of another system")
 
         await read_otherwise(tab)
@@ -76,9 +74,7 @@ async def send_by_keyboard(address: str, home: Path, file: Path) -> None:
         await look_at_all_widths(tab, "a list that is a batch")
         await go_to(tab, "#batch")
         await press(tab, "Enter")
-        await tab.until(
-            "location.pathname == '/dashboard/batches/1' && document.querySelector('.badge.is-sent') !== null"
-        )
+        await at(tab, "/dashboard/batches/1", "sent")
         await tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(home))
         await go_to(tab, "a[href$='report.csv']")
         await press(tab, "Enter")

@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 from openpyxl import load_workbook
 
-from tests.features.dashboard.conftest import USERS
+from tests.features.dashboard.conftest import USERS, rows
 from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
-from tests.features.uploads.conftest import give
+from tests.features.uploads.conftest import GOOD, do, give
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import THIRD, hash_of, until
+from worker.core.database.audit_entries import note_alone
 from worker.core.database.tables import Audit, Batch, CustomerRow, Job, SkippedLine, UploadedList, UploadedPart
 from worker.features.dashboard import files
 from worker.features.dashboard import site as site_module
@@ -25,26 +26,13 @@ from worker.features.uploads.store.uploads import PROBLEMS, Uploads
 from worker.features.uploads.uploaded import How
 from worker.lists.store.taken import Ending
 
-GOOD = b"customer_id,email,country\nC-1,ona@example.com,LT\nC-2,jonas@example.com,LT\nC-3,no-address,LT\n"
 APPROVE = "/dashboard/do/approve-list?list=1&version="
 READ = "/dashboard/lists/1/read"
 THEIRS = b"Kunde;Mail;Weg\nC-1;ona@example.com;Post\nC-2;jonas@example.com;Post\n"
 
 
-def rows(site, *columns):
-    with site.parts.database.read() as connection:
-        return [tuple(row) for row in connection.execute(sa.select(*columns))]
-
-
 def state(site):
     return [one for (one,) in rows(site, UploadedList.state)]
-
-
-async def do(visitor, action):
-    """As a person does it: by the link on the list's page."""
-    page = await visitor.get("/dashboard/lists/1")
-    (link,) = [one for one in page.links if f"/do/{action}?" in one]
-    return await visitor.do(link, reason="asked by the branch")
 
 
 async def read_otherwise(visitor):
@@ -80,10 +68,9 @@ async def test_a_list_is_checked_shown_approved_and_imported(site, ona, look):
     assert ("ona (operator), dashboard", "import", "imported") in log
 
 
-async def test_a_customer_of_a_sender_that_reaches_every_customer_is_imported(open_site, visit, look):
+async def test_a_customer_of_a_sender_that_reaches_every_customer_is_imported(open_site, enter, look):
     site = await open_site(keys=f'{USERS}[web.senders.crm]\nkeys = ["{hash_of(THIRD)}"]\ncustomers = "all"\n')
-    ona = visit(site)
-    await ona.log_in("ona")
+    ona = await enter("ona", site)
     for number, content in enumerate((GOOD, GOOD + b"C-4,rasa@example.com,LT\n"), start=1):
         await give(ona, content, name=f"list-{number}.csv")
         look(site)
@@ -97,10 +84,7 @@ async def test_a_customer_of_a_sender_that_reaches_every_customer_is_imported(op
     assert second == {"C-1", "C-2", "C-4"}
 
 
-async def test_nothing_of_a_person_is_stored_in_clear(site, ona, look):
-    await give(ona, GOOD)
-    look(site)
-
+async def test_nothing_of_a_person_is_stored_in_clear(site, ona, checked):
     stored = repr(rows(site, *UploadedList.__table__.columns) + rows(site, *UploadedPart.__table__.columns))
 
     assert "UploadedList" not in stored
@@ -133,12 +117,10 @@ async def test_columns_and_words_of_another_system_are_mapped(site, ona, look):
     assert sorted(rows(site, Job.customer_id)) == [("C-1",), ("C-2",)]
 
 
-async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_two, visit, look):
+async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_two, enter, look):
     users = users_toml(desk=Role.OPERATOR)
     (site_of_two.parts.settings.path.parent / "users.toml").write_text(users)
-    ona, desk = visit(site_of_two), visit(site_of_two)
-    await ona.log_in("ona")
-    await desk.log_in("desk")
+    ona, desk = await enter("ona", site_of_two), await enter("desk", site_of_two)
     await give(ona, GOOD)
     look(site_of_two)
 
@@ -152,11 +134,10 @@ async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_tw
     assert state(site_of_two) == ["imported"]
 
 
-async def test_a_person_who_agreed_is_not_the_second_one_by_another_log_in(site_of_two, visit, look):
+async def test_a_person_who_agreed_is_not_the_second_one_by_another_log_in(site_of_two, visit, enter, look):
     again = f'[Ona]\nrole = "operator"\npassword = "{HASHES["ona"]}"\n'
     (site_of_two.parts.settings.path.parent / "users.toml").write_text(users_toml() + again)
-    ona = visit(site_of_two)
-    await ona.log_in("ona")
+    ona = await enter("ona", site_of_two)
     await give(ona, GOOD)
     look(site_of_two)
     await do(ona, "approve-list")
@@ -193,9 +174,8 @@ def test_letter_case_role_and_way_to_log_in_make_no_other_person(agreed, name, i
     assert [is_one_person(agreed, Person(name, role).actor) for role in Role] == [is_one] * len(Role)
 
 
-async def test_who_agreed_must_agree_again_when_the_list_is_read_otherwise(site_of_two, visit, look):
-    ona = visit(site_of_two)
-    await ona.log_in("ona")
+async def test_who_agreed_must_agree_again_when_the_list_is_read_otherwise(site_of_two, enter, look):
+    ona = await enter("ona", site_of_two)
     await give(ona, GOOD)
     look(site_of_two)
     await do(ona, "approve-list")
@@ -205,9 +185,7 @@ async def test_who_agreed_must_agree_again_when_the_list_is_read_otherwise(site_
     assert rows(site_of_two, UploadedList.agreed, UploadedList.version) == [([], 2)]
 
 
-async def test_an_approval_is_for_the_version_that_was_shown(site, ona, look):
-    await give(ona, GOOD)
-    look(site)
+async def test_an_approval_is_for_the_version_that_was_shown(site, ona, look, checked):
     asked = await ona.get(f"{APPROVE}1")
     await read_otherwise(ona)
     look(site)
@@ -223,9 +201,7 @@ async def test_an_approval_is_for_the_version_that_was_shown(site, ona, look):
     assert state(site) == ["checked"]
 
 
-async def test_a_list_that_changes_as_a_person_agrees_is_not_approved(site, ona, look):
-    await give(ona, GOOD)
-    look(site)
+async def test_a_list_that_changes_as_a_person_agrees_is_not_approved(site, ona, look, checked):
     (approve,) = [one for one in ACTIONS if one.name == "approve-list"]
     asked = Asked({"list": "1", "version": "1"}, Person("ona", Role.OPERATOR), site.clock())
     sources = Sources(site.parts)
@@ -239,9 +215,7 @@ async def test_a_list_that_changes_as_a_person_agrees_is_not_approved(site, ona,
     assert state(site) == ["checked"]
 
 
-async def test_a_killed_import_goes_on_with_the_same_batch(site, ona, look, clock):
-    await give(ona, GOOD)
-    look(site)
+async def test_a_killed_import_goes_on_with_the_same_batch(site, ona, look, checked, clock):
     await do(ona, "approve-list")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.features.uploads.store.uploads.Uploads.imported", lambda *_, **__: interrupt())
@@ -262,10 +236,7 @@ def interrupt():
     raise KeyboardInterrupt
 
 
-async def test_the_file_of_problems_comes_back_mended(site, ona, look):
-    await give(ona, GOOD)
-    look(site)
-
+async def test_the_file_of_problems_comes_back_mended(site, ona, look, checked):
     async with ona.client.get("/dashboard/lists/1/problems.csv") as answer:
         text = (await answer.read()).decode("utf-8-sig")
         assert "attachment" in answer.headers["Content-Disposition"]
@@ -284,7 +255,7 @@ async def test_others_write_while_the_file_of_problems_is_made(site, ona, clock)
 
     def problems():
         for part in (b"row,column\n", b"4,email\n"):
-            uploads.note_shown(one.id, now=clock())
+            note_alone(site.parts.database, "uploaded list 1", now=clock(), reason="shown")
             yield part
 
     uploads.checked(one, owner="worker-1", how=How(), found={}, problems=problems())
@@ -307,10 +278,7 @@ async def test_a_process_that_lost_a_list_writes_nothing_about_it(site, ona, clo
     assert (state(site), list(uploads.content(one.id, PROBLEMS))) == (["arrived"], [])
 
 
-async def test_a_discarded_list_leaves_nothing(site, ona, look):
-    await give(ona, GOOD)
-    look(site)
-
+async def test_a_discarded_list_leaves_nothing(site, ona, checked):
     await do(ona, "discard-list")
 
     assert rows(site, UploadedList.state, UploadedList.encrypted) == [("discarded", b"")]
@@ -365,9 +333,7 @@ async def test_a_report_of_ours_is_not_taken(site, ona, look):
     assert (await ona.get(f"{APPROVE}1")).status == 409
 
 
-async def test_only_operators_give_lists_and_only_by_the_page(site, ona, visit):
-    desk = visit()
-    await desk.log_in("desk")
+async def test_only_operators_give_lists_and_only_by_the_page(site, ona, desk):
     assert (await desk.get("/dashboard/lists")).status == 403
     form = (await desk.get("/")).form  # that of the log-out
     for page in ("/dashboard/lists", "/dashboard/lists/1/read"):
@@ -381,9 +347,7 @@ async def test_only_operators_give_lists_and_only_by_the_page(site, ona, visit):
 
 
 @pytest.mark.parametrize("token", [None, "", "another", "0" * 64])
-async def test_a_stranger_changes_nothing_about_a_list(site, ona, look, token):
-    await give(ona, GOOD)
-    look(site)
+async def test_a_stranger_changes_nothing_about_a_list(site, ona, checked, token):
     form = (await ona.get(READ)).form | {"column-2": "-", "column-1": "customer_id"}
     given = {name: value for name, value in form.items() if name != "token"}
     agreed = (await ona.get(f"{APPROVE}1")).form | {"reason": "asked by the branch"}
@@ -401,9 +365,7 @@ async def test_a_stranger_changes_nothing_about_a_list(site, ona, look, token):
 
 
 @pytest.mark.parametrize("version", ["", "0", "2", "-1", "1e0", "9" * 30, "1 or 1=1"])
-async def test_a_form_with_another_version_changes_nothing(site, ona, look, version):
-    await give(ona, GOOD)
-    look(site)
+async def test_a_form_with_another_version_changes_nothing(site, ona, checked, version):
     agreed = (await ona.get(f"{APPROVE}1")).form | {"reason": "asked by the branch"}
     form = (await ona.get(READ)).form | {"column-2": "-"}
 
@@ -453,11 +415,7 @@ def test_a_file_keeps_its_name_without_folders(given, name):
     assert files.named(given) == name
 
 
-async def test_reports_that_take_long_hold_no_page_up(site, ona, look, monkeypatch):
-    await give(ona, GOOD)
-    look(site)
-    await do(ona, "approve-list")
-    look(site)
+async def test_reports_that_take_long_hold_no_page_up(site, ona, imported, monkeypatch):
     goes_on = threading.Event()
     monkeypatch.setattr(batch, "write_csv", lambda *_: goes_on.wait(ENDS_WITHIN))
 
@@ -471,12 +429,7 @@ async def test_reports_that_take_long_hold_no_page_up(site, ona, look, monkeypat
     assert [one.status for one in await asyncio.gather(*asked)] == [200] * 5
 
 
-async def test_the_report_of_a_batch_is_a_file(site, ona, look):
-    await give(ona, GOOD)
-    look(site)
-    await do(ona, "approve-list")
-    look(site)
-
+async def test_the_report_of_a_batch_is_a_file(site, ona, imported):
     async with ona.client.get("/dashboard/batches/1/report.csv") as answer:
         text = (await answer.read()).decode("utf-8-sig")
     async with ona.client.get("/dashboard/batches/1/report.xlsx") as answer:

@@ -9,6 +9,7 @@ from functools import partial
 from tempfile import TemporaryFile
 from typing import Any
 
+from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.notation import counted
 from worker.features.dashboard.contract import (
     Action,
@@ -181,7 +182,8 @@ def _problems(sources: Sources, asked: Asked) -> File:
     one = upload_of(sources, asked)
     if uploads_of(sources, asked).how_and_found(one.id)[1] is None:
         raise Refused("The list is being checked, or it has ended: then its batch's report has the rejected rows.")
-    uploads_of(sources, asked, "problems of list").note_shown(one.id, now=asked.now)
+    database = sources.acting(asked.person, "problems of list", "").database
+    note_alone(database, f"uploaded list {one.id}", now=asked.now, reason="the file of its problems")
     out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
     for content in uploads_of(sources, asked).content(one.id, PROBLEMS):
         out.write(content)

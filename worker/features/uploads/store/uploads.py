@@ -88,11 +88,6 @@ class Uploads(TakenLists[Upload]):
             yield base64.b64decode(self._keyring.decrypt(kept, context=context)["bytes"])
             number += 1
 
-    def note_shown(self, list_id: int, *, now: datetime) -> None:
-        """Before cells of the list are given to a person."""
-        with self._database.write() as connection:
-            note(connection, f"uploaded list {list_id}", now=now, reason="the file of its problems")
-
     def take(self, one: Upload, *, owner: str, until: datetime, now: datetime) -> bool:
         """Take a list that waits for a process; whether this one has it now."""
         waits = (Row.state == one.state, Row.state.in_(FOR_PROCESSES))
