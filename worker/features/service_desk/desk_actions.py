@@ -160,24 +160,22 @@ def address(
     what, sent = " and ".join(changed.columns), changed.sent
     if changed.warning:
         click.echo(f"warning: {changed.warning}", err=True)
-    if as_json:
-        facts: dict[str, Any] = {"customer": customer_id, "done": True, "changed": changed.columns}
-        if isinstance(sent, Refused):
-            facts |= {"not_sent": sent.why, "then": sent.then}
-        else:
-            facts |= _sent(sent) if isinstance(sent, Sent) else _asked_for(sent)
-        if changed.opens_until is not None:
-            facts["old_link_opens_until"] = written(changed.opens_until)
-        print_json(facts)
-    elif isinstance(sent, Sent):
-        click.echo(f"{what} changed; the same link leaves by {CALLED[sent.channel]} to {sent.to}")
+    follows: dict[str, Any]
+    if isinstance(sent, Sent):
+        follows, said = _sent(sent), f"the same link leaves by {CALLED[sent.channel]} to {sent.to}"
     elif isinstance(sent, NewLink):
-        click.echo(f"{what} changed; {sent.account} is asked for session {sent.number} of at most {sent.most}")
+        follows, said = _asked_for(sent), f"{sent.account} is asked for session {sent.number} of at most {sent.most}"
     else:
-        click.echo(f"{what} changed; no message was added: {_for(customer_id, sent)}")
-    if not as_json and not isinstance(sent, Refused):
-        if changed.opens_until is not None:
-            click.echo(f"at the old address the link before it opens until {in_utc(changed.opens_until)}")
+        follows, said = {"not_sent": sent.why, "then": sent.then}, f"no message was added: {_for(customer_id, sent)}"
+    until = changed.opens_until
+    if as_json:
+        follows |= {} if until is None else {"old_link_opens_until": written(until)}
+        print_json({"customer": customer_id, "done": True, "changed": changed.columns} | follows)
+        return
+    click.echo(f"{what} changed; {said}")
+    if not isinstance(sent, Refused):
+        if until is not None:
+            click.echo(f"at the old address the link before it opens until {in_utc(until)}")
         click.echo(WORKERS)
 
 
