@@ -17,6 +17,7 @@ from onboarding_sandbox.options import Share
 from onboarding_sandbox.wire import SESSIONS
 from tests.suite.of_features import needs
 from worker.cli.commands.init import SANDBOX_SECRETS, starter
+from worker.cli.lists.listed import Listed
 from worker.core.database import schema
 from worker.core.database.job_ids import guessable_ids
 from worker.core.foundation.keyring import new_key
@@ -89,7 +90,8 @@ def configured(folder: Path, *, port: int, smtp_port: int, more: str = RULES) ->
 
 
 def asked(path: Path, *, seed: int = 1, days: int = DAYS, most: int = 1000) -> Asked:
-    return Asked(path, path.name, lambda parts: options_of(parts.intake), START, days, seed, CUSTOMERS, ACTS, most)
+    listed = Listed(str(path), options=lambda parts: options_of(parts.intake), strict=False)
+    return Asked(listed, START, days, seed, CUSTOMERS, ACTS, most)
 
 
 # A run over real connections, whose time is stepped.

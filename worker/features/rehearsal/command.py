@@ -107,18 +107,7 @@ def rehearse(
     settings = invocation.settings(NOTHING)
     start = (start_at or ProcessClock()()).replace(microsecond=0)
     with refusing(SettingsError), refusing_lists(listed.name), _progress(days) as progress:
-        asked = Asked(
-            content=listed.content,
-            name=listed.name,
-            options=listed.options,
-            start=start,
-            days=days,
-            seed=seed,
-            customers=shares.played,
-            acts=(BEGIN, within),
-            most=most,
-            strict=listed.strict,
-        )
+        asked = Asked(listed, start, days, seed, customers=shares.played, acts=(BEGIN, within), most=most)
         rehearsed = play(settings, asked, show=progress)
     facts, events = facts_of(settings, asked, rehearsed, shares)
     if out is not None:

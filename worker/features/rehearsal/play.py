@@ -20,6 +20,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from onboarding_sandbox.options import Share
+from worker.cli.lists.listed import Listed
 from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.job_ids import guessable_ids
@@ -29,10 +30,8 @@ from worker.features.rehearsal.stand_ins import EMAIL, MailWire, Wire, opened_pa
 from worker.features.rehearsal.store.happenings import Happenings, happenings, next_due
 from worker.http import event_loop
 from worker.http.client import Http
-from worker.lists.formats.opening import Content
 from worker.lists.importing.list_import import ImportChoices, import_list
 from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
 from worker.lists.traces import NO_TRACES
 from worker.runtime.embedded import Embedded
 from worker.runtime.web_application import ROUTES, Shared
@@ -140,19 +139,16 @@ class Steps:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is rehearsed. `options` reads the list, as for an import. `acts` is when customers act, after their
-    message has arrived. `most`: further rows of the list are left out."""
+    """What is rehearsed. `acts` is when customers act, after their message has arrived. `most`: further rows of the
+    list are left out."""
 
-    content: Content
-    name: str
-    options: Callable[[Parts], ListOptions]
+    listed: Listed
     start: datetime
     days: int
     seed: int
     customers: tuple[Share, ...]
     acts: tuple[timedelta, timedelta]
     most: int
-    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,10 +194,11 @@ async def _played(settings: Settings, asked: Asked, loop: SteppedLoop, wire: Wir
         parts.database.need_not_last()
         schema.upgrade(parts.database)
         parts.ready()
-        options = replace(asked.options(parts), most=asked.most)
-        is_cut = sum(1 for _ in open_list(asked.content, replace(options, most=asked.most + 1))) > asked.most
-        choices = ImportChoices(strict=asked.strict)
-        imported = import_list(parts.intake, parts.batches, asked.content, options, name=asked.name, choices=choices)
+        content, name = asked.listed.content, asked.listed.name
+        options = replace(asked.listed.options(parts), most=asked.most)
+        is_cut = sum(1 for _ in open_list(content, replace(options, most=asked.most + 1))) > asked.most
+        choices = ImportChoices(strict=asked.listed.strict)
+        imported = import_list(parts.intake, parts.batches, content, options, name=name, choices=choices)
         wire.sources = account_sources(parts.accounts, parts.keyring, loop.now)
         texting = settings.model_copy(update={"email": None})  # no report of a mail is played
         wire.senders = sender_sources(texting, parts.keyring, loop.now)

@@ -158,7 +158,7 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
     calls = sum((Counter(day["credits"]) for day in days), Counter[str]())
     messages = sum((Counter(day["messages"]) for day in days), Counter[str]())
     return {
-        "list": asked.name,
+        "list": asked.listed.name,
         "rows": rehearsed.status["rows"],
         "more_rows_left_out": rehearsed.is_cut,
         "from": written(asked.start),

@@ -64,8 +64,7 @@ _UNSENT = (
 
 def next_due(database: Database, *, now: datetime) -> tuple[datetime | None, datetime | None]:
     """When the oldest row that is due now was due, None: none is; and when the next row is due."""
-    with database.read() as connection:
-        first, later = connection.execute(_NEXT, {"now": now}).one()
+    first, later = database.first(_NEXT, {"now": now})
     return first if first is not None and first <= now else None, later
 
 
