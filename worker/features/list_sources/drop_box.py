@@ -30,7 +30,7 @@ from worker.features.list_sources.settings import Intake as FolderSettings
 from worker.features.list_sources.settings import Remote
 from worker.features.list_sources.store.dropped_files import DroppedFiles, problems_of_batch
 from worker.lists.columns import OwnFile
-from worker.lists.importing.intake import PREFILLED, Intake
+from worker.lists.importing.intake import PREFILLED
 from worker.lists.importing.judging import judge_all, options_of, problems_of
 from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
 from worker.lists.known_customers import KnownRule
@@ -56,21 +56,18 @@ NEVER_AGAIN = f"its import was begun {MOST_TRIES} times and never ended: try `on
 
 @dataclass(frozen=True, kw_only=True)
 class DropBox:
-    """One folder, as a process looks into it. `owner` names the process. `intake`: how it judges rows. `rule`: for
-    customers who are known."""
+    """One folder, as a process looks into it. `owner` names the process."""
 
     folder: FolderSettings
     place: Place
     parts: Parts
-    intake: Intake
     owner: str
-    rule: KnownRule = KnownRule.REFRESH
     stopping: Callable[[], bool] = lambda: False
 
     def look(self) -> None:
         """Write down what is in the folder, take what is due, and write the reports that are due. Raises
         sqlalchemy.exc.OperationalError while the database cannot be used."""
-        files, now, name = self._files, self.intake.database_clock(), self.folder.known_as
+        files, now, name = self._files, self.parts.database_clock(), self.folder.known_as
         known = files.all([name])
         was_away = any(not one.name for one in known)
         try:
@@ -109,7 +106,7 @@ class DropBox:
         return self.parts.database.acting(Act(f"folder {self.folder.known_as}", "intake"))
 
     def _has_taken(self, file: DroppedFile) -> bool:
-        now = self.intake.database_clock()
+        now = self.parts.database_clock()
         return self._files.take(file, owner=self.owner, until=lease_of(self.parts.settings.worker.lease, now), now=now)
 
     def _take(self, file: DroppedFile) -> None:
@@ -117,7 +114,7 @@ class DropBox:
             return
         if file.tries >= MOST_TRIES:
             return self._refuse(file, NEVER_AGAIN)
-        clock = self.intake.database_clock
+        clock = self.parts.database_clock
         keep = self._files.keeping(
             file, owner=self.owner, lease=self.parts.settings.worker.lease, clock=clock, stopping=self.stopping
         )
@@ -138,19 +135,19 @@ class DropBox:
             log.error("a list of the folder %s: its import ended with %s", self.folder.known_as, type(error).__name__)
 
     def _import(self, file: DroppedFile, copy: Copy, keep: Callable[[], None]) -> None:
-        configured = self.parts.settings.import_
+        configured, intake = self.parts.settings.import_, self.parts.intake
         options = options_of(
-            self.intake,
+            intake,
             if_used=PREFILLED,
             defaults={**configured.defaults, **self.folder.defaults},
             ignore=frozenset(configured.ignore),
             dates=configured.dates,
         )
-        now = self.intake.clock()
+        now = self.parts.clock()
         hold = f"waits for approval: it came by the folder {self.folder.known_as}, {written(now)}"
         choices = ImportChoices(
             strict=self.folder.strict,
-            rule=self.rule,
+            rule=KnownRule(configured.known),
             plan=Plan("", "", None, self.folder.per_hour) if self.folder.per_hour is not None else None,
             hold=hold if self.folder.approve else "",
         )
@@ -162,7 +159,7 @@ class DropBox:
             if reading.own is OwnFile.REPORT and not self.folder.approve:
                 returns = settles(self.parts, Report(name=file.name, options=options, database=self._acting))
             imported = import_list(
-                self.intake,
+                intake,
                 batches,
                 copy.content,
                 options,
@@ -178,7 +175,7 @@ class DropBox:
         except TooManyRefused as error:
 
             def refused(reading: CustomerList) -> Refused:
-                lines = judge_all(self.intake, batches, reading, returns=returns)
+                lines = judge_all(intake, batches, reading, returns=returns)
                 judged = (line for line in lines if isinstance(line, RefusedLine))
                 # All of them first: the list is one stream, and its cells are read next.
                 return [(line.row, problem) for line in judged for problem in problems_of(line)]
@@ -203,7 +200,7 @@ class DropBox:
 
     def _report(self, file: DroppedFile) -> None:
         """Write the report of a list that is sent, or has ended, since the last one."""
-        now = self.intake.database_clock()
+        now = self.parts.database_clock()
         if file.until is not None and file.until > now:
             return
         batch = self.parts.batches.find(str(file.batch_id))
@@ -230,12 +227,12 @@ class DropBox:
         except NotTaken as error:
             reason = f"{reason}; {error}"[:400]
         subject = f"folder {self.folder.known_as}"
-        note_alone(self._acting, subject, now=self.intake.clock(), reason="a list was refused")
+        note_alone(self._acting, subject, now=self.parts.clock(), reason="a list was refused")
         self._files.done(file, owner=self.owner, state=FileState.REFUSED, tries=0, reason=reason)
         log.warning("a list of the folder %s is refused: `onboard status` says why", self.folder.known_as)
 
     def _put_off(self, file: DroppedFile, why: str) -> None:
-        until = self.intake.database_clock() + TRY_AGAIN
+        until = self.parts.database_clock() + TRY_AGAIN
         self._files.put_off(file, owner=self.owner, reason=why, until=until)
 
 
@@ -313,9 +310,7 @@ class FolderSchedule(Working):
                 folder=folder,
                 place=place_of(folder),
                 parts=parts,
-                intake=parts.intake,
                 owner=parts.owner[:80],
-                rule=KnownRule(parts.settings.import_.known),
                 stopping=self._ends.is_set,
             )
             lanes.setdefault(folder.known_as if isinstance(folder.folder, Remote) else "", []).append(box)

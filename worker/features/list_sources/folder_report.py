@@ -18,11 +18,8 @@ SHOWN = 20  # files of a folder: those that need a person first
 
 
 def reports(settings: Settings, database: Database) -> list[SourceReport]:
-    return folder_reports(settings.tables(Intake), database)
-
-
-def folder_reports(folders: Sequence[Intake], database: Database) -> list[SourceReport]:
     """The configured folders, with what was last seen in them."""
+    folders = settings.tables(Intake)
     if not folders:
         return []
     found = DroppedFiles(database).all([folder.known_as for folder in folders])

@@ -2,12 +2,14 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from worker.features.list_sources.drop_box import DropBox, place_of
-from worker.features.list_sources.folder_report import folder_reports
+from worker.features.list_sources.folder_report import reports
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.lists.known_customers import KnownRule
+from worker.reporting.standings import SourceReport
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"
@@ -23,21 +25,11 @@ def in_thread(step):
 class Box:
     """A folder, and a process that looks into it. `at`: its address, if it is served from `folder` by a server."""
 
-    def __init__(
-        self, world, folder: Path, owner: str = "one", rule: KnownRule = KnownRule.REFRESH, at: str = "", **options
-    ) -> None:
+    def __init__(self, world, folder: Path, owner: str = "one", at: str = "", **options) -> None:
         self.world, self.folder = world, folder
         self.settings = Intake(folder=at or folder, name="in", **options)
         self.place = place_of(self.settings)
-        parts = world.parts
-        self.drop_box = DropBox(
-            folder=self.settings,
-            place=self.place,
-            parts=parts,
-            intake=parts.intake,
-            owner=owner,
-            rule=rule,
-        )
+        self.drop_box = DropBox(folder=self.settings, place=self.place, parts=world.parts, owner=owner)
 
     def look(self, *, after: float = 0.0) -> None:
         self.world.clock.advance(seconds=after)
@@ -60,6 +52,11 @@ class Box:
         return {one.name: (one.state.value, one.reason) for one in DroppedFiles(self.world.parts.database).all(["in"])}
 
     @property
+    def report(self) -> SourceReport:
+        of_this_folder: Any = SimpleNamespace(tables=lambda _model: (self.settings,))
+        (report,) = reports(of_this_folder, self.world.parts.database)
+        return report
+
+    @property
     def waits_for(self) -> str:
-        (report,) = folder_reports([self.settings], self.world.parts.database)
-        return report.in_words
+        return self.report.in_words

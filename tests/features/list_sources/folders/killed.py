@@ -11,7 +11,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,12 +59,12 @@ def take_from(parts: Any, directory: Path) -> None:
     def clock() -> datetime:
         return now
 
+    parts.clock = parts.database_clock = clock
     (folder,) = parts.settings.tables(Intake)
     box = drop_box.DropBox(
         folder=folder,
         place=place_of(folder),
         parts=parts,
-        intake=replace(parts.intake, clock=clock, database_clock=clock),
         owner=f"run {runs}",
     )
     for _ in range(3):

@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import asyncssh
+import pytest
 from aiohttp import web
 
-from tests.web.server_loop import Loop
+from tests.web.server_loop import Loop, loop
+from worker.settings.secrets import Secret
+
+__all__ = ["loop"]
 
 PASSWORD = "hemlig-password"
 
@@ -83,6 +88,19 @@ class Sftp:
             await server.wait_closed()
 
         loop.run(end())
+
+
+@pytest.fixture
+def server(loop, tmp_path):
+    """An SFTP server with the folder /in."""
+    (tmp_path / "served" / "in").mkdir(parents=True)
+    with Sftp(tmp_path / "served").served(loop) as server:
+        yield server
+
+
+def log_in(server: Sftp) -> dict[str, Any]:
+    """The options of a folder there."""
+    return {"key": Secret(server.private_key), "known_hosts": server.known_hosts}
 
 
 class S3:

@@ -5,24 +5,12 @@ import stat
 
 import pytest
 
-from tests.features.list_sources.folders.box import BAD, GOOD, HEADER, Box
+from tests.features.list_sources.folders.box import BAD, GOOD, HEADER
 from worker.core.database.tables import Audit, Job
 from worker.features.list_sources import drop_box
 from worker.features.list_sources.dropped_files import UNSEEN, FileState
-from worker.features.list_sources.folder_report import folder_reports
 from worker.features.list_sources.place import MOST_FILES
 from worker.features.list_sources.store.dropped_files import DroppedFiles
-
-
-@pytest.fixture
-def box(make, tmp_path):
-    (tmp_path / "in").mkdir()
-    world = make()
-
-    def open_box(owner="one", **options):
-        return Box(world, tmp_path / "in", owner, **options)
-
-    return open_box
 
 
 async def test_a_file_is_taken_when_it_has_stopped_growing_and_reported_when_sent_and_ended(box):
@@ -100,8 +88,7 @@ async def test_what_is_no_list_is_left_alone_or_refused_by_name_and_nothing_else
     assert here.waits_for.startswith("4 refused files, good.csv: ")
     assert "links are not followed" in here.beside("link.csv.errors.csv")[1]
     assert "largest" in here.files["large.csv"][1]
-    (report,) = folder_reports([here.settings], here.world.parts.database)
-    assert [need.name for need in report.attention] == ["in/large.csv", "in/link.csv", "in/odd.csv", "in/pipe.csv"]
+    assert [need.name for need in here.report.attention] == ["in/large.csv", "in/link.csv", "in/odd.csv", "in/pipe.csv"]
 
     (here.folder / "link.csv").unlink()
     here.put("link.csv", HEADER + "C-8,rasa@example.org\n")
@@ -123,8 +110,7 @@ async def test_a_list_whose_name_cannot_be_seen_is_refused_by_a_name_that_can(bo
     assert here.files[refused] == ("refused", UNSEEN)
     assert here.files["a list.csv"][0] == "imported"
     assert UNSEEN in here.beside(f"{refused}.errors.csv")[1]
-    (report,) = folder_reports([here.settings], here.world.parts.database)
-    assert [need.name for need in report.attention] == [f"in/{refused}"]
+    assert [need.name for need in here.report.attention] == [f"in/{refused}"]
 
 
 async def test_a_folder_that_vanishes_is_named_and_goes_on_when_it_is_back(box):
@@ -186,10 +172,9 @@ async def test_the_folders_settings_hold_for_its_lists(box):
 
 
 @pytest.mark.both_databases
-async def test_one_of_several_processes_takes_a_file_and_another_one_after_its_death(make, tmp_path):
-    (tmp_path / "in").mkdir()
-    world = make()
-    first, second = Box(world, tmp_path / "in", "first"), Box(world, tmp_path / "in", "second")
+async def test_one_of_several_processes_takes_a_file_and_another_one_after_its_death(box):
+    first, second = box(owner="first"), box(owner="second")
+    world = first.world
     first.put("list.csv", HEADER + GOOD)
     first.look()
     world.clock.advance(seconds=11)
@@ -198,8 +183,7 @@ async def test_one_of_several_processes_takes_a_file_and_another_one_after_its_d
     until = now + world.parts.settings.worker.lease
     assert [files.take(seen, owner=owner, until=until, now=now) for owner in ("first", "second")] == [True, False]
 
-    (report,) = folder_reports([first.settings], world.parts.database)
-    assert report.is_importing  # so `status` does not call the batch cut off
+    assert first.report.is_importing  # so `status` does not call the batch cut off
     second.look(after=5)  # the first one is dead, and its lease has not ended
     assert world.rows(Job) == []
     second.look(after=120)

@@ -6,16 +6,13 @@ A step is a call to the server; before each commit `test_killed` kills a process
 from contextlib import contextmanager, suppress
 
 import asyncssh
-import pytest
 
 from tests.features.list_sources.folders.box import Box
-from tests.features.list_sources.folders.servers import Sftp
-from tests.web.server_loop import loop
+from tests.features.list_sources.folders.servers import log_in, loop, server
 from worker.core.database.tables import Job, SkippedLine
 from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.settings.secrets import Secret
 
-__all__ = ["loop"]  # a fixture
+__all__ = ["loop", "server"]  # fixtures
 CLIENT = ("lstat", "open", "posix_rename", "remove", "scandir")
 FILE = ("read", "write", "close")
 
@@ -57,19 +54,11 @@ class Dying:
             self._on = False
 
 
-@pytest.fixture
-def server(loop, tmp_path):
-    (tmp_path / "served" / "in").mkdir(parents=True)
-    with Sftp(tmp_path / "served").served(loop) as server:
-        yield server
-
-
-async def test_a_list_is_taken_once_whatever_step_its_process_dies_at(make, server, monkeypatch):
-    world, dying = make(), Dying(monkeypatch)
-    log_in = {"key": Secret(server.private_key), "known_hosts": server.known_hosts}
+async def test_a_list_is_taken_once_whatever_step_its_process_dies_at(world, server, monkeypatch):
+    dying = Dying(monkeypatch)
 
     def work(owner: str, number: int) -> None:
-        here = Box(world, server.root / "in", owner, at=server.at("/in"), **log_in)
+        here = Box(world, server.root / "in", owner, at=server.at("/in"), **log_in(server))
         here.take()
         batch = world.parts.batches.find("latest")
         if batch is not None and batch.name == f"{number}.csv" and batch.imported_at is not None:

@@ -8,21 +8,14 @@ from tests.simulated.events import person
 from tests.web.site import THIRD, hash_of
 from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails
 from worker.features.list_sources.place import LocalFolder
-from worker.lists.known_customers import KnownRule
 
 REPORT = "row,customer_id,state,invitation,attempts,email\n"
 UNCHANGED = "2,C-1,invited,sent,1,ona@example.org\n3,C-2,invited,sent,1,jonas@example.org\n"
 
 
 @pytest.fixture
-def box(make, tmp_path):
-    (tmp_path / "in").mkdir()
-    world = make(follow_up='corrected_address = "same-link"')
-
-    def open_box(owner="one", **options):
-        return Box(world, tmp_path / "in", owner, **options)
-
-    return open_box
+def world(make):
+    return make(follow_up='corrected_address = "same-link"')
 
 
 def sent_to(here: Box) -> list[str]:
@@ -56,8 +49,9 @@ async def test_a_report_that_is_put_into_the_folder_acts_on_exactly_the_changed_
     assert len(sent_to(here)) == 3
 
 
-async def test_what_becomes_of_known_customers_is_the_configurations_rule(box):
-    here = box(rule=KnownRule.SKIP)
+async def test_what_becomes_of_known_customers_is_the_configurations_rule(make, tmp_path):
+    (tmp_path / "in").mkdir()
+    here = Box(make(more='[import]\nknown = "skip"\n'), tmp_path / "in")
     here.put("list.csv", HEADER + GOOD)
     here.take()
     here.world.parts.decisions.cancel(1, now=here.world.clock())

@@ -50,8 +50,7 @@ def why_away(one) -> str:
     return str(away.value)
 
 
-async def test_a_list_is_taken_once_from_a_bucket_and_its_reports_appear_there(make, server, tmp_path):
-    world = make()
+async def test_a_list_is_taken_once_from_a_bucket_and_its_reports_appear_there(world, server, tmp_path):
     here = Box(world, tmp_path, at="s3://bucket/in", **options(server))
     server.objects["in/list.csv"] = (HEADER + GOOD + BAD).encode()
     server.objects["other/list.csv"] = server.objects["in/deeper/list.csv"] = b"x"

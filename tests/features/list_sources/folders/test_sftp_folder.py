@@ -3,15 +3,13 @@
 import os
 import stat
 import sys
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.features.list_sources.folders.box import BAD, GOOD, HEADER, Box, in_thread
-from tests.features.list_sources.folders.servers import PASSWORD, Sftp
-from tests.web.server_loop import loop
+from tests.features.list_sources.folders.servers import PASSWORD, Sftp, log_in, loop, server
 from worker.core.database.tables import Job
 from worker.features.list_sources import remote_folders as calls
 from worker.features.list_sources.drop_box import place_of
@@ -19,21 +17,13 @@ from worker.features.list_sources.place import Away, NotTaken
 from worker.features.list_sources.settings import Intake
 from worker.settings.secrets import Secret
 
-__all__ = ["loop"]  # a fixture
+__all__ = ["loop", "server"]  # fixtures
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 LARGEST = 1 << 20
 
 
-@pytest.fixture
-def server(loop, tmp_path):
-    (tmp_path / "served" / "in").mkdir(parents=True)
-    with ExitStack() as opened:
-        yield opened.enter_context(Sftp(tmp_path / "served").served(loop))
-
-
 def place(server: Sftp, **options):
-    options = {"key": Secret(server.private_key), "known_hosts": server.known_hosts} | options
-    return place_of(Intake(folder=server.at("/in"), **options))
+    return place_of(Intake(folder=server.at("/in"), **log_in(server) | options))
 
 
 def why_away(one) -> str:
@@ -51,15 +41,8 @@ def copy_of(one, name: str, step=lambda: None) -> bytes:
     return in_thread(read)
 
 
-async def test_a_list_is_taken_once_from_a_server_and_its_reports_appear_there(make, server):
-    world = make()
-    here = Box(
-        world,
-        server.root / "in",
-        at=server.at("/in"),
-        key=Secret(server.private_key),
-        known_hosts=server.known_hosts,
-    )
+async def test_a_list_is_taken_once_from_a_server_and_its_reports_appear_there(world, server):
+    here = Box(world, server.root / "in", at=server.at("/in"), **log_in(server))
     here.put("list.csv", HEADER + GOOD)
     here.look()
     here.put("list.csv", HEADER + GOOD + BAD)
@@ -99,10 +82,8 @@ async def test_the_group_can_read_what_is_written_there_if_that_is_wanted(server
     assert [stat.S_IMODE(path.stat().st_mode) for path in written] == [mode, mode]
 
 
-async def test_a_server_whose_disk_is_full_gets_the_errors_and_the_report_later(make, server):
-    world = make()
-    options = {"key": Secret(server.private_key), "known_hosts": server.known_hosts}
-    here = Box(world, server.root / "in", at=server.at("/in"), **options)
+async def test_a_server_whose_disk_is_full_gets_the_errors_and_the_report_later(world, server):
+    here = Box(world, server.root / "in", at=server.at("/in"), **log_in(server))
     here.put("list.csv", HEADER + GOOD)
     here.look()
     server.refuses_writes = True
@@ -154,16 +135,11 @@ def test_a_replaced_file_of_a_password_is_read_again(server, tmp_path):
 
 
 def test_why_a_folder_cannot_be_read_is_said_without_its_address(server, monkeypatch):
-    assert (
-        why_away(
-            place_of(Intake(folder=server.at("/gone"), key=Secret(server.private_key), known_hosts=server.known_hosts))
-        )
-        == "there is no such file"
-    )
-    nothing = place_of(
-        Intake(folder="sftp://bank@127.0.0.1:1/in", password=Secret("x"), known_hosts=server.known_hosts)
-    )
-    assert why_away(nothing) == "the server cannot be reached"
+    for folder, why in (
+        (server.at("/gone"), "there is no such file"),
+        ("sftp://bank@127.0.0.1:1/in", "the server cannot be reached"),
+    ):
+        assert why_away(place_of(Intake(folder=folder, **log_in(server)))) == why
     monkeypatch.setitem(sys.modules, "asyncssh", None)
     assert why_away(place(server)).endswith("pip install 'onboarding-worker[sftp]'")
 
