@@ -33,6 +33,11 @@ def grades(ended: Ended) -> dict[str, str]:
     return {what: found[0][0] for what, found in findings(ended).items()}
 
 
+def with_broker(desk: Desk, url: str) -> None:
+    desk.secret("broker", url)
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+
+
 def test_where_all_is_well_each_part_has_its_line_and_nothing_is_opened(desk: Desk, played):
     desk.onboard("import", desk.list_of(customers(1)))
     ended = desk.onboard("doctor")
@@ -177,8 +182,7 @@ def test_a_provider_that_cannot_be_reached_is_a_failure_though_it_has_no_free_ca
 
 
 def test_a_broker_that_does_not_answer_is_a_failure_without_its_password(desk: Desk):
-    desk.secret("broker", "amqp://guest:hidden-word@127.0.0.1:1//")
-    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    with_broker(desk, "amqp://guest:hidden-word@127.0.0.1:1//")
     ended = desk.onboard("doctor", "--json")
     (found,) = findings(ended)["broker"]
     assert (ended.code, found[0], found[1].startswith("127.0.0.1:1: ")) == (1, "failure", True)
@@ -187,15 +191,13 @@ def test_a_broker_that_does_not_answer_is_a_failure_without_its_password(desk: D
 
 
 def test_a_broker_that_refuses_the_password_says_so(desk: Desk, amqp_url: str):
-    desk.secret("broker", amqp_url.replace("guest:guest", "guest:hidden-word"))
-    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    with_broker(desk, amqp_url.replace("guest:guest", "guest:hidden-word"))
     (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
     assert (found[0], found[1].partition(": ")[2]) == ("failure", "it refuses the user or the password")
 
 
 def test_a_virtual_host_that_is_not_there_is_named_as_that(desk: Desk, amqp_url: str):
-    desk.secret("broker", amqp_url.rstrip("/") + "/not-there")
-    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    with_broker(desk, amqp_url.rstrip("/") + "/not-there")
     (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
     assert found[1].partition(": ")[2] == "it has no such virtual host, or this user may not use it"
 
@@ -232,8 +234,7 @@ def test_a_redis_that_refuses_the_password_says_so(desk: Desk, own_redis):
     """kombu wraps what Redis says."""
     with own_redis.client() as client:
         client.config_set("requirepass", "another")
-    desk.secret("broker", own_redis.url.replace("redis://", "redis://:hidden-word@"))
-    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    with_broker(desk, own_redis.url.replace("redis://", "redis://:hidden-word@"))
     ended = desk.onboard("doctor", "--json")
     (found,) = findings(ended)["broker"]
     assert (found[0], found[1].partition(": ")[2]) == ("failure", "it refuses the user or the password")
@@ -261,8 +262,7 @@ def test_of_a_dead_queue_it_is_said_that_it_holds_notices_and_how_they_are_remov
 
 
 def test_each_queue_has_a_line_with_its_depth_and_its_consumers(desk: Desk, amqp_url: str):
-    desk.secret("broker", amqp_url)
-    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    with_broker(desk, amqp_url)
     with Connection(amqp_url) as broker, broker.channel() as channel:
         queues = [Queue(name, queue_arguments={"x-expires": 60_000}).bind(channel) for name in ("issue", "invite")]
         for queue in queues:

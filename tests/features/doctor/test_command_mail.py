@@ -12,7 +12,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from tests.desk.desk import Desk
+from tests.desk.desk import Desk, Ended
 from tests.features.doctor.test_command import findings
 from tests.suite.of_features import needs
 
@@ -58,9 +58,13 @@ def serving(zone: dict[tuple[str, str], str], *, silent: str = "") -> Iterator[i
             thread.join()
 
 
+def asked(desk: Desk, zone: dict[tuple[str, str], str]) -> Ended:
+    with serving(zone) as port:
+        return desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}", "--json")
+
+
 def test_what_the_dns_says_is_one_line_a_record(desk: Desk):
-    with serving(ZONE) as port:
-        ended = desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}", "--json")
+    ended = asked(desk, ZONE)
     by = findings(ended)
     assert {what: found[0][0] for what, found in by.items()} == {
         "mail MX": "ok",
@@ -75,8 +79,7 @@ def test_what_the_dns_says_is_one_line_a_record(desk: Desk):
 
 def test_what_the_dns_says_does_not_draw_on_the_terminal(desk: Desk):
     drawing = r'"v=spf1 \027[2J\027]0;owned\007 \226\128\174 -all"'  # bytes, as zone files write them
-    with serving(ZONE | {("example.com.", "TXT"): drawing}) as port:
-        ended = desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}", "--json")
+    ended = asked(desk, ZONE | {("example.com.", "TXT"): drawing})
     assert findings(ended)["mail SPF"][0][1] == "example.com: v=spf1 [2J ]0;owned -all"
 
 
@@ -110,9 +113,7 @@ def test_what_does_not_go_together_is_refused(desk: Desk, given: list[str]):
 def test_the_domain_that_mails_come_back_to_is_the_one_whose_spf_counts(desk: Desk):
     desk.add('[brand.nova]\nname = "Nova"\nfrom = "Nova <hello@nova.example>"')
     desk.add('[bounces]\nreturn_path = "b+{token}@bounce.example.com"')
-    zone = ZONE | {("bounce.example.com.", "MX"): "10 mx.example.com."}
-    with serving(zone) as port:
-        by = findings(desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}", "--json"))
+    by = findings(asked(desk, ZONE | {("bounce.example.com.", "MX"): "10 mx.example.com."}))
     assert [(grade, words.split()[0].rstrip(":")) for grade, words in (one[:2] for one in by["mail SPF"])] == [
         ("failure", "bounce.example.com")
     ]
@@ -124,8 +125,7 @@ def test_the_domain_of_each_brand_is_looked_at_once(desk: Desk):
     for name, of in (("nova", "nova.example"), ("luna", "nova.example"), ("plain", "")):
         sender = f'from = "{name} <hello@{of}>"\n' if of else ""
         desk.add(f'[brand.{name}]\nname = "{name}"\n{sender}')
-    with serving(ZONE | {("nova.example.", "MX"): "10 mx.example.com."}) as port:
-        ended = desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}", "--json")
+    ended = asked(desk, ZONE | {("nova.example.", "MX"): "10 mx.example.com."})
     by = findings(ended)
     assert [(grade, words.split()[0].rstrip(":")) for grade, words in (one[:2] for one in by["mail SPF"])] == [
         ("ok", "example.com"),

@@ -188,6 +188,7 @@ def test_what_needs_a_key_is_counted_in_words_for_one_and_for_many(desk: Desk, p
 def test_a_new_key_is_printed_alone_and_needs_no_configuration(bare: Desk):
     first, second = (bare.onboard("keys", "new") for _ in range(2))
     assert (first.code, first.err) == (0, "")
+    assert first.out.count("\n") == 1
     assert len(base64.b64decode(first.out.strip(), altchars=b"-_")) == 32
     assert first.out != second.out
 

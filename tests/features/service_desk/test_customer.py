@@ -13,6 +13,13 @@ from worker.core.foundation.keyring import new_key
 from worker.wiring.os_user import os_user
 
 
+def imported(desk: Desk) -> str:
+    """The id of a customer whose row waits."""
+    (row,) = customers(1)
+    assert desk.onboard("import", desk.list_of([row])).code == 0
+    return row["customer_id"]
+
+
 def test_a_customer_is_shown_with_its_sessions_and_what_they_cost_and_nothing_personal(desk: Desk, played: Played):
     listed = customers(1)
     assert desk.onboard("run", desk.list_of(listed)).code == 0
@@ -159,18 +166,14 @@ def test_what_can_be_no_id_of_a_list_is_not_erased_and_not_kept_in_the_audit_log
 
 
 def test_nothing_is_erased_whose_proof_cannot_be_written(desk: Desk):
-    listed = customers(1)
-    desk.onboard("import", desk.list_of(listed))
-    (who,) = (row["customer_id"] for row in listed)
+    who = imported(desk)
     ended = desk.onboard("customer", "erase", who, "--out", "no-such-folder/proof.json", "--yes")
     assert (ended.code, ended.err) == (2, "--out: no-such-folder/proof.json: No such file or directory\n")
     assert not desk.onboard("customer", "show", who, "--json").facts["erased"]
 
 
 def test_a_proof_that_does_not_fit_on_the_disk_is_on_standard_output(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    listed = customers(1)
-    desk.onboard("import", desk.list_of(listed))
-    (who,) = (row["customer_id"] for row in listed)
+    who = imported(desk)
 
     def full(*_paths: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -211,9 +214,7 @@ def test_what_the_provider_said_is_shown_only_when_it_is_asked_for(desk: Desk, p
 
 
 def test_without_a_file_the_proof_is_on_standard_output_and_its_hash_beside_it(desk: Desk):
-    listed = customers(1)
-    desk.onboard("import", desk.list_of(listed))
-    (who,) = (row["customer_id"] for row in listed)
+    who = imported(desk)
     ended = desk.onboard("customer", "erase", who, "--reason", "request 2026-11-22/17", "--yes")
     assert ended.code == 0
     facts = json.loads(ended.out)
@@ -224,9 +225,7 @@ def test_without_a_file_the_proof_is_on_standard_output_and_its_hash_beside_it(d
 
 @pytest.mark.parametrize("reason", ["asked by ona@example.com", "called from +370 600 12345"])
 def test_a_reason_with_an_address_is_refused_before_anything_is_erased(desk: Desk, reason: str):
-    listed = customers(1)
-    desk.onboard("import", desk.list_of(listed))
-    (who,) = (row["customer_id"] for row in listed)
+    who = imported(desk)
     ended = desk.onboard("customer", "erase", who, "--reason", reason, "--yes")
     assert (ended.code, ended.out) == (2, "")
     assert "the audit log keeps it" in ended.err
@@ -240,9 +239,7 @@ def next_of(desk: Desk, who: str) -> dict[str, str]:
 
 
 def test_what_comes_next_is_true_while_the_batch_is_paused_or_everything_is_stopped(desk: Desk):
-    listed = customers(1)
-    desk.onboard("import", desk.list_of(listed))
-    (who,) = (row["customer_id"] for row in listed)
+    who = imported(desk)
     assert next_of(desk, who)["text"].endswith(" is asked for a session.")
     desk.onboard("pause", "1", "--reason", "wrong list")
     paused = next_of(desk, who)

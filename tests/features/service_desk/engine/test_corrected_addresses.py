@@ -76,15 +76,10 @@ def world(make):
     return make(follow_up=REMINDED)
 
 
-@pytest.fixture
-def on_both(make):
-    return make(follow_up=REMINDED)
-
-
 @every_way
-async def test_the_new_address_gets_another_session_at_once_where_the_provider_opens_one(on_both, correct):
+async def test_the_new_address_gets_another_session_at_once_where_the_provider_opens_one(world, correct):
     """As iDenfy KYB and FrankieOne v1 do."""
-    early = on_both
+    early = world
     early.provider.opens_early = True
     await invited(early)
     correct(early)
@@ -100,8 +95,7 @@ async def test_the_new_address_gets_another_session_at_once_where_the_provider_o
 
 @pytest.mark.both_databases
 @every_way
-async def test_elsewhere_nothing_leaves_before_the_end_of_the_old_link_and_then_a_new_one(on_both, correct):
-    world = on_both
+async def test_elsewhere_nothing_leaves_before_the_end_of_the_old_link_and_then_a_new_one(world, correct):
     await invited(world)
     correct(world)
     await later(world, 6 * DAY)

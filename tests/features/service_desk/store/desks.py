@@ -6,7 +6,7 @@ from tests.stored.shelf import Shelf, changed
 from worker.core.database.tables import Audit
 from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.messages.quiet_hours import Hours
-from worker.features.service_desk.case import DeskRules
+from worker.features.service_desk.case import DeskRules, Refused
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.timeline import Moment, timeline
@@ -19,6 +19,11 @@ RULES = DeskRules(contact=ContactPolicy(Caps(3, 6)), channels=("email", "sms"), 
 
 def desk_of(shelf: Shelf, hours: Hours | None = None, **rules) -> ServiceDesk:
     return ServiceDesk(shelf.database, shelf.keyring, changed(RULES, hours=hours or Hours(), **rules))
+
+
+def refusal(answer: object) -> Refused:
+    assert isinstance(answer, Refused), answer
+    return answer
 
 
 def told(shelf: Shelf) -> list[str]:

@@ -1,6 +1,6 @@
 """Which languages, templates and channels the rows have that are not ended."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -9,8 +9,7 @@ from worker.core.database.tables import CustomerRow, Job
 from worker.core.model.states import OPEN_JOBS
 
 
-@dataclass(frozen=True)
-class InUse:
+class InUse(NamedTuple):
     """Rows whose messages have the same words. `locale`, `template` and `brand` are "" where a row names none."""
 
     locale: str
@@ -31,8 +30,4 @@ def languages_in_use(database: Database) -> list[InUse]:
         .group_by(*columns)
         .order_by(*columns)
     )
-    with database.read() as connection:
-        return [
-            InUse(locale or "", template or "", brand, str(channel), rows)
-            for locale, template, brand, channel, rows in connection.execute(query)
-        ]
+    return [InUse(*row) for row in database.rows(query)]
