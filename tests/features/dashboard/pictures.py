@@ -32,16 +32,23 @@ LIMIT = '["8/second"]'  # slow enough to be watched
 
 @contextmanager
 def running(desk: Desk) -> Iterator[str]:
-    """The address of a dashboard with users, whose worker sends slowly. The process ends with the block."""
+    """The address of a dashboard with users, whose worker sends slowly."""
     (desk.path / "users.toml").write_text(users_toml())
     text = desk.config.read_text("utf-8")
     desk.config.write_text(re.sub(r'limits = \["2000/second"\]', f"limits = {LIMIT}", text), "utf-8")
     desk.add('[web]\nbind = "127.0.0.1:0"\n[dashboard]\nusers = { file = "users.toml" }\n')
-    process = desk.start("up", "--yes")
+    with serving(desk, "up", "--yes", says="listening on ") as address:
+        yield address
+
+
+@contextmanager
+def serving(desk: Desk, *command: str, says: str) -> Iterator[str]:
+    """The address that a process names after these words. The process ends with the block."""
+    process = desk.start(*command)
     assert process.stderr is not None
     try:
         for line in process.stderr:
-            if found := re.match(r"listening on (http://\S+)", line):
+            if found := re.search(rf"{says}(http://\S+)", line):
                 # What it says later must not fill the pipe.
                 threading.Thread(target=process.stderr.read, daemon=True).start()
                 yield found[1]

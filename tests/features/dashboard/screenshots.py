@@ -8,18 +8,16 @@ import asyncio
 import html
 import os
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.desk.desk import Desk, Played, customers
 from tests.docs.shown import text_of
-from tests.features.dashboard.pictures import PAGES, click, give_file, logged_in, running
-from tests.suite.waiting import ENDS_WITHIN
+from tests.features.dashboard.pictures import PAGES, click, give_file, logged_in, running, serving
 
 LOOKS = {"light": (1280, 900, False), "dark": (1280, 900, True), "phone": (390, 900, False), "page": (1060, 480, False)}
 # By name: the page, and which looks there are pictures of.
@@ -42,36 +40,31 @@ def main(folder: Path) -> None:
     _quickstart(folder)
 
 
+@contextmanager
+def _sandboxed(*, subscriber: bool = True) -> Iterator[tuple[Desk, Played]]:
+    """A desk over a sandbox. `subscriber`: it has one, which is away."""
+    with closing(Played()) as played, tempfile.TemporaryDirectory() as place, closing(Desk(Path(place))) as desk:
+        ports = ("--port", str(played.sandbox.port), "--smtp-port", str(played.sandbox.smtp_port))
+        assert desk.onboard("init", "--sandbox", *ports).code == 0
+        if subscriber:
+            desk.add('[subscribers.crm]\nurl = "http://127.0.0.1:9/events"\nkeys = [{ file = "secrets/crm" }]\n')
+            desk.secret("crm", "cHJldGVuZGVkLWtleS1vZi10aGUtY3JtLXN5c3RlbQ==")
+        yield desk, played
+
+
 def _dashboard(folder: Path) -> None:
-    played = Played()
-    with tempfile.TemporaryDirectory() as place:
-        desk = Desk(Path(place))
-        try:
-            _set_up(desk, played)
-            with running(desk) as address:
-                bad = customers(12)
-                for row in bad[:3]:
-                    row["country"] = "Atlantis"
-                desk.onboard("import", desk.list_of(bad, "branch-kaunas.csv"))
-                desk.onboard("import", desk.list_of(_others(customers(400)), "spring-2026.csv"))
-                given = [row | {"channel": "email"} for row in _others(customers(640)[400:])]
-                for row in given[:9]:
-                    row["channel"] = "Post"
-                for row in given[20:23]:
-                    row["email"] = row["email"].replace("@", "")
-                asyncio.run(_take(address, Path(place), folder, desk.path / desk.list_of(given, "autumn-2026.csv")))
-        finally:
-            desk.close()
-            played.close()
-
-
-def _set_up(desk: Desk, played: Played, *, subscriber: bool = True) -> None:
-    ports = ("--port", str(played.sandbox.port), "--smtp-port", str(played.sandbox.smtp_port))
-    assert desk.onboard("init", "--sandbox", *ports).code == 0
-    if not subscriber:
-        return
-    desk.add('[subscribers.crm]\nurl = "http://127.0.0.1:9/events"\nkeys = [{ file = "secrets/crm" }]\n')
-    desk.secret("crm", "cHJldGVuZGVkLWtleS1vZi10aGUtY3JtLXN5c3RlbQ==")
+    with _sandboxed() as (desk, _), running(desk) as address:
+        bad = customers(12)
+        for row in bad[:3]:
+            row["country"] = "Atlantis"
+        desk.onboard("import", desk.list_of(bad, "branch-kaunas.csv"))
+        desk.onboard("import", desk.list_of(_others(customers(400)), "spring-2026.csv"))
+        given = [row | {"channel": "email"} for row in _others(customers(640)[400:])]
+        for row in given[:9]:
+            row["channel"] = "Post"
+        for row in given[20:23]:
+            row["email"] = row["email"].replace("@", "")
+        asyncio.run(_take(address, desk.path, folder, desk.path / desk.list_of(given, "autumn-2026.csv")))
 
 
 def _others(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -105,27 +98,20 @@ def _quickstart(folder: Path) -> None:
     """What the reader of docs/start/quickstart.md sees: the terminal, the mailbox, the dashboard and the report."""
     listed = re.search(r"^```csv\n(.*?)^```$", text_of("start/quickstart.md"), re.MULTILINE | re.DOTALL)
     assert listed is not None
-    played = Played()
-    with tempfile.TemporaryDirectory() as place:
-        desk = Desk(Path(place))
-        try:
-            _set_up(desk, played, subscriber=False)
-            desk.write("customers.csv", listed[1])
-            typed = [("check", "customers.csv"), ("run", "customers.csv", "--yes"), ("status", "latest")]
-            shown = [(words, desk.onboard(*words)) for words in typed]
-            desk.write("terminal.html", _terminal([(words[:2], ended.err + ended.out) for words, ended in shown]))
-            assert desk.onboard("report", "latest", "--out", "report.html").code == 0
-            with _looking(desk) as dashboard:
-                pages = {
-                    "terminal": (desk.path / "terminal.html").as_uri(),
-                    "mailbox": played.sandbox.url + "/",
-                    "dashboard": dashboard,
-                    "report": (desk.path / "report.html").as_uri(),
-                }
-                asyncio.run(_take_all(pages, Path(place), folder))
-        finally:
-            desk.close()
-            played.close()
+    with _sandboxed(subscriber=False) as (desk, played):
+        desk.write("customers.csv", listed[1])
+        typed = [("check", "customers.csv"), ("run", "customers.csv", "--yes"), ("status", "latest")]
+        shown = [(words, desk.onboard(*words)) for words in typed]
+        desk.write("terminal.html", _terminal([(words[:2], ended.err + ended.out) for words, ended in shown]))
+        assert desk.onboard("report", "latest", "--out", "report.html").code == 0
+        with serving(desk, "web", "--bind", "127.0.0.1:0", says="to look at: ") as dashboard:
+            pages = {
+                "terminal": (desk.path / "terminal.html").as_uri(),
+                "mailbox": played.sandbox.url + "/",
+                "dashboard": dashboard,
+                "report": (desk.path / "report.html").as_uri(),
+            }
+            asyncio.run(_take_all(pages, desk.path, folder))
 
 
 def _terminal(shown: list[tuple[tuple[str, ...], str]]) -> str:
@@ -133,23 +119,6 @@ def _terminal(shown: list[tuple[tuple[str, ...], str]]) -> str:
     text = "\n".join(f"$ onboard {' '.join(words)}\n{said}" for words, said in shown)
     style = "margin:0;padding:20px;background:#14191f;color:#d6dde4;font:14px/1.45 monospace;white-space:pre-wrap"
     return f'<!doctype html><meta charset="utf-8"><h1 hidden></h1><body style="{style}">{html.escape(text)}'
-
-
-@contextmanager
-def _looking(desk: Desk) -> Iterator[str]:
-    """The address of `onboard web`'s dashboard, with its key."""
-    process = desk.start("web", "--bind", "127.0.0.1:0")
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            if found := re.search(r"to look at: (http://\S+)", line):
-                yield found[1]
-                break
-        else:
-            raise AssertionError("it shows no address")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(ENDS_WITHIN)
 
 
 async def _take_all(pages: dict[str, str], home: Path, folder: Path) -> None:

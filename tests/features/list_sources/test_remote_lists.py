@@ -15,11 +15,12 @@ import pytest
 import trustme
 from aiohttp import ThreadedResolver, web
 
+from tests.features.list_sources.folders.servers import Sftp, server
 from tests.web.server_loop import Loop, loop
 from worker.features.list_sources import remote_lists
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address
 
-__all__ = ["loop"]  # a fixture
+__all__ = ["loop", "server"]  # fixtures
 LIST = b"customer_id,email\nA1,ann@example.com\n"
 SECRET = "X-Amz-Signature=hemlig"
 
@@ -205,39 +206,16 @@ def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.
 
 
 @pytest.fixture
-def sftp(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server of SFTP that knows one key, and a home that has it."""
-    asyncssh = pytest.importorskip("asyncssh")
-    (tmp_path / "served").mkdir()
-    (tmp_path / "served" / "list.csv").write_bytes(LIST)
+def sftp(server: Sftp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The port of a server, and a home that has its keys."""
+    (server.root / "list.csv").write_bytes(LIST)
     (tmp_path / ".ssh").mkdir(mode=0o700)
+    (tmp_path / ".ssh" / "known_hosts").write_text(server.known_hosts)
+    (tmp_path / ".ssh" / "id_ed25519").write_text(server.private_key)
+    (tmp_path / ".ssh" / "id_ed25519").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    own, host = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
-    own.write_private_key(tmp_path / ".ssh" / "id_ed25519")
-    own.write_public_key(tmp_path / "authorized")
-
-    async def start():
-        return await asyncssh.create_server(
-            asyncssh.SSHServer,
-            "127.0.0.1",
-            0,
-            server_host_keys=[host],
-            authorized_client_keys=str(tmp_path / "authorized"),
-            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(tmp_path / "served")),
-        )
-
-    server = loop.run(start())
-    port: int = server.get_port()
-    public = host.export_public_key().decode().strip()
-    (tmp_path / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}\n")
-    yield port
-
-    async def end() -> None:
-        server.close()
-        await server.wait_closed()
-
-    loop.run(end())
+    return server.port
 
 
 def test_a_list_is_fetched_over_sftp_from_a_host_that_is_known(sftp: int, tmp_path: Path):
