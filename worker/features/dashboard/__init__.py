@@ -21,7 +21,7 @@ asks for the reason, and checks form, role, reason and that the plan is still th
 functions of the store or the engine as the command does.
 
 **Styles** are in static/dashboard.css, with both colour schemes. No inline style or script: the policy forbids both, so
-bars are SVG. A wide table is `class="cards"` with `data-name` on its cells, which is a list of cards on a phone.
+bars are SVG. A wide table is `{% call ui.table(…) %}` with `data-name` on its cells: a list of cards on a phone.
 """
 
 from worker.core.features import Command, Feature
