@@ -10,7 +10,7 @@ from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
 from worker.core.database.tables import Job, SessionRow
 from worker.core.model.states import JobState, LineState
-from worker.features.dashboard.store.batch_rows import BatchRows, kept_back
+from worker.features.dashboard.store.batch_rows import kept_back, page_of_rows, rows_in_need
 
 pytestmark = pytest.mark.both_databases
 
@@ -20,7 +20,7 @@ def test_a_page_of_rows_in_a_rare_state_reads_no_other_rows_of_the_batch(shelf, 
     shelf.set(Job, Job.row.in_([7, 99]), state=JobState.HELD)
     tidy(database, "job")
     with plans_of(database, "SELECT job.") as plans:
-        assert [one.row for one in BatchRows(database).some(batch, after=0, most=50, state="held")] == [7, 99]
+        assert [one.row for one in page_of_rows(database, batch, after=0, most=50, state="held")] == [7, 99]
     # Of few held rows, PostgreSQL sorts those of the other index.
     few = "ix_job_rare" in plans[0] or "ix_job_held" in plans[0]
     assert [few, "ix_job_followers" in plans[1]] == [True, True], plans
@@ -31,13 +31,12 @@ def test_a_page_of_rows_in_a_rare_state_reads_no_other_rows_of_the_batch(shelf, 
 def test_a_page_has_the_rows_of_a_state_and_those_that_need_a_person(shelf, given_lines):
     batch = filled(shelf, given_lines)
     found = list(shelf.facts.lines(batch))
-    shown = BatchRows(shelf.database)
     for state in (*JobState, *LineState):
-        page = shown.some(batch, after=2, most=25, state=state)
+        page = page_of_rows(shelf.database, batch, after=2, most=25, state=state)
         assert [one.row for one in page] == [one.row for one in found if one.state == state and one.row > 2]
     needing = [one.row for one in found if one.state in ("held", "failed", "rejected")]
-    assert [one.row for one in shown.needing(batch)] == needing
-    assert [one.row for one in shown.needing(batch, most=2)] == needing[:2]
+    assert [one.row for one in rows_in_need(shelf.database, batch)] == needing
+    assert [one.row for one in rows_in_need(shelf.database, batch, most=2)] == needing[:2]
 
 
 def test_open_sessions_are_told_from_calls_to_come_and_those_that_end_in_the_hour_are_found_by_the_index(

@@ -18,7 +18,7 @@ from worker.core.model.states import UNSENT_JOBS, JobState, LineState
 from worker.features.dashboard.contract import Asked, Download, File, Page, Sources
 from worker.features.dashboard.pages.batch_actions import batch_of, page_of, refuse_purged
 from worker.features.dashboard.pages.now import batch_facts
-from worker.features.dashboard.store.batch_rows import MOST_GROUPED, BatchRows
+from worker.features.dashboard.store.batch_rows import MOST_GROUPED, hours_of, page_of_rows, rows_in_need
 from worker.features.dashboard.users import Role
 from worker.lists.decisions.row_addresses import MOST_PARTS
 from worker.lists.store.batches import BatchFacts
@@ -84,17 +84,15 @@ class _Sums:
             kept = all_kept.get(key)
             if kept is not None and monotonic() - kept[0] < KEPT_SECONDS:
                 return kept[1]
-        groups, grouped = Groups(), 0
-        for one in BatchRows(sources.parts.database).needing(batch_id):
-            grouped += 1
-            if one.later:
-                continue
-            action = step_for(one.state, one.reason).replace("BATCH", str(batch_id))
-            groups.add(one.row, one.state, one.reason, one.detail, action=action)
+        groups, rows = Groups(), rows_in_need(sources.parts.database, batch_id)
+        for one in rows:
+            if not one.later:
+                action = step_for(one.state, one.reason).replace("BATCH", str(batch_id))
+                groups.add(one.row, one.state, one.reason, one.detail, action=action)
         found = {
             "groups": [(group, _chosen(group)) for group in groups.by_need()],
-            "more_grouped": grouped >= MOST_GROUPED,
-            "chart": chart(BatchRows(sources.parts.database).hours(batch_id)),
+            "more_grouped": len(rows) >= MOST_GROUPED,
+            "chart": chart(hours_of(sources.parts.database, batch_id)),
         }
         with self._lock:
             while len(all_kept) >= KEPT:
@@ -116,8 +114,8 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     state = state if state in STATES else ""
     after = asked.number("after", most=2**31 - 1) or 0
     purged = batch.purged_at is not None
-    of_batch = BatchRows(sources.parts.database)
-    rows = [] if purged else of_batch.some(batch.id, after=after, most=SHOWN + 1, state=state, text=text)
+    database, most = sources.parts.database, SHOWN + 1
+    rows = [] if purged else page_of_rows(database, batch.id, after=after, most=most, state=state, text=text)
     here = page_of(batch.id)
     query = {name: value for name, value in (("state", state), ("q", text)) if value}
     older = f"{here}?{urlencode(query | {'after': rows[SHOWN - 1].row})}#rows" if len(rows) > SHOWN else ""

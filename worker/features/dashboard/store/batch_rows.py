@@ -5,7 +5,6 @@ Each read is bounded, whatever the size of a batch: a page of rows through the i
 sums by hour, the kept counts, and through an index the sessions that end within the hour.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,32 +36,32 @@ _SKIPPED: dict[str, tuple[sa.ColumnElement[bool], ...]] = {
 }
 
 
-class BatchRows:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+def page_of_rows(
+    database: Database, batch_id: int, *, after: int, most: int, state: str = "", text: str = ""
+) -> list[LineFacts]:
+    """The next rows after row `after`: of a state, or with `text` as their number or customer's id."""
+    with database.read() as connection:
+        queries = [] if state in _SKIPPED else _jobs(batch_id, after, most, state)
+        rows = [_of_job(row) for query in queries for row in fetch(connection, query.where(*_named(Job, text)))]
+        if state in ("", *_SKIPPED):
+            which = (*_SKIPPED.get(state, ()), *_named(SkippedLine, text))
+            rows += refused_lines(connection, batch_id, *which, after=after, most=most)
+    return sorted(rows, key=lambda one: one.row)[:most]
 
-    def some(self, batch_id: int, *, after: int, most: int, state: str = "", text: str = "") -> list[LineFacts]:
-        """The next rows after row `after`: of a state, or with `text` as their number or customer's id."""
-        with self._database.read() as connection:
-            queries = [] if state in _SKIPPED else _jobs(batch_id, after, most, state)
-            rows = [_of_job(row) for query in queries for row in fetch(connection, query.where(*_named(Job, text)))]
-            if state in ("", *_SKIPPED):
-                which = (*_SKIPPED.get(state, ()), *_named(SkippedLine, text))
-                rows += refused_lines(connection, batch_id, *which, after=after, most=most)
-        return sorted(rows, key=lambda one: one.row)[:most]
 
-    def needing(self, batch_id: int, *, most: int = MOST_GROUPED) -> Iterator[LineFacts]:
-        """The first rows that need a person, in their order: held, failed, rejected."""
-        with self._database.read() as connection:
-            queries = [query for state in (JobState.HELD, JobState.FAILED) for query in _jobs(batch_id, 0, most, state)]
-            rows = [_of_job(row) for query in queries for row in fetch(connection, query)]
-            rows += refused_lines(connection, batch_id, *_SKIPPED[LineState.REJECTED], after=0, most=most)
-        yield from sorted(rows, key=lambda one: one.row)[:most]
+def rows_in_need(database: Database, batch_id: int, *, most: int = MOST_GROUPED) -> list[LineFacts]:
+    """The first rows that need a person, in their order: held, failed, rejected."""
+    with database.read() as connection:
+        queries = [query for state in (JobState.HELD, JobState.FAILED) for query in _jobs(batch_id, 0, most, state)]
+        rows = [_of_job(row) for query in queries for row in fetch(connection, query)]
+        rows += refused_lines(connection, batch_id, *_SKIPPED[LineState.REJECTED], after=0, most=most)
+    return sorted(rows, key=lambda one: one.row)[:most]
 
-    def hours(self, batch_id: int) -> dict[str, Points]:
-        """By name, how many in each hour (aware UTC): sessions issued, customers invited, calls refused, finished."""
-        with self._database.read() as connection:
-            return points_of(connection, WORK, batch_id, unit="hour")
+
+def hours_of(database: Database, batch_id: int) -> dict[str, Points]:
+    """By name, how many in each hour (aware UTC): sessions issued, customers invited, calls refused, finished."""
+    with database.read() as connection:
+        return points_of(connection, WORK, batch_id, unit="hour")
 
 
 _ROWS = sa.select(

@@ -38,10 +38,10 @@ class Uploads(TakenLists[Upload]):
             made = connection.execute(sa.insert(Row).values(**values, **empty, **FREE).returning(Row.id)).scalar_one()
             return int(made)
 
-    def add(self, list_id: int, number: int, content: bytes, *, what: str = LIST) -> None:
+    def add(self, list_id: int, number: int, content: bytes) -> None:
         """Keep the next part of its bytes."""
         with self._database.write() as connection:
-            connection.execute(_INSERT_PART, [self._part(list_id, number, content, what)])
+            connection.execute(_INSERT_PART, [self._part(list_id, number, content, LIST)])
 
     def arrived(self, list_id: int, *, digest: str, size: int, now: datetime) -> None:
         """All of its bytes are here: it waits for its check."""
