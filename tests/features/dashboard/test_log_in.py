@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import partial
 from http.cookies import SimpleCookie
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiohttp.helpers import parse_content_type
@@ -19,8 +21,8 @@ from tests.web.site import until
 from worker.features.dashboard import passwords, rendering, visits
 from worker.features.dashboard.passwords import LONGEST_PASSWORD, MOST_OF_MACHINE, PasswordChecks, is_password
 from worker.features.dashboard.rendering import ASSETS, asset, asset_url
-from worker.features.dashboard.users import Role
-from worker.features.dashboard.visits import form_token
+from worker.features.dashboard.users import Person, Role
+from worker.features.dashboard.visits import Visit, cookie_name, form_token, what_was_said
 from worker.web import middlewares
 from worker.web.events.request_body import FORM
 from worker.web.middlewares import FREE, LONGEST_DELAY
@@ -447,3 +449,11 @@ async def test_a_database_that_is_not_upgraded_is_said_on_a_page(open_site, visi
 
     assert (page.status, page.title) == (503, "The database is not ready")
     assert page.headers["X-Frame-Options"] == "DENY"
+
+
+def test_a_cookie_that_is_not_ours_says_nothing(subtests):
+    for cookie in [".", "a.b", "\udcff.b", "a.\udcff", "\udcff.\udcff", "YQ==."]:
+        with subtests.test(cookie=cookie):
+            request: Any = SimpleNamespace(host="site.example", headers={}, cookies={})
+            request.cookies[f"{cookie_name(request)}_said"] = cookie
+            assert what_was_said(Visit(Person("ona", Role.OPERATOR), "secret", request)) == ""
