@@ -89,8 +89,17 @@ def configured(folder: Path, *, port: int, smtp_port: int, more: str = RULES) ->
     return load(path, environ={})
 
 
+class Fetched(Listed):
+    """As one that is fetched, which takes a loop of its own."""
+
+    @property
+    def content(self) -> Path:
+        event_loop.run(asyncio.sleep(0))
+        return Path(self._path)
+
+
 def asked(path: Path, *, seed: int = 1, days: int = DAYS, most: int = 1000) -> Asked:
-    listed = Listed(str(path), options=lambda parts: options_of(parts.intake), strict=False)
+    listed = Fetched(str(path), options=lambda parts: options_of(parts.intake), strict=False)
     return Asked(listed, START, days, seed, CUSTOMERS, ACTS, most)
 
 

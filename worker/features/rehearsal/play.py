@@ -30,6 +30,7 @@ from worker.features.rehearsal.stand_ins import EMAIL, MailWire, Wire, opened_pa
 from worker.features.rehearsal.store.happenings import Happenings, happenings, next_due
 from worker.http import event_loop
 from worker.http.client import Http
+from worker.lists.formats.opening import Content
 from worker.lists.importing.list_import import ImportChoices, import_list
 from worker.lists.listing import open_list
 from worker.lists.traces import NO_TRACES
@@ -169,6 +170,7 @@ Show = Callable[[float], None]  # how many days have passed
 
 def rehearse(settings: Settings, asked: Asked, *, show: Show = lambda _days: None) -> Rehearsed:
     """Raises SettingsError, and what an import raises."""
+    content = asked.listed.content  # before the loop runs: an address is fetched on a loop of its own
     # Closed here, since settings that are refused end the rehearsal before the loop has run.
     with closing(SteppedLoop(asked.start)) as loop, TemporaryDirectory(prefix="onboarding-rehearsal-") as folder:
         does = {"customers": asked.customers, "customers_keep": True, "customers_after": asked.acts}
@@ -176,10 +178,12 @@ def rehearse(settings: Settings, asked: Asked, *, show: Show = lambda _days: Non
         played, wire = stood_in(settings, Path(folder)), Wire(options, settings.accounts)
         # Rows of one moment are worked in the order of their ids.
         with guessable_ids(random.Random(f"{asked.seed}/ids").randbytes):
-            return event_loop.run(_played(played, asked, loop, wire, show), lambda: loop)
+            return event_loop.run(_played(played, asked, content, loop, wire, show), lambda: loop)
 
 
-async def _played(settings: Settings, asked: Asked, loop: SteppedLoop, wire: Wire, show: Show) -> Rehearsed:
+async def _played(
+    settings: Settings, asked: Asked, content: Content, loop: SteppedLoop, wire: Wire, show: Show
+) -> Rehearsed:
     jitter = random.Random(f"{asked.seed}/jitter").random
 
     async def runner(parts: Parts, *, wake_invite: Callable[[str, bool], None]) -> Runner:
@@ -194,11 +198,10 @@ async def _played(settings: Settings, asked: Asked, loop: SteppedLoop, wire: Wir
         parts.database.need_not_last()
         schema.upgrade(parts.database)
         parts.ready()
-        content, name = asked.listed.content, asked.listed.name
         options = replace(asked.listed.options(parts), most=asked.most)
         is_cut = sum(1 for _ in open_list(content, replace(options, most=asked.most + 1))) > asked.most
         choices = ImportChoices(strict=asked.listed.strict)
-        imported = import_list(parts.intake, parts.batches, content, options, name=name, choices=choices)
+        imported = import_list(parts.intake, parts.batches, content, options, name=asked.listed.name, choices=choices)
         wire.sources = account_sources(parts.accounts, parts.keyring, loop.now)
         texting = settings.model_copy(update={"email": None})  # no report of a mail is played
         wire.senders = sender_sources(texting, parts.keyring, loop.now)
