@@ -1,6 +1,5 @@
 """A sandbox for each test, and ways to call it without the adapters."""
 
-import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -11,7 +10,7 @@ import aiohttp
 import pytest
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.sandbox.customers import ENTITY
+from tests.sandbox.customers import ENTITY, FRANKIEONE, KYC, basic
 from tests.sandbox.receiver import Receiver, receiving
 
 DAY_A_MILLISECOND = 86_400_000
@@ -43,25 +42,29 @@ class Caller:
         *,
         raw: bytes | None = None,
         method: str = "POST",
+        path: str = KYC,
         login: str = "sandbox-key:sandbox-secret",
         content_type: str = "application/json",
     ) -> tuple[int, dict[str, str], Any]:
-        headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode(), "Content-Type": content_type}
+        headers = basic(login) | {"Content-Type": content_type}
         data = raw if raw is not None else json.dumps({"clientId": "c-1"} if body is None else body).encode()
-        return await self.ask(method, "/idenfy/api/v2/token", headers=headers, data=data)
+        return await self.ask(method, path, headers=headers, data=data)
 
     async def listing(self, **query: Any) -> tuple[int, dict[str, str], Any]:
-        headers = {"Authorization": "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()}
-        return await self.ask("GET", "/idenfy/kyc/identifications/", headers=headers, params=query)
+        return await self.ask("GET", "/idenfy/kyc/identifications/", headers=basic(), params=query)
 
     async def frankieone(
-        self, body: Any = None, *, entity: str = ENTITY, raw: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        body: Any = None,
+        *,
+        entity: str = ENTITY,
+        path: str = "",
+        raw: bytes | None = None,
+        headers: dict[str, str] = FRANKIEONE,
     ) -> tuple[int, dict[str, str], Any]:
-        known = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
-        sent = {"Content-Type": "application/json", **(known if headers is None else headers)}
         data = raw if raw is not None else json.dumps(body or {}).encode()
-        path = f"/frankieone/v2/individuals/{entity}/actions/idv/token"
-        return await self.ask("POST", path, headers=sent, data=data)
+        path = path or f"/frankieone/v2/individuals/{entity}/actions/idv/token"
+        return await self.ask("POST", path, headers={"Content-Type": "application/json", **headers}, data=data)
 
     async def ask(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, str], Any]:
         url = self.sandbox.url + path

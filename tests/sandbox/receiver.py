@@ -1,8 +1,12 @@
 """Receives webhooks as a customer's server would, and answers as the test sets."""
 
+import hashlib
+import hmac
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -13,6 +17,13 @@ class Received:
     path: str
     headers: dict[str, str]  # lower-case names
     body: bytes
+
+    @property
+    def fields(self) -> Any:
+        return json.loads(self.body)
+
+    def is_idenfys(self, key: bytes = b"sandbox-webhook-key") -> bool:
+        return self.headers["idenfy-signature"] == hmac.new(key, self.body, hashlib.sha256).hexdigest()
 
 
 @dataclass

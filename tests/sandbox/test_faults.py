@@ -7,6 +7,7 @@ import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions, SmtpFault
 from onboarding_sandbox.faults import KINDS, Draw
+from tests.sandbox.customers import ENTITY, FRANKIEONE
 from tests.suite.waiting import wait_until
 
 
@@ -220,9 +221,8 @@ async def test_a_caller_that_follows_a_redirect_is_in_the_log(start):
 
 async def test_a_huge_answer_can_be_left_before_its_end(start):
     caller = await start(faults=(Fault("huge", 1, endpoint="frankieone-v2"),))
-    headers = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
-    path = "/frankieone/v2/individuals/7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77/actions/idv/token"
-    async with caller.http.post(caller.sandbox.url + path, headers=headers) as answer:
+    path = f"/frankieone/v2/individuals/{ENTITY}/actions/idv/token"
+    async with caller.http.post(caller.sandbox.url + path, headers=FRANKIEONE) as answer:
         seen = await answer.content.readexactly(2_000_000)
         answer.close()
     assert seen.startswith(b'["aaaa')

@@ -1,33 +1,29 @@
 """Limits, latency and faults do the same at every provider endpoint."""
 
-import base64
 import json
 
 import pytest
 
 from onboarding_sandbox import Fault, Latency, RateLimit
 from onboarding_sandbox.server import LONG_AGO
+from tests.sandbox.customers import ENTITY, KYB, KYC
 
-ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
-
-BASIC = {"Authorization": "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()}
-FRANKIE = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
 NESTED = {"clientId": "c-1", "tokenType": "IDENTIFICATION", "lifetime": 60}
 CALLS = {
-    "narrative": ("idenfy-kyc", "/idenfy/api/v2/token", BASIC, {"clientId": "c-1"}),
-    "openapi": ("idenfy-kyc", "/idenfy/api/v2/token", BASIC, NESTED),
-    "kyb": ("idenfy-kyb", "/idenfy/kyb/tokens/", BASIC, {"clientId": "c-1", "tokenType": "FORM"}),
-    "v1": ("frankieone-v1", "/frankieone/idv/v2/idvalidate/token", FRANKIE, {"entity": {"entityId": ENTITY}}),
-    "v2": ("frankieone-v2", f"/frankieone/v2/individuals/{ENTITY}/actions/idv/token", FRANKIE, {}),
-    "hosted": ("frankieone-hosted", "/frankieone/v2/individuals/hostedurl", FRANKIE, {"customerRef": "c-1"}),
+    "narrative": ("idenfy-kyc", KYC, {"clientId": "c-1"}),
+    "openapi": ("idenfy-kyc", KYC, NESTED),
+    "kyb": ("idenfy-kyb", KYB, {"clientId": "c-1", "tokenType": "FORM"}),
+    "v1": ("frankieone-v1", "/frankieone/idv/v2/idvalidate/token", {"entity": {"entityId": ENTITY}}),
+    "v2": ("frankieone-v2", f"/frankieone/v2/individuals/{ENTITY}/actions/idv/token", {}),
+    "hosted": ("frankieone-hosted", "/frankieone/v2/individuals/hostedurl", {"customerRef": "c-1"}),
 }
 calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
 async def make(caller, call):
-    _, path, headers, body = call
-    sent = {**headers, "Content-Type": "application/json"}
-    return await caller.ask("POST", path, headers=sent, data=json.dumps(body).encode())
+    endpoint, path, body = call
+    provider = caller.idenfy if endpoint.startswith("idenfy") else caller.frankieone
+    return await provider(body, path=path)
 
 
 async def test_a_fault_of_one_endpoint_is_that_endpoints(start, subtests):
@@ -100,7 +96,7 @@ async def test_an_answer_can_be_wrong_in_one_thing(start, subtests):
 async def test_a_refusal_is_not_spoilt(start):
     caller = await start(faults=(Fault("wrong-token", 1.0),))
 
-    status, _, body = await make(caller, ("idenfy-kyc", "/idenfy/api/v2/token", BASIC, {"clientId": ""}))
+    status, _, body = await caller.idenfy({"clientId": ""})
 
     assert (status, body["identifier"]) == (400, "BAD_VALUE")
     assert caller.sandbox.log[0]["processed"] is False

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.sandbox.customers import FRANKIEONE
+
 OTHER = "0c9a6c1e-31c5-4f52-b1a1-5f4f6e1f2a10"
 ULID = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 
@@ -70,8 +72,8 @@ async def test_without_a_key_it_is_401_as_printed(caller):
 @pytest.mark.parametrize(
     "headers",
     [
-        {"api_key": "wrong", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"},
-        {"api_key": "sandbox-key", "X-Frankie-CustomerID": OTHER},
+        {**FRANKIEONE, "api_key": "wrong"},
+        {**FRANKIEONE, "X-Frankie-CustomerID": OTHER},
         {"api_key": "sandbox-key"},
     ],
 )
@@ -123,7 +125,6 @@ async def test_a_body_that_is_no_json_object_is_refused(caller, raw):
 
 
 async def test_the_channel_is_alphanumeric(caller):
-    headers = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
-    assert (await caller.frankieone(headers={**headers, "X-Frankie-Channel": "api"}))[0] == 200
-    status, _, body = await caller.frankieone(headers={**headers, "X-Frankie-Channel": "a b"})
+    assert (await caller.frankieone(headers={**FRANKIEONE, "X-Frankie-Channel": "api"}))[0] == 200
+    status, _, body = await caller.frankieone(headers={**FRANKIEONE, "X-Frankie-Channel": "a b"})
     assert (status, body["details"][0]["issueLocation"]) == (400, "VALIDATE-X-Frankie-Channel")

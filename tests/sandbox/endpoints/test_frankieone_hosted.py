@@ -1,18 +1,14 @@
 """The sandbox's FrankieOne hosted page: a new address each time, one entity for each customer of ours."""
 
-import json
 from datetime import datetime, timedelta
 
+from tests.sandbox.customers import FRANKIEONE
+
 PATH = "/frankieone/v2/individuals/hostedurl"
-HEADERS = {
-    "api_key": "sandbox-key",
-    "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111",
-    "Content-Type": "application/json",
-}
 
 
 async def asked(caller, body, path=PATH):
-    status, _, found = await caller.ask("POST", path, headers=HEADERS, data=json.dumps(body).encode())
+    status, _, found = await caller.frankieone(body, path=path)
     return status, found
 
 
@@ -40,5 +36,4 @@ async def test_what_the_real_one_refuses_is_refused(caller, subtests):
 
 
 async def test_a_wrong_key_is_refused(caller):
-    status, _, _ = await caller.ask("POST", PATH, headers={**HEADERS, "api_key": "x"}, data=b"{}")
-    assert status == 401
+    assert (await caller.frankieone(path=PATH, headers={**FRANKIEONE, "api_key": "x"}))[0] == 401

@@ -1,21 +1,17 @@
 """The sandbox's FrankieOne v1: the page's shape, v1's errors, and entities created or updated by each call."""
 
-import json
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
+from tests.sandbox.customers import ENTITY, FRANKIEONE
 
-KNOWN = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
 PATH = "/frankieone/idv/v2/idvalidate/token"
 
 
-async def ask(caller, body=None, *, headers=None, raw=None):
-    sent = {"Content-Type": "application/json", **(KNOWN if headers is None else headers)}
-    data = raw if raw is not None else json.dumps(body or {}).encode()
-    return await caller.ask("POST", PATH, headers=sent, data=data)
+async def ask(caller, body=None, **how):
+    return await caller.frankieone(body, path=PATH, **how)
 
 
 async def test_a_call_makes_an_entity_and_echoes_it(caller, clock):
@@ -66,7 +62,7 @@ async def test_it_can_answer_that_it_has_sent_a_text_itself(start):
 
 
 async def test_credentials_are_refused_with_the_stray_comma_and_v1s_text(caller):
-    status, _, body = await ask(caller, headers={**KNOWN, "api_key": "other"})
+    status, _, body = await ask(caller, headers={**FRANKIEONE, "api_key": "other"})
 
     assert (status, body["errorCode"], body["httpStatusCode"]) == (401, "AUTH-0002,", 401)
     assert body["issues"][0]["issueLocation"] == "request"

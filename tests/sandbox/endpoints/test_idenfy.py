@@ -22,6 +22,7 @@ URLS = ("successUrl", "errorUrl", "unverifiedUrl", "callbackUrl")
 DATES = ("dateOfBirth", "dateOfExpiry", "dateOfIssue")
 NAMES = ("firstName", "lastName")
 
+BAD_URLS = ("http://a.example/", "https:", "https://", "ftp://a.example", "https://a b.example")
 LONG_URL = "https://a.example/" + "x" * 2031  # 2,049 characters
 
 BAD = {
@@ -36,20 +37,7 @@ BAD = {
     "documents": ["PASSPORT", ["PASSPORTS"], [1], None, {}],
     "documentNumber": ["", "x" * 51, "№1", None, 12],
     "personalNumber": ["", "x" * 51, "№1", None, 12],
-    **{
-        name: [
-            "http://a.example/",
-            "https:",
-            "https://",
-            "ftp://a.example",
-            "https://a b.example",
-            LONG_URL,
-            "",
-            None,
-            1,
-        ]
-        for name in URLS
-    },
+    **{name: [*BAD_URLS, LONG_URL, "", None, 1] for name in URLS},
     "locale": ["", "english", "e", "l1", None, 5],
     "expiryTime": [0, -1, 2_592_001, "600", 600.5, True, None],
     "sessionLength": [59, 3_601, "600", 60.5, True, None],
@@ -181,31 +169,24 @@ async def test_a_digit_string_has_eight_digits_and_bounds_the_expiry(caller):
     _, _, body = await caller.idenfy({"clientId": "c-1", "generateDigitString": True})
     assert re.fullmatch(r"\d{8}", body["digitString"])
 
-    status, _, refused = await caller.idenfy({"clientId": "c-1", "generateDigitString": True, "expiryTime": 86_401})
-    assert (status, refused["identifier"]) == (400, "BAD_VALUE")
 
-
-async def test_checking_bank_accounts_requires_the_bank_step(caller):
-    status, _, body = await caller.idenfy({"clientId": "c-1", "verifyBank": False, "verifyBankAccounts": True})
-    assert (status, body["identifier"]) == (400, "BAD_VALUE")
-    assert "verifyBankAccounts" in body["message"]
-
-
-async def test_a_missing_client_is_named_as_missing(caller):
-    status, _, body = await caller.idenfy({"firstName": "Jonas"})
-    assert (status, body["identifier"]) == (400, "MISSING_VALUE")
-    assert "clientId" in body["message"]
+async def test_what_does_not_go_together_is_missing_or_unknown_is_named(caller, subtests):
+    for body, identifier, named in [
+        ({"clientId": "c-1", "generateDigitString": True, "expiryTime": 86_401}, "BAD_VALUE", "expiryTime"),
+        ({"clientId": "c-1", "verifyBank": False, "verifyBankAccounts": True}, "BAD_VALUE", "verifyBankAccounts"),
+        ({"firstName": "Jonas"}, "MISSING_VALUE", "clientId"),
+        ({"clientId": "c-1", "exipryTime": 600}, "VALIDATION_ERROR", "exipryTime"),
+        ({"clientId": "c-1", "dummyStatus": "APPROVED"}, "PERMISSIONS_ERROR", "This endpoint is not available for"),
+    ]:
+        with subtests.test(body=body):
+            status, _, refused = await caller.idenfy(body)
+            assert (status, refused["identifier"]) == (400, identifier)
+            assert named in refused["message"]
 
 
 async def test_the_legacy_name_of_the_client_is_understood(caller):
     status, _, body = await caller.idenfy({"personScanRef": "c-9"})
     assert (status, body["clientId"]) == (201, "c-9")
-
-
-async def test_an_unknown_parameter_is_named(caller):
-    status, _, body = await caller.idenfy({"clientId": "c-1", "exipryTime": 600})
-    assert (status, body["identifier"]) == (400, "VALIDATION_ERROR")
-    assert "exipryTime" in body["message"]
 
 
 async def test_parameters_documented_since_are_checked_too(caller):
@@ -215,12 +196,6 @@ async def test_parameters_documented_since_are_checked_too(caller):
     for name in DOCUMENTED_SINCE:
         status, _, body = await caller.idenfy({"clientId": "c-1", name: "x"})
         assert (status, body["identifier"]) == (400, "BAD_VALUE"), name
-
-
-async def test_a_dummy_status_is_for_development_keys(caller):
-    status, _, body = await caller.idenfy({"clientId": "c-1", "dummyStatus": "APPROVED"})
-    assert (status, body["identifier"]) == (400, "PERMISSIONS_ERROR")
-    assert body["message"].startswith("This endpoint is not available for")
 
 
 async def test_a_body_that_is_no_json_object_is_refused(caller, subtests):

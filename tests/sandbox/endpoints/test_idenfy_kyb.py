@@ -1,24 +1,18 @@
 """The sandbox's iDenfy KYB: the page's fields, the framework's texts, and the final slash of the address."""
 
-import base64
-import json
 from datetime import timedelta
 
 import pytest
 
+from tests.sandbox.customers import KYB
 from tests.suite.some import some
 
 LEAST = {"tokenType": "FORM", "clientId": "ORG-1"}
 UUID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 
 
-async def ask(caller, body=None, *, path="/idenfy/kyb/tokens/", login="sandbox-key:sandbox-secret", raw=None):
-    headers = {
-        "Authorization": "Basic " + base64.b64encode(login.encode()).decode(),
-        "Content-Type": "application/json",
-    }
-    data = raw if raw is not None else json.dumps(LEAST if body is None else body).encode()
-    return await caller.ask("POST", path, headers=headers, data=data)
+async def ask(caller, body=LEAST, *, path=KYB, **how):
+    return await caller.idenfy(body, path=path, **how)
 
 
 async def test_a_form_is_answered_with_everything_that_the_page_names(caller, clock):

@@ -1,6 +1,5 @@
 """The sandbox's Twilio: as strict as the real one, with its texts."""
 
-import base64
 from urllib.parse import urlencode
 
 import aiohttp
@@ -8,6 +7,7 @@ import pytest
 
 from onboarding_sandbox import Fault, Latency, RateLimit
 from onboarding_sandbox.faults import wait_of
+from tests.sandbox.customers import basic
 
 ACCOUNT = "AC00000000000000000000000000000001"
 SERVICE = "MG00000000000000000000000000000001"
@@ -15,20 +15,18 @@ PATH = f"/twilio/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
 TEXT = {"To": "+37060000001", "From": "+15005550006", "Body": "Example Bank: https://verify.example.com/s?t=t0k3n"}
 
 
-def authorized(login: str = f"{ACCOUNT}:sandbox-token") -> dict[str, str]:
-    return {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+LOGIN = f"{ACCOUNT}:sandbox-token"
 
 
-async def post(caller, *, path: str = PATH, login: str = f"{ACCOUNT}:sandbox-token", raw=None, **changes):
+async def post(caller, *, path: str = PATH, login: str = LOGIN, raw=None, **changes):
     fields = {name: value for name, value in {**TEXT, **changes}.items() if value is not None}
-    headers = {**authorized(login), "Content-Type": "application/x-www-form-urlencoded"}
+    headers = {**basic(login), "Content-Type": "application/x-www-form-urlencoded"}
     return await caller.ask("POST", path, headers=headers, data=urlencode(fields) if raw is None else raw)
 
 
 async def listed(caller, **query: str):
-    return await caller.ask(
-        "GET", PATH, headers=authorized(), params={k.replace("_", ">"): v for k, v in query.items()}
-    )
+    params = {name.replace("_", ">"): value for name, value in query.items()}
+    return await caller.ask("GET", PATH, headers=basic(LOGIN), params=params)
 
 
 async def test_a_text_is_accepted_and_shown_with_its_content(caller):
@@ -164,7 +162,7 @@ async def test_the_listing_comes_in_pages(caller):
         await post(caller)
 
     _, _, first = await listed(caller, PageSize="2")
-    _, _, last = await caller.ask("GET", "/twilio" + first["next_page_uri"], headers=authorized())
+    _, _, last = await caller.ask("GET", "/twilio" + first["next_page_uri"], headers=basic(LOGIN))
 
     assert (len(first["messages"]), len(last["messages"]), last["next_page_uri"]) == (2, 1, None)
 
@@ -179,7 +177,7 @@ async def test_a_listing_that_cannot_be_read_is_refused(caller, query):
 
 
 async def test_another_method_is_refused(caller):
-    status, headers, _ = await caller.ask("DELETE", PATH, headers=authorized())
+    status, headers, _ = await caller.ask("DELETE", PATH, headers=basic(LOGIN))
 
     assert (status, headers["Allow"]) == (405, "POST")
 

@@ -3,22 +3,20 @@
 import base64
 import hashlib
 import hmac
-import json
 from urllib.parse import parse_qsl, urlencode
 
 import aiosmtplib
 import pytest
 
 from onboarding_sandbox.options import Share
-from tests.sandbox.customers import done, instruct, sent
+from tests.sandbox.customers import basic, done, instruct, sent
 from tests.suite.some import some
 
 ACCOUNT = "AC00000000000000000000000000000001"
 
 
 async def text(caller, receiver, to="+37060000001", callback=None):
-    login = base64.b64encode(f"{ACCOUNT}:sandbox-token".encode()).decode()
-    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded"}
+    headers = basic(f"{ACCOUNT}:sandbox-token") | {"Content-Type": "application/x-www-form-urlencoded"}
     url = f"{receiver.url}/callbacks/sms" if callback is None else callback
     fields = {"To": to, "From": "+15005550006", "Body": "link", "StatusCallback": url}
     path = f"/twilio/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
@@ -100,7 +98,7 @@ async def test_the_delivery_of_a_mail_is_reported_in_a_signed_webhook(begin, rec
     await mail(caller)
     await done(caller)
     (webhook,) = receiver.received
-    said = json.loads(webhook.body)
+    said = webhook.fields
     assert (webhook.path, said["type"], said.get("permanent")) == ("/callbacks/email", kind, permanent)
     assert (said["message_id"], said["email"]) == ("<k-1@example.com>", "vita@example.com")
     signed = f"{webhook.headers['webhook-id']}.{webhook.headers['webhook-timestamp']}.".encode() + webhook.body

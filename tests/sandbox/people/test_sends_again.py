@@ -1,13 +1,12 @@
 """The sandbox repeats a webhook that was not accepted, as often as the provider would."""
 
-from tests.sandbox.customers import ENTITY, all_customers, done, instruct, sent
+from tests.sandbox.customers import ENTITY, all_customers, customer, done, instruct, sent
 
 
 async def test_idenfy_repeats_a_webhook_that_was_not_accepted(begin, receiver):
     caller = await begin(**all_customers("finish"))
     receiver.answers = [500, 301, 401]
-    await caller.idenfy({"clientId": "c-1"})
-    await done(caller)
+    await customer(caller)
     assert [(entry["status"], entry["attempt"]) for entry in sent(caller)] == [(500, 1), (301, 2), (401, 3), (200, 4)]
     assert len({webhook.body for webhook in receiver.received}) == 1
 
@@ -15,8 +14,7 @@ async def test_idenfy_repeats_a_webhook_that_was_not_accepted(begin, receiver):
 async def test_it_gives_up_after_some_attempts(begin, receiver):
     caller = await begin(**all_customers("finish"))
     receiver.answers = [503] * 100
-    await caller.idenfy({"clientId": "c-1"})
-    await done(caller)
+    await customer(caller)
     assert [entry["attempt"] for entry in sent(caller)] == [1, 2, 3, 4, 5]
 
 
@@ -37,6 +35,5 @@ async def test_frankieone_repeats_fifty_times_but_not_after_a_400(begin, receive
 
 async def test_an_unreachable_receiver_is_in_the_log_too(begin):
     caller = await begin(webhooks={"": "http://127.0.0.1:9"}, **all_customers("finish"))
-    await caller.idenfy({"clientId": "c-1"})
-    await done(caller)
+    await customer(caller)
     assert {entry["status"] for entry in sent(caller)} == {"unreachable"}

@@ -1,8 +1,6 @@
 """Customers who come by our own link in a message: when, how often, and what they do at the page."""
 
 import asyncio
-import base64
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -13,6 +11,7 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.options import Share
 from onboarding_sandbox.people.customers import LOADS, Visit, Visited
 from onboarding_sandbox.people.webhook_sender import Webhook
+from tests.sandbox.people.test_played_page import TOKEN
 from tests.simulated.virtual_time import VirtualLoop
 from worker.http import event_loop
 
@@ -74,9 +73,7 @@ class World:
 
 def session(sandbox: Sandbox) -> Visited:
     """Lead to a session that is opened now."""
-    login = base64.b64encode(b"sandbox-key:sandbox-secret").decode()
-    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
-    answer = sandbox.answer("POST", "http://x/idenfy/api/v2/token", headers, json.dumps({"clientId": "c-1"}).encode())
+    answer = sandbox.answer(*TOKEN)
     assert answer is not None
     return Visited(303, {"location": f"https://ivs.idenfy.com/api/v2/redirect?authToken={answer.token}"})
 
