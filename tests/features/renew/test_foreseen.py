@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from tests.desk.desk import Desk, customers
-from worker.features.renew.calendar import after
+from worker.features.renew.section import after
 
 RENEW = """
 [renew]

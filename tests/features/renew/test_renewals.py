@@ -12,7 +12,7 @@ from worker.core.database.tables import CustomerRow, InvitationRow, Job, Session
 from worker.core.facts import SessionsCompleted, happened
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.states import JobState, SessionState
-from worker.features.renew.calendar import after
+from worker.features.renew.section import after
 from worker.features.renew.standing import STANDINGS
 from worker.features.renew.store.asking import Renewing
 from worker.features.renew.store.renewals import RenewalRow

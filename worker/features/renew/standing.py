@@ -11,8 +11,7 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.database.database import Database
 from worker.core.foundation.notation import counted, written
 from worker.core.limits.budgets import BudgetState
-from worker.features.renew.calendar import after
-from worker.features.renew.section import Renew
+from worker.features.renew.section import Renew, after
 from worker.features.renew.store import renewals
 from worker.features.renew.store.renewals import Way
 from worker.reporting.standings import NOTHING_TO_SAY, Standing, Standings

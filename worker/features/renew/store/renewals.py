@@ -3,8 +3,7 @@
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, time
-from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,11 +15,8 @@ from worker.core.database.tables import Job, SessionRow
 from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base, partial
 from worker.core.facts import SessionsCompleted
-from worker.features.renew.calendar import approved_until
-
-if TYPE_CHECKING:
-    from worker.features.renew.section import Renew
-    from worker.settings.model import Settings
+from worker.core.model.states import Result
+from worker.features.renew.section import Renew, approved_until
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 
@@ -46,7 +42,6 @@ class RenewalRow(Base):
     )
 
 
-APPROVED = "approved"
 _SESSIONS = sa.select(SessionRow.id, SessionRow.customer_id, SessionRow.purpose, SessionRow.update_at).where(
     bulk.among(SessionRow.id, "ids")
 )
@@ -58,37 +53,35 @@ class Approvals:
     targets, hears = (), SessionsCompleted
 
     def observe(self, connection: sa.Connection, fact: SessionsCompleted, now: datetime) -> None:
-        if fact.ids:
-            decided(connection, fact.ids, fact.result, now=now)
+        """One that the provider has taken back is none."""
+        if not fact.ids:
+            return
+        if fact.result != Result.APPROVED:
+            taken_back = sa.delete(RenewalRow).where(RenewalRow.session_id.in_(fact.ids), RenewalRow.over_at.is_(None))
+            connection.execute(taken_back)
+            return
+        newest: dict[Key, dict[str, Any]] = {}
+        sessions = fetch(connection, _SESSIONS, {"ids": bulk.keys(fact.ids)})
+        for row in sorted(sessions, key=lambda one: one.update_at or now):
+            key = row.customer_id, row.purpose
+            newest[key] = {"customer_id": row.customer_id, "purpose": row.purpose}
+            newest[key] |= {"session_id": row.id, "approved_at": row.update_at or now}
+        new = bulk.insert(RenewalRow, connection.dialect.name)
+        kept = {"over_at": None, "why": "", "job_id": None, "next_at": None}
+        statement = new.on_conflict_do_update(
+            index_elements=[RenewalRow.customer_id, RenewalRow.purpose],
+            set_={"session_id": new.excluded.session_id, "approved_at": new.excluded.approved_at, **kept},
+            where=new.excluded.approved_at > RenewalRow.approved_at,
+        )
+        for key in sorted(newest):  # in one order, so that two transactions cannot deadlock
+            connection.execute(statement, newest[key] | kept)
 
 
-def observing(_settings: "Settings") -> Approvals:
+def observing(_settings: object) -> Approvals:
     return Approvals()
 
 
-def decided(connection: sa.Connection, ids: Collection[UUID], result: str, *, now: datetime) -> None:
-    """Keep the approvals of these sessions; one that the provider has taken back is none."""
-    if result != APPROVED:
-        taken_back = sa.delete(RenewalRow).where(RenewalRow.session_id.in_(ids), RenewalRow.over_at.is_(None))
-        connection.execute(taken_back)
-        return
-    newest: dict[Key, dict[str, Any]] = {}
-    for row in sorted(fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)}), key=lambda one: one.update_at or now):
-        key = row.customer_id, row.purpose
-        newest[key] = {"customer_id": row.customer_id, "purpose": row.purpose}
-        newest[key] |= {"session_id": row.id, "approved_at": row.update_at or now}
-    new = bulk.insert(RenewalRow, connection.dialect.name)
-    kept = {"over_at": None, "why": "", "job_id": None, "next_at": None}
-    statement = new.on_conflict_do_update(
-        index_elements=[RenewalRow.customer_id, RenewalRow.purpose],
-        set_={"session_id": new.excluded.session_id, "approved_at": new.excluded.approved_at, **kept},
-        where=new.excluded.approved_at > RenewalRow.approved_at,
-    )
-    for key in sorted(newest):  # in one order, so that two transactions cannot deadlock
-        connection.execute(statement, newest[key] | kept)
-
-
-def due_by(rules: "Renew", by: datetime) -> sa.ColumnElement[bool]:
+def due_by(rules: Renew, by: datetime) -> sa.ColumnElement[bool]:
     """Whether the customer of an approval is to be asked again by this time."""
     ends = by + rules.before
     of_purposes = [
@@ -102,7 +95,7 @@ def due_by(rules: "Renew", by: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(sa.false(), *of_purposes)
 
 
-def due(connection: sa.Connection, rules: "Renew", *, most: int, now: datetime) -> list[Key]:
+def due(connection: sa.Connection, rules: Renew, *, most: int, now: datetime) -> list[Key]:
     """Whose renewals are due, those of the oldest approvals first."""
     query = (
         sa.select(RenewalRow.customer_id, RenewalRow.purpose)
@@ -113,7 +106,7 @@ def due(connection: sa.Connection, rules: "Renew", *, most: int, now: datetime) 
     return [(row.customer_id, row.purpose) for row in fetch(connection, query)]
 
 
-def still_due(connection: sa.Connection, rules: "Renew", keys: Collection[Key], *, now: datetime) -> list[Any]:
+def still_due(connection: sa.Connection, rules: Renew, keys: Collection[Key], *, now: datetime) -> list[Any]:
     """Those of these that are due, locked, the oldest first."""
     query = (
         sa.select(RenewalRow.__table__)
@@ -148,7 +141,7 @@ class Way(NamedTuple):
     channel: Channel
 
 
-def number_due_by_way(database: Database, rules: "Renew", times: Sequence[datetime]) -> dict[Way, list[int]]:
+def number_due_by_way(database: Database, rules: Renew, times: Sequence[datetime]) -> dict[Way, list[int]]:
     """How many are to be asked by each of these times, in ascending order, by account and channel, which are
     those of the approved session."""
     sums = (sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)).label(f"by_{n}") for n, at in enumerate(times))
@@ -164,7 +157,7 @@ def number_due_by_way(database: Database, rules: "Renew", times: Sequence[dateti
     return {Way(row[0] or "", row[1] or Channel.NONE): [int(number) for number in row[2:]] for row in found}
 
 
-def outlook(database: Database, rules: "Renew", times: Sequence[datetime], *, most: int) -> tuple[list[int], list[Any]]:
+def outlook(database: Database, rules: Renew, times: Sequence[datetime], *, most: int) -> tuple[list[int], list[Any]]:
     """How many are to be asked by each of these times; and customers who were not asked, or are put off, and why."""
     numbers = sa.select(*(sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)) for at in times))
     left = sa.select(RenewalRow.__table__).where(RenewalRow.why != "", RenewalRow.job_id.is_(None))
