@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from worker.features.stable_links import press
+from worker.features.stable_links import visitors
 from worker.features.stable_links.landing import Asks, Buy, Decision, Facts, LandingRules, Lead, Wait, at_landing
 from worker.features.stable_links.store import landings
 
@@ -18,7 +18,7 @@ MENDS = {
     # Who is not meant loses the link, and the messages and sessions of the row go on.
     "not-me": ((landings, "hold_back", lambda *_given, **_how: None),),
     # A press is believed however soon it comes: a robot's too.
-    "time-before-a-press": ((press, "LEAST", timedelta(seconds=-5)),),
+    "time-before-a-press": ((visitors, "LEAST", timedelta(seconds=-5)),),
 }
 FOUND_BY = {
     "one-session-for-two-presses": (14419, 14423),

@@ -1,5 +1,5 @@
 """`/s/ID`: leads a visitor to the live session, or shows a page without scripts. What is decided is in `landing` and
-`press`."""
+`visitors`."""
 
 import asyncio
 import logging
@@ -32,10 +32,18 @@ from worker.features.stable_links.landing import (
     Press,
     Wait,
 )
-from worker.features.stable_links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
 from worker.features.stable_links.section import Links, made
 from worker.features.stable_links.store.landings import GONE, Landings, Outcome, Seen, stop
-from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
+from worker.features.stable_links.visitors import (
+    COOKIE,
+    Visit,
+    Visitor,
+    Visitors,
+    Why,
+    counts_as_opened,
+    why_not_asked,
+    why_not_pressed,
+)
 from worker.providers.account import https_link
 from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.policies import orphan_rules

@@ -1,11 +1,18 @@
 """Knows a visitor again: by a cookie of its own, and by the form that its page holds. Both are signed with the digest
 key, so that every web process knows them, and both say when they were made. A form is good for one link and one
-visitor. Nothing in them says who the customer is."""
+visitor. Nothing in them says who the customer is.
+
+And whether a request at a stable link is a customer's, as far as its bytes show (docs/features/stable_links.md): mail
+programs and scanners open every link of a mail, some of them in a real browser. A visit of theirs may show the page,
+and must buy nothing.
+"""
 
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from hmac import compare_digest
 
 from aiohttp import web
@@ -80,3 +87,76 @@ def _time(ticks: str, per_second: int = 1) -> datetime | None:
         return datetime.fromtimestamp(int(ticks) / per_second, UTC)
     except (OverflowError, ValueError, OSError):
         return None
+
+
+# A page is shown for at least so long before its button counts: a robot posts the form at once.
+LEAST = timedelta(seconds=2)
+# A page that is older is shown anew.
+MOST = timedelta(minutes=30)
+# A visitor who comes back after so long has opened the link: scanners visit once, or within moments.
+COMES_BACK = timedelta(seconds=30)
+# In the User-Agent of programs that fetch links without a click. Phones are called Cubot. A person who reads mail in
+# Telegram or Outlook, or scans the picture in a letter, has a browser that names that program.
+MACHINES = re.compile(
+    "(?<!cu)bot|crawl|spider|preview|safelinks|barracuda|mimecast|proofpoint|urldefense|googleimageproxy"
+    "|facebookexternalhit|whatsapp"
+)
+
+
+class Why(StrEnum):
+    """Why a request does not count as the customer's."""
+
+    NOT_GET = "it only asks whether the page is there"
+    PREFETCH = "the browser, or a program in front of it, fetches the page ahead"
+    MACHINE = "its program fetches links without a click"
+    NO_VISIT = "its form was made for another visitor, or for another link"
+    TOO_SOON = "the page was shown a moment ago"
+    TOO_OLD = "the page was shown too long ago"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request at a stable link. Times are aware.
+
+    `purposes` are the values of the headers that announce a fetch ahead (Sec-Purpose, Purpose, X-Purpose, X-Moz).
+    `shown_at`: when the page with this form was shown to this visitor; None: the form does not prove it.
+    `first_seen`: when this visitor came first, by its own cookie; None: there is none that we have signed.
+    """
+
+    method: str
+    agent: str = ""
+    purposes: Collection[str] = ()
+    shown_at: datetime | None = None
+    first_seen: datetime | None = None
+
+
+def why_not_asked(visit: Visit) -> Why | None:
+    """Why a visit alone must buy nothing, even where no button is asked for; None: it may."""
+    return Why.NOT_GET if visit.method != "GET" else _machine(visit)
+
+
+def why_not_pressed(visit: Visit, *, now: datetime) -> Why | None:
+    """Why a posted form does not count as the customer's press; None: it counts."""
+    if (why := _machine(visit)) is not None:
+        return why
+    if visit.shown_at is None:
+        return Why.NO_VISIT
+    age = now - visit.shown_at
+    if age < LEAST:
+        return Why.TOO_SOON
+    return Why.TOO_OLD if age > MOST else None
+
+
+def counts_as_opened(visit: Visit, *, now: datetime) -> bool:
+    """Whether a visit shows that the customer has opened the link: a press, or a visitor who comes back."""
+    if visit.method == "POST":
+        return why_not_pressed(visit, now=now) is None
+    comes_back = visit.first_seen is not None and now - visit.first_seen >= COMES_BACK
+    return comes_back and why_not_asked(visit) is None
+
+
+def _machine(visit: Visit) -> Why | None:
+    if any("prefetch" in each.lower() or "preview" in each.lower() for each in visit.purposes):
+        return Why.PREFETCH
+    agent = visit.agent.lower()
+    return Why.MACHINE if not agent or MACHINES.search(agent) else None
