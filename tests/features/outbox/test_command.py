@@ -1,6 +1,5 @@
 """Events are published by `run`, by workers and beat, and again by hand; a target that fails delays no other."""
 
-import asyncio
 import json
 import signal
 import uuid
@@ -17,6 +16,7 @@ from tests.cli.installation.test_postgresql import over
 from tests.desk.desk import Desk, customers
 from tests.desk.listener import Handler, Listener
 from tests.desk.own_redis import OwnRedis
+from tests.features.outbox.test_subscriber import hang
 from tests.runtime.test_up import ended, started
 from tests.suite.of_features import needs
 from tests.suite.some import some
@@ -175,7 +175,7 @@ def test_a_worker_tells_a_bus_though_a_subscriber_hangs(
     crm: Listener,
 ):
     name, channel, queue = exchange
-    crm._answer = _hang
+    crm._answer = hang
     for secret, value in (("database", empty_postgresql_url), ("broker", own_redis.url), ("bus", amqp_url)):
         desk.secret(secret, value)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
@@ -207,11 +207,6 @@ def test_a_worker_tells_a_bus_though_a_subscriber_hangs(
     targets = desk.onboard("events", "outgoing", "list", "--json").facts["targets"]
     waiting = {item["target"]: item["waiting"] for item in targets}
     assert waiting == {"bus": 0, "subscriber/crm": 12}
-
-
-async def _hang(_request: web.Request) -> web.StreamResponse:
-    await asyncio.Event().wait()
-    raise AssertionError
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SetClock
-from tests.features.outbox.publishing.targets import targets_of
+from tests.features.outbox.publishing.targets import happen, targets_of
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
 from worker.events.cloudevents import Happened
 from worker.features.outbox.outbox_publisher import OutboxThreads
-from worker.features.outbox.outbox_targets import subscriptions_of
 from worker.features.outbox.publishers.contract import Reply
 
 LEFT = "1 outgoing event not delivered yet; `onboard events outgoing list` says why"
@@ -42,9 +41,7 @@ class Takes(Hangs):
 @pytest.fixture
 def world(sqlite_url: str, tmp_path: Path):
     with World(sqlite_url, tmp_path, SetClock(), more='[bus]\nurl = "amqp://127.0.0.1"') as made:  # type: ignore[arg-type]
-        with made.parts.database.write() as connection:
-            data = {"customer_id": "A", "account": "kyc", "job_id": 1}
-            subscriptions_of(made.parts.settings).write(connection, Happened.JOB_HELD, [data], now=made.clock())
+        happen(made, Happened.JOB_HELD, "A")
         yield made
 
 

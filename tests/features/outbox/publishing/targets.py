@@ -10,11 +10,7 @@ from worker.features.outbox.outbox_targets import PAUSES_AFTER, OutboxTargets, s
 from worker.features.outbox.publishers.contract import Reply
 
 CRM = "subscriber/crm"
-
-
 LONGEST = timedelta(minutes=1)
-
-
 SUBSCRIPTIONS = """
 [bus]
 url = "amqp://127.0.0.1"
@@ -26,24 +22,19 @@ types = ["job.held", "invitation.sent"]
 first = "1 s"
 most = "1 minute"
 """
-
-
 DOWN = Problem(Kind.TRANSIENT, "HTTP 500")
-
-
 UNREACHABLE = Problem(Kind.TRANSIENT, "connection refused or not possible", unreachable=True)
 
 
 class FakeTarget:
-    """Accepts events, except those of the customers in `problems`."""
+    """Accepts events, except those of the customers in `problems`, and none while it is `down`."""
 
     longest = timedelta(seconds=30)
 
-    def __init__(self, published: list | None = None) -> None:
+    def __init__(self, published: list | None = None, *, down: Problem | None = None, **problems: Problem) -> None:
         self.published = [] if published is None else published
         self.chunks: list[list[str]] = []
-        self.problems: dict[str, Problem] = {}
-        self.down: Problem | None = None
+        self.down, self.problems = down, problems
         self.before_answering: Callable[[], None] = lambda: None
 
     def publish(self, events, *, clock, goes_on):

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from tests.features.outbox.publishing.targets import (
     LONGEST,
-    SUBSCRIPTIONS,
     FakeTarget,
     happen,
     left,
@@ -25,12 +24,6 @@ from worker.core.database.tables import Outbox
 from worker.events.cloudevents import Happened
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.store import relay
-
-
-@pytest.fixture
-def world(make) -> World:
-    made: World = make(more=SUBSCRIPTIONS)
-    return made
 
 
 @pytest.mark.both_databases

@@ -8,7 +8,6 @@ from tests.features.outbox.publishing.targets import (
     CRM,
     DOWN,
     LONGEST,
-    SUBSCRIPTIONS,
     UNREACHABLE,
     FakeTarget,
     happen,
@@ -16,19 +15,12 @@ from tests.features.outbox.publishing.targets import (
     publisher,
     targets_of,
 )
-from tests.simulated.world import World
 from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.model.endings import Kind, Problem
 from worker.events.cloudevents import Happened, cloud_event
 from worker.features.outbox.outbox_publisher import KEPT_FOR, OutboxPublisher, old_events
 from worker.features.outbox.store import relay
-
-
-@pytest.fixture
-def world(make) -> World:
-    made: World = make(more=SUBSCRIPTIONS)
-    return made
 
 
 async def test_each_target_gets_rows_of_the_events_it_subscribes_to_and_an_event_has_one_id(world):
@@ -80,8 +72,7 @@ async def test_accepted_events_are_removed_and_each_customers_go_in_order(world)
 async def test_an_event_that_is_not_accepted_delays_only_the_later_events_of_its_customer(world, clock):
     happen(world, Happened.INVITATION_SENT, "A", "B")
     happen(world, Happened.JOB_HELD, "A", "B")
-    crm = FakeTarget()
-    crm.problems["A"] = DOWN
+    crm = FakeTarget(A=DOWN)
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     assert crm.order == [("B", "invitation.sent"), ("B", "job.held")]
@@ -140,8 +131,7 @@ async def test_a_bug_that_every_event_meets_gives_none_of_them_up(world):
 
 async def test_one_event_is_repeated_with_waits_that_double(world, clock):
     happen(world, Happened.JOB_HELD, "A")
-    crm = FakeTarget()
-    crm.problems["A"] = DOWN
+    crm = FakeTarget(A=DOWN)
     events_out = publisher(world, **{CRM: crm})
     waits = []
     for _ in range(2):
@@ -156,8 +146,7 @@ async def test_one_event_is_repeated_with_waits_that_double(world, clock):
 @pytest.mark.parametrize("problem", [DOWN, UNREACHABLE])
 async def test_a_target_that_is_down_is_paused_and_then_tested_with_one_event(world, clock, problem):
     happen(world, Happened.JOB_HELD, *(f"C{number}" for number in range(20)))
-    crm = FakeTarget()
-    crm.down = problem
+    crm = FakeTarget(down=problem)
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     events_out.publish(CRM, longest=LONGEST)
@@ -177,8 +166,7 @@ async def test_a_target_that_is_down_is_paused_and_then_tested_with_one_event(wo
 
 async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
     happen(world, Happened.JOB_HELD, "A")
-    crm = FakeTarget()
-    crm.down = Problem(Kind.RATE_LIMITED, "HTTP 429", retry_after=timedelta(minutes=20))
+    crm = FakeTarget(down=Problem(Kind.RATE_LIMITED, "HTTP 429", retry_after=timedelta(minutes=20)))
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     clock.advance(minutes=19)
@@ -189,8 +177,7 @@ async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
 
 async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_next_events_go_on(world, clock):
     happen(world, Happened.INVITATION_SENT, "A")
-    crm = FakeTarget()
-    crm.problems["A"] = DOWN
+    crm = FakeTarget(A=DOWN)
     events_out = publisher(world, **{CRM: crm})
     for _ in range(8):
         events_out.publish(CRM, longest=LONGEST)
@@ -207,8 +194,7 @@ async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_nex
 
 async def test_an_event_that_the_target_refuses_for_good_is_given_up_at_once(world):
     happen(world, Happened.JOB_HELD, "A")
-    crm = FakeTarget()
-    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events", status=410)
+    crm = FakeTarget(A=Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events", status=410))
     publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is None
     assert world.budget(CRM).pauses == 0
@@ -216,8 +202,7 @@ async def test_an_event_that_the_target_refuses_for_good_is_given_up_at_once(wor
 
 async def test_a_bus_that_was_unreachable_for_a_month_still_gets_its_events(world, clock):
     happen(world, Happened.JOB_HELD, "A")
-    bus = FakeTarget()
-    bus.down = UNREACHABLE
+    bus = FakeTarget(down=UNREACHABLE)
     events_out = publisher(world, bus=bus)
     for _ in range(5):
         events_out.publish("bus", longest=LONGEST)
@@ -230,8 +215,7 @@ async def test_a_bus_that_was_unreachable_for_a_month_still_gets_its_events(worl
 @pytest.mark.both_databases
 async def test_given_up_events_are_published_again_when_the_operator_asks_and_repeated_anew(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B")
-    crm = FakeTarget()
-    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events")
+    crm = FakeTarget(A=Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events"))
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     clock.advance(days=2)

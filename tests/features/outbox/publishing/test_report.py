@@ -6,26 +6,18 @@ from tests.features.outbox.publishing.targets import (
     CRM,
     DOWN,
     LONGEST,
-    SUBSCRIPTIONS,
     UNREACHABLE,
     FakeTarget,
     happen,
     publisher,
     targets_of,
 )
-from tests.simulated.world import World
 from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.foundation.notation import written
 from worker.events.cloudevents import Happened
-from worker.features.outbox import outbox_targets as outbox_report
+from worker.features.outbox import outbox_targets
 from worker.features.outbox.outbox_publisher import old_events
-
-
-@pytest.fixture
-def world(make) -> World:
-    made: World = make(more=SUBSCRIPTIONS)
-    return made
 
 
 @pytest.mark.postgresql_alone  # on SQLite there is one process
@@ -46,8 +38,7 @@ async def test_a_target_that_no_process_publishes_to_for_minutes_is_named(world,
 async def test_a_paused_target_is_not_named_as_one_without_a_publisher(world, clock):
     happen(world, Happened.SESSION_ISSUED, "A")
     clock.advance(minutes=6)
-    bus = FakeTarget()
-    bus.down = UNREACHABLE
+    bus = FakeTarget(down=UNREACHABLE)
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
     assert targets_of(world).unpublished() == []
 
@@ -64,8 +55,7 @@ def needs(world) -> list[tuple[str, str]]:
 @pytest.mark.both_databases
 async def test_a_target_that_accepts_nothing_needs_a_person_after_a_minute_until_it_accepts(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B", "C", "D")
-    crm = FakeTarget()
-    crm.down = DOWN
+    crm = FakeTarget(down=DOWN)
     events_out = publisher(world, **{CRM: crm})
     since = written(clock())
     events_out.publish(CRM, longest=LONGEST)
@@ -82,8 +72,7 @@ async def test_a_target_that_accepts_nothing_needs_a_person_after_a_minute_until
 
 async def test_of_a_target_without_an_event_that_waits_or_was_given_up_nothing_is_said(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B", "C")
-    crm = FakeTarget()
-    crm.down = DOWN
+    crm = FakeTarget(down=DOWN)
     publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
     clock.advance(minutes=2)
     world.set(Outbox, Outbox.target == CRM, due_at=None)
@@ -98,13 +87,12 @@ async def test_of_a_target_without_an_event_that_waits_or_was_given_up_nothing_i
 async def test_the_status_counts_no_event_of_a_target_that_accepts_and_few_of_one_that_does_not(
     world, clock, monkeypatch
 ):
-    monkeypatch.setattr(outbox_report, "MOST_COUNTED", 2)
+    monkeypatch.setattr(outbox_targets, "MOST_COUNTED", 2)
     happen(world, Happened.JOB_HELD, "A", "B", "C", "D")
     with statements(world.parts.database) as sent:
         assert needs(world) == []
     assert not [one for one in sent if "outbox" in one and "due_at IS NOT NULL" in one]
-    crm = FakeTarget()
-    crm.down = DOWN
+    crm = FakeTarget(down=DOWN)
     publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
     clock.advance(minutes=2)
     assert "events that wait: more than 2; given up: 0" in needs(world)[0][1]
