@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
+from tests.features.stable_links.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
 from worker.core.database.tables import SessionRow
@@ -17,7 +18,6 @@ from worker.features.stable_links.landing import Lead, Over, Wait
 from worker.features.stable_links.routes import landings_of
 from worker.wiring.work import issue_work
 
-ON_CLICK = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"\nissue = "on-click"'
 LEASE_AND_CALL = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
 HERE, GONE = FakeHttp.listing(("scan-paid", "ACTIVE")), FakeHttp.listing(("scan-paid", "EXPIRED"))
 

@@ -1,6 +1,5 @@
 """A visitor of a link says that it is for another person: nothing more is sent until a person has decided."""
 
-import asyncio
 import json
 import re
 from datetime import timedelta
@@ -8,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from tests.features.stable_links.engine.test_stable_links import AHEAD, DAY, ON_CLICK, later
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
 from worker.core.customers.store.usage import sessions_of
@@ -22,14 +22,12 @@ from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Which
 
-LINKS = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
 REMINDED = 'most = 2\nreminders = ["1 day", "2 days"]'
-DAY = timedelta(days=1)
 
 
 @pytest.fixture
 def world(make):
-    return make(sender=LINKS, follow_up=REMINDED)
+    return make(sender=AHEAD, follow_up=REMINDED)
 
 
 def secrets_of(world):
@@ -44,11 +42,6 @@ def stop(world, secret):
 
 def see(world, secret):
     return landings_of(world.parts).see(secret, now=world.clock()).decision
-
-
-async def later(world, span):
-    await asyncio.sleep(span.total_seconds())
-    await world.work()
 
 
 async def sent(world, *names):
@@ -72,7 +65,7 @@ async def test_no_message_follows_on_any_channel_and_a_person_must_decide(world)
 
 
 async def test_a_session_that_was_never_bought_is_not_counted_as_one_afterwards(make):
-    world = make(sender=LINKS + '\nissue = "on-click"', follow_up=REMINDED)
+    world = make(sender=ON_CLICK, follow_up=REMINDED)
     (secret,) = await sent(world, "A")
 
     assert stop(world, secret) is Outcome.STOPPED
@@ -169,7 +162,7 @@ async def test_a_message_that_was_under_way_at_that_moment_and_did_not_leave_nev
             assert stop(world, *secrets_of(world)) is Outcome.STOPPED
             return Problem(Kind.TRANSIENT, "451 try later")
 
-    world = make(sender=LINKS, follow_up=REMINDED, senders={"email": Interrupted()})
+    world = make(sender=AHEAD, follow_up=REMINDED, senders={"email": Interrupted()})
     await sent(world, "A")
     await later(world, DAY)
     assert world.rows(StableLink) == []

@@ -56,8 +56,21 @@ def visited(world, secret, *, opened=False):
     landings_of(world.parts).visited(see(world, secret), opened=opened, now=world.clock())
 
 
-async def later(span):
+async def got(world, secret):
+    """What a customer finds who has asked, and for whom the worker has worked."""
+    ask(world, secret)
+    await world.work()
+    return see(world, secret).decision
+
+
+async def pass_time(span):
     await asyncio.sleep(span.total_seconds())
+
+
+async def later(world, span):
+    """The time has passed, and the worker has worked."""
+    await pass_time(span)
+    await world.work()
 
 
 async def sent(world, *names, **how):
@@ -98,8 +111,7 @@ async def test_the_database_holds_neither_the_link_nor_what_makes_it(ahead):
 
 async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ahead):
     (secret,) = await sent(ahead)
-    await later(8 * DAY)
-    await ahead.work()
+    await later(ahead, 8 * DAY)
     assert [row.state for row in ahead.rows(SessionRow)] == ["expired"]
     assert ahead.job("A").state == "invited"
     assert see(ahead, secret).decision == Press(replaces=True)
@@ -113,8 +125,7 @@ async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ah
 async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_may_replace_in_a_day(make):
     ahead = make(sender=AHEAD)
     (secret,) = await sent(ahead)
-    await later(8 * DAY)
-    await ahead.work()
+    await later(ahead, 8 * DAY)
     now, seen, rules = ahead.clock(), [], LandingRules(most=2, per_day=1)
     landings = Landings(ahead.parts.database, ahead.parts.keyring, rules)
     with waiting(ahead.parts.database, lambda: seen.append(landings.ask(secret, now=now))) as connection:
@@ -126,8 +137,7 @@ async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_
 async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_message(make):
     ahead = make(sender=AHEAD)
     (secret,) = await sent(ahead)
-    await later(8 * DAY)
-    await ahead.work()
+    await later(ahead, 8 * DAY)
     asked = ask(ahead, secret)
     assert isinstance(asked.decision, Wait)
     assert [str(wake_up) for wake_up in asked.due] == ["issue:kyc"]
@@ -141,7 +151,7 @@ async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_
 
 async def test_a_customer_who_comes_before_the_sweep_does_gets_one_at_once(ahead):
     (secret,) = await sent(ahead)
-    await later(7 * DAY + timedelta(seconds=1))
+    await pass_time(7 * DAY + timedelta(seconds=1))
     assert isinstance(ask(ahead, secret).decision, Wait)
     await ahead.work()
     assert [row.state for row in ahead.rows(SessionRow)] == ["expired", "waiting"]
@@ -150,7 +160,7 @@ async def test_a_customer_who_comes_before_the_sweep_does_gets_one_at_once(ahead
 async def test_a_result_may_still_come_for_a_session_that_was_visited(ahead):
     (secret,) = await sent(ahead)
     visited(ahead, secret)
-    await later(7 * DAY + timedelta(seconds=1))
+    await pass_time(7 * DAY + timedelta(seconds=1))
     decision = ask(ahead, secret).decision
     assert isinstance(decision, Wait)
     assert decision.until is not None
@@ -159,11 +169,8 @@ async def test_a_result_may_still_come_for_a_session_that_was_visited(ahead):
 
 async def test_a_customer_whose_session_before_is_in_review_is_told_so_and_led_to_no_other(ahead):
     (secret,) = await sent(ahead)
-    await later(8 * DAY)
-    await ahead.work()
-    ask(ahead, secret)
-    await ahead.work()
-    assert see(ahead, secret).decision == Lead()
+    await later(ahead, 8 * DAY)
+    assert await got(ahead, secret) == Lead()
     before, _ = ahead.rows(SessionRow)
     ahead.set(SessionRow, SessionRow.id == before.id, result="review")
     assert [look(ahead, secret).decision for look in (see, ask)] == [Finished()] * 2
@@ -174,13 +181,9 @@ async def test_a_customer_whose_session_before_is_in_review_is_told_so_and_led_t
 async def test_the_caps_hold_at_landing(ahead):
     (secret,) = await sent(ahead)
     for _ in range(2):
-        await later(8 * DAY)
-        await ahead.work()
-        ask(ahead, secret)
-        await ahead.work()
-        assert see(ahead, secret).decision == Lead()
-    await later(8 * DAY)
-    await ahead.work()
+        await later(ahead, 8 * DAY)
+        assert await got(ahead, secret) == Lead()
+    await later(ahead, 8 * DAY)
     assert ask(ahead, secret).decision == Over(Reason.REISSUES_SPENT)
     assert len(ahead.rows(SessionRow)) == 3
 
@@ -188,8 +191,7 @@ async def test_the_caps_hold_at_landing(ahead):
 async def test_a_customer_who_never_comes_lapses_when_the_link_ends(ahead):
     (secret,) = await sent(ahead)
     for _ in range(2):
-        await later(31 * DAY)
-        await ahead.work()
+        await later(ahead, 31 * DAY)
     assert (ahead.job("A").state, ahead.job("A").reason) == ("lapsed", "link_ended")
     assert see(ahead, secret).decision == Gone()
 
@@ -216,9 +218,7 @@ async def test_bought_on_click_nothing_is_bought_until_the_press(on_click):
     assert (on_click.job("A").state, on_click.budget().credits_used) == ("invited", 0)
     assert see(on_click, secret).decision == Press()
     assert [row.state for row in on_click.rows(SessionRow)] == ["unbought"]
-    ask(on_click, secret)
-    await on_click.work()
-    assert see(on_click, secret).decision == Lead()
+    assert await got(on_click, secret) == Lead()
     assert len(on_click.http.requests) == 1
     job = on_click.job("A")
     assert (job.state, job.reissues) == ("invited", 0)
@@ -256,8 +256,7 @@ async def test_two_presses_buy_one_session(on_click):
     (secret,) = await sent(on_click)
     assert [bool(ask(on_click, secret).due) for _ in range(3)] == [True, False, False]
     await on_click.work()
-    ask(on_click, secret)
-    await on_click.work()
+    await got(on_click, secret)
     assert len(on_click.http.requests) == 1
 
 
@@ -271,13 +270,10 @@ async def test_a_press_is_in_the_audit_log_with_the_customer_as_its_actor(on_cli
 
 async def test_reminders_repeat_the_same_link_whatever_became_of_the_session(on_click):
     (secret,) = await sent(on_click)
-    await later(timedelta(hours=1))
-    ask(on_click, secret)
-    await on_click.work()
-    await later(2 * DAY)
-    await on_click.work()
-    await later(9 * DAY)  # the session has ended
-    await on_click.work()
+    await pass_time(timedelta(hours=1))
+    await got(on_click, secret)
+    await later(on_click, 2 * DAY)
+    await later(on_click, 9 * DAY)  # the session has ended
     assert secrets_of(on_click) == [secret] * 3
 
 
@@ -286,13 +282,10 @@ async def test_a_reminder_does_not_lead_to_a_page_that_can_only_say_no(make, ses
     world = make(sender=AHEAD, follow_up='most = 2\nreminders = ["26 days"]')
     (secret,) = await sent(world)
     for _ in range(sessions - 1):
-        await later(8 * DAY)
-        await world.work()
-        ask(world, secret)
-        await world.work()
+        await later(world, 8 * DAY)
+        await got(world, secret)
     assert len(world.rows(SessionRow)) == sessions
-    await later(27 * DAY - 8 * DAY * (sessions - 1))
-    await world.work()
+    await later(world, 27 * DAY - 8 * DAY * (sessions - 1))
 
     assert len(secrets_of(world)) == 1 + reminded
     (reminder,) = [row for row in world.rows(InvitationRow) if row.kind != "invitation"]
@@ -303,17 +296,9 @@ async def test_a_reminder_that_does_not_leave_puts_the_links_end_off_no_more(on_
     await sent(on_click, "A", "B")
     ends = [row.ends_at for row in on_click.rows(StableLink)]
     with on_click.parts.database.write() as connection:
-        suppress(
-            connection,
-            on_click.parts.keyring,
-            "email",
-            "a@example.org",
-            SuppressionReason.STOP,
-            "ops",
-            now=on_click.clock(),
-        )
-    await later(2 * DAY)
-    await on_click.work()
+        how = ("email", "a@example.org", SuppressionReason.STOP, "ops")
+        suppress(connection, on_click.parts.keyring, *how, now=on_click.clock())
+    await later(on_click, 2 * DAY)
     put_off = {row.customer_id: row.ends_at - ends[0] for row in on_click.rows(StableLink)}
     assert put_off["A"] == timedelta(0)
     assert put_off["B"] >= 2 * DAY
@@ -322,8 +307,7 @@ async def test_a_reminder_that_does_not_leave_puts_the_links_end_off_no_more(on_
 async def test_an_unbought_customer_lapses_when_the_link_ends_and_costs_nothing(on_click):
     await sent(on_click)
     for _ in range(3):
-        await later(40 * DAY)
-        await on_click.work()
+        await later(on_click, 40 * DAY)
     assert (on_click.job("A").state, on_click.job("A").reason) == ("lapsed", "link_ended")
     assert on_click.http.requests == []
 
@@ -352,13 +336,8 @@ async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our
     (plain,) = on_click.parts.facts.lines(batch_id)
     lines = on_click.parts.facts.lines(batch_id, with_links=True)
     (line,) = _with_own_links(on_click, lines)
-    assert (plain.state, plain.reference, plain.issued_at, plain.expires_at, plain.opening.link) == (
-        "invited",
-        "",
-        None,
-        None,
-        "",
-    )
+    assert (plain.state, plain.reference, plain.opening.link) == ("invited", "", "")
+    assert (plain.issued_at, plain.expires_at) == (None, None)
     assert line.opening.link == f"https://onboard.example.com/s/{secret}"
 
 
@@ -367,7 +346,7 @@ async def test_a_resend_to_an_unbought_customer_repeats_the_link(on_click):
     from worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(on_click)
-    await later(DAY)
+    await pass_time(DAY)
     desk_of(on_click.parts).resend("A", now=on_click.clock())
     await on_click.work()
     assert secrets_of(on_click) == [secret] * 2
@@ -378,8 +357,7 @@ async def test_a_resend_after_the_press_does_not_call_the_same_link_a_new_one(on
     from worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(on_click)
-    ask(on_click, secret)
-    await on_click.work()
+    await got(on_click, secret)
     desk_of(on_click.parts).resend("A", now=on_click.clock())
     await on_click.work()
     assert secrets_of(on_click) == [secret] * 2
@@ -393,8 +371,7 @@ async def test_a_resend_after_the_session_has_ended_repeats_the_link_and_a_fresh
     from worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(ahead)
-    await later(7.5 * DAY)  # a day later retention drops the session's link
-    await ahead.work()
+    await later(ahead, 7.5 * DAY)  # a day later retention drops the session's link
     desk = desk_of(ahead.parts)
     added = desk.resend("A", now=ahead.clock())
     assert added.expires_at == ahead.clock() + 60 * DAY  # the link's own end, not the session's
@@ -414,10 +391,8 @@ async def test_a_link_that_would_lead_nowhere_any_more_is_not_sent_again(ahead):
 
     (secret,) = await sent(ahead)
     for _ in range(3):
-        await later(8 * DAY)
-        await ahead.work()
-        ask(ahead, secret)
-        await ahead.work()
+        await later(ahead, 8 * DAY)
+        await got(ahead, secret)
     assert see(ahead, secret).decision == Over(Reason.REISSUES_SPENT)
     refused = desk_of(ahead.parts).resend("A", now=ahead.clock())
     assert isinstance(refused, Refused)

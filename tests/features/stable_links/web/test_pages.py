@@ -35,12 +35,11 @@ async def test_each_decision_has_its_page(subtests: pytest.Subtests):
             assert (answer.status, answer.heading) == (status, heading)
 
 
-async def test_every_answer_has_strict_headers():
-    async with LandingSite() as landing:
-        visitor = landing.visitor()
-        answers = [await visitor.get(path) for path in (f"/s/{SECRET}", NOT_ME, UNKNOWN)]
-        landing.landings.decision = Lead()
-        answers += [await visitor.get(), await visitor.press()]
+async def test_every_answer_has_strict_headers(landing: LandingSite):
+    visitor = landing.visitor()
+    answers = [await visitor.get(path) for path in (f"/s/{SECRET}", NOT_ME, UNKNOWN)]
+    landing.landings.decision = Lead()
+    answers += [await visitor.get(), await visitor.press()]
 
     for answer in some(answers):
         assert answer.headers["Cache-Control"] == "no-store"
@@ -50,9 +49,8 @@ async def test_every_answer_has_strict_headers():
         assert answer.headers["X-Frame-Options"] == "DENY"
 
 
-async def test_the_policy_allows_the_one_style_and_the_logo_and_no_script():
-    async with LandingSite() as landing:
-        answer = await landing.visitor().get()
+async def test_the_policy_allows_the_one_style_and_the_logo_and_no_script(landing: LandingSite):
+    answer = await landing.visitor().get()
 
     policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
     style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
@@ -68,18 +66,19 @@ async def test_the_policy_allows_the_one_style_and_the_logo_and_no_script():
     }
 
 
-async def test_the_page_and_its_policy_are_of_the_customers_brand_and_of_a_brand_that_is_gone_the_default():
-    async with LandingSite() as landing:
-        for brand, name, host in (("nova", "Nova", "cdn.nova.example"), ("gone", "Example Bank", "www.example.com")):
-            landing.landings.brand = brand
-            answer = await landing.visitor().get()
+async def test_the_page_and_its_policy_are_of_the_customers_brand_and_of_a_brand_that_is_gone_the_default(
+    landing: LandingSite,
+):
+    for brand, name, host in (("nova", "Nova", "cdn.nova.example"), ("gone", "Example Bank", "www.example.com")):
+        landing.landings.brand = brand
+        answer = await landing.visitor().get()
 
-            assert name in answer.text
-            assert f"img-src https://{host} data:" in answer.headers["Content-Security-Policy"]
-            style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
-            assert style is not None
-            digest = b64encode(sha256(style[1].encode()).digest()).decode()
-            assert digest in answer.headers["Content-Security-Policy"]
+        assert name in answer.text
+        assert f"img-src https://{host} data:" in answer.headers["Content-Security-Policy"]
+        style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+        assert style is not None
+        digest = b64encode(sha256(style[1].encode()).digest()).decode()
+        assert digest in answer.headers["Content-Security-Policy"]
 
 
 async def test_without_a_logo_the_policy_allows_the_empty_icon_alone():
@@ -92,78 +91,72 @@ async def test_without_a_logo_the_policy_allows_the_empty_icon_alone():
     assert not [part for part in parts if "'none'" in part.split() and len(part.split()) > 2]
 
 
-async def test_a_page_that_waits_looks_again_by_itself_and_less_often_when_it_takes_long():
-    async with LandingSite() as landing:
-        visitor = landing.visitor()
-        seen = []
-        for decision in (Wait(), Wait(since=landing.now), Wait(until=landing.now + timedelta(minutes=9))):
-            landing.landings.decision = decision
-            answer = await visitor.get()
-            seen.append((answer.heading, answer.headers["Refresh"]))
-        landing.landings.decision = Wait(since=landing.now)
-        landing.pass_time(31)
-        late = await visitor.get()
+async def test_a_page_that_waits_looks_again_by_itself_and_less_often_when_it_takes_long(landing: LandingSite):
+    visitor = landing.visitor()
+    seen = []
+    for decision in (Wait(), Wait(since=landing.now), Wait(until=landing.now + timedelta(minutes=9))):
+        landing.landings.decision = decision
+        answer = await visitor.get()
+        seen.append((answer.heading, answer.headers["Refresh"]))
+    landing.landings.decision = Wait(since=landing.now)
+    landing.pass_time(31)
+    late = await visitor.get()
 
     assert seen == [("One moment, please", "2")] * 2 + [("This takes longer than usual", "60")]
     assert (late.heading, late.headers["Refresh"]) == ("This takes longer than usual", "60")
 
 
-async def test_a_page_that_waits_names_the_latest_time_unless_it_is_a_matter_of_minutes():
-    async with LandingSite() as landing:
-        visitor = landing.visitor()
-        texts = []
-        for until in (None, timedelta(minutes=9), timedelta(hours=5)):
-            landing.landings.decision = Wait(until and landing.now + until, since=landing.now - timedelta(minutes=1))
-            texts.append((await visitor.get()).text)
+async def test_a_page_that_waits_names_the_latest_time_unless_it_is_a_matter_of_minutes(landing: LandingSite):
+    visitor = landing.visitor()
+    texts = []
+    for until in (None, timedelta(minutes=9), timedelta(hours=5)):
+        landing.landings.decision = Wait(until and landing.now + until, since=landing.now - timedelta(minutes=1))
+        texts.append((await visitor.get()).text)
 
     assert ["in some minutes" in text for text in texts] == [True, True, False]
     assert "after 22 November 2026, 17:04 (UTC)" in texts[2]
 
 
-async def test_the_page_speaks_the_customers_language_and_a_page_without_customer_the_visitors():
-    async with LandingSite() as landing:
-        landing.landings.locale = "lt-LT"
-        visitor = landing.visitor(Accept_Language="de-AT, en;q=0.5")
-        known, unknown = await visitor.get(), await visitor.get(UNKNOWN)
+async def test_the_page_speaks_the_customers_language_and_a_page_without_customer_the_visitors(landing: LandingSite):
+    landing.landings.locale = "lt-LT"
+    visitor = landing.visitor(Accept_Language="de-AT, en;q=0.5")
+    known, unknown = await visitor.get(), await visitor.get(UNKNOWN)
 
     assert known.heading == "Patvirtinkite savo tapatybę"
     assert unknown.heading == "Dieser Link ist nicht gültig"
 
 
-async def test_an_unknown_link_is_told_from_nothing_else():
+async def test_an_unknown_link_is_told_from_nothing_else(landing: LandingSite):
     """No cookie, no form, and no way on that would differ from another unknown link."""
-    async with LandingSite() as landing:
-        visitor = landing.visitor()
-        answers = [await visitor.get(path) for path in (UNKNOWN, "/s/x", f"{UNKNOWN}/not-me")]
-        landing.landings.decision = Gone()
-        answers.append(await visitor.get())
+    visitor = landing.visitor()
+    answers = [await visitor.get(path) for path in (UNKNOWN, "/s/x", f"{UNKNOWN}/not-me")]
+    landing.landings.decision = Gone()
+    answers.append(await visitor.get())
 
     assert len({(answer.status, answer.text) for answer in answers}) == 1
     assert not any("Set-Cookie" in answer.headers for answer in answers)
 
 
-async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.MonkeyPatch):
+async def test_too_many_requests_get_a_page_that_says_so(landing: LandingSite, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
-    async with LandingSite() as landing:
-        visitor = landing.visitor()
-        answers = [await visitor.get() for _ in range(OF_LINK.count + 1)]
+    visitor = landing.visitor()
+    answers = [await visitor.get() for _ in range(OF_LINK.count + 1)]
 
     assert [answer.status for answer in answers[:-1]] == [200] * OF_LINK.count
     assert (answers[-1].status, answers[-1].heading) == (429, "Please wait a moment")
     assert int(answers[-1].headers["Retry-After"]) >= 1
 
 
-async def test_links_that_are_none_use_nothing_of_the_true_ones(monkeypatch: pytest.MonkeyPatch):
+async def test_links_that_are_none_use_nothing_of_the_true_ones(landing: LandingSite, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
-    async with LandingSite() as landing:
-        stranger, customer = landing.visitor(), landing.visitor()  # of one address, as behind a proxy that nobody named
-        misses = [await stranger.get(f"/s/made-up-{number}") for number in range(MISSES.count + 1)]
-        others = [await stranger.press(path, form="x") for path in ("/s/x", "/s/x/not-me")]
-        others.append(await stranger.get("/s/x/not-me"))
+    stranger, customer = landing.visitor(), landing.visitor()  # of one address, as behind a proxy that nobody named
+    misses = [await stranger.get(f"/s/made-up-{number}") for number in range(MISSES.count + 1)]
+    others = [await stranger.press(path, form="x") for path in ("/s/x", "/s/x/not-me")]
+    others.append(await stranger.get("/s/x/not-me"))
 
-        assert [one.status for one in misses[:-1]] == [404] * MISSES.count
-        assert {one.status for one in (misses[-1], *others)} == {429}
-        assert (await customer.get()).status == 200
+    assert [one.status for one in misses[:-1]] == [404] * MISSES.count
+    assert {one.status for one in (misses[-1], *others)} == {429}
+    assert (await customer.get()).status == 200
 
 
 @pytest.mark.parametrize(("replaces", "by"), [(False, [Asks.VISIT]), (True, [])])
@@ -179,64 +172,59 @@ async def test_a_visit_buys_the_first_session_and_replaces_none(replaces: bool, 
     assert landing.landings.by[len(by) :] == ([Asks.PRESS] if replaces else [])
 
 
-async def test_a_database_that_is_away_gets_a_page_that_says_so():
-    async with LandingSite() as landing:
-        landing.readiness.why_not = "the database cannot be used"
-        answer = await landing.visitor().get()
+async def test_a_database_that_is_away_gets_a_page_that_says_so(landing: LandingSite):
+    landing.readiness.why_not = "the database cannot be used"
+    answer = await landing.visitor().get()
 
     assert (answer.status, answer.heading) == (503, "We cannot answer at the moment")
     assert "database" not in answer.text
 
 
-async def test_a_person_says_that_the_link_is_for_another():
-    async with LandingSite() as landing:
-        person = landing.visitor()
-        page = await person.get()
-        assert f'href="{NOT_ME}"' in page.text
-        asked = await person.get(NOT_ME)
-        landing.pass_time(4)
-        landing.landings.locale = "lt"
-        said = await person.press(NOT_ME)
-        again = await person.press(NOT_ME)
+async def test_a_person_says_that_the_link_is_for_another(landing: LandingSite):
+    person = landing.visitor()
+    page = await person.get()
+    assert f'href="{NOT_ME}"' in page.text
+    asked = await person.get(NOT_ME)
+    landing.pass_time(4)
+    landing.landings.locale = "lt"
+    said = await person.press(NOT_ME)
+    again = await person.press(NOT_ME)
 
-        assert asked.heading == "Was this message not meant for you?"
-        assert (said.status, said.heading) == (200, "Ačiū, kad pranešėte")
-        assert again.heading == "Thank you for telling us"
-        assert landing.landings.stopped[0] == SECRET
-        assert (await person.get()).status == 404
-        assert landing.landings.asked == []
-
-
-async def test_not_me_pressed_too_soon_says_that_the_press_did_not_count():
-    async with LandingSite() as landing:
-        person = landing.visitor()
-        asked = await person.get(NOT_ME)
-        soon = await person.press(NOT_ME)
-
-        assert (asked.heading, soon.heading) == ("Was this message not meant for you?",) * 2
-        assert ("your press did not count" in asked.text, "your press did not count" in soon.text) == (False, True)
-        assert landing.landings.stopped == []
-        landing.pass_time(4)
-        assert (await person.press(NOT_ME)).heading == "Thank you for telling us"
+    assert asked.heading == "Was this message not meant for you?"
+    assert (said.status, said.heading) == (200, "Ačiū, kad pranešėte")
+    assert again.heading == "Thank you for telling us"
+    assert landing.landings.stopped[0] == SECRET
+    assert (await person.get()).status == 404
+    assert landing.landings.asked == []
 
 
-async def test_while_a_session_is_being_asked_for_the_person_is_asked_to_come_again():
-    async with LandingSite() as landing:
-        landing.landings.outcome = Outcome.MOMENT
-        person = landing.visitor()
-        await person.get(NOT_ME)
-        landing.pass_time(4)
+async def test_not_me_pressed_too_soon_says_that_the_press_did_not_count(landing: LandingSite):
+    person = landing.visitor()
+    asked = await person.get(NOT_ME)
+    soon = await person.press(NOT_ME)
 
-        assert (await person.press(NOT_ME)).heading == "This takes longer than usual"
+    assert (asked.heading, soon.heading) == ("Was this message not meant for you?",) * 2
+    assert ("your press did not count" in asked.text, "your press did not count" in soon.text) == (False, True)
+    assert landing.landings.stopped == []
+    landing.pass_time(4)
+    assert (await person.press(NOT_ME)).heading == "Thank you for telling us"
 
 
-async def test_the_link_itself_is_in_no_log(caplog: pytest.LogCaptureFixture):
-    async with LandingSite() as landing:
-        person = landing.visitor()
-        await person.get()
-        await person.press()
-        landing.landings.decision = Over(Reason.JOB_ENDED)
-        await person.get()
+async def test_while_a_session_is_being_asked_for_the_person_is_asked_to_come_again(landing: LandingSite):
+    landing.landings.outcome = Outcome.MOMENT
+    person = landing.visitor()
+    await person.get(NOT_ME)
+    landing.pass_time(4)
+
+    assert (await person.press(NOT_ME)).heading == "This takes longer than usual"
+
+
+async def test_the_link_itself_is_in_no_log(landing: LandingSite, caplog: pytest.LogCaptureFixture):
+    person = landing.visitor()
+    await person.get()
+    await person.press()
+    landing.landings.decision = Over(Reason.JOB_ENDED)
+    await person.get()
 
     assert SECRET not in caplog.text
 

@@ -206,90 +206,85 @@ async def test_the_press_of_a_person_counts(subtests: pytest.Subtests):
                 assert landing.landings.opened[-1] is True
 
 
-async def test_a_person_whose_browser_rendered_the_page_ahead_presses_its_button():
-    async with LandingSite() as landing:
-        ahead = landing.visitor(CHROME, Sec_Purpose="prefetch;prerender")
-        await ahead.get()
-        ahead._headers.pop("Sec-Purpose")  # the page that is there is shown, and the press is an ordinary request
-        landing.pass_time(10)
+async def test_a_person_whose_browser_rendered_the_page_ahead_presses_its_button(landing: LandingSite):
+    ahead = landing.visitor(CHROME, Sec_Purpose="prefetch;prerender")
+    await ahead.get()
+    ahead._headers.pop("Sec-Purpose")  # the page that is there is shown, and the press is an ordinary request
+    landing.pass_time(10)
 
-        assert (await ahead.press()).status == 303
+    assert (await ahead.press()).status == 303
 
 
 @pytest.mark.parametrize(("shown_for", "status"), [(1.9, 200), (2.1, 303)])
-async def test_a_press_counts_after_two_seconds_whenever_the_page_was_shown(shown_for: float, status: int):
-    async with LandingSite() as landing:
-        person = landing.visitor(CHROME)
-        landing.pass_time(0.2)  # a time that is no whole second
-        await person.get()
-        landing.pass_time(shown_for)
+async def test_a_press_counts_after_two_seconds_whenever_the_page_was_shown(
+    landing: LandingSite, shown_for: float, status: int
+):
+    person = landing.visitor(CHROME)
+    landing.pass_time(0.2)  # a time that is no whole second
+    await person.get()
+    landing.pass_time(shown_for)
 
-        assert (await person.press()).status == status
-
-
-async def test_a_page_of_a_process_whose_clock_stood_still_is_no_older_for_it():
-    async with LandingSite() as landing:
-        robot = landing.visitor(CHROME)
-        landing.behind = timedelta(seconds=26)
-        await robot.get()
-        landing.behind = timedelta(0)
-
-        assert (await robot.press()).heading == "Please press the button once more"
-        assert landing.landings.asked == []
+    assert (await person.press()).status == status
 
 
-async def test_a_person_who_was_too_fast_presses_once_more():
-    async with LandingSite() as landing:
-        person = landing.visitor(CHROME)
-        await person.get()
-        first = await person.press()
-        landing.pass_time(4)
-        second = await person.press()
+async def test_a_page_of_a_process_whose_clock_stood_still_is_no_older_for_it(landing: LandingSite):
+    robot = landing.visitor(CHROME)
+    landing.behind = timedelta(seconds=26)
+    await robot.get()
+    landing.behind = timedelta(0)
 
-        assert (first.heading, second.status) == ("Please press the button once more", 303)
-        assert landing.landings.asked == [SECRET]
+    assert (await robot.press()).heading == "Please press the button once more"
+    assert landing.landings.asked == []
 
 
-async def test_a_page_that_was_open_for_hours_is_shown_anew():
-    async with LandingSite() as landing:
-        person = landing.visitor(CHROME)
-        await person.get()
-        landing.pass_time(3600)
-        first = await person.press()
-        landing.pass_time(4)
+async def test_a_person_who_was_too_fast_presses_once_more(landing: LandingSite):
+    person = landing.visitor(CHROME)
+    await person.get()
+    first = await person.press()
+    landing.pass_time(4)
+    second = await person.press()
 
-        assert first.status == 200
-        assert "or very long after" in first.text
-        assert (await person.press()).status == 303
+    assert (first.heading, second.status) == ("Please press the button once more", 303)
+    assert landing.landings.asked == [SECRET]
 
 
-async def test_a_form_of_another_visitor_does_not_count():
-    async with LandingSite() as landing:
-        person, thief = landing.visitor(CHROME), landing.visitor(CHROME)
-        await person.get()
-        await thief.get()
-        landing.pass_time(10)
+async def test_a_page_that_was_open_for_hours_is_shown_anew(landing: LandingSite):
+    person = landing.visitor(CHROME)
+    await person.get()
+    landing.pass_time(3600)
+    first = await person.press()
+    landing.pass_time(4)
 
-        assert (await thief.press(form=person.form)).status == 200
-        assert landing.landings.asked == []
+    assert first.status == 200
+    assert "or very long after" in first.text
+    assert (await person.press()).status == 303
 
 
-async def test_a_form_of_another_link_or_of_the_other_page_does_not_count():
-    async with LandingSite() as landing:
-        person = landing.visitor(CHROME)
-        await person.get(f"/s/{OTHER}")
-        of_other = person.form
-        await person.get(NOT_ME)
-        of_not_me = person.form
-        await person.get()
-        of_this = person.form
-        landing.pass_time(10)
+async def test_a_form_of_another_visitor_does_not_count(landing: LandingSite):
+    person, thief = landing.visitor(CHROME), landing.visitor(CHROME)
+    await person.get()
+    await thief.get()
+    landing.pass_time(10)
 
-        await person.press(form=of_other)
-        await person.press(form=of_not_me)
-        await person.press(NOT_ME, form=of_this)
+    assert (await thief.press(form=person.form)).status == 200
+    assert landing.landings.asked == []
 
-        assert (landing.landings.asked, landing.landings.stopped) == ([], [])
+
+async def test_a_form_of_another_link_or_of_the_other_page_does_not_count(landing: LandingSite):
+    person = landing.visitor(CHROME)
+    await person.get(f"/s/{OTHER}")
+    of_other = person.form
+    await person.get(NOT_ME)
+    of_not_me = person.form
+    await person.get()
+    of_this = person.form
+    landing.pass_time(10)
+
+    await person.press(form=of_other)
+    await person.press(form=of_not_me)
+    await person.press(NOT_ME, form=of_this)
+
+    assert (landing.landings.asked, landing.landings.stopped) == ([], [])
 
 
 async def test_a_form_that_was_never_made_does_not_count(subtests: pytest.Subtests):
@@ -304,11 +299,10 @@ async def test_a_form_that_was_never_made_does_not_count(subtests: pytest.Subtes
                 assert landing.landings.asked == []
 
 
-async def test_a_visitor_who_comes_back_has_opened_the_link():
-    async with LandingSite() as landing:
-        person = landing.visitor(CHROME)
-        await person.get()
-        landing.pass_time(60)
-        await person.get()
+async def test_a_visitor_who_comes_back_has_opened_the_link(landing: LandingSite):
+    person = landing.visitor(CHROME)
+    await person.get()
+    landing.pass_time(60)
+    await person.get()
 
-        assert landing.landings.opened == [False, True]
+    assert landing.landings.opened == [False, True]
