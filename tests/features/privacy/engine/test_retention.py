@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.features.privacy.engine.test_inbox_retention import let_go
 from tests.simulated.virtual_time import START
 from tests.simulated.world import customer
 from worker.core.database.encrypted_values import ERASED
@@ -75,9 +76,7 @@ async def test_links_are_dropped_a_day_after_they_have_expired(make, clock):
 async def test_a_batch_is_purged_after_its_time(ended, clock):
     world, batch = ended(more=BATCHES)
     clock.advance(days=121)
-    retention = Retention(world.parts)
-    for _ in range(4):
-        retention.step()
+    let_go(world)
     assert world.rows(Job) == []
     assert world.row(Batch, id=batch).purged_at == clock()
     assert world.parts.facts.counts(batch).jobs == {JobState.COMPLETED: 3}
@@ -90,9 +89,7 @@ async def test_a_batch_that_is_not_over_does_not_delay_the_next_one(ended, clock
     all_added(world.parts.batches, second, now=clock())
     world.set(Job, Job.batch_id == second, state=JobState.COMPLETED)
     clock.advance(days=121)
-    retention = Retention(world.parts)
-    for _ in range(6):
-        retention.step()
+    let_go(world)
     assert {row.batch_id for row in world.rows(Job)} == {first}
 
 
@@ -129,9 +126,7 @@ async def test_a_purge_that_was_cut_off_continues_though_batches_are_kept(ended,
     world, batch = ended(CHUNK + 3)
     Purging(world.parts.database).begin(batch, world.parts.facts.counts(batch), now=clock())
     Purging(world.parts.database).chunk(batch, now=clock())
-    retention = Retention(world.parts)
-    for _ in range(3):
-        retention.step()
+    let_go(world)
     assert world.rows(Job) == []
 
 
@@ -146,10 +141,8 @@ async def test_webhooks_have_their_turn_while_erasing_walks_through_millions(end
             return 0
 
     world.parts.webhook_list = Old()
-    retention = Retention(world.parts)
     monkeypatch.setattr(retention_module, "erase_next", lambda *_, **__: (0, (START, "C")))
-    for _ in range(4):
-        retention.step()
+    let_go(world)
     assert removed
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.features.privacy.engine.test_inbox_retention import let_go
 from worker.core.database.tables import Webhook
-from worker.features.privacy.retention import WEBHOOKS_KEPT, Retention
+from worker.features.privacy.retention import WEBHOOKS_KEPT
 from worker.web.webhooks.store.webhooks import Arrived, process_webhooks
 
 
@@ -17,7 +18,5 @@ async def test_a_webhook_is_known_for_its_time_and_no_longer(make, source):
     world.clock.advance(days=WEBHOOKS_KEPT.days - 1)
     for days, left in ((0, 1), (1, 0)):
         world.clock.advance(days=days)
-        retention = Retention(world.parts)
-        for _ in range(10):
-            retention.step()
+        let_go(world)
         assert len(world.rows(Webhook)) == left

@@ -39,14 +39,25 @@ def end(shelf, name, state=JobState.COMPLETED, **values):
     shelf.set(Job, Job.customer_id == name, state=state, changed_at=shelf.clock(), due_at=None, **values)
 
 
+def end_long_ago(shelf, name="Ona", state=JobState.COMPLETED, **values):
+    end(shelf, name, state, **values)
+    shelf.clock.advance(days=91)
+
+
+def sent(shelf, *customers, **session):
+    """Customers who were sent their links."""
+    batch = shelf.add(*customers)
+    shelf.issue(**session)
+    shelf.send()
+    return batch
+
+
 def kept(shelf):
     return {row.customer_id for row in shelf.rows(CustomerRow) if row.encrypted is not None}
 
 
 def test_a_customer_is_erased_once_the_job_has_ended_for_long_enough(shelf, erase):
-    shelf.add(customer("Ona", tags=("vip",)), customer("Jonas"))
-    shelf.issue()
-    shelf.send()
+    sent(shelf, customer("Ona", tags=("vip",)), customer("Jonas"))
     for name in ("Ona", "Jonas"):
         end(shelf, name)
     shelf.clock.advance(days=89)
@@ -66,19 +77,15 @@ def test_country_language_and_time_zone_go_with_the_person(shelf, erase):
     shelf.add(customer("Ona", locale="lt", timezone="Europe/Vilnius"))
     before = shelf.row(CustomerRow)
     assert all((before.country, before.locale, before.timezone))
-    end(shelf, "Ona")
-    shelf.clock.advance(days=91)
+    end_long_ago(shelf)
     erase()
     after = shelf.row(CustomerRow)
     assert (after.country, after.locale, after.timezone, after.email_digest) == ("", "", "", None)
 
 
 def test_data_that_identifies_no_person_stays(shelf, erase):
-    batch = shelf.add(customer("Ona"))
-    shelf.issue(reference="scan-7")
-    shelf.send()
-    end(shelf, "Ona", result="approved")
-    shelf.clock.advance(days=91)
+    batch = sent(shelf, customer("Ona"), reference="scan-7")
+    end_long_ago(shelf, result="approved")
     before = shelf.facts.counts(batch)
     erase()
     assert shelf.facts.counts(batch) == before
@@ -92,8 +99,7 @@ def test_an_external_ref_that_names_a_session_is_erased(shelf, erase):
     shelf.add(customer("Ona", external_ref="Ona-Ltd"))
     shelf.issue(reference="Ona-Ltd")
     shelf.set(SessionRow, SessionRow.reference == "Ona-Ltd", references={"externalRef": "Ona-Ltd", "clientId": "Ona"})
-    end(shelf, "Ona")
-    shelf.clock.advance(days=91)
+    end_long_ago(shelf)
     assert erase() == 1
     (session,) = shelf.rows(SessionRow)
     assert (session.reference, session.references) == (str(session.job_id), {"clientId": "Ona"})
@@ -157,15 +163,12 @@ def test_one_job_that_is_not_over_keeps_the_customer_of_many(shelf, erase):
     shelf.add(customer("Ona", purpose="renewal"))
     shelf.clock.advance(days=900)
     assert erase() == 0
-    end(shelf, "Ona")
-    shelf.clock.advance(days=91)
+    end_long_ago(shelf)
     assert erase() == 1
 
 
 def test_an_invited_customer_is_erased_when_the_link_has_been_dead_for_long_enough(shelf, erase):
-    shelf.add(customer("Ona"), customer("Jonas", channel=Channel.NONE))
-    shelf.issue(lifetime=timedelta(days=30))
-    shelf.send()
+    sent(shelf, customer("Ona"), customer("Jonas", channel=Channel.NONE), lifetime=timedelta(days=30))
     assert {row.state for row in shelf.rows(Job)} == {JobState.INVITED, JobState.ISSUED}
     shelf.clock.advance(days=119)
     assert erase() == 0
@@ -174,15 +177,11 @@ def test_an_invited_customer_is_erased_when_the_link_has_been_dead_for_long_enou
 
 
 def test_an_invited_customer_in_review_keeps_everything_until_the_verdict(shelf, erase):
-    shelf.add(customer("Ona"))
-    shelf.issue(lifetime=timedelta(days=30))
-    shelf.send()
-    with shelf.database.write() as connection:
-        connection.execute(sa.update(SessionRow).values(result=Result.REVIEW))
+    sent(shelf, customer("Ona"), lifetime=timedelta(days=30))
+    shelf.set(SessionRow, result=Result.REVIEW)
     shelf.clock.advance(days=900)
     assert erase() == 0
-    with shelf.database.write() as connection:
-        connection.execute(sa.update(SessionRow).values(result=Result.UNKNOWN))
+    shelf.set(SessionRow, result=Result.UNKNOWN)
     assert erase() == 1
 
 
@@ -198,8 +197,7 @@ def test_a_session_that_still_opens_keeps_its_customer(shelf, erase):
 
 def test_a_newer_list_keeps_its_customer_however_old_the_first_is(shelf, erase):
     shelf.add(customer("Ona"))
-    end(shelf, "Ona")
-    shelf.clock.advance(days=91)
+    end_long_ago(shelf)
     shelf.add(customer("Ona"))  # Ona has finished: the row is skipped
     assert erase() == 0
 
@@ -229,8 +227,7 @@ def test_two_sweeps_at_once_erase_each_customer_once(shelf, in_parallel):
 
 def test_a_row_of_an_erased_customer_that_is_retried_fails_and_no_call_is_made(shelf, erase):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
-    end(shelf, "Ona", JobState.FAILED)
-    shelf.clock.advance(days=91)
+    end_long_ago(shelf, "Ona", JobState.FAILED)
     assert erase() == 1
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
     assert [job.customer.customer_id for job in shelf.claim()] == ["Jonas"]
@@ -241,8 +238,7 @@ def test_a_row_of_an_erased_customer_that_is_retried_fails_and_no_call_is_made(s
 
 def test_a_line_that_was_erased_is_not_called_for_with_a_newer_lists_person(shelf, erase):
     batch = shelf.add(customer("Ona", external_ref="R-1"))
-    end(shelf, "Ona", JobState.FAILED)
-    shelf.clock.advance(days=91)
+    end_long_ago(shelf, "Ona", JobState.FAILED)
     erase()
     shelf.add(customer("Ona"))
     end(shelf, "Ona", JobState.FAILED)
@@ -278,8 +274,7 @@ def test_a_message_with_an_erased_link_is_not_sent_to_a_newer_lists_person(shelf
 
 def test_an_erased_customer_of_a_new_list_is_served_with_what_it_says(shelf, erase):
     shelf.add(customer("Ona"))
-    end(shelf, "Ona", JobState.CANCELLED)
-    shelf.clock.advance(days=91)
+    end_long_ago(shelf, "Ona", JobState.CANCELLED)
     erase()
     shelf.add(customer("Ona"))
     (job,) = shelf.claim()
@@ -287,12 +282,9 @@ def test_an_erased_customer_of_a_new_list_is_served_with_what_it_says(shelf, era
 
 
 def test_erased_values_are_nowhere_in_the_tables(shelf, erase):
-    shelf.add(customer("Ona"))
-    shelf.issue()
-    shelf.send()
+    sent(shelf, customer("Ona"))
     before = {shelf.row(CustomerRow).encrypted, shelf.row(SessionRow).encrypted}
-    end(shelf, "Ona")
-    shelf.clock.advance(days=91)
+    end_long_ago(shelf)
     erase()
     with shelf.database.read() as connection:
         for table in (CustomerRow, SessionRow, Job):

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.features.privacy.store.test_erasure import sent as sent_to
 from tests.stored.shelf import WEEK, changed, customer
 from tests.suite.some import some
 from worker.core.database.encrypted_values import ERASED
@@ -17,9 +18,7 @@ from worker.features.privacy.store.removals import drop_links, remove_old
 @pytest.fixture
 def sent(shelf):
     """Two customers whose links were sent, one of them for a day only."""
-    shelf.add(customer("Ona"), customer("Jonas"))
-    shelf.issue()
-    shelf.send()
+    sent_to(shelf, customer("Ona"), customer("Jonas"))
     shelf.set(SessionRow, SessionRow.customer_id == "Ona", expires_at=shelf.clock() + timedelta(days=1))
     return shelf
 
@@ -59,9 +58,7 @@ def test_the_report_shows_the_line_without_a_link(sent):
 
 def test_many_are_dropped_in_chunks(shelf, monkeypatch):
     monkeypatch.setattr(removals, "SESSIONS_AT_ONCE", 2)
-    shelf.add(*(customer(f"C{number}") for number in range(3)))
-    shelf.issue()
-    shelf.send()
+    sent_to(shelf, *(customer(f"C{number}") for number in range(3)))
     later = shelf.clock() + timedelta(days=30)
     assert [drop_links(shelf.database, since=later) for _ in range(3)] == [2, 1, 0]
 
@@ -69,9 +66,7 @@ def test_many_are_dropped_in_chunks(shelf, monkeypatch):
 def test_old_places_are_removed_and_no_others(shelf):
     shelf.policy = changed(shelf.policy, address_cap=AddressCap(3, WEEK))
     shelf.message_policy = changed(shelf.message_policy, address_cap=AddressCap(3, WEEK))
-    shelf.add(customer("Ona"), customer("Jonas"))
-    shelf.issue()
-    shelf.send()
+    sent_to(shelf, customer("Ona"), customer("Jonas"))
     places = len(shelf.rows(AddressPlace))
     assert places > 0
     now, before = shelf.clock(), shelf.clock() - timedelta(seconds=1)

@@ -133,15 +133,8 @@ def test_a_persons_own_entry_stays_beneath_a_stop_that_was_taken_back(copy, livi
 def test_a_customer_who_was_brought_back_stays(copy, living, path):
     erase(living)
     living.clock.advance(minutes=1)
-    batch = living.batch()
-    add_lines(
-        living.batches,
-        batch,
-        [line(2, customer("Ona"))],
-        priority=0,
-        now=living.clock(),
-        choices=KnownChoices(allow_erased=True),
-    )
+    how = {"priority": 0, "now": living.clock(), "choices": KnownChoices(allow_erased=True)}
+    add_lines(living.batches, living.batch(), [line(2, customer("Ona"))], **how)
     assert again(copy, path).erased == 0
     assert names(copy) == {"Ona", "Jonas"}
 
