@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.core.database.outages import reason
-from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.clock import monotonic
 from worker.core.foundation.logs import about
 from worker.core.foundation.notation import counted, show_duration
 from worker.core.foundation.outage_log import Outage
@@ -26,7 +26,7 @@ from worker.core.model.endings import Kind, Problem
 from worker.core.model.metrics import PUBLISHED, Meters
 from worker.core.model.wakeups import NAME_UNKNOWN
 from worker.events.cloudevents import BUS, SUBSCRIBER, OutgoingEvent
-from worker.features.outbox.outbox_targets import GIVE_UP, OutboxTargets, unpublished_in_words
+from worker.features.outbox.outbox_targets import GIVE_UP, OutboxTargets, target_rules, unpublished_in_words
 from worker.features.outbox.publishers.contract import Reply, Target
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store import relay
@@ -327,17 +327,17 @@ class WokenPublisher:
 WORK = Work(OutboxThreads.of, in_run=True, woken=WokenPublisher)
 
 
-def old_events(outbox: OutboxTargets, database_clock: Clock) -> Callable[[], None]:
+def swept(parts: Parts) -> Callable[[Looked], None]:
     """Removes what is old, a chunk at each call. What is old is decided by the database's own time: nothing brings
     it back."""
-    ticks, more = Ticks(REST_SECONDS), False
+    configured, ticks, more = target_rules(parts.settings), Ticks(REST_SECONDS), False
 
-    def step() -> None:
+    def step(_looked: Looked) -> None:
         nonlocal more
         if not more and not ticks.begin(monotonic()):
             return
         try:
-            gone = relay.remove_old(outbox.database, targets=outbox.rules, before=database_clock() - KEPT_FOR)
+            gone = relay.remove_old(parts.database, targets=configured, before=parts.database_clock() - KEPT_FOR)
         except sa.exc.DBAPIError as error:  # nothing was changed, and nothing waits for it
             log.warning("old events: %s; trying again later", type(error.orig).__name__)
             gone = 0
@@ -346,8 +346,3 @@ def old_events(outbox: OutboxTargets, database_clock: Clock) -> Callable[[], Non
         more = gone > 0
 
     return step
-
-
-def swept(parts: Parts) -> Callable[[Looked], None]:
-    step = old_events(OutboxTargets(parts.settings, parts.database, parts.clock), parts.database_clock)
-    return lambda _looked: step()

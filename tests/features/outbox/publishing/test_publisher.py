@@ -19,7 +19,7 @@ from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.model.endings import Kind, Problem
 from worker.events.cloudevents import Happened, cloud_event
-from worker.features.outbox.outbox_publisher import KEPT_FOR, OutboxPublisher, old_events
+from worker.features.outbox.outbox_publisher import KEPT_FOR, OutboxPublisher, swept
 from worker.features.outbox.store import relay
 
 
@@ -285,8 +285,8 @@ async def test_events_that_no_target_accepts_are_removed_after_their_time(world,
     world.set(Outbox, Outbox.target == CRM, due_at=None)
     world.set(Outbox, (Outbox.target == "bus") & (Outbox.customer_id == "A"), target="subscriber/gone")
     clock.advance(days=KEPT_FOR.days - 1)
-    old_events(targets_of(world), clock)()
+    swept(world.parts)(None)
     assert len(world.rows(Outbox)) == 4
     clock.advance(days=2)
-    old_events(targets_of(world), clock)()
+    swept(world.parts)(None)
     assert [(row.target, row.customer_id) for row in world.rows(Outbox)] == [("bus", "B")]

@@ -17,7 +17,7 @@ from worker.core.database.tables import Outbox
 from worker.core.foundation.notation import written
 from worker.events.cloudevents import Happened
 from worker.features.outbox import outbox_targets
-from worker.features.outbox.outbox_publisher import old_events
+from worker.features.outbox.outbox_publisher import swept
 
 
 @pytest.mark.postgresql_alone  # on SQLite there is one process
@@ -79,7 +79,7 @@ async def test_of_a_target_without_an_event_that_waits_or_was_given_up_nothing_i
     assert given_up(world) == {"given_up": {CRM: 3}}
     assert needs(world)[0][1].endswith("events that wait: 0; given up: 3")
     clock.advance(days=31)
-    old_events(targets_of(world), clock)()
+    swept(world.parts)(None)
     assert given_up(world) == {}
     assert needs(world) == []
 
