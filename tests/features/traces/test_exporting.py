@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -113,7 +114,7 @@ def test_a_collector_whose_answer_has_no_end_gets_the_next_spans_too(monkeypatch
 def test_without_the_variables_or_the_extra_nothing_is_traced(monkeypatch):
     assert build_traces() is NO_TRACES
     monkeypatch.setenv(ENDPOINT, "https://collector.example.com/v1/traces")
-    monkeypatch.setattr(module, "NEEDED", ("opentelemetry.nothing.at_all", "opentelemetry.nothing"))
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     assert build_traces() is NO_TRACES
 
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.util import find_spec
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
 log = logging.getLogger(__name__)
-NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
-INSTALL = "nothing is traced: OpenTelemetry is not installed here: pip install 'onboarding-worker[otel]'"
 ROW_SHARE = 0.01  # of the rows of lists begins a trace: of 50,000 rows some 500, with five spans each
 # A process that ends sends what is left for so long: a collector that does not answer must not keep it from ending.
 CLOSE_SECONDS = 3.0
@@ -127,13 +124,6 @@ def collector() -> str | None:
     return os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
-def _is_there(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # its package
-        return False
-
-
 def build_traces() -> Traces:
     """What records this process's spans. It has a thread: make it after a fork."""
     if (address := collector()) is None:
@@ -143,24 +133,20 @@ def build_traces() -> Traces:
     if not is_safe and os.environ.get("OTEL_EXPORTER_OTLP_INSECURE", "").lower() != "true":
         log.warning("nothing is traced: the collector needs https, or OTEL_EXPORTER_OTLP_INSECURE=true")
         return NO_TRACES
-    if not all(map(_is_there, NEEDED)):
-        log.warning(INSTALL)
+    try:
+        import requests
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ModuleNotFoundError:
+        log.warning("nothing is traced: OpenTelemetry is not installed here: pip install 'onboarding-worker[otel]'")
         return NO_TRACES
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    return OtelTraces(BatchSpanProcessor(_exporter(), max_queue_size=WAITING, max_export_batch_size=AT_ONCE))
-
-
-def _exporter() -> Any:
-    import requests
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
     session = requests.Session()
     session.trust_env = False  # as our other clients: no proxy and no password from the environment
     # Only the status counts. A body may have no end, and the time-out is for each read: it is not read.
     session.stream = True
     session.hooks["response"].append(lambda answer, **_: answer.close())
-    return OTLPSpanExporter(session=session)
+    exporter = OTLPSpanExporter(session=session)
+    return OtelTraces(BatchSpanProcessor(exporter, max_queue_size=WAITING, max_export_batch_size=AT_ONCE))
 
 
 @dataclass(frozen=True)
