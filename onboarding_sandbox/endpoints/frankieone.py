@@ -48,7 +48,6 @@ class FrankieOne(Endpoint):
     """What its calls have in common: the log-in, and the form of errors."""
 
     family = "frankieone"
-    vendor = "sandbox-vendor"
 
     def __init__(self, options: SandboxOptions) -> None:
         self._options = options
@@ -80,6 +79,18 @@ class FrankieOne(Endpoint):
     def refusal(self, status: int) -> Answer:
         code, message = MESSAGES[status]
         return self.error(status, code, message, [], self._options.clock())
+
+    def token(self, body: dict[str, Any], sms_sent: str, expires_at: datetime) -> dict[str, Any]:
+        """What both families answer with a new token. `sms_sent` is their name of that field."""
+        return {
+            "applicantId": body.get("applicantId") or secrets.token_hex(10),
+            "provider": "sandbox-vendor",
+            sms_sent: self._options.frankieone_sms_sent,
+            "token": secrets.token_hex(20),
+            "tokenExpiry": date_time(expires_at),
+            # As in the page's sample: an address without a scheme.
+            "vendorParameters": {"tokenURL": "verify.sandbox.example"},
+        }
 
     def wrong(self, issues: list[dict[str, str]], call: Call) -> Answer:
         """The refusal of a call with these errors."""
@@ -124,19 +135,11 @@ class IndividualToken(FrankieOne):
             expires_at = call.now + self._options.frankieone_lifetime
             # The answer has milliseconds; the stored expiry must be the same.
             expires_at = expires_at.replace(microsecond=expires_at.microsecond // 1000 * 1000)
-            held = {
-                "applicantId": body.get("applicantId") or secrets.token_hex(10),
-                "provider": body.get("provider") or self.vendor,
-                "smsSent": self._options.frankieone_sms_sent,
-                "token": secrets.token_hex(20),
-                "tokenExpiry": date_time(expires_at),
-                # As in the page's sample: an address without a scheme.
-                "vendorParameters": {"tokenURL": "verify.sandbox.example"},
-            }
+            held = self.token(body, "smsSent", expires_at)
+            held["provider"] = body.get("provider") or held["provider"]
             self._tokens[entity.lower()] = expires_at, held
         request_id = ulid(call.now)
-        named = {name: body[name] for name in ("country", "documentType") if name in body}
-        printed = held | {"requestId": request_id} | named
+        printed = held | {"requestId": request_id} | chosen(body)
         return Answer(200, printed, processed=created, reference=request_id, token=held["token"])
 
 
@@ -175,6 +178,11 @@ def unknown_choices(body: dict[str, Any]) -> list[dict[str, str]]:
     if isinstance(body.get("documentType"), str) and body["documentType"] not in DOCUMENT_TYPES:
         found.append(issue_at("documentType", f"documentType in body must be one of {', '.join(DOCUMENT_TYPES)}"))
     return found
+
+
+def chosen(body: dict[str, Any]) -> dict[str, Any]:
+    """The two fields of `unknown_choices`, as far as the request has them: the answer repeats them."""
+    return {name: body[name] for name in ("country", "documentType") if name in body}
 
 
 # A type; a list with the shape of its items; or the members of an object. Names that it does not have are accepted.

@@ -4,13 +4,12 @@ Source: the provider's page "Retrieve a token to use with a check", and its v1 p
 call gives a new token; a call without an entityId creates one more entity.
 """
 
-import secrets
 from copy import deepcopy
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from onboarding_sandbox.endpoints.frankieone import FrankieOne, Shape, date_time, members, read_body, unknown_choices
+from onboarding_sandbox.endpoints.frankieone import FrankieOne, Shape, chosen, members, read_body, unknown_choices
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import FRANKIEONE_V1, Answer, Call, read_object, text_or_none
 
@@ -133,20 +132,9 @@ class IdvalidateToken(FrankieOne):
         if entity_id.lower() in self._unknown:
             return self.not_found("entity.entityId", call.now)
         entity = self.entities[entity_id] = {**deepcopy(given), "entityId": entity_id}
-        token = secrets.token_hex(20)
-        expires_at = call.now + self._options.frankieone_lifetime
-        printed = {
-            "applicantId": body.get("applicantId") or secrets.token_hex(10),
-            "entity": entity,
-            "provider": self.vendor,
-            "sms_sent": self._options.frankieone_sms_sent,
-            "token": token,
-            "tokenExpiry": date_time(expires_at),
-            # As in the page's sample: an address without a scheme.
-            "vendorParameters": {"tokenURL": "verify.sandbox.example"},
-        }
-        printed.update({name: body[name] for name in ("country", "documentType") if name in body})
-        return Answer(200, printed, processed=True, client=_client(entity), reference=entity_id, token=token)
+        token = self.token(body, "sms_sent", call.now + self._options.frankieone_lifetime)
+        client, printed = _client(entity), token | {"entity": entity} | chosen(body)
+        return Answer(200, printed, processed=True, client=client, reference=entity_id, token=token["token"])
 
 
 def _client(entity: dict[str, Any]) -> str | None:
