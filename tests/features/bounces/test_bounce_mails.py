@@ -26,6 +26,12 @@ FORGED = paths(new_key()).of(KEY)
 UNKNOWN_USER = "smtp; 550 5.1.1 User unknown"
 
 
+def update_in(mail: bytes) -> DeliveryUpdate:
+    found = read(mail, OURS.key_in)
+    assert isinstance(found, DeliveryUpdate)
+    return found
+
+
 def test_a_failed_delivery_is_a_bounce_and_only_a_plain_statement_ends_an_address(subtests):
     cases = [
         ({}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.1"),
@@ -42,8 +48,7 @@ def test_a_failed_delivery_is_a_bounce_and_only_a_plain_statement_ends_an_addres
     ]
     for changed, status, stop, code in cases:
         with subtests.test(changed=changed):
-            update = read(report(TO, **changed), OURS.key_in)
-            assert isinstance(update, DeliveryUpdate)
+            update = update_in(report(TO, **changed))
             assert (update.reference, update.status, update.stop, update.code) == (KEY, status, stop, code)
             assert update.address == ""
 
@@ -59,28 +64,23 @@ def test_a_delay_is_no_bounce(subtests):
     ]
     for action, event, status in cases:
         with subtests.test(action=action):
-            update = read(report(TO, action=action), OURS.key_in)
-            assert isinstance(update, DeliveryUpdate)
+            update = update_in(report(TO, action=action))
             assert (update.event, update.status) == (event, status)
 
 
 def test_of_several_recipients_after_a_forward_the_failed_one_counts():
     more = "\r\nFinal-Recipient: rfc822; other@example.net\r\nAction: failed\r\nStatus: 5.1.1"
-    update = read(report(TO, action="relayed", status="2.1.5", more=more), OURS.key_in)
-    assert isinstance(update, DeliveryUpdate)
-    assert update.stop is Stop.BOUNCED
+    assert update_in(report(TO, action="relayed", status="2.1.5", more=more)).stop is Stop.BOUNCED
 
 
 def test_a_complaint_names_its_mail_by_the_return_path_in_it():
-    update = read(complaint("fbl@example.com", TO), OURS.key_in)
-    assert isinstance(update, DeliveryUpdate)
+    update = update_in(complaint("fbl@example.com", TO))
     assert (update.event, update.reference, update.stop) == ("complained", KEY, Stop.COMPLAINED)
 
 
 def test_a_mail_that_asks_for_no_more_stops_the_address_of_the_mail_that_it_answers():
     for subject in ("unsubscribe", " Unsubscribe "):
-        update = read(f"To: {TO}\r\nSubject: {subject}\r\n\r\n".encode(), OURS.key_in)
-        assert isinstance(update, DeliveryUpdate)
+        update = update_in(f"To: {TO}\r\nSubject: {subject}\r\n\r\n".encode())
         assert (update.event, update.reference, update.stop) == ("unsubscribed", KEY, Stop.STOPPED)
 
 
@@ -130,32 +130,21 @@ Subject: 550 5.1.1 no such user"""
 
 
 def test_a_bounce_in_words_is_read_where_its_return_path_is_ours(subtests):
+    exims = in_words("550 5.1.1 gone", sender="ona@example.com", more="X-Failed-Recipients: ona@example.com\r\n")
+    said = base64.encodebytes(b"Delivery failed: mailbox not found").decode()
+    encoded_words = in_words(said, more="Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n")
     cases = [
         (in_words(QMAIL.format(said="550 5.1.1 User unknown")), "bounced", DeliveryStatus.BOUNCED, Stop.BOUNCED),
         (in_words(QMAIL.format(said="550 No such user here")), "bounced", DeliveryStatus.BOUNCED, Stop.BOUNCED),
         (in_words(QMAIL.format(said="554 no")), "bounced", DeliveryStatus.BLOCKED, None),
         (in_words(QMAIL.format(said="550 5.7.1 user unknown to us")), "bounced", DeliveryStatus.BLOCKED, None),
         (in_words("Your message has been delayed. It will be retried."), "delayed", DeliveryStatus.LATER, None),
-        (
-            in_words("550 5.1.1 gone", sender="ona@example.com", more="X-Failed-Recipients: ona@example.com\r\n"),
-            "bounced",
-            DeliveryStatus.BOUNCED,
-            Stop.BOUNCED,
-        ),
-        (
-            in_words(
-                base64.encodebytes(b"Delivery failed: mailbox not found").decode(),
-                more="Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n",
-            ),
-            "bounced",
-            DeliveryStatus.BOUNCED,
-            Stop.BOUNCED,
-        ),
+        (exims, "bounced", DeliveryStatus.BOUNCED, Stop.BOUNCED),
+        (encoded_words, "bounced", DeliveryStatus.BOUNCED, Stop.BOUNCED),
     ]
     for mail, event, status, stop in cases:
         with subtests.test(mail=mail):
-            update = read(mail, OURS.key_in)
-            assert isinstance(update, DeliveryUpdate)
+            update = update_in(mail)
             assert (update.event, update.reference, update.status, update.stop) == (event, KEY, status, stop)
 
 

@@ -1,29 +1,18 @@
 """`onboard events bounces`: a mail goes out with a return path of its own, comes back, and its row shows it."""
 
-from pathlib import Path
-
 from tests.desk.desk import Desk, Played, customers
 from tests.features.bounces.bounced import report
-
-PATTERN = "bounces+{token}@bounce.example.com"
-
-
-def with_mailbox(desk: Desk) -> Path:
-    for name in ("new", "cur", "tmp"):
-        (desk.path / "mail" / name).mkdir(parents=True)
-    desk.add(f'[bounces]\nurl = "maildir://{desk.path}/mail"\nreturn_path = "{PATTERN}"\n')
-    return desk.path / "mail"
+from tests.features.bounces.declared import mailbox
+from tests.features.bounces.test_reading import deliver
 
 
 def test_a_mail_that_comes_back_makes_its_row_bounced_once(desk: Desk, played: Played):
-    mailbox = with_mailbox(desk)
+    mailbox(desk)
     desk.onboard("run", desk.list_of(customers(3)))
     senders = [mail.sender for mail in played.sandbox.mailbox]
     assert len(set(senders)) == 3
-    (mailbox / "new" / "1").write_bytes(report(senders[0]))
-    (mailbox / "new" / "2").write_bytes(report(senders[1], action="delayed", status="4.4.1"))
-    (mailbox / "new" / "3").write_bytes(report(senders[0]))
-    (mailbox / "new" / "4").write_bytes(b"From: ona@example.com\r\n\r\nWho are you?")
+    delayed, answer = report(senders[1], action="delayed", status="4.4.1"), b"From: ona@example.com\r\n\r\nWho are you?"
+    deliver(desk.path / "mail", report(senders[0]), delayed, report(senders[0]), answer)
 
     ended = desk.onboard("events", "bounces", "read")
 
@@ -41,13 +30,13 @@ def test_a_mail_that_comes_back_makes_its_row_bounced_once(desk: Desk, played: P
 
 
 def test_a_run_reads_the_mailbox_too(desk: Desk, played: Played):
-    mailbox = with_mailbox(desk)
+    mailbox(desk)
     desk.onboard("run", desk.list_of(customers(1)))
     (sender,) = [mail.sender for mail in played.sandbox.mailbox]
-    (mailbox / "new" / "1").write_bytes(report(sender))
+    deliver(desk.path / "mail", report(sender))
     desk.onboard("run", desk.list_of(customers(2), "second.csv"))
     desk.onboard("run", "second.csv")
-    assert not list((mailbox / "new").iterdir())
+    assert not list((desk.path / "mail" / "new").iterdir())
 
 
 def test_without_a_mailbox_it_says_what_to_configure(desk: Desk):
@@ -57,7 +46,7 @@ def test_without_a_mailbox_it_says_what_to_configure(desk: Desk):
 
 
 def test_a_mailbox_that_cannot_be_read_is_one_line(desk: Desk):
-    with_mailbox(desk)
+    mailbox(desk)
     (desk.path / "mail" / "new").rmdir()
     ended = desk.onboard("events", "bounces", "read")
     assert ended.code == 1

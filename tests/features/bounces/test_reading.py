@@ -69,6 +69,12 @@ def maildir(tmp_path: Path) -> Path:
     return tmp_path / "mail"
 
 
+def deliver(maildir: Path, *mails: bytes) -> None:
+    """Each under its number, from 1."""
+    for number, mail in enumerate(mails, start=1):
+        (maildir / "new" / str(number)).write_bytes(mail)
+
+
 def test_a_maildir_gives_its_reports_and_keeps_the_mails_of_people(reads: Reads, maildir: Path):
     for name, mail in {"1.a": reads.report(1), "2.b": ANSWER, "3.c": reads.report(2, action="delayed")}.items():
         (maildir / "new" / name).write_bytes(mail)
@@ -105,8 +111,7 @@ def refuse(monkeypatch, names: set[str], error: int = errno.EACCES) -> None:
 
 
 def test_a_mail_that_this_user_may_not_read_stops_no_other(reads: Reads, maildir: Path, monkeypatch):
-    for number in (1, 2, 3):
-        (maildir / "new" / f"{number}").write_bytes(reads.report(number))
+    deliver(maildir, reads.report(1), reads.report(2), reads.report(3))
     refuse(monkeypatch, {"2"})
     reader = reads.reader(lambda: Maildir(maildir))
 
@@ -121,15 +126,13 @@ def test_a_mail_that_this_user_may_not_read_stops_no_other(reads: Reads, maildir
 
 
 def test_mails_that_cannot_be_read_hide_none_behind_them(reads: Reads, maildir: Path, monkeypatch):
-    for number in range(4):
-        (maildir / "new" / f"{number}").write_bytes(reads.report())
-    refuse(monkeypatch, {"0", "1"})
-    assert [mail.id for mail in Maildir(maildir).unread(most=1)] == ["0", "1", "2"]
+    deliver(maildir, *[reads.report()] * 4)
+    refuse(monkeypatch, {"1", "2"})
+    assert [mail.id for mail in Maildir(maildir).unread(most=1)] == ["1", "2", "3"]
 
 
 def test_what_was_read_before_an_error_is_stored(reads: Reads, maildir: Path, monkeypatch):
-    for number in (1, 2):
-        (maildir / "new" / f"{number}").write_bytes(reads.report(number))
+    deliver(maildir, reads.report(1), reads.report(2))
     refuse(monkeypatch, {"2"}, errno.EMFILE)
     with pytest.raises(CannotRead, match="the Maildir cannot be read: Too many open files"):
         reads.reader(lambda: Maildir(maildir)).read()
@@ -138,8 +141,7 @@ def test_what_was_read_before_an_error_is_stored(reads: Reads, maildir: Path, mo
 
 
 def test_a_mail_that_cannot_be_removed_keeps_no_other_in_the_maildir(reads: Reads, maildir: Path, monkeypatch):
-    for number in (1, 2):
-        (maildir / "new" / f"{number}").write_bytes(reads.report(number))
+    deliver(maildir, reads.report(1), reads.report(2))
     unlink = Path.unlink
 
     def refuses(path, *given):
@@ -155,7 +157,7 @@ def test_a_mail_that_cannot_be_removed_keeps_no_other_in_the_maildir(reads: Read
 
 
 def test_a_process_that_dies_after_the_commit_takes_the_report_once(reads: Reads, maildir: Path):
-    (maildir / "new" / "1").write_bytes(reads.report())
+    deliver(maildir, reads.report())
 
     class Dies(Maildir):
         def remove(self, ids):
@@ -171,7 +173,7 @@ def test_a_process_that_dies_after_the_commit_takes_the_report_once(reads: Reads
 
 
 def test_a_process_that_dies_before_the_commit_leaves_the_report(reads: Reads, maildir: Path, monkeypatch):
-    (maildir / "new" / "1").write_bytes(reads.report())
+    deliver(maildir, reads.report())
     broken = reads.reader(lambda: Maildir(maildir))
     reads.database.close()
     monkeypatch.setattr(reads.webhooks, "keep", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
@@ -181,8 +183,7 @@ def test_a_process_that_dies_before_the_commit_leaves_the_report(reads: Reads, m
 
 
 def test_two_reports_with_the_same_words_about_two_mails_are_two(reads: Reads, maildir: Path):
-    (maildir / "new" / "1").write_bytes(reads.report(1))
-    (maildir / "new" / "2").write_bytes(reads.report(2))
+    deliver(maildir, reads.report(1), reads.report(2))
     assert reads.reader(lambda: Maildir(maildir)).read().reports == {"bounced": 2}
 
 

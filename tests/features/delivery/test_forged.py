@@ -36,6 +36,7 @@ def at(url: object) -> bytes:
 
 
 NAME = CERTIFICATE_URL.removeprefix(HOST)
+OTHERS, MORE = TOPIC.replace("1234", "9999"), f"x\nMessageId\n1\nTopicArn\n{TOPIC}"
 # Each: the message, the reason, and how many certificates it may make us fetch.
 SNS: dict[str, tuple[bytes, str, int]] = {
     "genuine": (delivered(), "", 1),
@@ -57,16 +58,8 @@ SNS: dict[str, tuple[bytes, str, int]] = {
     "a type that is a list": (delivered(Type=[]), "type", 0),
     "another topic": (delivered(TopicArn=TOPIC + "x"), "topic", 0),
     "a topic that is a list": (delivered(TopicArn=[TOPIC]), "topic", 0),
-    "a topic of an attacker, signed": (
-        signed({"Message": "{}", "TopicArn": TOPIC.replace("1234", "9999")}),
-        "topic",
-        0,
-    ),
-    "a message that says more of itself": (
-        signed({"Message": f"x\nMessageId\n1\nTopicArn\n{TOPIC}", "TopicArn": TOPIC + "x"}),
-        "topic",
-        0,
-    ),
+    "a topic of an attacker, signed": (signed({"Message": "{}", "TopicArn": OTHERS}), "topic", 0),
+    "a message that says more of itself": (signed({"Message": MORE, "TopicArn": TOPIC + "x"}), "topic", 0),
     "no id": (delivered(MessageId=None), "missing", 0),
     "a message that is an object": (delivered(Message={}), "missing", 0),
     "two days old": (signed({"Message": "{}", "Timestamp": LATE}), "too old", 1),
@@ -177,12 +170,9 @@ async def test_a_subscription_is_confirmed_at_an_address_that_we_make_ourselves(
     amazon = Amazon()
     source = source_of(amazon)
     assert await why(source, confirmation()) == ""
-    token = "2336412f37" * 8
-    quoted = TOPIC.replace(":", "%3A")
-    assert amazon.asked == [
-        CERTIFICATE_URL,
-        f"{HOST}/?Action=ConfirmSubscription&TopicArn={quoted}&Token={token}",
-    ]
+    token, quoted = "2336412f37" * 8, TOPIC.replace(":", "%3A")
+    confirms = f"{HOST}/?Action=ConfirmSubscription&TopicArn={quoted}&Token={token}"
+    assert amazon.asked == [CERTIFICATE_URL, confirms]
     assert source.read(posted(confirmation())).event == "subscribed"
 
 

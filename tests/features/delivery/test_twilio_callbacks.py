@@ -133,16 +133,13 @@ def test_hostile_bytes_are_neither_genuine_nor_delivered(subtests):
             assert isinstance(update, NotUnderstood) or update.status is not DeliveryStatus.DELIVERED
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_a_callback_with_a_field_twice_or_too_many_is_not_read():
+    for body in (
         b"MessageSid=SM1&MessageStatus=failed&MessageStatus=delivered",
         b"MessageSid=SM1&MessageStatus=delivered&" + b"&".join(b"a%d=1" % n for n in range(300)),
         b"MessageSid=SM1&MessageStatus=delivered&a=" + b"a" * 70_000,
-    ],
-)
-def test_a_callback_with_a_field_twice_or_too_many_is_not_read(body):
-    assert isinstance(read(body), NotUnderstood)
+    ):
+        assert isinstance(read(body), NotUnderstood)
 
 
 @settings(max_examples=60)
@@ -179,9 +176,8 @@ def test_each_status_means_what_the_table_says(subtests):
     ]
     for status, code, delivery, stop in cases:
         with subtests.test(status=status, code=code, contact=delivery, stop=stop):
-            update = read(
-                {**DELIVERED, "MessageStatus": status, "SmsStatus": status, **({"ErrorCode": code} if code else {})}
-            )
+            given = {**DELIVERED, "MessageStatus": status, "SmsStatus": status}
+            update = read(given | {"ErrorCode": code} if code else given)
             assert (update.reference, update.status, update.stop) == (SID, delivery, stop)
             assert not update.resume
 
