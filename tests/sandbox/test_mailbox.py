@@ -79,43 +79,26 @@ async def test_several_messages_go_over_one_connection(smtp):
     assert [received.message_id for received in caller.sandbox.mailbox] == [f"<{n}@example.com>" for n in range(5)]
 
 
-@pytest.mark.parametrize("code", [450, 550])
-async def test_a_recipient_is_refused(smtp, code):
-    caller, client = await smtp(f"{code}:1")
-    with pytest.raises(aiosmtplib.SMTPRecipientsRefused) as refused:
-        await client.send_message(mail())
-    assert refused.value.recipients[0].code == code
-    (entry,) = caller.sandbox.log
-    assert (entry["status"], entry["fault"], entry["processed"]) == (code, str(code), False)
-    assert entry["to"] == ["jonas@example.com"]
-    assert len(caller.sandbox.mailbox) == 0
-
-
-async def test_a_message_is_refused_after_it_was_sent(smtp):
-    caller, client = await smtp("451:1")
-    with pytest.raises(aiosmtplib.SMTPDataError) as refused:
-        await client.send_message(mail())
-    assert refused.value.code == 451
-    assert caller.sandbox.log[0]["message_id"] == "<1@example.com>"
-    assert len(caller.sandbox.mailbox) == 0
-
-
-async def test_drop_after_keeps_the_message_and_does_not_answer(smtp):
-    caller, client = await smtp("drop-after:1")
-    with pytest.raises(aiosmtplib.SMTPServerDisconnected):
-        await client.send_message(mail())
-    (entry,) = caller.sandbox.log
-    assert (entry["status"], entry["fault"], entry["processed"]) == ("dropped", "drop-after", True)
-    assert caller.sandbox.mailbox[0].message_id == "<1@example.com>"
-
-
-async def test_drop_before_keeps_nothing(smtp):
-    caller, client = await smtp("drop-before:1")
-    with pytest.raises(aiosmtplib.SMTPServerDisconnected):
-        await client.send_message(mail())
-    (entry,) = caller.sandbox.log
-    assert (entry["status"], entry["fault"], entry["processed"]) == ("dropped", "drop-before", False)
-    assert len(caller.sandbox.mailbox) == 0
+async def test_a_fault_refuses_a_recipient_or_a_message_or_drops_the_connection(smtp, subtests):
+    for kind, raised, status, message_id, kept in [
+        ("450", aiosmtplib.SMTPRecipientsRefused, 450, None, 0),
+        ("550", aiosmtplib.SMTPRecipientsRefused, 550, None, 0),
+        ("451", aiosmtplib.SMTPDataError, 451, "<1@example.com>", 0),
+        ("drop-before", aiosmtplib.SMTPServerDisconnected, "dropped", None, 0),
+        ("drop-after", aiosmtplib.SMTPServerDisconnected, "dropped", "<1@example.com>", 1),
+    ]:
+        with subtests.test(kind=kind):
+            caller, client = await smtp(f"{kind}:1")
+            with pytest.raises(raised) as refused:
+                await client.send_message(mail())
+            if isinstance(refused.value, aiosmtplib.SMTPRecipientsRefused):
+                assert refused.value.recipients[0].code == status
+            if isinstance(refused.value, aiosmtplib.SMTPDataError):
+                assert refused.value.code == status
+            (entry,) = caller.sandbox.log
+            assert (entry["status"], entry["fault"], entry["processed"]) == (status, kind, bool(kept))
+            assert (entry["to"], entry["message_id"]) == (["jonas@example.com"], message_id)
+            assert [received.message_id for received in caller.sandbox.mailbox] == [message_id] * kept
 
 
 async def test_the_same_seed_refuses_the_same_messages(smtp):

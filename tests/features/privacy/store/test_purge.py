@@ -80,6 +80,19 @@ def end(shelf, batch, state=JobState.COMPLETED, **values):
 
 
 @pytest.fixture
+def failed(shelf, purging):
+    """Makes a batch whose customers have failed, and begins its purge."""
+
+    def begin(*customers):
+        batch = listed(shelf, *customers)
+        end(shelf, batch, JobState.FAILED)
+        purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+        return batch
+
+    return begin
+
+
+@pytest.fixture
 def done(shelf):
     """A batch whose two customers have finished, with a rejected row."""
     batch = listed(shelf, customer("Ona"), customer("Jonas"), refused=[RefusedLine(9, "Petras", duplicate_of=2)])
@@ -301,10 +314,8 @@ def test_the_answer_to_a_look_up_of_a_purged_row_takes_no_other_answer_with_it(s
     assert shelf.job("Jonas").state is JobState.ISSUED
 
 
-def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(shelf, purging):
-    batch = listed(shelf, customer("Ona"), customer("Jonas"))
-    end(shelf, batch, JobState.FAILED)
-    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(shelf, purging, failed):
+    batch = failed(customer("Ona"), customer("Jonas"))
     Decisions(shelf.database).retry(Which(batch, rows=read_rows("2")), now=shelf.clock())
     assert purging.chunk(batch, now=shelf.clock()) == 1
     assert purging.chunk(batch, now=shelf.clock()) == 0
@@ -314,10 +325,8 @@ def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(
 
 
 @pytest.mark.both_databases
-def test_a_row_that_was_put_back_goes_once_it_is_over_again(shelf, purging):
-    batch = listed(shelf, customer("Ona"))
-    end(shelf, batch, JobState.FAILED)
-    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+def test_a_row_that_was_put_back_goes_once_it_is_over_again(shelf, purging, failed):
+    batch = failed(customer("Ona"))
     shelf.clock.advance(minutes=1)
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
     assert purging.chunk(batch, now=shelf.clock()) == 0
@@ -325,18 +334,14 @@ def test_a_row_that_was_put_back_goes_once_it_is_over_again(shelf, purging):
     assert purging.chunk(batch, now=shelf.clock()) == 1
 
 
-def test_rows_that_were_put_back_do_not_keep_those_behind_them(shelf, purging):
-    batch = listed(shelf, *[customer(f"C{number}") for number in range(CHUNK + 1)])
-    end(shelf, batch, JobState.FAILED)
-    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+def test_rows_that_were_put_back_do_not_keep_those_behind_them(shelf, purging, failed):
+    batch = failed(*[customer(f"C{number}") for number in range(CHUNK + 1)])
     shelf.set(Job, Job.row < CHUNK + 2, state=JobState.WAITING, due_at=shelf.clock())
     assert purging.chunk(batch, now=shelf.clock()) == 1
 
 
-def test_a_call_with_an_unknown_outcome_made_after_the_purge_began_keeps_its_row(shelf, purging):
-    batch = listed(shelf, customer("Ona"))
-    end(shelf, batch, JobState.FAILED)
-    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+def test_a_call_with_an_unknown_outcome_made_after_the_purge_began_keeps_its_row(shelf, purging, failed):
+    batch = failed(customer("Ona"))
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
     shelf.open(shelf.claim())
     end(shelf, batch, JobState.CANCELLED)

@@ -161,7 +161,9 @@ class Caller:
     async def get(self, path: str = f"/s/{SECRET}") -> "Answer":
         return await self.ask("GET", path)
 
-    async def press(self, path: str = f"/s/{SECRET}", *, form: str | None = None) -> "Answer":
+    async def press(self, path: str = f"/s/{SECRET}", *, form: str | None = None, seconds: float = 0) -> "Answer":
+        """`seconds`: for so long the page is read before."""
+        self._landing.pass_time(seconds)
         return await self.ask("POST", path, form=self.form if form is None else form)
 
 

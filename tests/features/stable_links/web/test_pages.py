@@ -166,8 +166,7 @@ async def test_a_visit_buys_the_first_session_and_replaces_none(replaces: bool, 
         customer = landing.visitor()
         await customer.get()
         assert landing.landings.by == by
-        landing.pass_time(4)
-        await customer.press()
+        await customer.press(seconds=4)
 
     assert landing.landings.by[len(by) :] == ([Asks.PRESS] if replaces else [])
 
@@ -206,17 +205,14 @@ async def test_not_me_pressed_too_soon_says_that_the_press_did_not_count(landing
     assert (asked.heading, soon.heading) == ("Was this message not meant for you?",) * 2
     assert ("your press did not count" in asked.text, "your press did not count" in soon.text) == (False, True)
     assert landing.landings.stopped == []
-    landing.pass_time(4)
-    assert (await person.press(NOT_ME)).heading == "Thank you for telling us"
+    assert (await person.press(NOT_ME, seconds=4)).heading == "Thank you for telling us"
 
 
 async def test_while_a_session_is_being_asked_for_the_person_is_asked_to_come_again(landing: LandingSite):
     landing.landings.outcome = Outcome.MOMENT
     person = landing.visitor()
     await person.get(NOT_ME)
-    landing.pass_time(4)
-
-    assert (await person.press(NOT_ME)).heading == "This takes longer than usual"
+    assert (await person.press(NOT_ME, seconds=4)).heading == "This takes longer than usual"
 
 
 async def test_the_link_itself_is_in_no_log(landing: LandingSite, caplog: pytest.LogCaptureFixture):
@@ -234,8 +230,7 @@ async def test_with_the_page_first_a_live_session_is_led_to_by_the_button_alone(
         landing.landings.decision = Lead()
         visitor = landing.visitor()
         head, page = await visitor.ask("HEAD"), await visitor.get()
-        landing.pass_time(4)
-        pressed = await visitor.press()
+        pressed = await visitor.press(seconds=4)
 
     assert (head.status, page.status, page.heading) == (200, 200, "Confirm your identity")
     assert SESSION not in page.text

@@ -174,9 +174,7 @@ async def test_a_robot_buys_nothing_and_the_customer_comes_after_it_and_is_serve
 
                 customer = landing.visitor(CHROME)
                 await customer.get()
-                landing.pass_time(4)
-
-                assert (await customer.press()).status == 303
+                assert (await customer.press(seconds=4)).status == 303
                 assert landing.landings.asked == [SECRET]
 
 
@@ -198,8 +196,7 @@ async def test_the_press_of_a_person_counts(subtests: pytest.Subtests):
             async with LandingSite() as landing:
                 person = landing.visitor(PEOPLE[who])
                 page = await person.get()
-                landing.pass_time(4)
-                pressed = await person.press()
+                pressed = await person.press(seconds=4)
 
                 assert page.heading == "Confirm your identity"
                 assert (pressed.status, landing.landings.asked) == (303, [SECRET])
@@ -210,9 +207,7 @@ async def test_a_person_whose_browser_rendered_the_page_ahead_presses_its_button
     ahead = landing.visitor(CHROME, Sec_Purpose="prefetch;prerender")
     await ahead.get()
     ahead._headers.pop("Sec-Purpose")  # the page that is there is shown, and the press is an ordinary request
-    landing.pass_time(10)
-
-    assert (await ahead.press()).status == 303
+    assert (await ahead.press(seconds=10)).status == 303
 
 
 @pytest.mark.parametrize(("shown_for", "status"), [(1.9, 200), (2.1, 303)])
@@ -222,9 +217,7 @@ async def test_a_press_counts_after_two_seconds_whenever_the_page_was_shown(
     person = landing.visitor(CHROME)
     landing.pass_time(0.2)  # a time that is no whole second
     await person.get()
-    landing.pass_time(shown_for)
-
-    assert (await person.press()).status == status
+    assert (await person.press(seconds=shown_for)).status == status
 
 
 async def test_a_page_of_a_process_whose_clock_stood_still_is_no_older_for_it(landing: LandingSite):
@@ -241,8 +234,7 @@ async def test_a_person_who_was_too_fast_presses_once_more(landing: LandingSite)
     person = landing.visitor(CHROME)
     await person.get()
     first = await person.press()
-    landing.pass_time(4)
-    second = await person.press()
+    second = await person.press(seconds=4)
 
     assert (first.heading, second.status) == ("Please press the button once more", 303)
     assert landing.landings.asked == [SECRET]
@@ -251,8 +243,7 @@ async def test_a_person_who_was_too_fast_presses_once_more(landing: LandingSite)
 async def test_a_page_that_was_open_for_hours_is_shown_anew(landing: LandingSite):
     person = landing.visitor(CHROME)
     await person.get()
-    landing.pass_time(3600)
-    first = await person.press()
+    first = await person.press(seconds=3600)
     landing.pass_time(4)
 
     assert first.status == 200
@@ -264,9 +255,7 @@ async def test_a_form_of_another_visitor_does_not_count(landing: LandingSite):
     person, thief = landing.visitor(CHROME), landing.visitor(CHROME)
     await person.get()
     await thief.get()
-    landing.pass_time(10)
-
-    assert (await thief.press(form=person.form)).status == 200
+    assert (await thief.press(form=person.form, seconds=10)).status == 200
     assert landing.landings.asked == []
 
 
@@ -278,9 +267,7 @@ async def test_a_form_of_another_link_or_of_the_other_page_does_not_count(landin
     of_not_me = person.form
     await person.get()
     of_this = person.form
-    landing.pass_time(10)
-
-    await person.press(form=of_other)
+    await person.press(form=of_other, seconds=10)
     await person.press(form=of_not_me)
     await person.press(NOT_ME, form=of_this)
 
@@ -293,8 +280,7 @@ async def test_a_form_that_was_never_made_does_not_count(subtests: pytest.Subtes
             async with LandingSite() as landing:
                 person = landing.visitor(CHROME)
                 await person.get()
-                landing.pass_time(10)
-                await person.press(form=form)
+                await person.press(form=form, seconds=10)
 
                 assert landing.landings.asked == []
 
