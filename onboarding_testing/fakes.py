@@ -152,14 +152,15 @@ class FakeProvider:
 
 class FakeHttp:
     """Replaces `Http` in tests. Returns the outcomes in order, or computes each from its request; then sessions.
-    `requests` has the received requests in order; `in_flight` and `most_in_flight` count calls."""
+    `requests` has the received requests in order, `timeouts` theirs; `in_flight` and `most_in_flight` count calls."""
 
     def __init__(self, outcomes: Iterable[Outcome] | Compute = ()) -> None:
         self._compute = outcomes if callable(outcomes) else None
-        self._script = [] if callable(outcomes) else list(outcomes)
+        self.answers = [] if callable(outcomes) else list(outcomes)
         self._released = asyncio.Event()
         self._arrived = asyncio.Event()
         self.requests: list[HttpRequest] = []
+        self.timeouts: list[timedelta] = []
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -173,6 +174,7 @@ class FakeHttp:
         if may_write is not None and not may_write(False):
             return Broken(sent=False, detail="not to be written")
         self.requests.append(request)
+        self.timeouts.append(timeout)
         number = len(self.requests)
         self.in_flight += 1
         self._arrived.set()
@@ -183,7 +185,7 @@ class FakeHttp:
                 computed = self._compute(request)
                 outcome = await computed if inspect.isawaitable(computed) else computed
             else:
-                outcome = self._script.pop(0) if self._script else self.session(number)
+                outcome = self.answers.pop(0) if self.answers else self.session(number)
             if isinstance(outcome, Hang):
                 await self._released.wait()
                 return Broken(sent=True, detail="time-out before the answer was complete")
@@ -267,29 +269,17 @@ class FakeSender:
         self.closed = True
 
 
-class Recorder:
+class Recorder(FakeHttp):
     """Keeps the calls of a service's sender. Answers with `answers` in order, then with `otherwise`."""
 
     otherwise = HttpAnswer(503, {}, b"")  # of a service that is busy
 
     def __init__(self, *answers: HttpAnswer | Broken) -> None:
-        self.answers = list(answers)
-        self.requests: list[HttpRequest] = []
-        self.timeouts: list[timedelta] = []
+        super().__init__(answers)
         self.closed = 0
 
-    async def call(
-        self,
-        request: HttpRequest,
-        *,
-        timeout: timedelta,  # noqa: ASYNC109
-        may_write: MayWrite | None = None,
-    ) -> HttpAnswer | Broken:
-        if may_write is not None and not may_write(False):
-            return Broken(sent=False, detail="too late to be written")
-        self.requests.append(request)
-        self.timeouts.append(timeout)
-        return self.answers.pop(0) if self.answers else self.otherwise
+    def session(self, number: int) -> HttpAnswer:
+        return self.otherwise
 
     async def close(self) -> None:
         self.closed += 1
