@@ -27,7 +27,6 @@ from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.logs import about
 from worker.core.foundation.outage_log import Outage
-from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store.backpressure import make_waiting_jobs_due
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
@@ -82,13 +81,10 @@ class Preflight:
             outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
         else:
             self._outages.pop(channel, None)  # the budget's line says that it answers again
-        await self._in_thread(self._tried, rule, CallOutcome(began_at, problem))
-
-    def _tried(self, rule: BudgetRule, outcome: CallOutcome) -> None:
-        now = self._parts.clock()
-        self._parts.budgets.record_log_in(rule, outcome, now=now)
-        if outcome.problem is None:
-            make_waiting_jobs_due(self._parts.database, now=now)
+        now, outcome = parts.clock(), CallOutcome(began_at, problem)
+        await self._in_thread(partial(parts.budgets.record_log_in, rule, outcome, now=now))
+        if problem is None:
+            await self._in_thread(partial(make_waiting_jobs_due, parts.database, now=now))
 
 
 # At most so many transactions wait for one budget's row, however many accounts share it: a worker that stands still may

@@ -20,11 +20,11 @@ async def test_a_reason_is_logged_again_only_after_the_thing_was_done_or_the_rea
     caplog.set_level(logging.DEBUG)
     decisions = DecisionLog(logging.getLogger(DISPATCHER), "rows")
     for _ in range(3):
-        decisions.not_done("claim", "nothing is due")
-    decisions.not_done("call", "nothing is due")
-    decisions.done("claim")
-    decisions.not_done("claim", "nothing is due")
-    decisions.not_done("claim", "the database cannot be used")
+        decisions.note("claim", why_not="nothing is due")
+    decisions.note("call", why_not="nothing is due")
+    decisions.note("claim")
+    decisions.note("claim", why_not="nothing is due")
+    decisions.note("claim", why_not="the database cannot be used")
     assert reasons(caplog, "claim") == ["nothing is due", "nothing is due", "the database cannot be used"]
     assert reasons(caplog, "call") == ["nothing is due"]
 

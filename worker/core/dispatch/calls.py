@@ -40,7 +40,7 @@ class Calls(Generic[RowT]):
         """Begin calls of opened rows in the free permits."""
         permits = self._prefetch.permits
         if self._state.rows and not permits:
-            self._state.decisions.not_done("call", "other workers hold all permits")
+            self._state.decisions.note("call", why_not="other workers hold all permits")
         for _ in range(min(len(self._state.rows) - self._state.waiting, permits - len(self._state.tasks))):
             task = asyncio.create_task(self._call_with_permit())
             self._state.tasks.add(task)
@@ -86,13 +86,13 @@ class Calls(Generic[RowT]):
         return ""
 
     def _skipped(self, opened: RowT, slot: datetime | None, reason: str) -> CallResult[RowT]:
-        self._state.decisions.not_done("call", reason)
+        self._state.decisions.note("call", why_not=reason)
         self._state.rows.not_used(slot)
         self._state.plan.claim_by(self._state.time())  # the row is due again
         return self._work.skipped(opened)
 
     async def _call(self, opened: RowT, slot: datetime | None, halts: int, now: datetime) -> CallResult[RowT]:
-        self._state.decisions.done("call")
+        self._state.decisions.note("call")
         refused = ""
 
         def may_write(waited: bool) -> bool:

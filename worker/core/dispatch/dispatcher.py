@@ -106,7 +106,7 @@ class Dispatcher(Generic[RowT]):
                 if stopping:
                     self._flushes.writer.stops()
                 if finishing:
-                    state.decisions.not_done("claim", "the worker is stopping" if stopping else "time is up")
+                    state.decisions.note("claim", why_not="the worker is stopping" if stopping else "time is up")
                     if not self._prefetch.permits:  # only a claim grants permits, and there are no more claims
                         self._calls.give_up()
                 self._plan.follow_wake_ups()
@@ -143,11 +143,11 @@ class Dispatcher(Generic[RowT]):
             ahead = self._state.ahead()
             most = min(ahead.events, EVENTS_AT_ONCE)
             if most <= 0:
-                self._state.decisions.not_done("claim", "as many events as it may hold are opened")
+                self._state.decisions.note("claim", why_not="as many events as it may hold are opened")
             elif ahead.rows > most or self._state.flush_tasks.of_batches or not self._claim_due(ahead, self._time()):
                 # Else a claim of batch rows is due that would find no permit next to this one. It takes events too:
                 # a stream of events would keep batch rows from being claimed for ever.
-                self._state.decisions.done("claim")
+                self._state.decisions.note("claim")
                 lead = self._prefetch.flush_times.lead
                 room = Room(0, most, len(self._state.tasks), lead, ahead.horizon, for_event=True)
                 self._plan.begins(for_events=True)
@@ -161,7 +161,7 @@ class Dispatcher(Generic[RowT]):
         tasks, self._ahead = self._state.flush_tasks, self._state.ahead()
         ahead, under_way = self._ahead, tasks.of_batches
         if self._flushes.unreachable:
-            self._state.decisions.not_done("claim", "the database cannot be used")
+            self._state.decisions.note("claim", why_not="the database cannot be used")
         if under_way == len(tasks.batches) or (self._flushes.unreachable and under_way):
             return
         now, halted = self._time(), self._state.unwritten_halt.is_set()
@@ -171,7 +171,7 @@ class Dispatcher(Generic[RowT]):
         results_due = bool(self._state.results.others or (halted and self._state.results)) and (halted or waited)
         room = None
         if not finishing and self._claim_due(ahead, now, results_due=results_due):
-            self._state.decisions.done("claim")
+            self._state.decisions.note("claim")
             # Without a free permit there is no room: the claim asks whether there are permits.
             lead = self._prefetch.flush_times.lead
             room = Room(ahead.rows, ahead.events, len(self._state.tasks), lead, ahead.horizon)
@@ -209,7 +209,7 @@ class Dispatcher(Generic[RowT]):
         elif not ahead.worth_a_claim and self._state.tasks and not results_due:
             reason = "too few permits are free for a transaction of their own"
         if reason:
-            self._state.decisions.not_done("claim", reason)
+            self._state.decisions.note("claim", why_not=reason)
         return not reason
 
     # Waiting and ending.

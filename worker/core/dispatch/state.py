@@ -315,15 +315,13 @@ class DecisionLog:
         self._name = name
         self._reasons: dict[str, str] = {}
 
-    def not_done(self, what: str, reason: str) -> None:
-        """Log that the dispatcher does not do this, unless this reason was the last one logged for it."""
-        if self._log.isEnabledFor(logging.DEBUG) and self._reasons.get(what) != reason:
-            self._reasons[what] = reason
-            self._log.debug("%s: no %s: %s", self._name, what, reason)
-
-    def done(self, what: str) -> None:
-        """The dispatcher did this: if it stops again for the same reason, that is logged again."""
-        self._reasons.pop(what, None)
+    def note(self, what: str, *, why_not: str = "") -> None:
+        """The dispatcher does this, or does not: that is logged, unless this reason was the last one for it. After it
+        was done the same reason is logged again."""
+        if self._log.isEnabledFor(logging.DEBUG) and self._reasons.get(what, "") != why_not:
+            self._reasons[what] = why_not
+            if why_not:
+                self._log.debug("%s: no %s: %s", self._name, what, why_not)
 
 
 class State(Generic[RowT]):

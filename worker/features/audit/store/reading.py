@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit
 from worker.core.foundation.keyring import Keyring
-from worker.features.audit.store.sealing import HEAD, NOT_SIGNED, Head, NotSigned, Point, entry_of, head_of, next_point
+from worker.features.audit.store.sealing import HEAD, NOT_SIGNED, Head, NotSigned, Point, head_of, next_point
 
 PAGE = 5000
 MOST_SHOWN = 20  # problems of the log, in words; the others are counted
@@ -179,7 +179,7 @@ class _Chain:
             found.add(f"entry {number} is there, but retention has removed all up to {self._head.removed.number}")
             return
         if number == self._at.number + 1:
-            if next_point(self._at, entry_of(row)).hash != row.hash:
+            if next_point(self._at, row).hash != row.hash:
                 found.add(f"entry {number} was changed: its hash does not fit it and the entry before")
         else:  # without the entry before it, its own hash cannot be checked
             found.add(f"{_range(self._at.number + 1, number - 1)}: removed")

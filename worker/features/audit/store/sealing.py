@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.audit_entries import RETENTION, Act, Entry, note
+from worker.core.database.audit_entries import RETENTION, Act, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit, AuditHead, RetiredKey
 from worker.core.foundation.keyring import Keyring, key_id_of
@@ -42,9 +42,10 @@ def read_point(text: str) -> Point:
     return Point(int(number), digest)
 
 
-def next_point(before: Point, entry: Entry) -> Point:
-    """The place of an entry behind `before`. The hash is SHA-256 over the hash before, a line feed, and the entry's
-    values as a JSON array. examples/check_audit_export.py shows it to auditors: it must never change."""
+def next_point(before: Point, entry: Any) -> Point:
+    """The place behind `before` of an entry, an `Entry` or its row. The hash is SHA-256 over the hash before, a line
+    feed, and the entry's values as a JSON array. examples/check_audit_export.py shows it to auditors: it must never
+    change."""
     number = before.number + 1
     values = [number, precisely(entry.at), entry.actor, entry.action, entry.subject, entry.count, entry.reason]
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
@@ -163,7 +164,7 @@ class Seals:
             oldest = sa.select(Audit.__table__).where(Audit.number > after).order_by(Audit.number)
             last = at = head.removed
             for row in fetch(connection, oldest.limit(CHUNK + 1)):
-                point = next_point(at, entry_of(row))
+                point = next_point(at, row)
                 if point != Point(row.number, row.hash):
                     log.error("audit log: entry %d does not fit the one before: neither is removed", row.number)
                     break
@@ -201,7 +202,7 @@ class Seals:
                 return None
             end, sealed = head.end, []
             for row in rows:
-                end = next_point(end, entry_of(row))
+                end = next_point(end, row)
                 sealed.append({"id_": row.id, "its_number": end.number, "its_hash": end.hash})
             _SEAL.run(connection, sealed)
             self._write(connection, end, head.removed)
@@ -241,8 +242,3 @@ def is_refused(database: Database, *, now: datetime) -> bool:
 def seals_of(stores: Stores) -> Seals:
     """For `Stores.once`: one for each process, since it remembers the furthest head that it has seen."""
     return Seals(stores.database, stores.keyring)
-
-
-def entry_of(row: Any) -> Entry:
-    """The entry that a row holds."""
-    return Entry(row.at, row.actor, row.action, row.subject, row.count, row.reason)
