@@ -13,8 +13,8 @@ from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.dispatch.prefetch import EVENTS_AHEAD
 from worker.core.limits.rate_limits import Limit, offer, spacing, unused
 from worker.core.limits.store.claims import Room, share_out
-from worker.core.limits.store.concurrency import ASK_AGAIN
 from worker.core.limits.store.flush import Flushed, UnknownFlush
+from worker.core.limits.store.leases import ASK_AGAIN
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.metrics import WorkMeter
 

@@ -22,7 +22,7 @@ from worker.core.database.tables import Attempt, Base, InvitationRow, Job
 from worker.core.foundation.keyring import new_key
 from worker.core.model.states import BATCH
 from worker.core.model.wakeups import WakeUp
-from worker.core.work.issue import FirstLinks
+from worker.core.work.kinds import FirstLinks
 from worker.events.event_receiver import Receiver
 from worker.lists.known_customers import KnownChoices
 from worker.lists.lines import AcceptedLine

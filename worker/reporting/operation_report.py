@@ -13,8 +13,8 @@ from worker.core.features import hint
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.notation import listed_in_words, written, written_if_any
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
-from worker.core.limits.credits import day_of, end_of
-from worker.core.limits.store import concurrency
+from worker.core.limits.rate_limits import day_of, end_of
+from worker.core.limits.store import leases
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.reasons import Reason
 from worker.failover.store.takeovers import Takeovers
@@ -207,7 +207,7 @@ class Operation:
         takers: dict[str, list[str]] = {}
         for what in self.takeovers.possible(states):
             takers.setdefault(what.source, []).append(what.target)
-        in_use = concurrency.in_use(self.database, now=now)
+        in_use = leases.in_use(self.database, now=now)
         every = [(name, rule, states.get(rule.name, BudgetState())) for name, rule in self.rules.all().items()]
         return [
             {

@@ -44,7 +44,7 @@ from worker.wiring.store.roles import may_write
 from worker.wiring.stores import Stores
 
 if TYPE_CHECKING:
-    from worker.core.work.issue import FirstLinks
+    from worker.core.work.kinds import FirstLinks
     from worker.lists.importing.intake import Intake
     from worker.reporting.store.look import Looked
     from worker.senders.contract import Sender

@@ -17,7 +17,7 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.limits.budgets import is_stopped
-from worker.core.limits.store import concurrency as permits
+from worker.core.limits.store import leases
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.lists.store import refreshed
@@ -55,7 +55,7 @@ class Sweep:
             listing=listing_accounts(parts.settings, parts.providers),
         )
         if all_of_them:
-            permits.clear(parts.database)
+            leases.clear(parts.database)
         if ended != EndedLeases():
             log.info(
                 "leases of workers that are gone: %d rows released, %d to be repeated, %d to be reconciled,"

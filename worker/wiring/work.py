@@ -9,8 +9,7 @@ from worker.core.messages.store.message_context import InvitationPolicy
 from worker.core.model.channels import channels_of
 from worker.core.model.sessions import floor_of, max_age_of
 from worker.core.unknown.reconciliation import MARGIN
-from worker.core.work.invite import InviteWork
-from worker.core.work.issue import FirstLinks, IssueWork, WakeInvite
+from worker.core.work.kinds import FirstLinks, InviteWork, IssueWork, WakeInvite
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from worker.http.client import Http
 from worker.lists.importing.intake import freshness_of

@@ -18,8 +18,8 @@ from worker.core.dispatch.state import FlushTask, State
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.store.claims import Room
-from worker.core.limits.store.concurrency import ASK_AGAIN
 from worker.core.limits.store.flush import CallResult, RowT, UnknownFlush
+from worker.core.limits.store.leases import ASK_AGAIN
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from worker.core.foundation.clock import Clock
-from worker.core.limits.store.concurrency import MOST_PER_PERMIT
+from worker.core.limits.store.leases import MOST_PER_PERMIT
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any time: only differences count
 # The time from one flush of batches to the next, and of the calls that rows are opened for: results wait for others.

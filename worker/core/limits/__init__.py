@@ -1,1 +1,1 @@
-"""How fast calls may be made: rate limits, budgets, concurrency, what answers show, failover."""
+"""How fast calls may be made: limits, budgets, leases and permits, what answers show, failover."""

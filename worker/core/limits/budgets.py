@@ -10,21 +10,24 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from worker.core.foundation import notation
-from worker.core.limits.credits import CreditCap, UsedCredits, left_of, used_up
 from worker.core.limits.ramp import DAY, Ramp
 from worker.core.limits.rate_adaptation import Pace, adapted, counted
 from worker.core.limits.rate_limits import (
     SHARE,
     Burst,
+    CreditCap,
     Limit,
     NextSlot,
     Slots,
+    UsedCredits,
     burst_of,
+    left_of,
     offer,
     spacing,
     tightest,
     unit_of,
     unused,
+    used_up,
 )
 from worker.core.limits.throughput import MeasuredThroughput
 from worker.core.model.endings import RetryPolicy

@@ -17,8 +17,8 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database import bulk
 from worker.core.database.tables import Batch, Permit
 from worker.core.limits.budgets import FLUSH_MARGIN
-from worker.core.limits.store import concurrency as permits
-from worker.core.limits.store.concurrency import Permits
+from worker.core.limits.store import leases as permits
+from worker.core.limits.store.leases import Permits
 
 pytestmark = pytest.mark.both_databases
 

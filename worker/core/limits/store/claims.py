@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.database.leases import Leases
 from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
@@ -33,7 +32,7 @@ from worker.core.limits.budgets import (
 )
 from worker.core.limits.rate_limits import Slots
 from worker.core.limits.store import budgets
-from worker.core.limits.store.concurrency import ASK_AGAIN, MOST_PER_PERMIT, Permits
+from worker.core.limits.store.leases import ASK_AGAIN, MOST_PER_PERMIT, Leases, Permits
 from worker.core.messages.contact import ContactPolicy
 from worker.core.model.states import BATCH, EVENT
 

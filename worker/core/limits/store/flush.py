@@ -20,13 +20,12 @@ import sqlalchemy as sa
 
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import Erased
-from worker.core.database.leases import Leases
 from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.claims import ClaimPolicy, Leased, Room, lease
-from worker.core.limits.store.concurrency import Permits
+from worker.core.limits.store.leases import Leases, Permits
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Done, Ending, Kind, Never, NotNow, Problem
 from worker.core.model.reasons import Reason

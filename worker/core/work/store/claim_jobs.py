@@ -16,15 +16,15 @@ from worker.core.database import bulk
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.fast import tally
-from worker.core.database.leases import Leases
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.credits import day_of, end_of
+from worker.core.limits.rate_limits import day_of, end_of
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.backpressure import Queue
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Rows
+from worker.core.limits.store.leases import Leases
 from worker.core.model.endings import Never, NotNow
 from worker.core.model.sessions import APPLICANT_ID
 from worker.core.model.states import JobState
