@@ -217,12 +217,10 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
         if built is None:  # the account had another provider when the call was made
             return Problem(Kind.BAD_INPUT, self.provider.no_look_up)
 
-        def read(answer: HttpAnswer | Broken) -> Listing | Problem:
-            if isinstance(answer, Broken):
-                return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
-            return self.provider.read_look_up(answer, request, now=self.clock())
-
-        found = read(await self.http.call(built, timeout=self.timeout, may_write=may_write))
+        answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)
+        if isinstance(answer, Broken):
+            return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
+        found = self.provider.read_look_up(answer, request, now=self.clock())
         if isinstance(found, Problem) and found.kind is Kind.AUTH:
             found = self._unless_replaced(found, built, lambda: self.provider.look_up(request, page=page) or built)
         return found

@@ -113,7 +113,7 @@ class _Known:
 
     def others(self, item: IssueResult) -> list[_Holder]:
         """The other customers who have what is in this result."""
-        named, customer_id = _entity_named(item).casefold(), item.row.customer.customer_id
+        named, customer_id = item.row.entity_id.casefold(), item.row.customer.customer_id
         of_token = [one for one in self._of_token(item) if not named or one.entity_id.casefold() != named]
         references = self._references[item.row.attempt_id]
         of_reference = [one for reference in references for one in self._by_reference.get(reference, ())]
@@ -164,15 +164,10 @@ def _references(item: IssueResult) -> Sequence[str]:
     if session is None:
         return item.found.references if isinstance(item.found, Unmatched) and not job.ended else ()
     # What was sent may be another customer's too: a line's entity_id; its external_ref, which iDenfy KYB returns.
-    reference, named = session.reference, _entity_named(item)
+    reference = session.reference
     if reference in (job.customer.customer_id, session.references.get(EXTERNAL_REF)):
         return ()
-    return () if named and reference.casefold() == named.casefold() else (reference[:100],)
-
-
-def _entity_named(item: IssueResult) -> str:
-    request = item.row
-    return request.entity_id or request.customer.entity_id
+    return () if job.entity_id and reference.casefold() == job.entity_id.casefold() else (reference[:100],)
 
 
 def _hold(item: IssueResult, other: _Holder) -> Ending:
