@@ -8,7 +8,7 @@ from worker.core.database.tables import Job, StableLink
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS
-from worker.core.unknown.store.held_rows import hold_back
+from worker.core.unknown.store.row_by_row import hold_back
 
 LINKS = StableLinks("https://verify.test", timedelta(days=30))
 

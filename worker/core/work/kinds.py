@@ -37,8 +37,8 @@ from worker.core.unknown.reconciliation import (
     asked_anew,
     compare,
     ending_of_reconciliation,
+    not_before_its_wait,
 )
-from worker.core.unknown.repeats import not_before_its_wait
 from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 # (channel, whether it is for an event); must return at once

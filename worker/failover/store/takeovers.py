@@ -25,7 +25,7 @@ from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import default_floor
 from worker.core.model.states import LATE, PRIORITIES, JobState, SessionState
-from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from worker.core.unknown.store.row_by_row import Chunk, hold_jobs, row_by_row
 
 # Rows move in chunks that an account can work in this time. If the first account is back within seconds, it still has
 # most of its rows, and a slow second account has not received a million.
@@ -326,8 +326,6 @@ class Takeovers:
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
                 connection.execute(by_id.values(_moved(what, why, now=now)), moves)
             return len(moves)
-
-        from worker.core.unknown.store.held_rows import hold_jobs  # imported here: most processes read takeovers
 
         set_aside = partial(hold_jobs, states=(JobState.WAITING,), now=now)
         return row_by_row(self.database, f"takeover by {what.target}", work, set_aside)

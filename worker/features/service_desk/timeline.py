@@ -13,8 +13,7 @@ from worker.core.messages.contact import is_resend
 from worker.core.model.channels import CALLED
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import SessionState
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.core.unknown.repeats import unknown_in_words
+from worker.core.unknown.reconciliation import OrphanRule, unknown_in_words
 from worker.features.service_desk.case import AT_ITS_BATCH, Place, in_utc, next_step, place_in_words
 from worker.reporting.steps import step_for
 from worker.reporting.store.ledger import SessionFacts

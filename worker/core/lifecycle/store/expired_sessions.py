@@ -50,8 +50,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.refusals import asks_again, of_stored
 from worker.core.model.sessions import ExpirySource, max_age_of
 from worker.core.model.states import BATCH, EVENT, LIVE_SESSIONS, OPEN_JOBS, PAUSED, JobState, Result, SessionState
-from worker.core.unknown.store.held_rows import hold_jobs
-from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from worker.core.unknown.store.row_by_row import Chunk, hold_jobs, row_by_row
 
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.

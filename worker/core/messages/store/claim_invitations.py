@@ -49,7 +49,7 @@ from worker.core.model.refusals import advice_of, of_stored
 from worker.core.model.sessions import Opening, is_stale
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
-from worker.core.unknown.store.held_rows import hold_messages
+from worker.core.unknown.store.row_by_row import hold_messages
 from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
 from worker.core.work.store.attempt_log import open_rows
 

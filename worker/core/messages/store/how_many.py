@@ -38,7 +38,7 @@ from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
-from worker.core.unknown.repeats import unknown_in_words
+from worker.core.unknown.reconciliation import unknown_in_words
 
 # A message in flight may bounce, and then does not count: wait until its result is known.
 LAST_ASKS_AGAIN = timedelta(minutes=1)

@@ -31,7 +31,7 @@ from worker.core.model.channels import SuppressionReason, address_of
 from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LATE, InvitationState, JobState
-from worker.core.unknown.repeats import stays_unknown
+from worker.core.unknown.reconciliation import stays_unknown
 from worker.core.work.store.attempt_log import (
     CLOSE,
     CLOSE_DONE,

@@ -31,10 +31,9 @@ from worker.core.model.endings import (
 )
 from worker.core.model.reasons import Reason
 from worker.core.model.states import UNANSWERED, InvitationState, JobState
-from worker.core.unknown.repeats import not_before_its_wait, stays_unknown
+from worker.core.unknown.reconciliation import not_before_its_wait, stays_unknown
 from worker.core.unknown.store import unknown_outcomes
-from worker.core.unknown.store.held_rows import hold_jobs, hold_messages
-from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from worker.core.unknown.store.row_by_row import Chunk, hold_jobs, hold_messages, row_by_row
 from worker.core.work.store.attempt_log import after_call
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")

@@ -1,4 +1,5 @@
-"""One bad row stops only itself.
+"""One bad row stops only itself: it is held, with the kind of the exception that it raises. So are rows whose link may
+be for another person. What becomes of them, a person decides (`lists.decisions.store.settlement`).
 
 A chunk of rows is worked in one transaction. If that raises, the rows that raise by themselves are found, in
 transactions that are rolled back, and are set aside (held, postponed: the caller says). Then the chunk is worked again.
@@ -8,14 +9,22 @@ If every row of a large chunk raises, the fault is this software's or the config
 
 import logging
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from worker.core.database.database import Database, known
 from worker.core.database.fast.unanswered import settle
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import UnknownWord
+from worker.core.facts import JobsStopped, happened
+from worker.core.messages.store.message_rows import set_job_states
+from worker.core.model.reasons import Reason
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 log = logging.getLogger(__name__)
 
@@ -126,3 +135,75 @@ def _place(error: Exception) -> str:
     """Where it was raised: a file of this software and a line. No text of the exception, which may hold a value."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/worker/" in frame.filename]
     return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "an unknown place"
+
+
+_NONE: Mapping[int, str] = MappingProxyType({})
+
+
+def hold_jobs(
+    connection: sa.Connection, kinds: Mapping[int, str], *, states: Collection[JobState], now: datetime
+) -> None:
+    """Hold those of these jobs that are in one of these states. `kinds` has the kind of exception of each."""
+    for kind in sorted(set(kinds.values())):
+        ids = sorted(job_id for job_id, raised in kinds.items() if raised == kind)
+        hold = sa.update(Job).where(Job.id.in_(ids), Job.state.in_(states)).returning(Job.id)
+        held = _values(kind, Job.unknown_attempt, _OPEN_CALL) | {"state": JobState.HELD, "changed_at": now}
+        happened(connection, JobsStopped(connection.execute(hold.values(held)).scalars().all()), now=now)
+
+
+def hold_messages(
+    connection: sa.Connection, kinds: Mapping[UUID, str], *, states: Collection[InvitationState], now: datetime
+) -> None:
+    """As `hold_jobs`, for messages; their jobs' states follow from them."""
+    for kind in sorted(set(kinds.values())):
+        ids = [row_id for row_id, raised in kinds.items() if raised == kind]
+        hold = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.state.in_(states))
+        held = _values(kind, InvitationRow.unknown_attempt, _OPEN_HAND_OVER) | {"state": InvitationState.HELD}
+        jobs = connection.execute(hold.values(held).returning(InvitationRow.job_id)).scalars()
+        set_job_states(connection, set(jobs), now=now)
+
+
+def hold_back(
+    connection: sa.Connection, jobs: Sequence[Any], reason: Reason, details: Mapping[int, str] = _NONE, *, now: datetime
+) -> None:
+    """Hold these locked jobs because their links may be for other people: their sessions and waiting messages end.
+
+    `details`: by job. A job that is held for a reason of its own keeps it: a person decides about that.
+    """
+    ids = [job.id for job in jobs]
+    of_jobs = sa.update(InvitationRow).where(InvitationRow.job_id.in_(ids))
+    waiting = of_jobs.where(InvitationRow.state == InvitationState.WAITING)
+    connection.execute(waiting.values(state=InvitationState.SUPERSEDED, due_at=None, reason=reason))
+    of_session = sa.update(SessionRow).where(SessionRow.id.in_([job.session_id for job in jobs]))
+    live = of_session.where(SessionRow.state.in_(LIVE_SESSIONS))
+    connection.execute(live.values(state=SessionState.SUPERSEDED, check_at=None))
+    # One that was not bought stays so: as superseded it would count as paid for.
+    connection.execute(of_session.where(SessionRow.state == SessionState.UNBOUGHT).values(check_at=None))
+    free = [job.id for job in jobs if job.state is not JobState.HELD]
+    held = {"state": JobState.HELD, "due_at": None, "lease_until": None, "reason": reason, "needs_status_check": False}
+    for id_ in free:
+        values = held | {"detail": details.get(id_, ""), "link_requested_at": None, "changed_at": now}
+        connection.execute(sa.update(Job).where(Job.id == id_).values(values))
+    happened(connection, JobsStopped(free), now=now)
+
+
+def _values(kind: str, unknown: Any, call: Any) -> dict[str, Any]:
+    return {
+        "due_at": None,
+        "lease_until": None,
+        "reason": Reason.CANNOT_WORK,
+        "detail": f"working this row alone ended with {kind}",
+        # The result of this call is not written, so it must be looked up before the row is repeated.
+        "unknown_attempt": sa.func.coalesce(unknown, call),
+    }
+
+
+_OPEN = sa.select(Attempt.id).where(Attempt.closed_at.is_(None), Attempt.reconciles.is_(None)).limit(1)
+_OPEN_CALL = _OPEN.where(
+    Attempt.job_id == Job.id, Attempt.invitation_id.is_(None), Attempt.fence == Job.fence
+).scalar_subquery()
+_OPEN_HAND_OVER = _OPEN.where(
+    Attempt.job_id == InvitationRow.job_id,
+    Attempt.invitation_id == InvitationRow.id,
+    Attempt.fence == InvitationRow.fence,
+).scalar_subquery()

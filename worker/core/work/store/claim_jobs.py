@@ -30,7 +30,7 @@ from worker.core.model.sessions import APPLICANT_ID
 from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store import unknown_outcomes
-from worker.core.unknown.store.held_rows import hold_jobs
+from worker.core.unknown.store.row_by_row import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store import call_costs
 from worker.core.work.store.attempt_log import open_rows

@@ -32,7 +32,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import EXTERNAL_REF
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.core.unknown.reconciliation import Unmatched
-from worker.core.unknown.store.held_rows import hold_back
+from worker.core.unknown.store.row_by_row import hold_back
 from worker.core.work.store.job_context import IssueResult, JobPolicy
 
 log = logging.getLogger(__name__)

@@ -36,7 +36,7 @@ from worker.core.model.states import (
 )
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.core.unknown.store.held_rows import hold_back
+from worker.core.unknown.store.row_by_row import hold_back
 from worker.events.store.event_status import LinkStatus
 from worker.features.stable_links.landing import (
     Asks,
