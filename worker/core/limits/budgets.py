@@ -126,10 +126,6 @@ class BudgetState:
         troubled = self.failures or self.pauses or self.unproven or self.pause_reason
         return not (troubled or self.opened_at or self.probe_until or self.asks_again_at)
 
-    def counts_successes(self, rule: BudgetRule) -> bool:
-        """Whether successes are counted too: for an account without a limit that has refused calls."""
-        return bool(self.pace.refused) and self.pace.rate is None and rule.rate is None
-
     @property
     def why_paused(self) -> str:
         """Why no call is made during a pause. A call that succeeds meanwhile ends the reason, not the wait."""

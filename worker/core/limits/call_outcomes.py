@@ -107,14 +107,15 @@ def _after(
 
 
 def _counted(state: BudgetState, rule: BudgetRule, call_outcomes: list[CallOutcome], *, now: datetime) -> Pace:
-    """The pace with the refused calls counted; with all calls, for an account without a limit: claims count none."""
+    """The pace with the refused calls counted; with all calls, for an account without a limit that has refused some:
+    claims count none."""
     pace = state.pace
     since = pace.lowered_at
     current = [outcome for outcome in call_outcomes if since is None or outcome.began_at >= since]
     refused = sum(outcome.kind is Kind.RATE_LIMITED for outcome in current)
-    if not refused and not state.counts_successes(rule):
-        return pace
     unlimited = rule.rate is None and pace.rate is None
+    if not refused and not (unlimited and pace.refused):
+        return pace
     return counted(pace, rule.rate, granted=len(current) if unlimited else 0, refused=refused, now=now)
 
 

@@ -233,7 +233,7 @@ def apply_outcomes(
         return
     before = read(connection, rule.name)
     succeeded = all(outcome.problem is None for outcome in call_outcomes)
-    if succeeded and before.is_well and not before.counts_successes(rule):
+    if succeeded and before.is_well and not before.pace.refused:
         return  # nearly every flush: a success shows nothing new
     free = (at for at, one in call_outcomes if one is not None and (one.unreachable or one.kind in FREE))
     refunds = Counter(map(day_of, free)) if refund else Counter[date]()
