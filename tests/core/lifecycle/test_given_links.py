@@ -27,24 +27,19 @@ SPENT = {"cap": Reason.REISSUES_SPENT}
 
 
 def test_what_a_corrected_address_gets(subtests):
-    for link, rule, same_link, after in [
-        (AT_ITS_END, WAIT, False, WaitForEnd(END)),
-        (AT_ITS_END, SAME, False, SameLink()),
-        (AT_ITS_END, WAIT, True, SameLink()),
-        (EARLY, WAIT, False, AnotherSession()),
-        (EARLY, SAME, False, AnotherSession()),
-        (EARLY, WAIT, True, SameLink()),
-        (replace(AT_ITS_END, **SPENT), WAIT, False, Spent(Reason.REISSUES_SPENT, END)),
-        (replace(AT_ITS_END, **SPENT), SAME, False, SameLink()),
-        (replace(EARLY, **SPENT), SAME, False, Spent(Reason.REISSUES_SPENT, END)),
-        (replace(EARLY, **SPENT), WAIT, True, SameLink()),
-        (replace(EARLY, unopened=True), WAIT, False, SameLink()),
-        (replace(AT_ITS_END, unopened=True), WAIT, False, SameLink()),
-        (replace(EARLY, went=False), WAIT, False, None),
-        (replace(EARLY, expires_at=NOW), WAIT, False, None),
+    for link, rule, after in [
+        (AT_ITS_END, WAIT, WaitForEnd(END)),
+        (AT_ITS_END, SAME, SameLink()),
+        (EARLY, WAIT, AnotherSession()),
+        (EARLY, SAME, AnotherSession()),
+        (replace(AT_ITS_END, **SPENT), WAIT, Spent(Reason.REISSUES_SPENT, END)),
+        (replace(AT_ITS_END, **SPENT), SAME, SameLink()),
+        (replace(EARLY, **SPENT), SAME, Spent(Reason.REISSUES_SPENT, END)),
+        (replace(EARLY, went=False), WAIT, None),
+        (replace(EARLY, expires_at=NOW), WAIT, None),
     ]:
-        with subtests.test(link=link, rule=rule, same_link=same_link, after=after):
-            assert after_corrected_address(link, rule, same_link=same_link, now=NOW) == after
+        with subtests.test(link=link, rule=rule, after=after):
+            assert after_corrected_address(link, rule, now=NOW) == after
 
 
 @given(

@@ -24,15 +24,13 @@ MAY_HAVE_LEFT = (InvitationState.WORKING, InvitationState.SENT, InvitationState.
 class GivenLink:
     """A session's link, when an address of its customer is corrected. Times are aware.
 
-    `went`: a message with it to the old address has left, or may have. `unopened`: that message carried our own link,
-    which was never opened: it is revoked, and no one has the session's. `allowed_from`: when the account opens another
+    `went`: a message with it to the old address has left, or may have. `allowed_from`: when the account opens another
     session (`Provider.reissue_at`). `cap`: the cap that is used up, if one is.
     """
 
     went: bool
     expires_at: datetime
     allowed_from: datetime
-    unopened: bool = False
     cap: Reason | None = None
 
 
@@ -64,14 +62,10 @@ class Spent:
 After = AnotherSession | SameLink | WaitForEnd | Spent
 
 
-def after_corrected_address(
-    link: GivenLink, rule: CorrectedRule, *, same_link: bool = False, now: datetime
-) -> After | None:
-    """What follows; None: no one has a link that opens. `same_link`: a person has decided for it."""
+def after_corrected_address(link: GivenLink, rule: CorrectedRule, *, now: datetime) -> After | None:
+    """What follows; None: no one has a link that opens."""
     if not link.went or link.expires_at <= now:
         return None
-    if link.unopened or same_link:
-        return SameLink()
     early = link.allowed_from <= now
     if not early and rule is CorrectedRule.SAME_LINK:
         return SameLink()
