@@ -21,6 +21,7 @@ from worker.wiring.os_user import os_user
 
 CHUNK = 500
 READS = ("list", "check", "forget")  # also with keys that do not fit
+_Said = tuple[dict[str, Any], list[str]]  # the facts of --json, and the lines for people
 ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back
 HELP = """Put ADDRESSES (emails, phone numbers) on the do-not-contact list: no list, event or reminder writes to them.
 
@@ -108,26 +109,28 @@ def suppress(
             raise click.UsageError("this takes no address: the list cannot be read; --check checks one address")
     elif bool(addresses) == (file is not None):
         raise click.UsageError("give addresses, or a --file of them")
-    lines = file if file is not None else addresses
+    refused: list[_Refused] = []
     with invocation.parts(STORED if what in READS else ENCRYPTING, migrate=True) as parts:
         if what == "list":
-            _show_counts(parts, as_json=as_json)
-            return
-        if what == "forget":
-            _forget(parts, yes=yes, as_json=as_json)
-            return
-        given, refused = _read(lines, country, getattr(file, "name", ""))
-        if refused and file is None:
-            problems = [f"address {one.place}: {one.problem}; {one.hint}" for one in refused]
-            raise CannotStart("\n".join([*problems, "nothing was changed, for no address"]))
-        for one in refused:
-            click.echo(f"line {one.place}: {one.problem}; {one.hint}", err=True)
-        if what == "check":
-            _check(parts, given, refused, as_json=as_json)
-        elif what == "remove":
-            _remove(parts, given, refused, yes=yes, as_json=as_json)
+            facts, lines = _counts(parts)
+        elif what == "forget":
+            facts, lines = _forget(parts, yes=yes)
         else:
-            _add(parts, given, refused, SuppressionReason(reason), as_json=as_json)
+            given, refused = _read(file if file is not None else addresses, country, getattr(file, "name", ""))
+            if refused and file is None:
+                problems = [f"address {one.place}: {one.problem}; {one.hint}" for one in refused]
+                raise CannotStart("\n".join([*problems, "nothing was changed, for no address"]))
+            for one in refused:
+                click.echo(f"line {one.place}: {one.problem}; {one.hint}", err=True)
+            if what == "check":
+                facts, lines = _check(parts, given)
+            elif what == "remove":
+                facts, lines = _remove(parts, given, yes=yes)
+            else:
+                facts, lines = _add(parts, given, SuppressionReason(reason))
+    if what != "list":
+        facts = {"action": what or "suppress", **facts, "refused": [one._asdict() for one in refused]}
+    print_json_or(facts, *lines, as_json=as_json)
     if refused:
         raise SystemExit(NEEDS_A_PERSON)
 
@@ -156,20 +159,17 @@ def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refu
     return given, refused
 
 
-def _add(
-    parts: Parts, given: list[_Given], refused: list[_Refused], reason: SuppressionReason, *, as_json: bool
-) -> None:
+def _add(parts: Parts, given: list[_Given], reason: SuppressionReason) -> _Said:
     new = 0
     for start in range(0, len(given), CHUNK):
         addresses = list(dict.fromkeys(one.key for one in given[start : start + CHUNK]))
         new += parts.do_not_contact.add(addresses, reason, os_user().name, now=parts.clock())
     known = len({one.key for one in given}) - new
     also = f"; {known:,} {'was' if known == 1 else 'were'} suppressed already" if known else ""
-    words = f"{_addresses(new)} will get no more messages{also}"
-    print_json_or(_facts("suppress", refused, added=new, known=known), words, as_json=as_json)
+    return {"added": new, "known": known}, [f"{_addresses(new)} will get no more messages{also}"]
 
 
-def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: bool, as_json: bool) -> None:
+def _remove(parts: Parts, given: list[_Given], *, yes: bool) -> _Said:
     kept = [(one, found) for one in given if (found := parts.do_not_contact.find(one.key)) is not None]
     asked = sum(found.reason in ASKED_FOR for _, found in kept)
     if asked and not yes:
@@ -180,11 +180,10 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
         removed += parts.do_not_contact.remove(addresses, now=parts.clock())
     unknown = len(given) - removed
     also = f"; {unknown:,} {'was' if unknown == 1 else 'were'} not suppressed" if unknown else ""
-    words = f"{_addresses(removed)} may get messages again{also}"
-    print_json_or(_facts("remove", refused, removed=removed), words, as_json=as_json)
+    return {"removed": removed}, [f"{_addresses(removed)} may get messages again{also}"]
 
 
-def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_json: bool) -> None:
+def _check(parts: Parts, given: list[_Given]) -> _Said:
     note_alone(parts.database, LIST, now=parts.clock(), count=len(given), reason="asked whether it has these addresses")
     if gone := parts.do_not_contact.keys_gone().addresses:
         click.echo(f"warning: {_addresses(gone)} known by a key that is not in [encryption] digest_key", err=True)
@@ -200,10 +199,10 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
             words += f"; also manual, by {kept.manual_by}" if kept.manual_by else ""
         addresses.append({"place": one.place, "channel": one.channel, "suppressed": kept is not None, **facts})
         lines.append(f"{one.place}: {one.channel}, {words}")
-    print_json_or(_facts("check", refused, addresses=addresses), *lines, as_json=as_json)
+    return {"addresses": addresses}, lines
 
 
-def _show_counts(parts: Parts, *, as_json: bool) -> None:
+def _counts(parts: Parts) -> _Said:
     counts = parts.do_not_contact.counts()
     found, older, gone = counts.addresses, counts.by_older_keys, counts.keys_gone
     lines = [f"{channel}: {_addresses(number)}, {reason.value}" for channel, reason, number in found]
@@ -218,27 +217,22 @@ def _show_counts(parts: Parts, *, as_json: bool) -> None:
         )
     facts = [{"channel": channel, "reason": reason.value, "addresses": number} for channel, reason, number in found]
     by_gone = {"by_keys_that_are_gone": gone.addresses, "customers_by_keys_that_are_gone": gone.customers}
-    print_json_or({"suppressed": facts, "by_older_keys": older} | by_gone, *lines, as_json=as_json)
+    return {"suppressed": facts, "by_older_keys": older} | by_gone, lines
 
 
-def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
+def _forget(parts: Parts, *, yes: bool) -> _Said:
     gone = parts.do_not_contact.keys_gone()
     if any(gone) and not yes:
         confirm(f"forget {_in_words(gone)}, and write to them again? Their key, if put back, would match them again")
     forgotten = parts.do_not_contact.forget_gone(now=parts.clock())
     words = f"{_in_words(forgotten)} known by no key of [encryption] digest_key forgotten"
-    facts = _facts("forget", [], forgotten=forgotten.addresses, forgotten_customers=forgotten.customers)
-    print_json_or(facts, words, as_json=as_json)
+    return {"forgotten": forgotten.addresses, "forgotten_customers": forgotten.customers}, [words]
 
 
 def _in_words(gone: Gone) -> str:
     customers = [counted(gone.customers, "erased customer")] if gone.customers else []
     addresses = [_addresses(gone.addresses)] if gone.addresses or not customers else []
     return " and ".join(addresses + customers)
-
-
-def _facts(action: str, refused: list[_Refused], **facts: Any) -> dict[str, Any]:
-    return {"action": action, **facts, "refused": [one._asdict() for one in refused]}
 
 
 def _addresses(number: int) -> str:
