@@ -17,7 +17,7 @@ from onboarding_sandbox.options import CUSTOMERS, MAILS, TEXTS, shares, span, sp
 from onboarding_sandbox.wire import SESSIONS
 from worker.cli.commands.init import sandbox_webhooks
 from worker.cli.exits import CannotStart
-from worker.cli.shared_options import JSON, Named, Read, print_json
+from worker.cli.shared_options import JSON, Named, Read, print_json_or
 from worker.http import event_loop
 
 DEFAULTS = SandboxOptions()
@@ -317,17 +317,10 @@ async def serve(sandbox: Sandbox, *, as_json: bool) -> None:
         loop.add_signal_handler(signal_number, ended.set)
     async with sandbox:
         smtp = f"smtp://{sandbox.options.host}:{sandbox.smtp_port}"
-        if as_json:
-            facts = {
-                "url": sandbox.url,
-                "smtp": smtp,
-                "port": sandbox.port,
-                "smtp_port": sandbox.smtp_port,
-                "base_urls": {name: f"{sandbox.url}/{name}" for name in ("idenfy", "frankieone", "twilio")},
-            }
-            print_json(facts)
-        else:
-            click.echo(f"sandbox ready: providers at {sandbox.url}, mailbox at {smtp} (Ctrl-C ends it)")
+        facts = {"url": sandbox.url, "smtp": smtp, "port": sandbox.port, "smtp_port": sandbox.smtp_port}
+        base_urls = {name: f"{sandbox.url}/{name}" for name in ("idenfy", "frankieone", "twilio")}
+        ready = f"sandbox ready: providers at {sandbox.url}, mailbox at {smtp} (Ctrl-C ends it)"
+        print_json_or(facts | {"base_urls": base_urls}, ready, as_json=as_json)
         await ended.wait()
 
 
