@@ -136,36 +136,34 @@ def test_an_update_that_comes_before_the_hand_over_is_stored_is_tried_again(post
     assert post.report(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).state is WebhookState.APPLIED
 
 
-def test_a_delivered_message_with_an_unknown_outcome_was_sent_and_its_job_is_no_longer_held(post):
+@pytest.fixture
+def in_doubt(post):
+    """The id of a message whose hand-over has an unknown outcome."""
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
-    messages = post.shelf.claim_messages()
-    post.shelf.hand_over(messages, Hold("unknown", "timed out"))
+    (message,) = post.shelf.claim_messages()
+    post.shelf.hand_over([message], Hold("unknown", "timed out"))
+    return message.id
+
+
+def test_a_delivered_message_with_an_unknown_outcome_was_sent_and_its_job_is_no_longer_held(post, in_doubt):
     assert post.shelf.job("Ona").state is JobState.HELD
-    post.report(messages[0].id.hex, DeliveryStatus.DELIVERED)
+    post.report(in_doubt.hex, DeliveryStatus.DELIVERED)
     assert (post.message().state, post.message().sent_at) == (InvitationState.DELIVERED, post.shelf.clock())
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.INVITED, "")
 
 
-def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_for_now(post):
-    post.shelf.add(customer("Ona"))
-    post.shelf.issue()
-    messages = post.shelf.claim_messages()
-    post.shelf.hand_over(messages, Hold("unknown", "timed out"))
-    post.shelf.set(Job, unknown_attempt=messages[0].id)  # the call for the next session
-    post.report(messages[0].id.hex, DeliveryStatus.DELIVERED)
+def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_for_now(post, in_doubt):
+    post.shelf.set(Job, unknown_attempt=in_doubt)  # the call for the next session
+    post.report(in_doubt.hex, DeliveryStatus.DELIVERED)
     assert post.message().state is InvitationState.DELIVERED
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")
 
 
 @pytest.mark.both_databases
-def test_a_session_that_ended_while_its_messages_outcome_was_unknown_is_checked_afterwards(post, clock):
-    post.shelf.add(customer("Ona"))
-    post.shelf.issue()
-    messages = post.shelf.claim_messages()
-    post.shelf.hand_over(messages, Hold("unknown", "timed out"))
+def test_a_session_that_ended_while_its_messages_outcome_was_unknown_is_checked_afterwards(post, in_doubt):
     post.shelf.set(SessionRow, check_at=None)  # as the sweep leaves it then
-    post.report(messages[0].id.hex, DeliveryStatus.DELIVERED)
+    post.report(in_doubt.hex, DeliveryStatus.DELIVERED)
     session = post.shelf.row(SessionRow)
     assert session.check_at == session.expires_at + SETTLES
 
