@@ -106,38 +106,34 @@ def write_html(
     """Write the page of one batch; returns the number of lines. `facts` come from `batch_report.status()`. `lines` are
     read once: what needs a person stands before them, so their data waits in a file without a name that only this
     process can open."""
-    spending = spending or Spending()
+    page, spending = _environment().get_template("report.html"), spending or Spending()
     # What the script needs to know of the page, as JSON for a <script> element.
     about = {"columns": columns.names, "shown": SHOWN, "headings": HEADINGS}
     about |= {name: sorted(of) for name, of in (("words", WORDS), ("times", TIMES), ("numbers", NUMBERS))}
     with SpooledTemporaryFile(IN_MEMORY, mode="w+", encoding="utf-8", newline="\n") as data:
         count, static, groups = _read(lines, columns, data)
         data.seek(0)
-        stream = (
-            _environment()
-            .get_template("report.html")
-            .stream(
-                facts=facts,
-                headline=headline(facts, columns.corrected),
-                made_at=columns.now,
-                release=__version__,
-                total=count,
-                static=static,
-                segments=segments({state: facts["rows"].get(state, 0) for state in STATES}),
-                meanings=list(STATES.items()),
-                groups=groups.by_need(),
-                shown_ranges=SHOWN_RANGES,
-                messages=[(state, number, MESSAGES.get(state, "")) for state, number in facts["invitations"].items()],
-                costs=costs(spending.routes, prices or Prices()) if spending.routes else None,
-                timeline=timeline(spending.series),
-                columns=[*SHOWN, *(["link"] if columns.links else [])],
-                all_columns=columns.names,
-                headings=HEADINGS,
-                states=[state for state in STATES if facts["rows"].get(state)],
-                chunks=(Markup(chunk.rstrip("\n")) for chunk in data),  # noqa: S704 -- made by `chunk_of`
-                with_link=columns.links,
-                about=Markup(json.dumps(about).replace("<", "\\u003c")),  # noqa: S704 -- words of this module
-            )
+        stream = page.stream(
+            facts=facts,
+            headline=headline(facts, columns.corrected),
+            made_at=columns.now,
+            release=__version__,
+            total=count,
+            static=static,
+            segments=segments({state: facts["rows"].get(state, 0) for state in STATES}),
+            meanings=list(STATES.items()),
+            groups=groups.by_need(),
+            shown_ranges=SHOWN_RANGES,
+            messages=[(state, number, MESSAGES.get(state, "")) for state, number in facts["invitations"].items()],
+            costs=costs(spending.routes, prices or Prices()) if spending.routes else None,
+            timeline=timeline(spending.series),
+            columns=[*SHOWN, *(["link"] if columns.links else [])],
+            all_columns=columns.names,
+            headings=HEADINGS,
+            states=[state for state in STATES if facts["rows"].get(state)],
+            chunks=(Markup(chunk.rstrip("\n")) for chunk in data),  # noqa: S704 -- made by `chunk_of`
+            with_link=columns.links,
+            about=Markup(json.dumps(about).replace("<", "\\u003c")),  # noqa: S704 -- words of this module
         )
         stream.enable_buffering(BUFFERED)
         for piece in stream:
