@@ -4,11 +4,19 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from onboarding_sandbox import Sandbox, SandboxOptions
+from tests.providers.accounts import NOW, PlainSecret
+from tests.providers.endpoints import Adapter
+from worker.core.model.sessions import SessionRequest
+from worker.http.client import Http, open_http_session
+from worker.providers.contract import HttpAnswer
 
 FOLDER = os.environ.get("PROVIDER_SPECS", "")
 needs_pages = pytest.mark.skipif(not FOLDER, reason="PROVIDER_SPECS names no folder with the providers' pages")
@@ -69,3 +77,15 @@ def printed_json(text: str, heading: str) -> dict[str, Any]:
     value, _ = json.JSONDecoder().raw_decode(text[text.index("{", start) :])
     assert isinstance(value, dict)
     return value
+
+
+async def at_sandbox(endpoint: Adapter, asked: SessionRequest, options: Any = None, **settings: Any) -> HttpAnswer:
+    """The answer of a sandbox with these options to an account with these settings."""
+    family = endpoint.account().provider.partition("-")[0]
+    keys = {"api_key": PlainSecret("sandbox-key")}
+    keys |= {"api_secret": PlainSecret("sandbox-secret")} if family == "idenfy" else {}
+    async with Sandbox(SandboxOptions(clock=lambda: NOW, **(options or {}))) as sandbox, open_http_session() as session:
+        provider = endpoint.make(**{"base_url": f"{sandbox.url}/{family}", **keys, **settings})
+        got = await Http(session).call(provider.build(asked), timeout=timedelta(seconds=10))
+    assert isinstance(got, HttpAnswer)
+    return got

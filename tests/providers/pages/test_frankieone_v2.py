@@ -2,28 +2,24 @@
 
 import json
 import re
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from openapi_schema_validator import OAS30Validator
 
-from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.faults import Fault
-from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret, frankie_account, request
-from tests.providers.endpoints import answer
-from tests.providers.pages.pages import needs_pages, openapi
+from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret, request
+from tests.providers.endpoints import V2, answer
+from tests.providers.pages.pages import at_sandbox, needs_pages, openapi
 from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import MUCH
 from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
-from worker.http.client import Http, open_http_session
-from worker.providers.contract import HttpAnswer, HttpRequest
+from worker.providers.contract import HttpRequest
 from worker.providers.frankieone_v2 import FrankieOneV2
 
 pytestmark = needs_pages
-LONG = timedelta(seconds=10)
 PATH = "/v2/individuals/{entityId}/actions/idv/token"
 
 
@@ -51,14 +47,14 @@ def everything() -> FrankieOneV2:
         "comment": {"text": "x", "entityId": ENTITY, "entityType": "INDIVIDUAL"},
     }
     child = PlainSecret("87654321-4321-4321-4321-210987654321")
-    return FrankieOneV2(frankie_account(parameters=parameters, channel="api", customer_child_id=child))
+    return V2.make(parameters=parameters, channel="api", customer_child_id=child)
 
 
 @pytest.mark.parametrize(
     "built",
     [
-        FrankieOneV2(frankie_account()).build(request()),
-        FrankieOneV2(frankie_account()).build(MUCH),
+        V2.make().build(request()),
+        V2.make().build(MUCH),
         everything().build(request()),
     ],
     ids=["least", "much", "everything"],
@@ -96,18 +92,6 @@ def test_a_field_of_the_wrong_type_would_be_noticed(operation):
     assert not OAS30Validator(schema).is_valid({"products": "idv"})
 
 
-async def asked(options: dict[str, Any], **settings: Any) -> HttpAnswer:
-    """The answer of a sandbox with these options to an account with these settings."""
-    async with Sandbox(SandboxOptions(clock=lambda: NOW, **options)) as sandbox, open_http_session() as session:
-        account = {"api_key": PlainSecret("sandbox-key"), "base_url": f"{sandbox.url}/frankieone", **settings}
-        built = FrankieOneV2(frankie_account(**account)).build(MUCH)
-        if "entity" in settings:
-            built = HttpRequest(built.method, built.url.replace(ENTITY, settings["entity"]), built.headers, built.body)
-        got = await Http(session).call(built, timeout=LONG)
-    assert isinstance(got, HttpAnswer)
-    return got
-
-
 def fault(kind: str) -> dict[str, Any]:
     return {"faults": (Fault(kind, 1.0),)}
 
@@ -126,7 +110,7 @@ def fault(kind: str) -> dict[str, Any]:
     ],
 )
 async def test_the_sandbox_answers_each_status_as_the_document_says(status, options, settings, operation):
-    got = await asked(options, **settings)
+    got = await at_sandbox(V2, MUCH, options, **settings)
 
     assert got.status == status
     content = operation["responses"][str(status)]["content"]["application/json"]
@@ -177,7 +161,7 @@ def test_an_answer_made_of_the_documents_examples_opens_a_session(operation):
     body = {name: given["example"] for name, given in properties.items() if "example" in given}
     body["tokenExpiry"] = str(body["tokenExpiry"])
 
-    session = FrankieOneV2(frankie_account()).read(answer(200, body), request(), issued_at=NOW, now=NOW)
+    session = V2.make().read(answer(200, body), request(), issued_at=NOW, now=NOW)
 
     assert session.token == "41cf9401f0f889616bef"
     assert session.sms_sent
@@ -186,7 +170,7 @@ def test_an_answer_made_of_the_documents_examples_opens_a_session(operation):
 
 
 def _read(status: int, body: dict[str, Any]) -> Problem:
-    problem = FrankieOneV2(frankie_account()).read(answer(status, body), request(), issued_at=NOW, now=NOW)
+    problem = V2.make().read(answer(status, body), request(), issued_at=NOW, now=NOW)
     assert isinstance(problem, Problem)
     assert FRANKIE_CUSTOMER not in problem.detail
     return problem

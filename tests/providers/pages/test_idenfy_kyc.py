@@ -6,14 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.providers.accounts import NOW, PlainSecret, idenfy_account, request
-from tests.providers.endpoints import answer
-from tests.providers.pages.pages import Printed, needs_pages, page, printed_json, printed_parameters
+from tests.providers.accounts import NOW, request
+from tests.providers.endpoints import KYC, answer
+from tests.providers.pages.pages import Printed, at_sandbox, needs_pages, page, printed_json, printed_parameters
 from tests.providers.parameters.reference import parameters_of
 from worker.core.model.sessions import ExpirySource, Session
-from worker.http.client import Http, open_http_session
-from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.parameters import check_parameters
 from worker.providers.values import Parameter
 
@@ -121,14 +118,10 @@ async def test_the_adapter_builds_the_pages_sample_request_and_the_sandbox_accep
     sample = printed_json(text, "Request example")
     parameters = {name: value for name, value in sample.items() if name != "clientId"}
 
-    async with Sandbox(SandboxOptions()) as sandbox, open_http_session() as session:
-        keys = {"api_key": PlainSecret("sandbox-key"), "api_secret": PlainSecret("sandbox-secret")}
-        provider = IdenfyKyc(idenfy_account(base_url=f"{sandbox.url}/idenfy", **keys))
-        asked = request(parameters, customer_id=sample["clientId"])
-        built = provider.build(asked)
-        got = await Http(session).call(built, timeout=timedelta(seconds=10))
+    asked, provider = request(parameters, customer_id=sample["clientId"]), KYC.make()
+    got = await at_sandbox(KYC, asked)
 
-    assert json.loads(built.body) == sample
+    assert json.loads(provider.build(asked).body) == sample
     assert got.status == 201
     assert set(printed_json(text, "Response example")) <= set(json.loads(got.body))
     assert isinstance(provider.read(got, asked, issued_at=NOW, now=NOW), Session)
@@ -138,7 +131,7 @@ def test_the_pages_sample_answer_opens_a_session(text):
     sample = printed_json(text, "Response example")
 
     asked = request(customer_id=sample["clientId"])
-    session = IdenfyKyc(idenfy_account()).read(answer(200, sample), asked, issued_at=NOW, now=NOW)
+    session = KYC.make().read(answer(200, sample), asked, issued_at=NOW, now=NOW)
 
     assert isinstance(session, Session)
     assert session.token == "pgYQX0z2T8mtcpNj9I20uWVCLKNuG0vgr12f0wAC"
@@ -153,4 +146,4 @@ def test_the_samples_minimal_request_is_less_than_we_send(text):
     least = printed_json(text, "for best outcome")
 
     assert set(least) == {"clientId", "firstName", "lastName"}
-    assert set(least) <= set(json.loads(IdenfyKyc(idenfy_account(prefill="name")).build(request()).body))
+    assert set(least) <= set(KYC.body(account={"prefill": "name"}))

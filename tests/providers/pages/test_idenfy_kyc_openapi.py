@@ -7,22 +7,17 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS30Validator
 
-from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.endpoints import idenfy_rules
-from tests.providers.accounts import NOW, PlainSecret, openapi_account, request
-from tests.providers.endpoints import answer
-from tests.providers.pages.pages import needs_pages, openapi
+from tests.providers.accounts import NOW, request
+from tests.providers.endpoints import OPENAPI, answer
+from tests.providers.pages.pages import at_sandbox, needs_pages, openapi
 from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import NESTED
 from worker.core.model.sessions import Session
-from worker.http.client import Http, open_http_session
-from worker.providers.contract import HttpAnswer
-from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.parameters import names_of
 from worker.providers.values import Parameter, Type
 
 pytestmark = needs_pages
-LONG = timedelta(seconds=10)
 PATH = "/api/v2/token"
 
 
@@ -67,7 +62,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize(("asked", "account"), REQUESTS.values(), ids=REQUESTS)
 def test_a_request_is_what_the_document_allows(asked, account, asks):
-    body = json.loads(IdenfyKyc(openapi_account(**account)).build(asked).body)
+    body = json.loads(OPENAPI.make(**account).build(asked).body)
 
     # The document says nullable in the way of OpenAPI 3.0.
     OAS30Validator(asks).validate(body)
@@ -77,7 +72,7 @@ def test_a_request_is_what_the_document_allows(asked, account, asks):
 
 
 def test_everything_is_everything(asks):
-    body = json.loads(IdenfyKyc(openapi_account(prefill="all")).build(REQUESTS["everything"][0]).body)
+    body = json.loads(OPENAPI.make(prefill="all").build(REQUESTS["everything"][0]).body)
 
     assert set(body) == set(asks["properties"])
     for name in ("client", "urls", "settings"):
@@ -130,26 +125,17 @@ def test_the_sandboxs_rules_have_the_documents_names(asks):
         assert set(rules) == set(asks["properties"][name]["properties"])
 
 
-async def sent(**settings: Any) -> HttpAnswer:
-    async with Sandbox(SandboxOptions(clock=lambda: NOW)) as sandbox, open_http_session() as session:
-        keys = {"api_key": PlainSecret("sandbox-key"), "api_secret": PlainSecret("sandbox-secret")}
-        provider = IdenfyKyc(openapi_account(base_url=f"{sandbox.url}/idenfy", **keys))
-        got = await Http(session).call(provider.build(settings.pop("asked")), timeout=LONG)
-    assert isinstance(got, HttpAnswer)
-    return got
-
-
 @pytest.mark.parametrize("name", ["least", "everything"])
 async def test_the_sandbox_answers_as_the_document_says(name, answers):
     asked, _ = REQUESTS[name]
 
-    got = await sent(asked=asked)
+    got = await at_sandbox(OPENAPI, asked)
 
     body = json.loads(got.body)
     assert got.status == 201
     OAS30Validator(answers).validate(body)
     assert set(body) <= set(answers["properties"])
-    session = IdenfyKyc(openapi_account()).read(got, asked, issued_at=NOW, now=NOW)
+    session = OPENAPI.make().read(got, asked, issued_at=NOW, now=NOW)
     assert isinstance(session, Session)
     assert session.expires_at == NOW + timedelta(days=7)
 
@@ -158,7 +144,7 @@ def test_an_answer_of_the_required_fields_alone_opens_a_session(answers):
     body = {"tokenString": "qL8vX2mN", "scanRef": "f3a9", "isValid": True, "tokenType": "IDENTIFICATION"}
     assert set(body) == set(answers["required"])
 
-    session = IdenfyKyc(openapi_account()).read(answer(201, body), request(), issued_at=NOW, now=NOW)
+    session = OPENAPI.make().read(answer(201, body), request(), issued_at=NOW, now=NOW)
 
     assert isinstance(session, Session)
     assert session.expires_at == NOW + timedelta(days=7)

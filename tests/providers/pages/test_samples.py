@@ -2,39 +2,28 @@
 
 import json
 import re
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.endpoints import frankieone_v1
 from onboarding_sandbox.endpoints import idenfy as idenfy_kyb
 from tests.providers.accounts import (
     ENTITY,
-    FRANKIE_CUSTOMER,
     NOW,
-    PlainSecret,
     company_request,
-    frankie_v1_account,
-    kyb_account,
     request,
 )
-from tests.providers.endpoints import answer
-from tests.providers.pages.pages import needs_pages, page
+from tests.providers.endpoints import KYB, V1, answer
+from tests.providers.pages.pages import at_sandbox, needs_pages, page
 from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import NEW, TAGGED
 from worker.core.model.sessions import Session
-from worker.http.client import Http, open_http_session
 from worker.providers.account import https_link
-from worker.providers.contract import HttpAnswer
-from worker.providers.frankieone_v1 import FrankieOneV1
-from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.parameters import names_of
 from worker.providers.values import Parameter, Type
 
 pytestmark = needs_pages
-LONG = timedelta(seconds=10)
 
 
 def printed(text: str, number: int) -> dict[str, Any]:
@@ -55,22 +44,6 @@ def kyb() -> str:
 @pytest.fixture(scope="module")
 def v1() -> str:
     return page("S1")
-
-
-async def asked(provider_of, family: str, request_: Any) -> HttpAnswer:
-    async with Sandbox(SandboxOptions(clock=lambda: NOW)) as sandbox, open_http_session() as session:
-        provider = provider_of(base_url=f"{sandbox.url}/{family}", api_key=PlainSecret("sandbox-key"))
-        got = await Http(session).call(provider.build(request_), timeout=LONG)
-    assert isinstance(got, HttpAnswer)
-    return got
-
-
-def kyb_provider(**settings: Any) -> IdenfyKyb:
-    return IdenfyKyb(kyb_account(api_secret=PlainSecret("sandbox-secret"), **settings))
-
-
-def v1_provider(**settings: Any) -> FrankieOneV1:
-    return FrankieOneV1(frankie_v1_account(prefill="all", **settings))
 
 
 # iDenfy KYB
@@ -126,14 +99,14 @@ async def test_the_sandbox_accepts_the_kyb_pages_sample_request(kyb):
     given = {name: value for name, value in sample.items() if name not in ("tokenType", "clientId")}
 
     company = company_request(given, customer_id="C-1")
-    built = json.loads(IdenfyKyb(kyb_account()).build(company).body)
-    got = await asked(kyb_provider, "idenfy", company)
+    built = json.loads(KYB.make().build(company).body)
+    got = await at_sandbox(KYB, company)
 
     assert built == {**sample, "clientId": "C-1"}
     assert got.status == 201
     body = json.loads(got.body)
     assert list(body) == list(printed(kyb, 1))
-    assert isinstance(kyb_provider().read(got, company, issued_at=NOW, now=NOW), Session)
+    assert isinstance(KYB.make().read(got, company, issued_at=NOW, now=NOW), Session)
 
 
 def test_the_kyb_pages_sample_answer_is_read(kyb):
@@ -142,7 +115,7 @@ def test_the_kyb_pages_sample_answer_is_read(kyb):
 
     sample = printed(kyb, 1)
     company = company_request(customer_id=sample["clientId"])
-    session = kyb_provider().read(answer(201, sample), company, issued_at=then, now=then)
+    session = KYB.make().read(answer(201, sample), company, issued_at=then, now=then)
 
     assert isinstance(session, Session)
     assert session.token == "<string>"
@@ -151,7 +124,7 @@ def test_the_kyb_pages_sample_answer_is_read(kyb):
 
 
 def test_a_kyb_request_has_nothing_that_the_page_has_not(kyb):
-    assert set(json.loads(kyb_provider().build(TAGGED).body)) <= set(printed(kyb, 0))
+    assert set(json.loads(KYB.make().build(TAGGED).body)) <= set(printed(kyb, 0))
 
 
 # FrankieOne v1
@@ -223,11 +196,7 @@ async def test_the_sandbox_accepts_the_v1_pages_sample_request(v1):
     dated = {**sample["entity"]["dateOfBirth"], "dateOfBirth": "1987-11-02"}
     sample["entity"]["dateOfBirth"] = dated
 
-    got = await asked(
-        lambda **keys: v1_provider(customer_id=PlainSecret(FRANKIE_CUSTOMER), **keys),
-        "frankieone",
-        request(sample, consent=True),
-    )
+    got = await at_sandbox(V1, request(sample, consent=True), prefill="all")
 
     assert got.status == 200
     body = json.loads(got.body)
@@ -238,7 +207,7 @@ async def test_the_sandbox_accepts_the_v1_pages_sample_request(v1):
 
 def test_a_v1_request_has_nothing_that_the_page_has_not(v1):
     theirs = kinds(printed(v1, 0))
-    sent = json.loads(v1_provider().build(NEW).body)
+    sent = json.loads(V1.make(prefill="all").build(NEW).body)
 
     assert kinds(sent)
     assert {name: kind for name, kind in kinds(sent).items() if theirs.get(name) is not kind} == {}
@@ -247,7 +216,7 @@ def test_a_v1_request_has_nothing_that_the_page_has_not(v1):
 def test_the_v1_pages_sample_answer_opens_a_session(v1):
     sample = printed(v1, 1)
 
-    session = v1_provider().read(answer(200, sample), NEW, issued_at=NOW, now=NOW)
+    session = V1.make(prefill="all").read(answer(200, sample), NEW, issued_at=NOW, now=NOW)
 
     assert isinstance(session, Session)
     assert (session.token, session.vendor, session.sms_sent) == ("41cf9401f0f889616bef", "OCRLabs", True)

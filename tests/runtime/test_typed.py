@@ -1,8 +1,11 @@
-"""The pool that a Celery command line asks for, as the settings must know it before Celery reads the line."""
+"""What a Celery command line asks for, as the settings must know it before Celery reads the line: the pool, and the
+secrets that its command needs."""
 
 import importlib
 
 import pytest
+
+from worker.settings.needs import BEATING, EVERYTHING
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +47,17 @@ def test_a_line_that_asks_for_none_gives_none(pool_typed, line):
 def test_another_pool_is_returned_as_it_is(pool_typed):
     assert pool_typed(["worker", "-P", "threads"]) == "threads"
     assert pool_typed(["worker", "--pool=solo", "--queues", "issue"]) == "solo"
+
+
+def test_beat_alone_needs_no_more_than_the_broker(subtests):
+    for line, needs in [
+        ("onboard beat", BEATING),
+        ("celery -A worker.app beat --loglevel info", BEATING),
+        ("celery -A worker.app worker", EVERYTHING),
+        ("celery -A worker.app worker -B", EVERYTHING),
+        ("onboard worker --queues beat", EVERYTHING),
+        ("celery -A worker.app inspect ping", EVERYTHING),
+        ("/srv/beat", EVERYTHING),
+    ]:
+        with subtests.test(line=line, needs=needs):
+            assert importlib.import_module("worker.runtime.celery_app").needs_typed(line.split()) == needs
