@@ -107,6 +107,14 @@ def test_workers_that_share_an_account_leave_every_other_slot_to_each_other():
     assert third == [55, 65, 75, 80]
 
 
+def test_slots_are_left_out_only_where_they_are_close(subtests):
+    """At 40 calls a second and more; a slower account's claims reserve few slots."""
+    for count, slots in [(40, [0, 50, 100]), (39, [0, 25, 51])]:
+        with subtests.test(count=count):
+            rule = BudgetRule("kyc", (Limit.parse(f"{count}/second"),))
+            assert claimed(BudgetState(), 3, rule=rule)[0] == slots
+
+
 def test_a_worker_whose_companion_is_gone_uses_the_slots_that_it_left_out():
     _, state = claimed(BudgetState(), 100)
     again, _ = claimed(state, 100, after=50)
