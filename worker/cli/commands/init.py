@@ -117,7 +117,8 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
         if sandbox:
             (directory / SECRETS).mkdir(mode=0o700, exist_ok=True)
             for name, value in SANDBOX_SECRETS.items():
-                _replace(directory / SECRETS / name, value + "\n")
+                with replacing(directory / SECRETS / name, mode=PRIVATE) as stream:
+                    stream.write(value + "\n")
                 written.append(str(directory / SECRETS / name))
         for file in (key, directory / DIGEST_KEY):
             (written if _write_new(file, new_key() + "\n") else kept).append(str(file))
@@ -125,7 +126,8 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
             written.append(str(ignored))
         # Last: a directory with a configuration also has all files that the configuration names.
         text = starter("sandbox.toml", port=port, smtp_port=smtp_port) if sandbox else starter("starter.toml")
-        _replace(config, text, mode=0o644)
+        with replacing(config, mode=0o644) as stream:
+            stream.write(text)
     except OSError as error:
         raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
     steps = _next_steps(directory, _not_ignored(ignored), sandbox=sandbox, port=port, smtp_port=smtp_port)
@@ -167,11 +169,6 @@ def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     return True
-
-
-def _replace(path: Path, text: str, *, mode: int = PRIVATE) -> None:
-    with replacing(path, mode=mode) as stream:
-        stream.write(text)
 
 
 def _not_ignored(file: Path) -> list[str]:
