@@ -50,7 +50,6 @@ def test_a_mail_says_how_to_ask_for_no_more_if_that_is_wanted(tmp_path: Path, ke
     key = "0197f3a05c1d7e30b4a3d0c4a1b2c3d4"
     for more, lines in (({"unsubscribe": True}, 1), ({}, 0)):
         returning = WAY_BACK.mails(loaded(tmp_path, tree(bounces={**PATHS, **MAILBOX, **more})), keyring)
-        assert returning is not None
         mail = returning(key)
         asked = f"List-Unsubscribe: <mailto:{mail.address}?subject=unsubscribe>"
         assert mail.headers == (asked,) * lines

@@ -54,7 +54,6 @@ def test_the_keys_are_needed_where_reports_come_in() -> None:
 def test_mails_by_postmark_carry_what_it_names_them_by(tmp_path: Path, keyring: Keyring) -> None:
     assert WAY_BACK.mails(loaded(tmp_path, tree(delivery={"mailgun": KEYS})), keyring) is None
     returning = WAY_BACK.mails(loaded(tmp_path, tree(delivery={"postmark": KEYS})), keyring)
-    assert returning is not None
     assert returning("0a").address == ""
     assert returning("0a").headers == ("X-PM-KeepID: true", "X-PM-Metadata-message: 0a")
 

@@ -97,7 +97,6 @@ def test_an_exchange_that_is_only_checked_must_be_there(amqp_url):
     (reply,) = publish(missing, events(3))
     missing.close()
     assert reply.number == 1
-    assert reply.problem is not None
     assert reply.problem.detail == "the broker cannot be reached (NotFound)"
 
 
@@ -113,7 +112,6 @@ def test_a_connection_that_was_cut_is_made_anew(bus, queue):
     queue.bind("#")
     bus._connection.connection.transport.sock.shutdown(2)
     (cut,) = publish(bus, events(3))
-    assert cut.problem is not None
     assert cut.problem.unreachable
     assert len(publish(bus, events(3))) == 3
 
@@ -126,7 +124,6 @@ def test_a_broker_that_is_not_there_is_one_reply_that_names_no_address(make):
     target = make(f"somebody:s3cret@127.0.0.1:{port}")
     (reply,) = publish(target, events(20))
     target.close()
-    assert reply.problem is not None
     assert reply.problem.unreachable
     assert not any(word in reply.problem.detail for word in ("s3cret", "somebody", str(port)))
 

@@ -84,17 +84,11 @@ async def test_one_trace_leads_from_an_event_over_two_processes_to_its_mail_and_
     root = collector.one("take in event")
     steps = ["claim job", "call provider", "claim message", "hand over message", "apply webhook"]
     assert collector.names == ["take in event", *steps]
-    assert root.parent is not None
     assert (f"{root.parent.trace_id:032x}", f"{root.parent.span_id:016x}") == (TRACE, SPAN)
     for name in steps:
         span = collector.one(name)
-        assert span.context is not None
         assert f"{span.context.trace_id:032x}" == TRACE
-        assert span.parent is not None
-        assert root.context is not None
         assert span.parent.span_id == root.context.span_id
-        assert span.start_time is not None
-        assert span.end_time is not None
         assert span.start_time <= span.end_time
     job = second.row(Job)
     assert facts(root) == {"event": "onboarding.requested", "sender": "", "outcome": "taken", "job": job.id}
@@ -166,7 +160,6 @@ async def test_a_traceparent_of_another_form_is_ignored_and_a_trace_is_begun(mak
     assert receipt.job_id is not None
     root = collector.one("take in event")
     assert root.parent is None
-    assert root.context is not None
     assert first.row(Job).traceparent == f"00-{root.context.trace_id:032x}-{root.context.span_id:016x}-01"
 
 
