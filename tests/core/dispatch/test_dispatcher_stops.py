@@ -320,6 +320,17 @@ async def test_results_wait_for_a_database_that_cannot_be_reached(bench):
     assert bench.clock.elapsed > 2
 
 
+async def test_an_outage_is_over_when_a_write_succeeds_again(bench):
+    """`run` asks how long it has lasted."""
+    rows = bench.rows(30, finish_errors=[UNREACHABLE] * 5)
+    dispatcher = bench.dispatcher(rows)
+    running = asyncio.create_task(dispatcher.run())
+    await asyncio.sleep(2.5)
+    assert dispatcher.outage.lasted > 0
+    await running
+    assert dispatcher.outage.lasted == 0
+
+
 async def test_no_call_begins_while_results_cannot_be_written(bench):
     """Nor are rows claimed meanwhile."""
     rows = bench.rows(300, permits=10, latency={number: 0.02 + number % 5 / 100 for number in range(300)})
