@@ -11,7 +11,7 @@ from tests.stored.shelf import add_lines, customer, line
 from tests.suite.some import some
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.cancellation import cancel_customers
-from worker.core.database.encrypted_values import Erased, decrypt_person
+from worker.core.database.encrypted_values import ERASED, Erased, decrypt_person
 from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import OPERATOR, EventKind
@@ -38,10 +38,10 @@ def start(clock):
 def given(shelf):
     """Imports a list of Ona with these addresses; returns its batch."""
 
-    def make(email, *, phone="", rule=KnownRule.REFRESH, purpose="onboarding", **how) -> int:
+    def make(email, *, phone="", rule=KnownRule.REFRESH, purpose="onboarding", tags=(), **how) -> int:
         name = f"{email} {len(shelf.rows(Job))}"
         batch, _ = shelf.batches.open(name=name, digest=name, again=False, now=shelf.clock(), **how)
-        add(shelf, batch.id, email, phone=phone, rule=rule, purpose=purpose)
+        add(shelf, batch.id, email, phone=phone, rule=rule, purpose=purpose, tags=tags)
         all_added(shelf.batches, batch.id, now=shelf.clock())
         shelf.clock.advance(seconds=1)
         return batch.id
@@ -109,6 +109,16 @@ def test_what_a_cancelled_list_brought_is_gone(shelf, given, decide):
     sweep(shelf)
     assert email(shelf) == TRUE
     assert shelf.rows(PendingDetails) == []
+
+
+def test_a_cancelled_lists_values_go_with_a_customer_whom_it_alone_named(shelf, given, decide):
+    """Those of a customer with other details stay until their time is over."""
+    decide.cancel(given(OTHER, tags=("Vilnius",), **PAUSED), now=shelf.clock())
+    given(TRUE)
+    decide.cancel(given(OTHER, tags=("Kaunas",), purpose="card", **PAUSED), now=shelf.clock())
+    values = {row.batch_id: row.encrypted for row in shelf.rows(Job)}
+    assert values[1] == ERASED
+    assert values[3] != ERASED
 
 
 def test_an_import_that_goes_on_into_a_cancelled_batch_changes_no_customer(shelf, given, decide):

@@ -12,12 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
+from worker.core.customers.store.erased_jobs import PERSON_GONE, erase_again
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.job_ids import ROWS
-from worker.core.database.tables import BatchPlan, CustomerRow, Job, PendingDetails
+from worker.core.database.tables import BatchPlan, CustomerRow, PendingDetails
 
 ANY = sa.select(sa.exists(sa.select(PendingDetails.job_id))).scalar_subquery()
 _OWN = PendingDetails.encrypted.is_(None)
@@ -77,9 +77,7 @@ def drop(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) 
     fetch(connection, _LOCK, own)
     connection.execute(_WIPE, own | {"at": now})
     # Nothing finds these any more that erases what is the customers' whose time is over.
-    empty = fetch(connection, _EMPTY, {"ids": bulk.keys(row.job_id for row in gone)})
-    if empty:
-        erase_jobs(connection, [row.id for row in empty])
+    erase_again(connection, [row.job_id for row in gone])
 
 
 _ROW = (PendingDetails.job_id, PendingDetails.customer_id, PendingDetails.encrypted)
@@ -99,9 +97,4 @@ _WIPE = (
     sa.update(CustomerRow)
     .where(bulk.among(CustomerRow.customer_id, "customers"), ~IS_UNRELEASED)
     .values(**PERSON_GONE, details_at=None, changed_at=sa.bindparam("at"))
-)
-_EMPTY = (
-    sa.select(Job.id, Job.customer_id)
-    .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
-    .where(bulk.among(Job.id, "ids"), CustomerRow.encrypted.is_(None))
 )
