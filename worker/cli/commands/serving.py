@@ -175,7 +175,7 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
 async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int) -> None:
     """Work until SIGINT or SIGTERM: then nothing more is accepted, and what is under way is done. Raises OSError if it
     cannot listen, what the bus raises, and Outdated."""
-    settings, key, watch = parts.settings, key_to_look(host), _Watch(parts)
+    settings, key = parts.settings, key_to_look(host)
     embedded = Embedded(parts, work=opened_work(parts), stay=STAY)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, embedded.interrupt)
@@ -187,20 +187,14 @@ async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int)
             await exits.enter_async_context(_receiving(settings, embedded))
         show_address(settings, host, listens_on, key)
         click.echo("working; add a list with `onboard import LIST`, end with Ctrl-C", err=True)
-        looking: asyncio.Future[str] | None = None
-        while not embedded.interrupted:
+        telling = asyncio.create_task(_tell_progress(_Watch(parts), embedded))
+        exits.callback(telling.cancel)
+        while not (embedded.interrupted or telling.done()):
             if await embedded.tick():
                 embedded.log_back()
-            if looking is None:
-                looking = asyncio.ensure_future(embedded.runner.in_thread(watch.look))
-            elif looking.done():
-                _say(looking)
-                looking = None
             await embedded.rest()
         click.echo("ending: finishing what is under way", err=True)
-        if looking is not None:
-            await asyncio.wait([looking])
-            _say(looking)
+        await telling  # raises what has ended it
 
 
 @asynccontextmanager
@@ -230,14 +224,13 @@ async def _receiving(settings: Settings, embedded: Embedded) -> AsyncIterator[No
     receiving.result()  # raises what has ended it
 
 
-def _say(looked: "asyncio.Future[str]") -> None:
-    """Say what was found. The worker logs that the database cannot be used."""
-    error = looked.exception()
-    if error is None:
-        if said := looked.result():
-            click.echo(said, err=True)
-    elif not isinstance(error, sa.exc.OperationalError):
-        raise error
+async def _tell_progress(watch: "_Watch", embedded: Embedded) -> None:
+    """Until the process is to end. The worker logs that the database cannot be used."""
+    while not embedded.interrupted:
+        with suppress(sa.exc.OperationalError):
+            if said := await embedded.runner.in_thread(watch.look):
+                click.echo(said, err=True)
+        await embedded.rest()
 
 
 def since_the_invitation(counts: BatchCounts) -> str:
