@@ -128,44 +128,40 @@ def test_a_broker_that_is_not_there_is_one_reply_that_names_no_address(make):
     assert not any(word in reply.problem.detail for word in ("s3cret", "somebody", str(port)))
 
 
-def test_a_redis_stream_has_each_event_in_order_for_every_reader(redis_url):
+@pytest.fixture
+def stream(redis_url: str) -> Iterator[tuple[RedisStream, str, Any]]:
+    """A stream of the test's own, its name, and a client of its server."""
     import redis
 
     name = f"outbox-test-{uuid.uuid4().hex[:12]}"
-    target = RedisStream(redis_url, name)
+    made = RedisStream(redis_url, name)
+    with redis.Redis.from_url(redis_url) as client:
+        yield made, name, client
+        client.delete(name)
+    made.close()
+
+
+def test_a_redis_stream_has_each_event_in_order_for_every_reader(stream):
+    target, name, client = stream
     published = events(30)
     assert publish(target, published) == [Reply(one.number, NOON) for one in published]
-    target.close()
-    with redis.Redis.from_url(redis_url) as client:
-        rows: Any = client.xrange(name)
-        client.delete(name)
+    rows = client.xrange(name)
     assert [row[b"event"] for _, row in rows] == [cloud_event(one) for one in published]
     assert rows[0][1][b"type"] == b"session.issued"
     assert rows[0][1][b"customer_id"] == b"C-1"
 
 
-def test_an_ending_process_waits_for_redis_to_take_what_it_has_sent(redis_url):
-    import redis
-
-    name = f"outbox-test-{uuid.uuid4().hex[:12]}"
-    stream, going_on = RedisStream(redis_url, name), iter([True])
-    replies = publish(stream, events(3), goes_on=lambda: next(going_on, False))
-    stream.close()
+def test_an_ending_process_waits_for_redis_to_take_what_it_has_sent(stream):
+    (target, name, client), going_on = stream, iter([True])
+    replies = publish(target, events(3), goes_on=lambda: next(going_on, False))
     assert [reply.problem for reply in replies] == [None] * 3
-    with redis.Redis.from_url(redis_url) as client:
-        assert client.delete(name) == 1
+    assert client.exists(name) == 1
 
 
-def test_an_event_that_redis_refuses_does_not_count_as_published(redis_url):
-    import redis
-
-    name = f"outbox-test-{uuid.uuid4().hex[:12]}"
-    with redis.Redis.from_url(redis_url) as client:
-        client.set(name, "no stream")
-        target = RedisStream(redis_url, name)
-        replies = publish(target, events(2))
-        target.close()
-        client.delete(name)
+def test_an_event_that_redis_refuses_does_not_count_as_published(stream):
+    target, name, client = stream
+    client.set(name, "no stream")
+    replies = publish(target, events(2))
     assert [reply.problem is not None and reply.problem.unreachable for reply in replies] == [True, True]
 
 
