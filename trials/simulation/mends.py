@@ -25,15 +25,15 @@ from worker.core.lifecycle.store import expired_sessions, reminders
 from worker.core.limits import budgets as account_budgets
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant, grant
 from worker.core.limits.rate_limits import Burst, burst_of
-from worker.core.limits.store import budgets, claims, concurrency, flush
-from worker.core.limits.store.concurrency import Share
+from worker.core.limits.store import budgets, claims, flush, leases
 from worker.core.limits.store.flush import Rows
+from worker.core.limits.store.leases import Share
 from worker.core.messages.store import claim_invitations
 from worker.core.messages.store.claim_invitations import Invitations
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
 from worker.core.unknown.store.row_by_row import Chunk
-from worker.core.work.invite import InviteWork
+from worker.core.work.kinds import InviteWork
 from worker.core.work.store.claim_jobs import Jobs
 from worker.lists.decisions.store import decisions, emergency_stop
 from worker.lists.store import added_lines
@@ -165,7 +165,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "slots-of-all": ((claims, "grant", partial(_granted, without="next_at left_at even_at ahead_at last_at")),),
     # … and what went ahead is taken from the pace.
     "paid-back": ((account_budgets, "burst_of", _not_paid_back),),
-    "permits-of-all": ((concurrency, "share", lambda cap, *_held, **_busy: Share(cap, cap)),),
+    "permits-of-all": ((leases, "share", lambda cap, *_held, **_busy: Share(cap, cap)),),
     "pause": ((claims, "grant", partial(_granted, without="blocked_until")),),
     "stop": ((claims, "grant", partial(_granted, without="stopped_at")),),
     "credits": ((budgets, "spend_credits", _spends), (claims, "grant", partial(_granted, without="credits"))),
