@@ -8,6 +8,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
 from secrets import token_urlsafe
 
 import click
@@ -75,10 +76,6 @@ def web(invocation: Invocation, bind: str | None) -> None:
     settings = invocation.settings(SERVING)
     host, port = address(settings, bind)
     key = key_to_look(host)
-
-    def started(port: int) -> None:
-        show_address(settings, host, port, key)
-
     log_info(invocation)
     with refusing(SettingsError, ValueError):
         parts = Parts(settings)
@@ -96,6 +93,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
             # Where no worker can run, the process that works on the database finds what is due.
             wake = no_wake_up if why_not_with_workers(settings) else wake_ups_of(settings).send_soon
             application = app(parts, wake=wake, key_to_look=key)
+            started = partial(show_address, settings, host, key=key)
             event_loop.run(serve(application, host=host, port=port, started=started))
 
 
