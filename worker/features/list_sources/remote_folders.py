@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from worker.core.foundation.clock import monotonic
-from worker.features.list_sources.dropped_files import is_left_over
 from worker.features.list_sources.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, kept, prepared
 from worker.features.list_sources.remote_lists import extra, in_words, known_hosts
 from worker.features.list_sources.settings import Intake, Remote
@@ -239,7 +238,7 @@ class SftpFolder(RemoteFolder):
             name = entry.filename.decode("utf-8", "surrogateescape")
             if found.wants(name):
                 found.add(name, _KINDS.get(entry.attrs.type, Kind.OTHER), _stamp(entry.attrs))
-            elif is_left_over(name):
+            else:
                 found.left(name, now.timestamp() - (entry.attrs.mtime or now.timestamp()))
             if found.is_full:
                 break

@@ -204,12 +204,8 @@ def in_words() -> Iterator[None]:
         yield
     except CannotFetch:
         raise
-    except TimeoutError:
+    except TimeoutError:  # whatever failed while it was given up
         raise CannotFetch("the server did not answer in time") from None
-    except FileNotFoundError:
-        raise CannotFetch("there is no such file") from None
-    except PermissionError:
-        raise CannotFetch("access was denied") from None
     except Exception as error:
         raise CannotFetch(tls_failure(error) or _known(error)) from None
 
@@ -227,12 +223,12 @@ def _known(error: Exception) -> str:
 
 # By the words, codes of S3's errors and types of errors.
 _KNOWN = {
-    "access was denied": "AccessDenied AllAccessDisabled 403 SFTPPermissionDenied",
+    "access was denied": "AccessDenied AllAccessDisabled 403 SFTPPermissionDenied PermissionError",
     "the server does not know the access key": "InvalidAccessKeyId",
     "the secret key does not fit the access key": "SignatureDoesNotMatch",
     "the credentials have expired": "ExpiredToken",
     "there is no such bucket": "NoSuchBucket",
-    "there is no such file": "NoSuchKey 404 SFTPNoSuchFile",
+    "there is no such file": "NoSuchKey 404 SFTPNoSuchFile FileNotFoundError",
     "the bucket is in another region": "PermanentRedirect",
     "the clock of this machine differs from the server's": "RequestTimeTooSkewed",
     "no space is left on the server": "SFTPNoSpaceOnFilesystem SFTPQuotaExceeded",
