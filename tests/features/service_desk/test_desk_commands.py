@@ -98,6 +98,18 @@ def test_a_person_sends_the_same_link_to_a_corrected_address_that_no_log_has(des
     assert desk.onboard("customer", "address", who).code == 2
 
 
+def test_the_same_link_goes_to_a_corrected_address_at_once_where_the_configuration_says_so(desk: Desk, vita):
+    desk.add('[follow_up]\ncorrected_address = "same-link"\n')
+    who = vita["customer_id"]
+    changed = desk.onboard("customer", "address", who, "--email", "vita.new@example.com")
+    assert changed.code == 0, changed.err
+    assert changed.out.startswith("email changed; the same link leaves by email to v…@example.com\nat the old address")
+    again = desk.onboard("customer", "address", who, "--email", "vita.newest@example.com", "--json").facts
+    assert (again["done"], again["changed"]) == (True, ["email"])
+    assert "waiting to leave already" in again["not_sent"]
+    assert "old_link_opens_until" in again
+
+
 def test_an_unknown_customer_is_refused(desk: Desk):
     for command in (["resend", "nobody"], ["new-link", "nobody", "--yes"], ["address", "nobody", "--email", "a@b.de"]):
         ended = desk.onboard("customer", *command)

@@ -251,9 +251,6 @@ class Place(NamedTuple):
     others: bool = False
 
 
-AT_ITS_BATCH = Place()
-
-
 def next_step(
     what: str,
     why: str,

@@ -14,7 +14,7 @@ from worker.core.model.channels import CALLED
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import SessionState
 from worker.core.unknown.reconciliation import OrphanRule, unknown_in_words
-from worker.features.service_desk.case import AT_ITS_BATCH, Place, in_utc, next_step, place_in_words
+from worker.features.service_desk.case import Place, in_utc, next_step, place_in_words
 from worker.reporting.steps import step_for
 from worker.reporting.store.ledger import SessionFacts
 from worker.reporting.waits import Circumstances
@@ -63,7 +63,7 @@ class RowFact(NamedTuple):
     due_at: datetime | None = None
     joined: str = ""
     is_event: bool = False
-    waits_in: Place = AT_ITS_BATCH
+    waits_in: Place = Place()
     senders: tuple[str, ...] = ()
     in_doubt: bool = False
     called_at: datetime | None = None
@@ -114,7 +114,7 @@ class MessageFact(NamedTuple):
     sent_at: datetime | None = None
     delivery_at: datetime | None = None
     unknown_handovers: int = 0
-    waits_in: Place = AT_ITS_BATCH
+    waits_in: Place = Place()
     over_at: datetime | None = None
     in_doubt: bool = False
     kept_back: bool = False  # its link went to an address that was corrected since
