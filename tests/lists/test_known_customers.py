@@ -38,11 +38,7 @@ CELLS = {
 
 
 def test_each_cell_of_the_table():
-    assert [
-        (standing, rule, got)
-        for standing, rule in [(standing, rule) for standing in Standing for rule in KnownRule]
-        if (got := decide(rule, standing)) != CELLS[standing, rule]
-    ] == []
+    assert {(standing, rule): decide(rule, standing) for standing in Standing for rule in KnownRule} == CELLS
 
 
 def test_no_rule_but_invite_asks_a_customer_who_has_finished():

@@ -3,6 +3,7 @@ from datetime import date, datetime
 
 import pytest
 
+from tests.suite.cases import differing
 from worker.core.customers.customers import Channel, Customer, CustomerKind, Person
 from worker.lists.accept import accept
 from worker.lists.lines import AcceptedLine, RefusedLine
@@ -182,11 +183,7 @@ def test_a_cell_is_kept_in_one_form(customer):
         ("consent", True, True),
         ("account", None, ""),
     ]
-    assert [
-        (column, cell, kept, got)
-        for column, cell, kept in cases
-        if (got := getattr(customer(**{column: cell}), column)) != kept
-    ] == []
+    assert differing(cases, lambda column, cell: getattr(customer(**{column: cell}), column)) == []
 
 
 @pytest.mark.parametrize(
@@ -252,11 +249,7 @@ def test_a_personal_cell_is_kept_in_one_form(customer):
         ("sex", "m", "M"),
         ("sex", "diverse", "X"),
     ]
-    assert [
-        (column, cell, kept, got)
-        for column, cell, kept in cases
-        if (got := getattr(customer(**{column: cell}).person, column)) != kept
-    ] == []
+    assert differing(cases, lambda column, cell: getattr(customer(**{column: cell}).person, column)) == []
 
 
 def test_a_line_without_a_channel_uses_what_it_has_email_first(customer):
@@ -268,11 +261,7 @@ def test_a_line_without_a_channel_uses_what_it_has_email_first(customer):
         ({"channel": "none"}, Channel.NONE),
         ({"email": "a@example.com", "channel": "none"}, Channel.NONE),
     ]
-    assert [
-        (cells, got)
-        for cells, channel in cases
-        if (got := customer(**({"channel": ""} | cells)).channel) is not channel
-    ] == []
+    assert differing(cases, lambda cells: customer(**({"channel": ""} | cells)).channel) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.suite.cases import differing
 from worker.core.customers.customers import Channel, Customer, CustomerKind, FieldProblem, Person
 from worker.lists.importing.intake import Rule, brand_for, choose_account, freshness_of
 from worker.lists.lines import Chosen
@@ -45,11 +46,7 @@ def test_the_first_route_that_fits_decides():
         (Customer("A1", country="LT", account="au"), Chosen("au", "account column", None)),
         (Customer("A1", country="LT", account="kyc-eu"), Chosen("kyc-eu", "account column", timedelta(hours=12))),
     ]
-    assert [
-        (customer, got)
-        for customer, chosen in cases
-        if (got := choose_account(customer, RULES, able=anyone, known=KNOWN)) != chosen
-    ] == []
+    assert differing(cases, lambda customer: choose_account(customer, RULES, able=anyone, known=KNOWN)) == []
 
 
 def test_the_brand_is_the_rows_else_that_of_the_first_route_that_fits():

@@ -148,11 +148,8 @@ def test_a_name_that_the_line_replaces_is_not_looked_at():
 
 def test_names_of_all_scripts_are_fine():
     cases = ["Anne-Marie", "O'Neill", "José María", "Łukasz", "李小龍", "Ólöf Arnalds", "Dr. Who"]
-    assert [
-        (name, got)
-        for name in cases
-        if (got := KYC.make(prefill="name").refuses(customer(person=Person(first_name=name)))) != []
-    ] == []
+    provider = KYC.make(prefill="name")
+    assert [name for name in cases if provider.refuses(customer(person=Person(first_name=name)))] == []
 
 
 def test_parameters_of_other_providers_are_none_of_its_business():

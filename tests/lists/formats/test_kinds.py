@@ -4,6 +4,7 @@ import pytest
 
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import ANN, HEADER, workbook, zipped
+from tests.suite.cases import lacking
 from worker.core import shipped
 from worker.core.features import FEATURES, NOT_INSTALLED
 from worker.lists.listing import open_list
@@ -22,11 +23,7 @@ def test_what_is_no_list_or_not_in_the_format_that_was_asked_for_is_refused_with
         (b"\xd0\xcf\x11\xe0" + bytes(600), {}, "an old workbook (XLS), or a workbook with a password"),
         (b"\xef\xbb\xbf <html><table><tr><td>customer_id", {}, "an HTML or XML page"),
     ]
-    assert [
-        (content, options, reason, got)
-        for content, options, reason in cases
-        if reason not in (got := refusal(content, **options))
-    ] == []
+    assert lacking(cases, lambda content, options: refusal(content, **options)) == []
 
 
 def test_a_csv_file_with_the_name_of_a_workbook_is_read_with_a_warning(tmp_path):

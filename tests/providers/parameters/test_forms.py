@@ -58,12 +58,9 @@ def test_a_nested_value_is_named_by_its_whole_path():
 
 def test_a_country_is_one_that_there_is():
     cases = [("NZL", True), ("XXX", False), ("NZ", False), ("nzl", False)]
-    assert [
-        (country, provider, got)
-        for country, good in cases
-        for provider in ("frankieone-v1", "frankieone-v2")
-        if (got := check_parameters(provider, {"country": country}) == []) is not good
-    ] == []
+    for provider in ("frankieone-v1", "frankieone-v2"):
+        for country, good in cases:
+            assert (check_parameters(provider, {"country": country}) == []) is good
 
 
 def test_each_form_has_its_own_table():
