@@ -84,9 +84,9 @@ class Endpoint(ABC):
     def credential(self, call: Call) -> str | Answer:
         """The credential of the call, for the limits; or the refusal of an unknown one."""
 
-    @abstractmethod
     def client(self, call: Call) -> str | None:
-        """The customer of the call, for the log."""
+        """The customer of the call, for the log; None: it is about none."""
+        return None
 
     @abstractmethod
     def answer(self, call: Call) -> Answer:

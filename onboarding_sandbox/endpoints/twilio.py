@@ -236,9 +236,6 @@ class FetchAccount(_Messages):
     route = ROUTE.replace("/Messages.json", ".json")
     family = "twilio-account"  # it takes nothing from the rate of the texts
 
-    def client(self, call: Call) -> str | None:
-        return None
-
     def answer(self, call: Call) -> Answer:
         account = self._options.twilio_account
         uri = f"/2010-04-01/Accounts/{account}.json"

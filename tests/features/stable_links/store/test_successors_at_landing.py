@@ -36,26 +36,24 @@ def leader_and_successor(shelf):
     return sorted(shelf.rows(Job), key=lambda job: job.id)
 
 
-def test_a_row_that_was_cancelled_meanwhile_stays_cancelled_and_its_successor_is_held(ona, secret, keyring):
-    leader, successor = leader_and_successor(ona)
+def not_me_while_cancelled(shelf, secret, keyring):
+    """The visitor's "not me" waits until the first row is cancelled."""
     found = []
-    stop = partial(not_me, ona.database, keyring)
-    with waiting(ona.database, lambda: found.append(stop(secret, now=ona.clock()))) as connection:
-        cancel_jobs(connection, [leader.id], now=ona.clock())
-    leader, successor = leader_and_successor(ona)
+    stop = partial(not_me, shelf.database, keyring)
+    with waiting(shelf.database, lambda: found.append(stop(secret, now=shelf.clock()))) as connection:
+        cancel_jobs(connection, [leader_and_successor(shelf)[0].id], now=shelf.clock())
     assert found == [Outcome.STOPPED]
+
+
+def test_a_row_that_was_cancelled_meanwhile_stays_cancelled_and_its_successor_is_held(ona, secret, keyring):
+    not_me_while_cancelled(ona, secret, keyring)
+    leader, successor = leader_and_successor(ona)
     assert (leader.state, leader.reason) == (JobState.CANCELLED, "cancelled")
     assert (successor.state, successor.reason, successor.leader_id) == (JobState.HELD, "not_me", None)
 
 
 def test_a_row_that_was_cancelled_meanwhile_is_not_held_for_a_visitor(ona, keyring):
-    secret = secret_of_link(ona, keyring)
-    (leader,) = ona.rows(Job)
-    found = []
-    stop = partial(not_me, ona.database, keyring)
-    with waiting(ona.database, lambda: found.append(stop(secret, now=ona.clock()))) as connection:
-        cancel_jobs(connection, [leader.id], now=ona.clock())
-    assert found == [Outcome.STOPPED]
+    not_me_while_cancelled(ona, secret_of_link(ona, keyring), keyring)
     assert [(job.state, job.reason) for job in ona.rows(Job)] == [(JobState.CANCELLED, "cancelled")]
     assert not ona.rows(StableLink)
 
