@@ -1,44 +1,10 @@
-"""Accounts of our own providers, and what the tests of all adapters share."""
+"""Accounts of our own providers."""
 
 from datetime import timedelta
 from typing import Any
 
-from onboarding_testing.accounts import (
-    AOIFE,
-    API_KEY,
-    API_SECRET,
-    ENTITY,
-    NOW,
-    PlainAccount,
-    PlainSecret,
-    company,
-    company_request,
-    customer,
-    request,
-    shown_of,
-)
+from onboarding_testing.accounts import PlainAccount, PlainSecret
 
-__all__ = [
-    "AOIFE",
-    "API_KEY",
-    "API_SECRET",
-    "ENTITY",
-    "FRANKIE_CUSTOMER",
-    "NOW",
-    "PlainAccount",
-    "PlainSecret",
-    "company",
-    "company_request",
-    "customer",
-    "frankie_account",
-    "frankie_hosted_account",
-    "frankie_v1_account",
-    "idenfy_account",
-    "kyb_account",
-    "openapi_account",
-    "request",
-    "shown_of",
-]
 FRANKIE_CUSTOMER = "11111111-1111-4111-8111-111111111111"
 
 

@@ -10,24 +10,28 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from onboarding_testing.accounts import HTML, Bad, answer
-from onboarding_testing.fakes import FakeHttp, FakeProvider
-from onboarding_testing.provider_contract import ProviderCase
-from tests.providers.accounts import (
+from onboarding_testing.accounts import (
     ENTITY,
+    HTML,
     NOW,
+    Bad,
     PlainAccount,
     PlainSecret,
+    answer,
     company,
     company_request,
     customer,
+    request,
+)
+from onboarding_testing.fakes import FakeHttp, FakeProvider
+from onboarding_testing.provider_contract import ProviderCase
+from tests.providers.accounts import (
     frankie_account,
     frankie_hosted_account,
     frankie_v1_account,
     idenfy_account,
     kyb_account,
     openapi_account,
-    request,
 )
 from tests.providers.frankieone_answers import (
     FRANKIE_OPENED,

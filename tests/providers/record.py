@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.providers.accounts import NOW
+from onboarding_testing.accounts import NOW
 from tests.providers.recording import CASES, Case, tape
 from worker.core.foundation.version import __version__
 from worker.http.client import Http, open_http_session

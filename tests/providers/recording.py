@@ -15,7 +15,8 @@ import yaml
 from vcr.request import Request
 
 from onboarding_sandbox.faults import Fault
-from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, PlainSecret, company_request, request
+from onboarding_testing.accounts import ENTITY, PlainSecret, company_request, request
+from tests.providers.accounts import FRANKIE_CUSTOMER
 from tests.providers.endpoints import HOSTED, KYB, KYC, OPENAPI, V1, V2
 from worker.core.model.endings import Kind
 from worker.core.model.http_messages import HttpRequest

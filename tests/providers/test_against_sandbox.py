@@ -6,7 +6,7 @@ from itertools import product
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.faults import Fault
-from tests.providers.accounts import ENTITY, NOW
+from onboarding_testing.accounts import ENTITY, NOW
 from tests.providers.recording import CASES, Case
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session

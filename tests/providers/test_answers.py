@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.providers.accounts import NOW
+from onboarding_testing.accounts import NOW
 from tests.suite.cases import differing
 from worker.providers.bodies import BadAnswer, json_object, optional_text, retry_after, text
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 import yaml
 
-from tests.providers.accounts import API_KEY, API_SECRET, ENTITY, FRANKIE_CUSTOMER, NOW
+from onboarding_testing.accounts import API_KEY, API_SECRET, ENTITY, NOW
+from tests.providers.accounts import FRANKIE_CUSTOMER
 from tests.providers.recording import CASES, CASSETTES, SCRUBBED, SCRUBBED_FIELDS, Case, scrubbed, tape
 from tests.suite.some import some
 from worker.core.model.endings import Problem

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.providers.accounts import ENTITY, NOW, PlainSecret, company_request, request
+from onboarding_testing.accounts import ENTITY, NOW, PlainSecret, company_request, request
 from tests.providers.endpoints import HOSTED, KYB, KYC, OPENAPI, V1, V2
 from worker.core.customers.customers import CustomerKind, Person
 from worker.core.model.endings import Kind, Problem

@@ -1,8 +1,8 @@
 import asyncio
 from datetime import timedelta
 
+from onboarding_testing.accounts import NOW, request
 from onboarding_testing.fakes import HANG, FakeHttp, FakeProvider
-from tests.providers.accounts import NOW, request
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session
 from worker.providers.contract import Broken, HttpAnswer

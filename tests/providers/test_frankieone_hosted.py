@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from onboarding_testing.accounts import answer
-from tests.providers.accounts import ENTITY, NOW, company, customer, frankie_hosted_account, request
+from onboarding_testing.accounts import ENTITY, NOW, answer, company, customer, request
+from tests.providers.accounts import frankie_hosted_account
 from tests.providers.frankieone_answers import HOSTED_OPENED
 from worker.core.model.sessions import Session
 from worker.providers.frankieone_hosted import FrankieOneHosted

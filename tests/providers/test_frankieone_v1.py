@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.providers.accounts import ENTITY, NOW, customer, request
+from onboarding_testing.accounts import ENTITY, NOW, customer, request
 from tests.providers.endpoints import V1, V1_OPENED, V2, answer
 from tests.providers.frankieone_answers import NOT_SENT
 from worker.core.customers.customers import Person

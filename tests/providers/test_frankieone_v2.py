@@ -1,15 +1,8 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from tests.providers.accounts import (
-    API_KEY,
-    ENTITY,
-    FRANKIE_CUSTOMER,
-    NOW,
-    PlainSecret,
-    customer,
-    request,
-)
+from onboarding_testing.accounts import API_KEY, ENTITY, NOW, PlainSecret, customer, request
+from tests.providers.accounts import FRANKIE_CUSTOMER
 from tests.providers.endpoints import V2
 from worker.core.model.sessions import ExpirySource, SessionRequest
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.providers.accounts import NOW, company, company_request, customer
+from onboarding_testing.accounts import NOW, company, company_request, customer
 from tests.providers.endpoints import KYB, answer
 from worker.core.model.endings import Kind
 from worker.core.model.sessions import Session

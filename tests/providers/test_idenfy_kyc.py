@@ -2,7 +2,7 @@ import base64
 import json
 from datetime import timedelta
 
-from tests.providers.accounts import API_KEY, API_SECRET, NOW, customer, request
+from onboarding_testing.accounts import API_KEY, API_SECRET, NOW, customer, request
 from tests.providers.endpoints import KYC
 from worker.core.customers.customers import Person
 from worker.core.model.sessions import ExpirySource

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.providers.accounts import NOW, customer, request
+from onboarding_testing.accounts import NOW, customer, request
 from tests.providers.endpoints import KYC, OPENAPI
 from worker.core.customers.customers import Person
 from worker.core.model.endings import Kind

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_testing.accounts import HTML, answer
+from onboarding_testing.accounts import AOIFE, API_KEY, API_SECRET, HTML, NOW, PlainSecret, answer, request, shown_of
 from onboarding_testing.fakes import FakeProvider
-from tests.providers.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, request, shown_of
 from tests.providers.endpoints import CASES, KYC, OPENAPI
 from worker.core.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listed, Listing

@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.providers.accounts import AOIFE, request, shown_of
+from onboarding_testing.accounts import AOIFE, request, shown_of
 from worker.core.customers.customers import Person
 from worker.providers.bodies import LONGEST_MESSAGE, LONGEST_READ, MASK, PATTERNS, masked
 

@@ -14,10 +14,9 @@ from aiohttp import web
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.faults import Fault
-from onboarding_testing.accounts import HTML
+from onboarding_testing.accounts import AOIFE, HTML, NOW, PlainSecret, shown_of
 from onboarding_testing.provider_contract import ProviderCase
 from tests.providers import endpoints as tables
-from tests.providers.accounts import AOIFE, NOW, PlainSecret, shown_of
 from tests.providers.recording import CASES
 from tests.providers.test_against_sandbox import results
 from worker.core.model.endings import Kind, Problem

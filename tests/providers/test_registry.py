@@ -1,13 +1,7 @@
 import pytest
 
-from tests.providers.accounts import (
-    PlainSecret,
-    frankie_account,
-    frankie_v1_account,
-    idenfy_account,
-    kyb_account,
-    openapi_account,
-)
+from onboarding_testing.accounts import PlainSecret
+from tests.providers.accounts import frankie_account, frankie_v1_account, idenfy_account, kyb_account, openapi_account
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import build_provider, shared_webhook_keys
 from worker.providers.frankieone_v1 import FrankieOneV1

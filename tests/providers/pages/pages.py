@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.providers.accounts import NOW, PlainSecret
+from onboarding_testing.accounts import NOW, PlainSecret
 from tests.providers.endpoints import Adapter
 from worker.core.model.sessions import SessionRequest
 from worker.http.client import Http, open_http_session

@@ -9,7 +9,8 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 
 from onboarding_sandbox.faults import Fault
-from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret, request
+from onboarding_testing.accounts import ENTITY, NOW, PlainSecret, request
+from tests.providers.accounts import FRANKIE_CUSTOMER
 from tests.providers.endpoints import V2, answer
 from tests.providers.pages.pages import at_sandbox, needs_pages, openapi
 from tests.providers.parameters.reference import parameters_of

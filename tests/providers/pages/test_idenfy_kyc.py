@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.providers.accounts import NOW, request
+from onboarding_testing.accounts import NOW, request
 from tests.providers.endpoints import KYC, answer
 from tests.providers.pages.pages import Printed, at_sandbox, needs_pages, page, printed_json, printed_parameters
 from tests.providers.parameters.reference import parameters_of

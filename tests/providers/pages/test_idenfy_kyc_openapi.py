@@ -8,7 +8,7 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 
 from onboarding_sandbox.endpoints import idenfy_rules
-from tests.providers.accounts import NOW, request
+from onboarding_testing.accounts import NOW, request
 from tests.providers.endpoints import OPENAPI, answer
 from tests.providers.pages.pages import at_sandbox, needs_pages, openapi
 from tests.providers.parameters.reference import parameters_of

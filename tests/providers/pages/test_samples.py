@@ -8,12 +8,7 @@ import pytest
 
 from onboarding_sandbox.endpoints import frankieone_v1
 from onboarding_sandbox.endpoints import idenfy as idenfy_kyb
-from tests.providers.accounts import (
-    ENTITY,
-    NOW,
-    company_request,
-    request,
-)
+from onboarding_testing.accounts import ENTITY, NOW, company_request, request
 from tests.providers.endpoints import KYB, V1, answer
 from tests.providers.pages.pages import at_sandbox, needs_pages, page
 from tests.providers.parameters.reference import parameters_of

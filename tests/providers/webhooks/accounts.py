@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from tests.providers.accounts import PlainSecret
+from onboarding_testing.accounts import PlainSecret
 from tests.suite.rsa_keys import OURS as PRIVATE
 from worker.providers.contract import build_webhook_reader
 from worker.providers.webhooks.contract import Delivery
