@@ -114,98 +114,85 @@ def _fake(**settings: Any) -> FakeProvider:
     return FakeProvider(reloads=[True] if changing else [])
 
 
+def case(adapter: Adapter, token: str, *, repeatable: bool = False, **more: Any) -> ProviderCase:
+    """`token`: the field of the answer that has it. Not `repeatable`: another call may cost, so a lost answer counts."""
+    return ProviderCase(
+        make=adapter.make,
+        opened=adapter.opens,
+        token=str(adapter.opened[token]),
+        provider=adapter.account().provider,
+        repeatable=repeatable,
+        broken_after_sending=Kind.TRANSIENT if repeatable else Kind.UNKNOWN,
+        **{"asked": adapter.asked(), **more},
+    )
+
+
 CASES = {
-    "idenfy-kyc": ProviderCase(
-        make=KYC.make,
-        opened=KYC.opens,
-        token=str(IDENFY_OPENED["authToken"]),
+    "idenfy-kyc": case(
+        KYC,
+        "authToken",
         reference=str(IDENFY_OPENED["scanRef"]),
         lives=timedelta(days=3),
         bad=IDENFY_BAD,
-        broken_after_sending=Kind.UNKNOWN,
-        repeatable=False,
-        provider="idenfy-kyc",
         call="POST /api/v2/token",
         listing="GET /kyc/identifications/",
     ),
-    "idenfy-kyc-openapi": ProviderCase(
-        make=OPENAPI.make,
-        opened=OPENAPI.opens,
-        token=str(OPENAPI_OPENED["tokenString"]),
+    "idenfy-kyc-openapi": case(
+        OPENAPI,
+        "tokenString",
         reference=str(OPENAPI_OPENED["scanRef"]),
         lives=timedelta(days=2),
         bad=IDENFY_REFUSES | spoilt_tokens(OPENAPI_OPENED),
-        broken_after_sending=Kind.UNKNOWN,
-        repeatable=False,
-        provider="idenfy-kyc",
         call="POST /api/v2/token",
         listing="GET /kyc/identifications/",
     ),
-    "idenfy-kyb": ProviderCase(
-        make=KYB.make,
-        opened=KYB.opens,
-        token=str(KYB_OPENED["tokenString"]),
+    "idenfy-kyb": case(
+        KYB,
+        "tokenString",
         reference=str(KYB_OPENED["externalRef"]),
         lives=timedelta(days=7),
         bad=IDENFY_REFUSES | spoilt_tokens(KYB_OPENED),
-        broken_after_sending=Kind.UNKNOWN,
-        repeatable=False,
-        asked=company_request(),
         reissued_early=True,
-        provider="idenfy-kyb",
         call="POST /kyb/tokens/",
     ),
-    "frankieone-v1": ProviderCase(
-        make=V1.make,
-        opened=V1.opens,
-        token=str(V1_OPENED["token"]),
+    "frankieone-v1": case(
+        V1,
+        "token",
         reference=ENTITY,
         lives=timedelta(hours=1),
         bad=V1_KNOWN_BAD,
-        broken_after_sending=Kind.TRANSIENT,  # at worst one more token for the same entity
-        repeatable=True,
+        repeatable=True,  # at worst one more token for the same entity
         asked=request(entity_id=ENTITY),
         reissued_early=True,
-        provider="frankieone-v1",
         call="POST /idv/v2/idvalidate/token",
     ),
-    "frankieone-v1, new entity": ProviderCase(
-        make=V1.make,
-        opened=V1.opens,
-        token=str(V1_OPENED["token"]),
+    "frankieone-v1, new entity": case(
+        V1,
+        "token",
         reference=ENTITY,
         lives=timedelta(hours=1),
         bad=V1_NEW_BAD,
-        broken_after_sending=Kind.UNKNOWN,
-        repeatable=False,
         asked=request(entity_id=""),
         reissued_early=True,
-        provider="frankieone-v1",
         call="POST /idv/v2/idvalidate/token",
     ),
-    "frankieone-v2": ProviderCase(
-        make=V2.make,
-        opened=V2.opens,
-        token=str(FRANKIE_OPENED["token"]),
+    "frankieone-v2": case(
+        V2,
+        "token",
         reference="7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77",
         lives=timedelta(hours=1, minutes=30),
         bad=V2_BAD,
-        broken_after_sending=Kind.TRANSIENT,  # the same call returns the same token
-        repeatable=True,
-        provider="frankieone-v2",
+        repeatable=True,  # the same call returns the same token
         call="POST /v2/individuals/7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77/actions/idv/token",
     ),
-    "frankieone-hosted": ProviderCase(
-        make=HOSTED.make,
-        opened=HOSTED.opens,
-        token=str(HOSTED_OPENED["url"]),
+    "frankieone-hosted": case(
+        HOSTED,
+        "url",
         reference=ENTITY,
         lives=timedelta(days=7),
         bad=HOSTED_BAD,
-        broken_after_sending=Kind.TRANSIENT,  # at worst one more address
-        repeatable=True,
+        repeatable=True,  # at worst one more address
         reissued_early=True,
-        provider="frankieone-hosted",
         call="POST /v2/individuals/hostedurl",
     ),
     "fake": ProviderCase(

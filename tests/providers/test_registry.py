@@ -1,13 +1,9 @@
 import pytest
 
 from onboarding_testing.accounts import PlainSecret
-from tests.providers.accounts import frankie_account, frankie_v1_account, idenfy_account, kyb_account, openapi_account
+from tests.providers.endpoints import HOSTED, KYB, KYC, OPENAPI, V1, V2
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import build_provider, shared_webhook_keys
-from worker.providers.frankieone_v1 import FrankieOneV1
-from worker.providers.frankieone_v2 import FrankieOneV2
-from worker.providers.idenfy_kyb import IdenfyKyb
-from worker.providers.idenfy_kyc import IdenfyKyc
 
 FRANKIE = "frankieone-v2"
 
@@ -25,20 +21,17 @@ class Settings:
 
 
 def test_each_provider_has_its_adapter():
-    assert isinstance(build_provider(idenfy_account()), IdenfyKyc)
-    assert isinstance(build_provider(openapi_account()), IdenfyKyc)
-    assert isinstance(build_provider(kyb_account()), IdenfyKyb)
-    assert isinstance(build_provider(frankie_v1_account()), FrankieOneV1)
-    assert isinstance(build_provider(frankie_account()), FrankieOneV2)
+    for adapter in (KYC, OPENAPI, KYB, V1, V2, HOSTED):
+        assert type(build_provider(adapter.account())) is adapter.of
 
 
 def test_a_dialect_means_nothing_where_there_is_but_one():
-    assert isinstance(build_provider(frankie_account(dialect="openapi")), FrankieOneV2)
+    assert type(build_provider(V2.account(dialect="openapi"))) is V2.of
 
 
 def test_an_unknown_provider_is_named_with_the_supported_ones():
     with pytest.raises(AccountUnusable) as caught:
-        build_provider(idenfy_account(provider="idenfy"))
+        build_provider(KYC.account(provider="idenfy"))
 
     assert str(caught.value) == (
         "accounts.kyc-eu.provider: idenfy is not supported; supported are "
