@@ -115,7 +115,7 @@ def _fake(**settings: Any) -> FakeProvider:
 
 
 def case(adapter: Adapter, token: str, *, repeatable: bool = False, **more: Any) -> ProviderCase:
-    """`token`: the field of the answer that has it. Not `repeatable`: another call may cost, so a lost answer counts."""
+    """`token`: the field of the answer that has it. Not `repeatable`: another call may cost."""
     return ProviderCase(
         make=adapter.make,
         opened=adapter.opens,

@@ -44,11 +44,8 @@ WORKER = Path(__file__).parents[1]
 # The parts of an OpenAPI document that features add to, by their lines.
 PARTS = {"paths:": "paths", "  securitySchemes:": "schemes", "  schemas:": "schemas"}
 TELL_SECONDS = 10.0
-CHUNKS, READINESS, WAITING = (
-    web.AppKey("chunks", Batcher),
-    web.AppKey("ready", Readiness),
-    web.AppKey("waiting", Waiting),
-)
+CHUNKS, READINESS = web.AppKey("chunks", Batcher), web.AppKey("ready", Readiness)
+WAITING = web.AppKey("waiting", Waiting)
 Receive = Callable[[Sequence[Event]], Received]
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 

@@ -104,18 +104,16 @@ def parse_cell(provider: str, name: str, text: Any) -> tuple[Any, str | None]:
         return None, problem
     found: str | None = None
     for table in tables_of(provider):
-        if _unknown_to(table, provider, name) is None:
-            value, problem = _parse(table, name, text)
+        parameter, path = find(table, name)
+        if parameter is not None and _unknown_to(table, provider, name) is None:
+            value, problem = _parse(parameter, path, text)
             if problem is None:
                 return value, None
             found = found or problem
     return None, found
 
 
-def _parse(table: Table, name: str, text: Any) -> tuple[Any, str | None]:
-    parameter, path = find(table, name)
-    if parameter is None:  # cannot happen: callers pass only tables that have the name
-        return None, "is not known"
+def _parse(parameter: Parameter, path: tuple[str, ...], text: Any) -> tuple[Any, str | None]:
     if not path:
         return parameter.parse(text)
     # Inside an object whose fields the provider does not define: a JSON object if it looks like one, else a text.
