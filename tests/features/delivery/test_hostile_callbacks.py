@@ -30,8 +30,9 @@ CASES: dict[str, tuple[bytes, int]] = {
     "Twilio: by another key": (text(key="another"), 401),
     "Twilio: for another host": (text(url=ADDRESS.replace("verify.", "evil.")), 401),
     "Twilio: for http": (text(url=ADDRESS.replace("https", "http")), 401),
-    "Twilio: with a query that was not signed": (text(path=f"{SMS}?a=b"), 401),
-    "Twilio: with a query that was signed": (text(path=f"{SMS}?a=b", url=f"{ADDRESS}?a=b"), 204),
+    "Twilio: with a query that was not signed": (text(path=f"{SMS}?a=b%20c"), 401),
+    "Twilio: with a query that was signed": (text(path=f"{SMS}?a=b%20c", url=f"{ADDRESS}?a=b%20c"), 204),
+    "Twilio: without the query that was signed": (text(url=f"{ADDRESS}?a=b%20c"), 401),
     "Twilio: another number": (
         raw(STOP.replace(b"0001", b"0002"), path=SMS, known=False, Content_Type=None, more=twilio(STOP)),
         401,
