@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.refusals import KNOWN, LONGEST, MOST, STORED_LENGTH, advice_of, asks_again, codes, plain, stored
+from worker.core.model.refusals import (
+    KNOWN,
+    LONGEST,
+    MOST,
+    STORED_LENGTH,
+    advice_of,
+    asks_again,
+    code_in_words,
+    codes,
+    plain,
+    stored,
+)
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "refused.md"
 ANYTHING = st.one_of(st.text(max_size=80), st.none(), st.integers(), st.lists(st.text()), st.sampled_from([*KNOWN]))
@@ -35,6 +46,13 @@ def test_whatever_comes_few_short_codes_of_plain_letters_are_kept(listed, fraud)
 )
 def test_one_named_reason_is_enough_and_an_unnamed_tag_of_fraud_is_too_much(reasons, again):
     assert asks_again(reasons, {"NAME", "DOC_FAKE"}) is again
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("SOMETHING_NEW", ("SOMETHING_NEW",)), ("NAME", ("NAME",)), ("MARIA", ()), ("MARIA KAZ", ())]
+)
+def test_a_single_word_that_is_no_known_code_may_be_a_name_and_is_not_kept(text, kept):
+    assert code_in_words(text) == kept
 
 
 def test_each_thing_to_do_is_said_once_and_of_a_code_that_is_not_known_nothing():

@@ -35,6 +35,13 @@ def test_a_lease_that_has_not_run_out_is_left_alone(shelf):
     assert shelf.job("Ona").state is JobState.WORKING
 
 
+def test_a_claim_for_one_batch_leases_no_row_of_another(shelf):
+    shelf.add(customer("Ona"))
+    batch = shelf.add(customer("Vita"))
+    assert [job.customer.customer_id for job in shelf.claim(policy=replace(shelf.policy, only_batch=batch))] == ["Vita"]
+    assert shelf.job("Ona").state is JobState.WAITING
+
+
 CUT_OFF = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
 
 

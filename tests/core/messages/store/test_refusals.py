@@ -7,13 +7,13 @@ import pytest
 from tests.stored.shelf import CONTACT, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress, suppressed
-from worker.core.database.tables import Batch, BounceCount, InvitationRow
+from worker.core.database.tables import Batch, BounceCount, InvitationRow, SessionRow
 from worker.core.limits.store.flush import CallResult
 from worker.core.messages.contact import PauseRule
 from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.settings.policies import fallbacks
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
@@ -98,6 +98,20 @@ def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_
     assert shelf.job("Ona").state is JobState.ISSUED
     shelf.send(channel="sms")
     assert shelf.job("Ona").state is JobState.INVITED
+
+
+@pytest.mark.parametrize(
+    ("state", "also_by_text"),
+    [(SessionState.UNBOUGHT, True), (SessionState.EXPIRED, False), (SessionState.COMPLETED, False)],
+)
+def test_a_link_that_is_over_goes_to_no_other_channel_and_our_own_does(desk, shelf, state, also_by_text):
+    desk.issue(customer("Ona"))
+    messages = shelf.open_messages(shelf.claim_messages(), policy=shelf.on("email"))
+    shelf.set(SessionRow, state=state)
+    problem = Problem(Kind.BAD_INPUT, "550 5.1.1 no such user", address=AddressIs.GONE)
+    results = [CallResult(item, shelf.clock(), Cancel("bad_input", ""), problem=problem) for item in messages]
+    shelf.finish_messages(*results, policy=shelf.on("email"))
+    assert ("sms" in desk.messages()) is also_by_text
 
 
 @pytest.mark.parametrize("reason", [SuppressionReason.MANUAL, SuppressionReason.STOP, SuppressionReason.COMPLAINT])
