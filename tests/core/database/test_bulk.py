@@ -12,7 +12,7 @@ from worker.core.database import bulk, fast
 from worker.core.database.bulk import columns_of
 from worker.core.database.database import fetch
 from worker.core.database.fast import many_rows
-from worker.core.database.tables import Batch, SessionRow
+from worker.core.database.tables import AddressPlace, Batch, SessionRow
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import SessionState
 
@@ -49,6 +49,18 @@ def test_texts_and_times_come_out_as_they_went_in(database):
     assert [row.name for row in rows] == [*TEXTS, "x"]
     assert {row.created_at for row in rows[:-1]} == {NOON}
     assert rows[-1].created_at == plus_two
+
+
+def test_a_row_that_another_has_written_since_it_was_read_is_not_overwritten(database):
+    def put(job_id, version):
+        place = {"digest": "d", "number": 0, "job_id": job_id, "invitation_id": None, "taken_at": NOON}
+        with database.write() as connection:
+            key = ("digest", "number")
+            return bulk.put(connection, AddressPlace, [place | {"version": version}], key=key, version="version")
+
+    written = [put(job_id, version) for job_id, version in [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4)]]
+    assert written == [{("d", 0)}, set(), {("d", 0)}, set(), set()]
+    assert database.value(sa.select(AddressPlace.job_id)) == 3
 
 
 def test_rows_that_are_asked_for_by_their_ids_are_found_without_reading_the_others(database):
