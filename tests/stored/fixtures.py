@@ -115,7 +115,7 @@ def decide(database: Database) -> Decisions:
 def failover(shelf: Shelf) -> Takeovers:
     """Moves the rows of the shelf's account to two other accounts: au and us."""
     shelf.budgets.ensure(["au", "us"])
-    return Takeovers(routes=[], rules={}, lifetimes={}, budgets=shelf.budgets, database=shelf.database)
+    return Takeovers(routes=[], rules={}, lifetimes={}, database=shelf.database)
 
 
 @pytest.fixture

@@ -51,12 +51,9 @@ class Forecasts:
 
     clock: Clock
     database: Database
-    processes: Processes
     facts: Facts
-    budgets: Budgets
     rules: BudgetRules
     takeovers: Takeovers
-    emergency_stops: EmergencyStops
     orphans: Mapping[str, OrphanRule]  # by account
     settings: Settings
     texts_per_country: int | None
@@ -110,7 +107,7 @@ class Forecasts:
     ) -> Forecast:
         if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
             return Forecast(None, None)
-        if (stopped := self.emergency_stops.find()) is not None:
+        if (stopped := EmergencyStops(self.database).find()) is not None:
             return Forecast(None, f"{stopped.in_words}: `onboard resume --all` goes on")
         if batch.is_paused:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
@@ -126,7 +123,7 @@ class Forecasts:
             messages -= kept.messages
         calls = self._calls_left(batch, counts)
         ahead = self.ahead_of(batch, planned, calls)
-        ends = forecast(loads_of(self.budgets, self.rules, calls, messages, ahead=ahead), now=self.clock())
+        ends = forecast(loads_of(Budgets(self.database), self.rules, calls, messages, ahead=ahead), now=self.clock())
         ends = self._with_later_rows(counts, ends)
         if (texts := messages[Channel.SMS]) and self.texts_per_country is not None:
             # Where the texts that are left go is not stored in clear, so they are counted as those of the last days.
@@ -163,7 +160,7 @@ class Forecasts:
         rest = counts.waits.get(Reason.QUIET_HOURS)
         if ends.finishes_at is None or rest is None or rest.first is None or rest.last is None:
             return ends
-        loads = loads_of(self.budgets, self.rules, rest.calls, rest.messages)
+        loads = loads_of(Budgets(self.database), self.rules, rest.calls, rest.messages)
         after = forecast(loads, now=max(rest.first, self.clock()))
         finishes_at = max(rest.last, after.finishes_at or rest.last)
         if finishes_at <= ends.finishes_at:
@@ -194,7 +191,7 @@ class Forecasts:
         of a list that is not imported yet, if workers are to work it."""
         now, read = self.clock(), self._read
         if read is None or not read[0] <= now < read[0] + timedelta(seconds=1):
-            running = [one for one in self.processes.running(now=now) if one.kind in WORK]
+            running = [one for one in Processes(self.database).running(now=now) if one.kind in WORK]
             queued = queue(self.database, now=now) if running else Queue((), frozenset())
             read = self._read = (now, running, queued)
         _, working, lists = read

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
+from worker.core.limits.store.budgets import Budgets
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (
     ENDED_JOBS,
@@ -18,6 +19,7 @@ from worker.core.model.states import (
     LineState,
     PauseCause,
 )
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.store.batches import BatchFacts
 from worker.plans.pilot import in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
@@ -55,7 +57,6 @@ class Reporting(Forecasts):
     """Reports a batch from its counts and the state of the budgets, with its forecast."""
 
     plan: Callable[[BatchFacts], Planned | None]
-    pilots: Pilots
 
     def columns(
         self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: Collection[str] | None = None
@@ -67,11 +68,11 @@ class Reporting(Forecasts):
         return Columns(now, links, routes, str(batch.id), blocked, details, corrected=counts.corrected)
 
     def blocked(self, *, now: datetime) -> Blocked:
-        return of_accounts(self.rules.all(), self.budgets.all(), now=now)
+        return of_accounts(self.rules.all(), Budgets(self.database).all(), now=now)
 
     def circumstances(self) -> Circumstances:
         """What keeps rows and messages waiting now, for the history of a customer."""
-        stopped = self.emergency_stops.find()
+        stopped = EmergencyStops(self.database).find()
         why = stopped.in_words if stopped is not None else ""
         most = self.settings.invitations.messages_per_customer
         return Circumstances(why, self.blocked(now=self.clock()), self.orphans, most)
@@ -79,7 +80,7 @@ class Reporting(Forecasts):
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
         """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted."""
         counts = counts or self.facts.counts(batch.id)
-        budgets = self.budgets.all()
+        budgets = Budgets(self.database).all()
         # And the words that this release does not know, with their rows.
         lines = counts.lines
         rows = {str(state): lines.get(state, 0) for state in [*JobState, *lines]}
@@ -160,7 +161,7 @@ class Reporting(Forecasts):
         verdict_by = latest_verdict(planned, now=now) if takes else None
         numbers = planned.numbers
         if not numbers:
-            found = self.pilots.numbers(planned)
+            found = Pilots(self.database).numbers(planned)
             numbers = f"of {found.size:,}: {in_words(found)}" if found.size else "not chosen yet"
         pilot = {
             "first": plan.first,

@@ -121,20 +121,17 @@ class Operation:
 
     clock: Clock
     database: Database
-    processes: Processes
-    budgets: Budgets
     rules: BudgetRules
-    looks: Looks
-    emergency_stops: EmergencyStops
     takeovers: Takeovers
     key_ids: Collection[str] | None  # of the configuration; None: they are not known here
     settings: Settings
 
     def report(self) -> OperationReport:
         now = self.clock()
-        running, states = self.processes.running(now=now), self.budgets.all()
-        stopped = self.emergency_stops.find()
-        found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
+        processes = Processes(self.database)
+        running, states = processes.running(now=now), Budgets(self.database).all()
+        stopped = EmergencyStops(self.database).find()
+        found = Looks(self.database).look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
         shut, asked = self._shut(states, now), found.accounts | found.channels
         waited_for, kept_by_senders = waiting.waited_for(self.database, shut)
         due = asked - shut.keys() - kept_by_senders
@@ -153,7 +150,7 @@ class Operation:
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
         # A folder's import that was killed goes on by itself.
         importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
-        timers = self.processes.last()
+        timers = processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
         stop = [] if stopped is None else [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
@@ -203,7 +200,7 @@ class Operation:
 
     def of_accounts(self, *, now: datetime) -> list[dict[str, Any]]:
         """What is reported of each account, then of each sender."""
-        states, accounts = self.budgets.all(), self.settings.accounts
+        states, accounts = Budgets(self.database).all(), self.settings.accounts
         takers: dict[str, list[str]] = {}
         for what in self.takeovers.possible(states):
             takers.setdefault(what.source, []).append(what.target)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import invitation_channels
 from worker.core.foundation.notation import written
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_again_at
+from worker.core.limits.store.budgets import Budgets
 from worker.failover.store.takeovers import Takeovers
 from worker.plans.store.pilots import LOOK_EVERY
 from worker.reporting.forecast import due_then, lost_answers, of_rest
@@ -209,7 +210,7 @@ def next_move(
     A row that another account may take over counts for that account too. None if all rows belong to accounts or senders
     that are stopped or no longer configured, or no row is left.
     """
-    states = takeovers.budgets.all()
+    states = Budgets(takeovers.database).all()
     due = [(at, rules.accounts[name]) for name, at in outlook.accounts.items() if name in rules.accounts]
     due += [(at, rules.channels[name]) for name, at in outlook.channels.items() if name in rules.channels]
     going = [(at, _at_cap(states[rule.name], rule, now)) for at, rule in due if states[rule.name].stopped_at is None]

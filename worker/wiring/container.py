@@ -240,17 +240,13 @@ class Parts(Stores):
         return Reporting(
             clock=self.clock,
             database=self.database,
-            processes=self.processes,
             facts=self.facts,
-            budgets=self.budgets,
             rules=self.budget_rules,
             takeovers=self.takeovers,
-            emergency_stops=self.emergency_stops,
             orphans=orphan_rules(self.providers),
             settings=self.settings,
             texts_per_country=self.contact.texts_per_country,
             plan=self.batches.plan,
-            pilots=self.pilots,
         )
 
     @property
@@ -259,11 +255,7 @@ class Parts(Stores):
         return Operation(
             clock=self.clock,
             database=self.database,
-            processes=self.processes,
-            budgets=self.budgets,
             rules=self.budget_rules,
-            looks=self.looks,
-            emergency_stops=self.emergency_stops,
             takeovers=self.takeovers,
             key_ids=self.keyring.ids if self.knows_keys else None,
             settings=self.settings,

@@ -23,7 +23,6 @@ from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.store.batches import Batches
 from worker.plans.store.pilots import Pilots
 from worker.providers.contract import Provider
-from worker.reporting.store.look import Looks
 from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
 from worker.settings.accounts import Account
@@ -33,15 +32,12 @@ from worker.wiring.store.carried_budgets import as_counted
 
 if TYPE_CHECKING:
     from worker.core.messages.store.claim_invitations import Invitations
-    from worker.core.unknown.store.expired_leases import ExpiredLeases
     from worker.core.work.store.claim_jobs import Jobs
     from worker.events.store.inbox import Inboxes
     from worker.events.store.refused_events import RefusedEvents
     from worker.lists.decisions.store.decisions import Decisions
     from worker.lists.importing.intake import Rule
-    from worker.reporting.store.ledger import Ledger
     from worker.senders.contract import Sender
-    from worker.templates.pages import Pages
     from worker.templates.render import Templates
     from worker.web.webhooks.store.webhook_list import WebhookList
     from worker.web.webhooks.store.webhooks import Webhooks
@@ -75,7 +71,6 @@ class Stores:
         self.emergency_stops = EmergencyStops(database)
         self.facts = Facts(database, keyring)
         self.processes = Processes(database)
-        self.looks = Looks(database)
         self.do_not_contact = DoNotContact(database, keyring)
         self._made: dict[Any, Any] = {}
 
@@ -106,12 +101,6 @@ class Stores:
         return Invitations(self.database, self.keyring, jitter=self.jitter)
 
     @cached_property
-    def expired_leases(self) -> "ExpiredLeases":
-        from worker.core.unknown.store.expired_leases import ExpiredLeases
-
-        return ExpiredLeases(self.database, jitter=self.jitter)
-
-    @cached_property
     def decisions(self) -> "Decisions":
         from worker.lists.decisions.store.decisions import Decisions
 
@@ -128,12 +117,6 @@ class Stores:
         from worker.events.store.refused_events import RefusedEvents
 
         return RefusedEvents(self.database, self.keyring)
-
-    @cached_property
-    def ledger(self) -> "Ledger":
-        from worker.reporting.store.ledger import Ledger
-
-        return Ledger(self.database, self.keyring)
 
     @cached_property
     def webhook_list(self) -> "WebhookList":
@@ -204,13 +187,6 @@ class Stores:
         return lambda customer: lacking_columns(self.templates, self.contact, customer)
 
     @cached_property
-    def link_pages(self) -> "Mapping[str, Pages]":
-        """The page of stable links, by brand. Reads the templates."""
-        from worker.wiring.templates import pages_of  # imported here: Jinja
-
-        return pages_of(self.settings)
-
-    @cached_property
     def routes(self) -> "list[Rule]":
         """The routes, in order."""
         from worker.lists.importing.intake import Rule
@@ -245,6 +221,5 @@ class Stores:
             routes=[route.accounts for route in self.settings.routes],
             rules=self.budget_rules.accounts,
             lifetimes=lifetimes,
-            budgets=self.budgets,
             database=self.database,
         )

@@ -19,10 +19,10 @@ from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.limits.budgets import is_stopped
 from worker.core.limits.store import leases
 from worker.core.model.wakeups import Wake, WakeUp
-from worker.core.unknown.store.expired_leases import EndedLeases
+from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
 from worker.lists.store import refreshed
 from worker.reporting.store import counting
-from worker.reporting.store.look import Looked, Step
+from worker.reporting.store.look import Looked, Looks, Step
 from worker.settings.policies import listing_accounts, stable_links
 from worker.web.webhooks.store.webhooks import process_webhooks
 
@@ -48,7 +48,7 @@ class Sweep:
     def end_leases(self, *, all_of_them: bool = False) -> EndedLeases:
         """End leases that have expired. `all_of_them`: when no other process can be working."""
         parts = self._parts
-        ended = parts.expired_leases.end(
+        ended = ExpiredLeases(parts.database, jitter=parts.jitter).end(
             parts.settings.retry.policy,
             now=parts.database_clock(),
             all_of_them=all_of_them,
@@ -71,7 +71,8 @@ class Sweep:
     def look(self, *, only_batch: int | None = None) -> Looked:
         """What is due, of one batch or of all, and what the timer has to do."""
         rules, now = self._parts.budget_rules, self._parts.clock()
-        return self._parts.looks.look(accounts=rules.accounts, channels=rules.channels, only_batch=only_batch, now=now)
+        looks = Looks(self._parts.database)
+        return looks.look(accounts=rules.accounts, channels=rules.channels, only_batch=only_batch, now=now)
 
     def steps(
         self, looked: Looked, *, all_leases: bool = False, wake: Wake = lambda _wake_up: None

@@ -225,7 +225,6 @@ class Takeovers:
     routes: Sequence[Sequence[str]]  # the accounts of each, in order of preference
     rules: Mapping[str, BudgetRule]  # by account
     lifetimes: Mapping[str, timedelta | None]  # how long links live, by account
-    budgets: Budgets
     database: Database
 
     def possible(self, states: Mapping[str, BudgetState] | None = None) -> list[Takeover]:
@@ -239,7 +238,7 @@ class Takeovers:
         }
         if not any(pairs.values()):
             return []  # the usual case: it costs no query
-        states = self.budgets.all() if states is None else states
+        states = Budgets(self.database).all() if states is None else states
         now = {name: states.get(rule.name, BudgetState()) for name, rule in self.rules.items()}
         well = tuple(name for name, rule in self.rules.items() if may_take_over(now[name], rule))
         return [

@@ -23,7 +23,7 @@ from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
 from worker.providers.values import Refusal
-from worker.reporting.store.ledger import CustomerFacts
+from worker.reporting.store.ledger import CustomerFacts, Ledger
 from worker.reporting.store.restored import why_lost
 from worker.settings.needs import ENCRYPTING, STORED
 
@@ -45,7 +45,8 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
     address, name, link or token. Times are UTC.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        found = parts.ledger.of(customer_id)
+        ledger = Ledger(parts.database, parts.keyring)
+        found = ledger.of(customer_id)
         if found is None:
             raise CannotStart("there is no customer with that id; give the customer_id of the list")
         now = parts.clock()
@@ -55,7 +56,7 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
             {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
         ]
         if provider_words:
-            words = parts.ledger.words_about(customer_id, now=parts.clock())
+            words = ledger.words_about(customer_id, now=parts.clock())
             facts["provider_words"] = [_written(vars(one)) for one in words]
     if as_json:
         print_json(facts)

@@ -54,6 +54,7 @@ from worker.web.events.request_body import Unacceptable, form_of
 from worker.web.problems import PAGE_HEADERS
 from worker.web.turns import Allowance, Waiting
 from worker.wiring.container import Parts
+from worker.wiring.templates import pages_of
 
 log = logging.getLogger(__name__)
 
@@ -380,7 +381,7 @@ def _add(application: web.Application, shared: Shared) -> None:
         landings=landings,
         not_me=partial(stop, parts.database, parts.keyring),
         visitors=Visitors(parts.keyring, is_secure=is_secure),
-        pages=parts.link_pages,
+        pages=pages_of(settings),
         is_secure=is_secure,
         waiting=waiting,
     )

@@ -61,7 +61,7 @@ def upload_of(sources: Sources, asked: Asked) -> Upload:
 
 def is_worked(sources: Sources) -> bool:
     """Whether a process runs that checks and imports lists."""
-    return any(one.kind in WORK for one in sources.parts.operation.processes.running(now=sources.parts.clock()))
+    return any(one.kind in WORK for one in sources.parts.processes.running(now=sources.parts.clock()))
 
 
 def changed(list_id: int) -> Refused:

@@ -16,6 +16,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import JobState
 from worker.core.model.wakeups import WakeUp
+from worker.core.unknown.store.expired_leases import ExpiredLeases
 from worker.providers.contract import Broken, HttpAnswer
 
 WEEK = timedelta(days=7)
@@ -250,7 +251,8 @@ async def test_a_worker_that_died_in_the_middle_leaves_an_unknown_outcome_only_f
     dead = world.rows(Job)
     assert sum(row.state is JobState.WORKING for row in dead) == 3  # one for each permit
     world.clock.advance(seconds=61)
-    assert world.parts.expired_leases.end(world.parts.settings.retry.policy, now=world.clock()).held == 3
+    leases = ExpiredLeases(world.parts.database, jitter=world.parts.jitter)
+    assert leases.end(world.parts.settings.retry.policy, now=world.clock()).held == 3
     assert world.states() == {"held": 3, "waiting": 7}
     # it was only very slow: its late results change nothing any more
     world.http.release()

@@ -20,6 +20,7 @@ from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from worker.features.stable_links.routes import landings_of
 from worker.features.stable_links.store.landings import Landings
+from worker.reporting.store.ledger import Ledger
 from worker.reporting.store.report_rows import with_own_links
 from worker.settings.policies import stable_links
 
@@ -235,7 +236,7 @@ async def test_a_row_whose_session_is_not_bought_is_no_session_in_any_count(on_c
     batch, parts = on_click.job("A").batch_id, on_click.parts
     await on_click.work()
     opened = happenings(parts.database, batch).opened
-    shown = _facts(parts.contact.caps, parts.ledger.of("A"))
+    shown = _facts(parts.contact.caps, Ledger(parts.database, parts.keyring).of("A"))
     assert parts.facts.counts(batch).bought == 1
     assert [one.customer_id for one in opened] == ["B"]
     assert (shown["credits"], shown["reissues"]["used"]) == ({}, {})
