@@ -35,7 +35,6 @@ _KNOWN = sa.select(SessionRow.token_digest).where(
 _ADDED = (
     sa.select(
         Job.id,
-        Job.batch_id,
         Job.channel,
         Job.priority,
         Job.account,

@@ -22,7 +22,6 @@ from worker.core.customers.store.in_review import others_in_review, sessions_in_
 from worker.core.customers.store.usage import sessions_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch
-from worker.core.database.job_ids import batch_of
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.messages.contact import FIRST, ContactPolicy, is_resend, kind_of
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
@@ -120,7 +119,6 @@ def add(connection: sa.Connection, contact: ContactPolicy, sent: Sequence[Sent],
         waiting_message(
             session_id=item.session_id,
             job_id=item.job_id,
-            batch_id=batch_of(item.job_id),
             channel=contact.ladder.step_of(reminder.kind, after).channel or item.channel,
             kind=reminder.kind,
             due_at=reminder.due_at,

@@ -39,7 +39,6 @@ def send_again(connection: sa.Connection, sessions: Kinds, *, due_at: datetime, 
             waiting_message(
                 session_id=session_id,
                 job_id=job.lead_id,
-                batch_id=job.lead_batch,
                 channel=channel,
                 kind=next_kind(row.kind for row in messages),
                 due_at=due_at,
@@ -62,7 +61,6 @@ _OF_SESSIONS = (
         InvitationRow.kind,
         InvitationRow.state,
         Job.id.label("lead_id"),
-        Job.batch_id.label("lead_batch"),
         Job.priority.label("lead_priority"),
     )
     .join(Job, Job.session_id == InvitationRow.session_id)

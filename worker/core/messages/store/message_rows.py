@@ -27,7 +27,7 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.fast import tally
 from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.job_ids import new_id
+from worker.core.database.job_ids import batch_of, new_id
 from worker.core.database.tables import Attempt, Batch, BounceCount, CustomerRow, InvitationRow, Job
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
@@ -109,7 +109,6 @@ def waiting_message(
     id_: uuid.UUID | None = None,
     session_id: uuid.UUID,
     job_id: int,
-    batch_id: int,
     channel: str,
     kind: str,
     due_at: datetime,
@@ -125,7 +124,7 @@ def waiting_message(
         "id": id_ or new_id(now),
         "session_id": session_id,
         "job_id": job_id,
-        "batch_id": batch_id,
+        "batch_id": batch_of(job_id),
         "channel": channel,
         "kind": kind,
         "state": InvitationState.WAITING,

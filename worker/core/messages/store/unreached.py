@@ -71,7 +71,6 @@ _UNREACHED = (
         InvitationRow.session_id,
         InvitationRow.channel,
         Job.id.label("job_id"),
-        Job.batch_id,
         Job.priority,
         Job.invite_at,
         CustomerRow.customer_id,
@@ -99,7 +98,6 @@ def _message(row: sa.Row[Any], channel: str, person: Person, policy: ContactPoli
     return waiting_message(
         session_id=row.session_id,
         job_id=row.job_id,
-        batch_id=row.batch_id,
         channel=channel,
         kind=FIRST,
         due_at=allowed_at(zones, policy.hours.quiet.get(channel), wanted),

@@ -146,7 +146,6 @@ def _take_over(
                 waiting_message(
                     session_id=session_id,
                     job_id=job.id,
-                    batch_id=job.batch_id,
                     channel=channel,
                     kind=FIRST,
                     due_at=wanted,

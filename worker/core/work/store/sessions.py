@@ -143,7 +143,6 @@ def add(
                 id_=next(message_ids),
                 session_id=session_id,
                 job_id=job.id,
-                batch_id=job.batch_id,
                 channel=channel,
                 kind=FIRST,
                 due_at=allowed_at(zones, hours.quiet.get(channel), wanted) if zones else wanted,

@@ -276,7 +276,6 @@ class ServiceDesk:
             values = waiting_message(
                 session_id=link.id,
                 job_id=row.id,
-                batch_id=row.batch_id,
                 channel=decided.channel,
                 kind=decided.kind,
                 due_at=decided.due_at,
