@@ -61,6 +61,14 @@ def test_what_needs_a_person_is_told_once_when_it_begins_and_once_when_it_ends(w
     assert world.chats["email"].got == world.chats["webhook"].got
 
 
+def test_accounts_that_share_a_budget_are_told_in_the_plural(world: World):
+    shared = STOPPED._replace(name="kyc, kyc-lt")
+    world.look(shared)
+    assert world.look(shared) == ["accounts kyc, kyc-lt need a person: onboard status"]
+    world.look()
+    assert world.look() == ["accounts kyc, kyc-lt need no person any more"]
+
+
 def test_what_one_look_shows_is_no_alert(world: World):
     assert world.look(STOPPED) == world.look() == world.look(STOPPED) == world.look() == []
 

@@ -96,8 +96,8 @@ class Alerting:
         needs = {_called(one) for one in self.needs()}
         for target, send in self.targets.items():
             news = alerts.look(self.database, target, needs, now=self.clock())
-            lines = [f"{one} needs a person: onboard status" for one in news.began]
-            lines += [f"{one} needs no person any more" for one in news.ended]
+            lines = [f"{_needing(one)} a person: onboard status" for one in news.began]
+            lines += [f"{_needing(one)} no person any more" for one in news.ended]
             if not lines:
                 continue
             if why := event_loop.run(send(lines)):
@@ -111,6 +111,12 @@ def _called(one: Wait) -> str:
     """Names of accounts, targets and keys, numbers of batches: neither files nor folders, whose names may say more."""
     name = "" if one.what in ("folder", "list") else one.name.partition(" (")[0]
     return f"{one.what} {name}".strip()
+
+
+def _needing(called: str) -> str:
+    """Accounts that share a budget are one need, with the names of all."""
+    what, _, names = called.partition(" ")
+    return f"{what}s {names} need" if ", " in names else f"{called} needs"
 
 
 def telling(settings: Settings, database: Database, needs: NeedsAPerson, clock: Clock) -> Callable[[], object]:
