@@ -1,4 +1,4 @@
-"""A verification session as all of the worker uses it, and when its link is too old to send."""
+"""A verification session as all of the worker uses it, and how much life its link must have when it is sent."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -78,11 +78,6 @@ class Opening:
     digits: str = ""
     vendor: str = ""
     vendor_parameters: Mapping[str, str] = field(default_factory=dict)
-
-
-def is_stale(expires_at: datetime, *, floor: timedelta, now: datetime) -> bool:
-    """Whether a link has less life left than its route's freshness floor."""
-    return expires_at - now < floor
 
 
 @lru_cache(maxsize=64)

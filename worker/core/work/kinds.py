@@ -19,14 +19,15 @@ from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult, Flushed
 from worker.core.limits.throughput import Stretch
 from worker.core.messages.contact import CannotWrite, Writer
-from worker.core.messages.store.claim_invitations import has_stale_link, leaves_at
+from worker.core.messages.quiet_hours import allowed_at
+from worker.core.messages.store.claim_invitations import has_stale_link
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.model.metrics import CALLS, FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import Session, SessionRequest, is_stale
+from worker.core.model.sessions import Session, SessionRequest
 from worker.core.model.stops import SHORT_LINKS
 from worker.core.unknown.reconciliation import (
     Listed,
@@ -151,19 +152,19 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
             found = replace(self.provider.broken(answer, job), unreachable=not answer.sent)
         if isinstance(found, Session):
             self.second_look.succeeded(job.id, began_at)
-            return self._opened(job, began_at, found)
+            floor = self.floor(job)
+            if found.expires_at - began_at < floor:
+                return self._born_too_old(job, began_at, found, floor)
+            self.first_links.seen = True
+            return CallResult(job, began_at, Done(), session=found, floor=floor)
         if found.kind is Kind.AUTH:
             found = self._unless_replaced(found, built, lambda: self.provider.build(job))
         found = self.second_look.judged(job.id, began_at, found, now=self.clock())
         return CallResult(job, began_at, self.ending(job, found, self.clock()), problem=found)
 
-    def _opened(self, job: ClaimedJob, began_at: datetime, session: Session) -> IssueResult:
-        """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
+    def _born_too_old(self, job: ClaimedJob, began_at: datetime, session: Session, floor: timedelta) -> IssueResult:
+        """The result of an answer with a session whose link was born too old to be sent. It is not bought again, since
         it did not age and the next would be no better: the account stops, and the row waits for a person."""
-        floor = self.floor(job)
-        if not is_stale(session.expires_at, floor=floor, now=began_at):
-            self.first_links.seen = True
-            return CallResult(job, began_at, Done(), session=session, floor=floor)
         life = timedelta(seconds=round((session.expires_at - began_at).total_seconds()))
         detail = f"{SHORT_LINKS}{show_duration(life)}, and must leave with {show_duration(floor)} or more"
         may_be_earlier = self.provider.may_return_earlier and job.session_id is None
@@ -305,7 +306,11 @@ class InviteWork(Work[ClaimedInvitation, InvitationPolicy]):
 
     def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:
         """Whether its link is fresh, and it is not quiet where it goes."""
-        return not has_stale_link(item, now) and leaves_at(self.policy, item, now) <= now
+        if has_stale_link(item, now):
+            return False
+        hours, channel = self.policy.contact.hours, self.policy.channel
+        quiet = hours.quiet.get(channel)
+        return quiet is None or allowed_at(hours.zones(item.customer, (channel,)), quiet, now) <= now
 
     async def _reconcile(self, item: ClaimedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Reconcile the hand-over with an unknown outcome, instead of repeating it."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,6 +12,7 @@ from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, Ses
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store.flush import CallResult
 from worker.core.messages.contact import Caps, Wording
+from worker.core.messages.store.claim_invitations import has_stale_link
 from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
 from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 
@@ -260,3 +262,21 @@ def test_a_chunk_of_hand_overs_is_stored_in_one_transaction(shelf):
     shelf.send()
 
     assert [job.state for job in shelf.rows(Job)] == [JobState.INVITED] * 3
+
+
+def test_a_link_with_less_life_than_its_floor_is_stale_and_one_with_just_the_floor_is_not(shelf):
+    issued(shelf)
+    (message,) = shelf.claim_messages()
+    last = message.expires_at - message.floor
+    assert not has_stale_link(message, last)
+    assert has_stale_link(message, last + timedelta(microseconds=1))
+    abroad = replace(message, expires_at=message.expires_at.astimezone(ZoneInfo("Europe/Berlin")))
+    assert not has_stale_link(abroad, last)
+
+
+def test_a_dead_link_is_stale_even_without_a_floor(shelf):
+    issued(shelf)
+    (message,) = shelf.claim_messages()
+    message = replace(message, floor=timedelta(0))
+    assert not has_stale_link(message, message.expires_at)
+    assert has_stale_link(message, message.expires_at + timedelta(seconds=1))

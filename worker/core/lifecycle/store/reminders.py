@@ -29,7 +29,6 @@ from worker.core.messages.store.message_context import ClaimedInvitation, Invita
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import is_stale
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState, of_reminders
 
 
@@ -92,7 +91,7 @@ def next_reminder(
         later = next((invited.invited_at + span for span in spans[index + 1 :] if span not in skip), None)
         if later is not None and later <= due_at:
             continue
-        if is_stale(invited.expires_at, floor=invited.floor, now=due_at):
+        if invited.expires_at - due_at < invited.floor:
             return Reason.LINK_ENDS_FIRST
         return Reminder(kind_of(index), due_at)
     return Reason.NONE_LEFT

@@ -46,7 +46,7 @@ from worker.core.model.channels import address_of, detail_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import advice_of, of_stored
-from worker.core.model.sessions import Opening, is_stale
+from worker.core.model.sessions import Opening
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store.row_by_row import hold_messages
@@ -66,14 +66,7 @@ def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
         return True
     if item.own_link is not None:
         return False
-    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
-
-
-def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
-    """When it is not quiet where the message goes: `now` or later."""
-    hours, channel = policy.contact.hours, policy.channel
-    quiet = hours.quiet.get(channel)
-    return now if quiet is None else allowed_at(hours.zones(item.customer, (channel,)), quiet, now)
+    return item.ended or item.expires_at - now < item.floor
 
 
 def of_missing_brands(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
@@ -130,7 +123,9 @@ def to_refused_numbers(claim: MessageClaim, messages: Sequence[ClaimedInvitation
 
 def quiet(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
     """Keep the messages to where it is quiet, until it is not."""
-    times = {one.id: leaves_at(claim.policy, one, claim.now) for one in messages}
+    hours, channel = claim.policy.contact.hours, claim.policy.channel
+    zones = {one.id: hours.zones(one.customer, (channel,)) for one in messages}
+    times = {id_: allowed_at(each, hours.quiet.get(channel), claim.now) for id_, each in zones.items()}
     return {id_: Later(at, Reason.QUIET_HOURS) for id_, at in times.items() if at > claim.now}
 
 

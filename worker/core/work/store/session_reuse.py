@@ -26,7 +26,7 @@ from worker.core.messages.quiet_hours import Hours, wanted_at
 from worker.core.messages.store.message_rows import move_messages, set_job_states, waiting_message
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import ExpirySource, Session, is_stale
+from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import (
     UNDELIVERED_INVITATIONS,
     InvitationState,
@@ -80,7 +80,7 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
         moved["refused_session"] = sa.func.coalesce(Job.refused_session, refused)
     held, bought = False, session.state is not SessionState.UNBOUGHT
     erased = bought and session.encrypted == ERASED
-    too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
+    too_old = not any_age and session.expires_at - now < timedelta(seconds=job.floor_seconds)
     given_away = bool(session.given_away) and not session.same_link
     # An unknown outcome is reconciled first.
     if in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
