@@ -3,8 +3,8 @@ it."""
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -159,17 +159,6 @@ class NotMigrated(Exception):
     cannot hold every name, or tables of another program have the names of ours."""
 
 
-@contextmanager
-def its_own(database: Database) -> Iterator[sa.Connection]:
-    """A connection that does not go back to the pool: its settings and its lock end with it."""
-    with database.engine.connect() as connection:
-        try:
-            yield connection
-        finally:
-            if not database.is_sqlite:
-                connection.invalidate()
-
-
 def upgrade(
     database: Database,
     revision: str = "head",
@@ -191,8 +180,10 @@ def upgrade(
         if tried:
             pause(PAUSE_SECONDS)  # outside of the transaction, so that the waiting transactions go on
         try:
-            with its_own(database) as connection:
+            with database.engine.connect() as connection, ExitStack() as at_the_end:
                 if not database.is_sqlite:
+                    # It does not go back to the pool: its settings and its lock end with it.
+                    at_the_end.callback(connection.invalidate)
                     alone = connection.execute(sa.select(sa.func.pg_try_advisory_lock(ONE_AT_A_TIME))).scalar_one()
                     connection.commit()
                     if not alone:

@@ -115,7 +115,9 @@ class Dispatcher(Generic[RowT]):
                 self._calls.begin()
                 if not (state.tasks or state.flush_tasks.under_way or state.rows or state.results):
                     at, event_at = self._plan.at, self._flushes.opened_event_at
-                    stays = self._plan.woken or (event_at is not None and event_at > self._time() - self._stay)
+                    stays = self._plan.woken_for_events or (
+                        event_at is not None and event_at > self._time() - self._stay
+                    )
                     if finishing or (not stays and (at is None or at - self._time() > LINGER)):
                         more = finishing and not stopping and at is not None
                         break
@@ -126,7 +128,8 @@ class Dispatcher(Generic[RowT]):
         finally:
             await self._finish(level)  # only after an exception are rows or results left
         # A wake-up that came while this dispatcher ended went to no other dispatcher.
-        return more or (self._plan.woken and not self._stopping.is_set())
+        woken = self._plan.woken_for_events or self._plan.woken_for_batches
+        return more or (woken and not self._stopping.is_set())
 
     # Flushes.
 

@@ -175,9 +175,9 @@ class ClaimPlan:
         self._time = time
         self._wake_others: Callable[[], object] | None = wake_others
         self._claimed_at = time() - CLAIM_EVERY  # when batch rows were last claimed
-        self._woken_for_batches = False
         self.at: datetime | None = time()
         self.woken_for_events = False  # an event may be due
+        self.woken_for_batches = False  # a batch row may be, and no claim is planned for it yet
         self.more_due = False  # the last claim brought rows, and left more
         self._more_after: timedelta | None = None  # and these may be claimed so long after it; None: it left none
         self._guessed: datetime | None = None  # when to claim, until the claim that is under way tells
@@ -187,16 +187,12 @@ class ClaimPlan:
         if for_events:
             self.woken_for_events = True
         else:
-            self._woken_for_batches = True
-
-    @property
-    def woken(self) -> bool:
-        return self.woken_for_events or self._woken_for_batches
+            self.woken_for_batches = True
 
     def follow_wake_ups(self) -> None:
         """Plan a claim for the wake-ups that are for batch rows."""
-        if self._woken_for_batches:
-            self._woken_for_batches = False
+        if self.woken_for_batches:
+            self.woken_for_batches = False
             self.claim_by(self._claimed_at + CLAIM_EVERY)
 
     def claim_by(self, when: datetime) -> None:

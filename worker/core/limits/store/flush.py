@@ -195,7 +195,8 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     row_gates: ClassVar[Gates]
     gates: ClassVar[Gates]
     gates_after_the_pace: ClassVar[Gates]
-    is_asked_about: Callable[..., bool]  # (claim, item): whether the gates are asked about it
+    # (claim, item): whether the gates are asked about it; never about a look-up, which is made at any hour
+    is_asked_about: Callable[..., bool] = staticmethod(lambda _claim, _item: True)
     pace: ClassVar[Any]  # the column of the plan that says when the next place is
     # (connection, rows with an unknown outcome, now): by row, the call to look up
     unknown_calls: Callable[..., Mapping[Any, UnknownCall]]
@@ -218,7 +219,8 @@ class Rows(ABC, Generic[PolicyT, RowT]):
         """
         usual, stay = through(self.row_gates, claim, rows)
         items, unread = self.read(claim, usual)
-        asked, kept = through(self.gates, claim, [item for item in items if self.is_asked_about(claim, item)])
+        calls = [item for item in items if not item.looks_up]
+        asked, kept = through(self.gates, claim, [item for item in calls if self.is_asked_about(claim, item)])
         _, too_late = through(self.gates_after_the_pace, claim, asked)
         if too_late and (places := self.places_of(claim, [item for item in asked if item.id in too_late])):
             batch_pace.give_back(claim.connection, places, type(self).pace)

@@ -213,8 +213,6 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
         (how_many.without_place, None),
         (how_many.countries_spent, lambda claim, _messages: how_many.is_capped(claim.policy)),
     )
-    # One with an unknown outcome is reconciled, not sent.
-    is_asked_about = staticmethod(lambda _claim, item: item.unknown_call is None)
     pace, places_of = batch_pace.MESSAGES, staticmethod(places_of)
     unknown_calls, record = staticmethod(messages_to_reconcile), staticmethod(record_results)
     locks_counts = staticmethod(how_many.is_capped)

@@ -178,7 +178,8 @@ def set_job_states(
     before = {row.id: row for row in fetch(connection, _LOCKED, {"ids": bulk.keys(ids)})}
     # Most jobs have one message. If it was sent, it alone decides; one that was added meanwhile is still to be sent.
     alone = {id_ for id_ in sent if before[id_].session_id == sent[id_] and before[id_].first_messages == 1}
-    moves = [_move(id_, JobState.INVITED) for id_ in alone]
+    sent_to: dict[str, Any] = {"new_state": JobState.INVITED, "new_reason": "", "new_detail": ""}
+    moves = [sent_to | {"job_id": id_} for id_ in alone]
     if others := [id_ for id_ in ids if id_ not in alone]:
         moves += _moves_from_messages(connection, others)
     moved = [move for move in moves if before[move["job_id"]].state in FROM]
@@ -205,13 +206,8 @@ def _moves_from_messages(connection: sa.Connection, job_ids: Sequence[int]) -> I
             why = [row for row in rows if row.reason]
         if state is JobState.FAILED and (spent := [row for row in rows if row.reason == Reason.MESSAGES_SPENT]):
             state, why = JobState.LAPSED, spent  # a retry would end in the same way
-        yield _move(job_id, state, why[-1] if why else None)
-
-
-def _move(job_id: int, state: JobState, why: sa.Row[Any] | None = None) -> dict[str, Any]:
-    """`why`: the message that gives the reason."""
-    reason, detail = (why.reason, why.detail) if why is not None else ("", "")
-    return {"job_id": job_id, "new_state": state, "new_reason": reason, "new_detail": detail}
+        reason, detail = (why[-1].reason, why[-1].detail) if why else ("", "")
+        yield {"job_id": job_id, "new_state": state, "new_reason": reason, "new_detail": detail}
 
 
 def _count(connection: sa.Connection, before: Mapping[int, Any], moves: Iterable[Mapping[str, Any]]) -> None:

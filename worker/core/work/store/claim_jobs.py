@@ -21,7 +21,7 @@ from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.rate_limits import day_of, end_of
 from worker.core.limits.store import batch_pace, budgets
-from worker.core.limits.store.backpressure import Queue
+from worker.core.limits.store.backpressure import Queue, Rooms, sender_state
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Rows
 from worker.core.limits.store.leases import Leases
@@ -145,13 +145,20 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
         usual = [row for row in rows if row.due_at is not None]  # those that have ended are due at no time
         planned = frozenset(row.batch_id for row in usual if row.planned)
         any_suppressed = any(row.any_suppressed for row in usual)
-        this = flush.connection, flush.keyring, flush.policy, flush.now
-        claim = JobClaim(*this, self._queues, leased, any_suppressed, planned)
+        policy, this = flush.policy, (flush.connection, flush.keyring, flush.policy, flush.now)
+        senders = {
+            channel: sender_state(leased.beside[rule.name], rule, now=flush.now)
+            for channel, rule in policy.senders.items()
+        }
+        rooms = Rooms(flush.connection, self._queues, senders, policy.max_age, flush.now)
+        claim = JobClaim(*this, rooms, leased, any_suppressed, planned)
         jobs, _ = super().passed(claim, usual, leased)
-        links = flush.policy.on_click
-        if links is not None and (invited := [job for job in jobs if is_for_a_message(claim, job)]):
-            claim.reused_channels.update(invite_unbought(claim, links, invited))
-            jobs = [job for job in jobs if not is_for_a_message(claim, job)]
+        if policy.on_click is not None:
+            by_message = [job for job in jobs if not job.looks_up and is_for_a_message(claim, job)]
+            if by_message:
+                claim.reused_channels.update(invite_unbought(claim, policy.on_click, by_message))
+            invited = {job.id for job in by_message}
+            jobs = [job for job in jobs if job.id not in invited]
         of_plans = [job for job in jobs if job.batch_id in planned]
         if of_plans and (spent := call_costs.beyond(flush.connection, of_plans, now=flush.now)):
             places = self.places_of(claim, [job for job in of_plans if job.id in spent])

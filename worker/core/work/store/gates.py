@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,7 +24,7 @@ from worker.core.database import bulk
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import REVIEWED_AGAIN
 from worker.core.limits.store import batch_pace
-from worker.core.limits.store.backpressure import Queue, Rooms, ask_again_at, sender_state
+from worker.core.limits.store.backpressure import Rooms, ask_again_at
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Gates, Kept
 from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, Wish, following, writable
@@ -46,22 +45,12 @@ A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep
 class JobClaim(Flush[JobPolicy]):
     """What the gates of one claim share."""
 
-    queues: dict[str, Queue]  # at the senders, as this process has counted them
+    rooms: Rooms  # for messages, at the senders
     leased: Leased
     any_suppressed: bool  # if no address is, no question is asked about addresses
     planned: frozenset[int]  # the batches with a plan
     live_sessions: dict[int, uuid.UUID] = field(default_factory=dict)  # of customers whose next session replaces them
     reused_channels: set[str] = field(default_factory=set)  # on which the reused sessions may have invitations due
-
-    @cached_property
-    def rooms(self) -> Rooms:
-        """The room for messages at the senders."""
-        policy = self.policy
-        senders = {
-            channel: sender_state(self.leased.beside[rule.name], rule, now=self.now)
-            for channel, rule in policy.senders.items()
-        }
-        return Rooms(self.connection, self.queues, senders, policy.max_age, self.now)
 
 
 def cancelled(claim: JobClaim, rows: Sequence[Any]) -> Kept:
@@ -118,7 +107,7 @@ def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     A job that needs its session at once, or only a link, is left out: a session is opened for it.
     """
     firsts = [row for row in rows if row.session_id is None and row.unknown_attempt is None]
-    firsts = [row for row in firsts if not row.needs_status_check and _asks_by_message(row, now=claim.now)]
+    firsts = [row for row in firsts if not row.needs_status_check and is_for_a_message(claim, row)]
     found = session_reuse.unbought(claim.connection, {(row.customer_id, row.purpose) for row in firsts}, now=claim.now)
     having = [(row, found[row.customer_id, row.purpose]) for row in firsts if (row.customer_id, row.purpose) in found]
     for row, session in having:
@@ -329,16 +318,11 @@ GATES: Gates = (
 AFTER_THE_PACE: Gates = ((spent_addresses, None),)
 
 
-def is_for_a_message(claim: JobClaim, job: ClaimedJob) -> bool:
-    """True if the job needs its session only for a message. A look-up is made at any hour."""
-    return _asks_by_message(job, now=claim.now) and not job.looks_up
-
-
-def _asks_by_message(job: Any, *, now: datetime) -> bool:
+def is_for_a_message(claim: JobClaim, job: Any) -> bool:
     """Whether this job, or claimed row, reaches its customer by a message, and not before.
 
     A customer who is in the app until `invite_at` needs the link there, and one who stands at the stable link needs it
     now.
     """
-    in_app = job.invite_at is not None and job.invite_at > now
+    in_app = job.invite_at is not None and job.invite_at > claim.now
     return job.channel is not Channel.NONE and not in_app and job.link_requested_at is None
