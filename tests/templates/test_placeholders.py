@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.templates.values import is_no_value, is_spoiled, real_name, real_names
+from worker.templates.values import SPOILED, is_no_value, real_name, real_names
 
 WORDS = r"NULL \N nan NaN undefined - -- ? . (null) <null> [NULL] None none N/A n/a #N/A"
 VARIABLES = "{{first_name}} {first_name} %FIRSTNAME% *|FNAME|* ${name} [FIRST_NAME] <name> <<name>> $name"
@@ -50,9 +50,9 @@ def test_a_real_first_name_makes_no_name_of_what_a_program_wrote(subtests):
 @given(st.text(string.ascii_letters + "-' ", max_size=8), st.text(LETTERS, min_size=1, max_size=4))
 def test_letters_that_were_read_in_a_wrong_encoding_are_known(before, letters):
     name = before + letters
-    assert not is_spoiled(unicodedata.normalize("NFC", name))
+    assert not SPOILED.search(unicodedata.normalize("NFC", name))
     spoiled = "".join(bytes([byte]).decode("cp1252", "replace") for byte in name.encode())
-    assert is_spoiled(spoiled)
+    assert SPOILED.search(spoiled)
     assert real_name(spoiled) == ""
 
 

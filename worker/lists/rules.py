@@ -15,7 +15,7 @@ from worker.core.customers.customers import Channel, CustomerKind
 from worker.lists.other_names import country_of
 from worker.providers import countries
 from worker.providers.values import AS_TEXT, Refusal, characters, unless_rewritten
-from worker.templates.values import SHEET_ERRORS, is_spoiled
+from worker.templates.values import SHEET_ERRORS, SPOILED
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones
 _FRACTION = Refusal("a number with a fraction", "give text, or a whole number")
@@ -143,19 +143,17 @@ def address(value: str) -> str | Refusal:
 
 # Addresses that email-validator certainly accepts unchanged; this check costs a tenth of the library's.
 # Narrower than the library's rules on purpose: no upper case (the library lowers domains and some local parts), no
-# "--" (IDNA reserves it), a top-level domain of letters only.
-_PLAIN_EMAIL = re.compile(
-    r"(?=.{6,254}\Z)[a-z0-9_+-]{1,64}(?:\.[a-z0-9_+-]+)*@"
-    r"(?:[a-z0-9](?:[a-z0-9]|-(?!-)){0,62}(?<!-)\.)+(?P<top>[a-z]{2,63})\Z"
+# "--" (IDNA reserves it), a top-level domain of letters only, and none that the library refuses or treats specially.
+PLAIN_EMAIL = re.compile(
+    r"(?=.{6,254}\Z)(?=.{1,64}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@"
+    r"(?:[a-z0-9](?:[a-z0-9]|-(?!-)){0,62}(?<!-)\.)+"
+    r"(?!(?:arpa|invalid|local|localhost|onion|test)\Z)[a-z]{2,63}\Z"
 )
-_LONGEST_LOCAL_PART = 64
-# email-validator refuses or treats these specially: it decides.
-_SPECIAL = frozenset({"arpa", "invalid", "local", "localhost", "onion", "test"})
 
 
 def email(text: str) -> str | Refusal:
     """The address with its domain in lower-case ASCII. Makes no DNS request; reserved test domains are accepted."""
-    if is_plain_email(text):
+    if PLAIN_EMAIL.match(text):
         return text
     if "…" in text:
         return Refusal("a masked address", "give the whole address, or leave the cell empty")
@@ -188,12 +186,6 @@ def _looks_like_another(label: str) -> bool:
     return "LATIN" in alphabets and not alphabets.isdisjoint({"CYRILLIC", "GREEK", "ARMENIAN"})
 
 
-def is_plain_email(text: str) -> bool:
-    """True for a plain address that needs no library. Never true for an address that the library refuses."""
-    found = _PLAIN_EMAIL.match(text)
-    return found is not None and text.index("@") <= _LONGEST_LOCAL_PART and found["top"] not in _SPECIAL
-
-
 def ascii_text(longest: int) -> Rule:
     """A rule for ids of other systems: printable ASCII of at most `longest` characters."""
 
@@ -213,7 +205,7 @@ def ascii_text(longest: int) -> Rule:
 
 def no_name(text: str) -> Refusal:
     """Why a name that is none is not used."""
-    if is_spoiled(text):
+    if SPOILED.search(text):
         return Refusal("letters that a wrong encoding has spoiled", "write the name again, and save it as UTF-8")
     return Refusal("a word or a sign that stands for no name", "give the name, or leave the cell empty")
 

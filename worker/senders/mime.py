@@ -119,33 +119,31 @@ def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] 
 _date = lru_cache(maxsize=8)(format_datetime)
 
 
-def _part(subtype: str, text: str) -> bytes:
-    head = f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
-    return head.encode() + b"".join(map(_quoted, text.splitlines() or [""]))
-
-
 # Most lines of a message are those of its template. A line is kept once it came twice, and no line with a link: links
 # are secret.
 _kept: dict[str, bytes] = {}
 _seen: set[int] = set()
 
 
-def _quoted(line: str) -> bytes:
-    """The line with its end, in quoted-printable, which is written line by line."""
-    kept = _kept.get(line)
-    if kept is not None:
-        return kept
-    quoted = b2a_qp(line.encode("utf-8", "replace") + b"\r\n", istext=True)
-    mark = hash(line)
-    if mark not in _seen:
-        if len(_seen) >= MOST_LINES:
-            _seen.clear()
-        _seen.add(mark)
-    elif "://" not in line:
-        if len(_kept) >= MOST_LINES:
-            _kept.clear()
-        _kept[line] = quoted
-    return quoted
+def _part(subtype: str, text: str) -> bytes:
+    """A part in quoted-printable, which is written line by line."""
+    head = f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+    written = [head.encode()]
+    for line in text.splitlines() or [""]:
+        quoted = _kept.get(line)
+        if quoted is None:
+            quoted = b2a_qp(line.encode("utf-8", "replace") + b"\r\n", istext=True)
+            mark = hash(line)
+            if mark not in _seen:
+                if len(_seen) >= MOST_LINES:
+                    _seen.clear()
+                _seen.add(mark)
+            elif "://" not in line:
+                if len(_kept) >= MOST_LINES:
+                    _kept.clear()
+                _kept[line] = quoted
+        written.append(quoted)
+    return b"".join(written)
 
 
 def _pieces(line: str) -> Iterator[bytes]:

@@ -48,19 +48,15 @@ _FIRST, _LAST = frozenset({"nan", "na"}), frozenset({"null", "nan", "na"})
 # A template's variable that nobody has filled in: {{first_name}}, ${name}, %FIRSTNAME%, *|FNAME|*, [NAME], <%= name %>.
 _VARIABLE = re.compile(r"\{\{|\}\}|\$\{|\*\||\|\*|<%|%>|\A(?:\{.*\}|%\w+%|\[[A-Z_ .]+\]|<+[\w .]+>+|\$\w+)\Z")
 _SIGNS = frozenset("{}$*|<>%[")  # each variable has one
-# What Windows-1252 shows for the second byte of a letter in UTF-8: MÃ¼ller. One Ð or Î before it may be a letter.
+# Letters that were read in a wrong encoding, MÃ¼ller: what Windows-1252 shows for the second byte of a letter in UTF-8.
+# One Ð or Î before it may be a letter.
 _SECOND = re.escape("".join({bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0xC0)} - {"\ufffd"}))
-_SPOILED = re.compile(rf"\ufffd|[ÃÄÅ][{_SECOND}]|(?:[ÎÏÐÑ][{_SECOND}]){{2}}|â€|á[º»][{_SECOND}]")
+SPOILED = re.compile(rf"\ufffd|[ÃÄÅ][{_SECOND}]|(?:[ÎÏÐÑ][{_SECOND}]){{2}}|â€|á[º»][{_SECOND}]")
 
 
 def is_no_value(text: str) -> bool:
     """Whether a program wrote the text where it had no value: `NULL`, `\\N`, `(null)`, `nan`."""
     return len(text) <= _LONGEST_WORD and text.strip(_BRACKETS).lower() in _WORDS
-
-
-def is_spoiled(text: str) -> bool:
-    """Whether letters of the text were read in a wrong encoding."""
-    return not text.isascii() and _SPOILED.search(text) is not None
 
 
 def real_names(first: str, last: str) -> tuple[str, str]:
@@ -75,7 +71,7 @@ def real_names(first: str, last: str) -> tuple[str, str]:
 
 def real_name(text: str) -> str:
     """The name; "" if it is none: a word for no value, signs alone, a template's variable, spoiled letters."""
-    if is_no_value(text) or is_spoiled(text):
+    if is_no_value(text) or SPOILED.search(text):
         return ""
     if text[:1].isalpha() and _SIGNS.isdisjoint(text):  # the names of most people
         return text
@@ -275,7 +271,8 @@ def variables(
     opening = invitation.opening
     left = max(invitation.expires_at - now, timedelta(0))
     zone = invitation.clock or customer.timezone
-    expires, expires_short = in_words(invitation.expires_at, language=language, timezone=zone)
+    minute = invitation.expires_at.replace(second=0, microsecond=0)  # most links of a batch end within the same ones
+    expires, expires_short = in_words(minute, language=language, timezone=zone)
     return {
         "first_name": first,
         "last_name": last,
@@ -366,23 +363,18 @@ DATES = {
 }
 
 
-def in_words(moment: datetime, *, language: str, timezone: str) -> tuple[str, str]:
-    """`moment` (aware) to the minute, as the language writes it, with the zone's name; and the same, short.
+@lru_cache(maxsize=1024)
+def in_words(minute: datetime, *, language: str, timezone: str) -> tuple[str, str]:
+    """The `minute` (aware), as the language writes it, with the zone's name; and the same, short.
 
     `language` is BCP 47; only its first part counts. `timezone` is an IANA name; empty or unknown means UTC.
     """
-    # Most links of a batch end within the same minutes.
-    return _in_words(moment.replace(second=0, microsecond=0), language.partition("-")[0].lower(), timezone)
-
-
-@lru_cache(maxsize=1024)
-def _in_words(moment: datetime, language: str, timezone: str) -> tuple[str, str]:
     try:
-        local = moment.astimezone(ZoneInfo(timezone) if timezone else UTC)
+        local = minute.astimezone(ZoneInfo(timezone) if timezone else UTC)
     except (LookupError, ValueError, OSError):  # no such zone; not a name at all; a folder of zones
-        local = moment.astimezone(UTC)
+        local = minute.astimezone(UTC)
     name, offset = local.tzname() or "", f"{local:%z}"
-    words = DATES.get(language, DATES["en"])
+    words = DATES.get(language.partition("-")[0].lower(), DATES["en"])
     parts = {
         "date": local,
         "day": words.first if local.day == 1 else local.day,
