@@ -138,7 +138,7 @@ class AuditLog:
             head = head_of(fetch(connection, HEAD), self._keyring)
         except NotSigned:
             found.add("the head of the chain is missing: the row of audit_head was removed")
-            return found, Head(Point(), Point(), "", signed=False)
+            return found, Head(Point(), Point(), "", signed=False, is_new=True)
         if not head.signed and not head.is_new:
             by = f" by a key of this configuration (it names the key {head.key_id})"
             why = f"{by}: it was changed, or that key is missing from [encryption]" if head.key_id else ""

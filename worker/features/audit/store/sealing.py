@@ -78,16 +78,14 @@ class NotSigned(Exception):
 
 @dataclass(frozen=True)
 class Head:
-    """The end of the chain, its beginning, and whether a key of the ring has signed them. `key_id`: "" if none has."""
+    """The end of the chain, its beginning, and whether a key of the ring has signed them. `key_id`: "" if none has.
+    `is_new`: nothing was ever sealed."""
 
     end: Point
     removed: Point
     key_id: str
     signed: bool
-
-    @property
-    def is_new(self) -> bool:
-        return not self.key_id and self.end == self.removed == Point()
+    is_new: bool
 
 
 def head_of(rows: Sequence[Any], keyring: Keyring) -> Head:
@@ -96,7 +94,8 @@ def head_of(rows: Sequence[Any], keyring: Keyring) -> Head:
         raise NotSigned(NO_HEAD)
     row = rows[0]
     end, removed = Point(row.number, row.hash), Point(row.removed_to, row.removed_hash)
-    return Head(end, removed, key_id_of(row.digest or ""), row.digest in _signatures(keyring, end, removed))
+    key_id, signed = key_id_of(row.digest or ""), row.digest in _signatures(keyring, end, removed)
+    return Head(end, removed, key_id, signed, is_new=not key_id and end == removed == Point())
 
 
 def _signatures(keyring: Keyring, end: Point, removed: Point) -> tuple[str, ...]:
@@ -131,10 +130,26 @@ class Seals:
         """
         end = None
         for _ in range(CHUNKS):
-            chunk = self._seal_chunk() if self._any_unsealed() else None
-            if chunk is None:
+            if not self._any_unsealed():
                 break
-            end = chunk
+            known = self._furthest
+            with self._database.write() as connection:
+                head = self._locked(connection)
+                if head is None:  # another process seals
+                    break
+                self._check(head, known)
+                if head.is_new and connection.execute(_ANY_SEALED).first() is not None:
+                    raise NotSigned(NOT_SIGNED)
+                rows = fetch(connection, _UNSEALED)
+                if not rows:
+                    break
+                end, sealed = head.end, []
+                for row in rows:
+                    end = next_point(end, row)
+                    sealed.append({"id_": row.id, "its_number": end.number, "its_hash": end.hash})
+                _SEAL.run(connection, sealed)
+                self._write(connection, end, head.removed)
+            self._follow(end)
         return end
 
     def refused(self, *, now: datetime) -> None:
@@ -186,28 +201,6 @@ class Seals:
         rows = self._database.rows(_ANY, {"first_keys": bulk.keys([ring.ids[0], ring.digest_ids[0]])})
         self._check(head_of(rows, self._keyring), known)
         return bool(rows[0].unsealed)
-
-    def _seal_chunk(self) -> Point | None:
-        """Seal the next chunk; returns the new end. None: another process seals, or nothing is left."""
-        known = self._furthest
-        with self._database.write() as connection:
-            head = self._locked(connection)
-            if head is None:
-                return None
-            self._check(head, known)
-            if head.is_new and connection.execute(_ANY_SEALED).first() is not None:
-                raise NotSigned(NOT_SIGNED)
-            rows = fetch(connection, _UNSEALED)
-            if not rows:
-                return None
-            end, sealed = head.end, []
-            for row in rows:
-                end = next_point(end, row)
-                sealed.append({"id_": row.id, "its_number": end.number, "its_hash": end.hash})
-            _SEAL.run(connection, sealed)
-            self._write(connection, end, head.removed)
-        self._follow(end)
-        return end
 
     def _check(self, head: Head, known: Point) -> None:
         """`known`: the furthest end before the head was read: another thread may have sealed more since."""
