@@ -24,8 +24,8 @@ from worker.templates.values import NAMES, is_no_value, real_name, real_names
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000
 _LOOKS_LIKE_EMAIL = re.compile(r"\S+@\S+")
-_LOOKS_LIKE_PHONE = re.compile(r"(?=(?:\D*\d){7,15}\D*\Z)[+(][\d\s().\-/]+\Z")
-_DIGITS_AND_SIGNS = re.compile(r"[\d\s().\-/]{7,25}\Z")
+_LOOKS_LIKE_PHONE = re.compile(r"[+(](?=(?:\D*\d){7,15}\D*\Z)[\d\s().\-/]+\Z")
+_PLAIN_NUMBER = re.compile(r"\d[\d\s().\-/]{6,24}\Z")
 _NOT_A_DIGIT = re.compile(r"\D")
 _HINT = "give another id, or use --hash-ids to keep only a hash of it"
 
@@ -58,24 +58,21 @@ def customer_id(text: str, *, hash_ids: bool, phone: str, country: str) -> str |
         return Refusal(f"{characters(text)}, more than {LONGEST_ID}", "use a shorter id, or use --hash-ids")
     if "@" in text and _LOOKS_LIKE_EMAIL.search(text):
         return Refusal("it looks like an email address", _HINT)
-    if _is_phone(text, phone, country):
+    if _LOOKS_LIKE_PHONE.match(text) or (_PLAIN_NUMBER.match(text) and _is_phone(text, phone, country)):
         return Refusal("it looks like a phone number", _HINT)
     return text
 
 
-def _is_phone(text: str, phone: str, country: str) -> bool:
-    if text[0] in "+(":
-        return _LOOKS_LIKE_PHONE.match(text) is not None
-    if not (text[0].isdigit() and _DIGITS_AND_SIGNS.match(text)):
-        return False
-    # Plain numbers are the most common ids, so they count as phone numbers only if the line's phone or country says so.
-    digits = _NOT_A_DIGIT.sub("", text).lstrip("0")
+def _is_phone(number: str, phone: str, country: str) -> bool:
+    """Plain numbers are the most common ids, so they count as phone numbers only if the line's phone or country says
+    so."""
+    digits = _NOT_A_DIGIT.sub("", number).lstrip("0")
     if phone and len(digits) >= 7 and phone.endswith(digits):
         return True
-    if not (text.startswith("0") and country):
+    if not (number.startswith("0") and country):
         return False
     try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(text, country))
+        return phonenumbers.is_valid_number(phonenumbers.parse(number, country))
     except phonenumbers.NumberParseException:
         return False
 
