@@ -135,8 +135,8 @@ class World:
         """A runner on the loop that is running now."""
         loop = asyncio.get_running_loop()
 
-        def wake(channel: str, _for_events: bool) -> None:  # called from the database's threads
-            loop.call_soon_threadsafe(self.woken.append, channel)
+        def wake(wake_up: WakeUp, _for_events: bool) -> None:  # called from the database's threads
+            loop.call_soon_threadsafe(self.woken.append, wake_up.name)
 
         return Runner(self.parts, self.http, AsyncExitStack(), wake_invite=wake, longest=self.longest, **how)
 

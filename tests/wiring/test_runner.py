@@ -267,7 +267,7 @@ async def test_due_rows_without_a_wake_up_are_found(make):
 async def test_the_leases_of_a_dead_worker_come_back(make):
     world = make()
     world.add_many(2)
-    work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
+    work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda wake_up, _: world.woken.append(wake_up.name))
     work.flush([], Room(10, 10))
     assert world.parts.sweep.end_leases() == EndedLeases()
     world.clock.advance(seconds=61)

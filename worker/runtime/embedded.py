@@ -117,11 +117,9 @@ class Embedded:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-
-        def wake_invite(channel: str, for_events: bool) -> None:  # also called from the database's threads
-            loop.call_soon_threadsafe(self.wake, WakeUp.invite(channel), for_events)
-
         self._exits.push_async_callback(self._gather)
+        wake: Callable[..., object] = self.wake
+        wake_invite = partial(loop.call_soon_threadsafe, wake)  # also called from the database's threads
         self.runner = await self._open_runner(self.parts, wake_invite=wake_invite)
         self._claim_no_more = self.runner.stop
         self._exits.push_async_callback(self.runner.close)

@@ -46,7 +46,7 @@ class Process:
     def __init__(
         self,
         *,
-        wake_invite: Callable[[str, bool], None],
+        wake_invite: Callable[[WakeUp, bool], None],
         longest: timedelta,
         stay: timedelta,
         wake_others: Callable[[WakeUp], object],

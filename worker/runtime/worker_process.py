@@ -245,9 +245,9 @@ def _begin_here(here: Process, wake_up: WakeUp) -> None:
     wake_ups.send(wake_up)
 
 
-def _wake_invite(channel: str, for_events: bool) -> None:
+def _wake_invite(wake_up: WakeUp, for_events: bool) -> None:
     """Wake this process's dispatcher of a channel, if it runs, else any worker."""
-    here, wake_up = process.existing(), WakeUp.invite(channel)
+    here = process.existing()
     if here is None or not here.wake_here(wake_up, for_events=for_events):
         wake_ups.send(wake_up)
 

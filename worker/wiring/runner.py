@@ -144,7 +144,7 @@ class Runner:
         parts: Parts,
         http: Http,
         exits: AsyncExitStack,
-        wake_invite: Callable[[str, bool], None],
+        wake_invite: Callable[[WakeUp, bool], None],
         longest: timedelta,
         stay: timedelta = timedelta(0),
         only_batch: int | None = None,
@@ -193,13 +193,13 @@ class Runner:
         cls,
         parts: Parts,
         *,
-        wake_invite: Callable[[str, bool], None],
+        wake_invite: Callable[[WakeUp, bool], None],
         longest: timedelta = LONGEST_DISPATCH,
         stay: timedelta = timedelta(0),
         only_batch: int | None = None,
         wake_others: Callable[[WakeUp], object] = lambda _wake_up: None,
     ) -> "Runner":
-        """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from any thread.
+        """A runner on the loop that is running now. `wake_invite(wake_up, for_events)` is called from any thread.
 
         `longest`, `stay` and `wake_others`: as for a dispatcher. `only_batch`: rows of other batches are not worked.
         """

@@ -29,6 +29,7 @@ from worker.core.model.metrics import CALLS, FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session, SessionRequest
 from worker.core.model.stops import SHORT_LINKS
+from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import (
     Listed,
     Listing,
@@ -43,7 +44,7 @@ from worker.core.unknown.reconciliation import (
 from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 # (channel, whether it is for an event); must return at once
-WakeInvite = Callable[[str, bool], None]
+WakeInvite = Callable[[WakeUp, bool], None]
 # How often a list is read in vain, before the decision about a session is made without it.
 QUESTIONS = 3
 
@@ -133,7 +134,7 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
         if flushed.channels:
             at_once = not results or any(result.row.is_event for result in results)
             for channel in sorted(flushed.channels):  # after the commit; the sweep sends another if one is lost here
-                self.wake_invite(channel, at_once)
+                self.wake_invite(WakeUp.invite(channel), at_once)
         return replace(flushed, again_at=self.clock() + PROBE_PATIENCE) if waits and room is None else flushed
 
     async def call(self, job: ClaimedJob, now: datetime, may_write: MayWrite, /) -> IssueResult:

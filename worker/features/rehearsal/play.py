@@ -186,7 +186,7 @@ async def _played(
 ) -> Rehearsed:
     jitter = random.Random(f"{asked.seed}/jitter").random
 
-    async def runner(parts: Parts, *, wake_invite: Callable[[str, bool], None]) -> Runner:
+    async def runner(parts: Parts, *, wake_invite: Callable[[WakeUp, bool], None]) -> Runner:
         return Runner(parts, cast(Http, wire), AsyncExitStack(), wake_invite=wake_invite, longest=LONGEST_DISPATCH)
 
     async with AsyncExitStack() as exits:
