@@ -186,7 +186,14 @@ class IdenfyKyc(IdenfyEndpoint):
             != merged(self._account.parameters, request.parameters, self._account.unchecked).get("tokenType")
         ):
             raise BadAnswer("tokenType in the answer is not the one asked for")
-        expires_at, source = self._expiry(found, request, issued_at)
+        expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
+        # No session lives longer than MOST_LIFETIME: a later time is a mistake.
+        if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME + DEFAULT_LIFETIME):
+            lives = found.get("expiryTime")  # a duration, never an epoch; it counts from just before the call
+            if not isinstance(lives, int) or isinstance(lives, bool) or not 1 <= lives <= MOST_LIFETIME:
+                lives = _seconds(self.lifetime_with(request.parameters)) or DEFAULT_LIFETIME
+                source = ExpirySource.FALLBACK
+            expires_at = issued_at + timedelta(seconds=lives)
         if expires_at <= issued_at:
             raise BadAnswer("the session in the answer has already expired")
         digits = optional_text(found, "digitString", most=16)
@@ -204,22 +211,6 @@ class IdenfyKyc(IdenfyEndpoint):
             placeholders={"digits": digits},
             digit_string=digits,
         )
-
-    def _expiry(
-        self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime
-    ) -> tuple[datetime, ExpirySource]:
-        """The session's expiry and its source. `expiration` is a time. `expiryTime` is a duration, never an epoch, and
-        counts from just before the call."""
-        given = found.get("expiration")
-        expiration = None if given is None else utc_time(given)
-        # No session lives longer than MOST_LIFETIME: a later time is a mistake.
-        if expiration is not None and expiration - issued_at <= timedelta(seconds=MOST_LIFETIME + DEFAULT_LIFETIME):
-            return expiration, ExpirySource.ANSWER
-        seconds = found.get("expiryTime")
-        if isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_LIFETIME:
-            return issued_at + timedelta(seconds=seconds), ExpirySource.ANSWER
-        asked = _seconds(self.lifetime_with(request.parameters)) or DEFAULT_LIFETIME
-        return issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
 
 
 def _seconds(asked: timedelta | None) -> int | None:
