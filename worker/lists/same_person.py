@@ -136,8 +136,8 @@ class Seen:
     row."""
 
     def __init__(self) -> None:
-        empty: _Slots = array("I"), array("Q"), array("I")
-        self._tables = [_table(*empty, size=_FIRST_SIZE) for _ in range(_TABLES)]
+        free = [0] * _FIRST_SIZE
+        self._tables = [(array("I", free), array("Q", free), array("I", free)) for _ in range(_TABLES)]
         self._left = [2 * _FIRST_SIZE // 3] * _TABLES  # until each must grow
 
     def row_or_remember(self, customer_id: str, purpose: str, row: int = 0) -> int | None:
@@ -158,13 +158,14 @@ class Seen:
             highs[slot], lows[slot], rows[slot] = high, low, row
             self._left[place] -= 1
             if not self._left[place]:
-                self._tables[place] = _table(highs, lows, rows, size=2 * len(rows))
+                self._tables[place] = _grown(highs, lows, rows)
                 self._left[place] = 2 * len(rows) // 3
         return None
 
 
-def _table(highs: "array[int]", lows: "array[int]", rows: "array[int]", *, size: int) -> _Slots:
-    """A table of this size with these rows."""
+def _grown(highs: "array[int]", lows: "array[int]", rows: "array[int]") -> _Slots:
+    """A table of twice the size with these rows."""
+    size = 2 * len(rows)
     larger = array("I", [0]) * size, array("Q", [0]) * size, array("I", [0]) * size
     for high, low, row in zip(highs, lows, rows, strict=True):
         if row:
