@@ -145,6 +145,11 @@ class Database:
         for follow in counts.committed:
             follow()
 
+    def change(self, statement: sa.Executable, given: Sequence[Mapping[str, Any]] | None = None) -> int:
+        """Execute one statement in a transaction of its own; returns how many rows it has changed."""
+        with self.write() as connection:
+            return connection.execute(statement, given).rowcount
+
     def _connect(self, **options: Any) -> sa.Connection:
         """A connection of the pool. If none is free, this waits for the pool or the network; on SQLite for neither."""
         pool = self.engine.pool

@@ -46,8 +46,7 @@ class EventStatuses:
         are of the sender's clock, to the second. A copy of a message is never the newest."""
         older = sa.or_(Inbox.signed_at.is_(None), Inbox.signed_at < signed_at)
         newer = sa.update(Inbox).where(Inbox.id == event_id, older).values(signed_at=signed_at)
-        with self._database.write() as connection:
-            return connection.execute(newer).rowcount == 1
+        return self._database.change(newer) == 1
 
     def hand_out(self, wanted: Sequence[tuple[int, str]], *, now: datetime) -> dict[int, LinkStatus]:
         """Status of these jobs, with the links that are still fresh. `wanted`: for each caller, the job and the caller.

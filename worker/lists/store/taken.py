@@ -58,9 +58,7 @@ class TakenLists(Generic[ListT]):
         return sa.or_(self._row.owner == "", self._row.until.is_(None), self._row.until <= now)
 
     def _changed(self, *where: Any, **values: Any) -> bool:
-        change = sa.update(self._row).where(*where).values(**values).returning(self._row.owner)
-        with self._database.write() as connection:
-            return connection.execute(change).first() is not None
+        return self._database.change(sa.update(self._row).where(*where).values(**values)) > 0
 
 
 def lease_of(lease: timedelta, now: datetime) -> datetime:

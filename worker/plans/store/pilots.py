@@ -61,9 +61,7 @@ class Pilots:
         itself, such as by a condition that this release cannot read, does not pass, so that a person decides about its
         rest; the others go on. Raises the database's outages."""
         due = sa.select(BatchPlan.batch_id).where(BatchPlan.check_at <= now).order_by(BatchPlan.batch_id)
-        with self._database.read() as connection:
-            batch_ids = list(connection.execute(due).scalars())
-        found = {batch_id: self._alone(batch_id, now=now) for batch_id in batch_ids}
+        found = {row.batch_id: self._alone(row.batch_id, now=now) for row in self._database.rows(due)}
         return {batch_id: verdict for batch_id, verdict in found.items() if verdict is not None}
 
     def go_on(self, batch_id: int, *, now: datetime) -> int:
@@ -246,8 +244,7 @@ class Pilots:
         return rows[-1].row, len(rows)
 
     def _set(self, batch_id: int, **values: datetime | None) -> None:
-        with self._database.write() as connection:
-            connection.execute(_of(batch_id).values(values))
+        self._database.change(_of(batch_id).values(values))
 
 
 def _pause(connection: sa.Connection, batch_id: int, verdict: Verdict, *, now: datetime, size: int = 0) -> None:

@@ -113,13 +113,10 @@ class Processes:
 
     def seen(self, id_: str, *, now: datetime) -> bool:
         """Say that the process runs; False if its row is gone: then it is to be added again."""
-        said = sa.update(ProcessRow).where(ProcessRow.id == id_).values(seen_at=now).returning(ProcessRow.id)
-        with self._database.write() as connection:
-            return connection.execute(said).first() is not None
+        return self._database.change(sa.update(ProcessRow).where(ProcessRow.id == id_).values(seen_at=now)) > 0
 
     def ended(self, id_: str) -> None:
-        with self._database.write() as connection:
-            connection.execute(sa.delete(ProcessRow).where(ProcessRow.id == id_))
+        self._database.change(sa.delete(ProcessRow).where(ProcessRow.id == id_))
 
     def running(self, *, now: datetime) -> list[Running]:
         """The processes that run now, the first started first."""

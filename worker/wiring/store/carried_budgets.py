@@ -24,8 +24,7 @@ _COUNT_IN = sa.update(Budget).where(Budget.name == sa.bindparam("of")).values(co
 def as_counted(rules: BudgetRules, database: Database) -> BudgetRules:
     """The rules with the budgets that accounts were counted in last. Of those that share one, an account with a cap has
     the rule: the file may set it for one of them only."""
-    with database.read() as connection:
-        last = {row.name: row.budget for row in connection.execute(_ROWS)}
+    last = {row.name: row.budget for row in database.rows(_ROWS)}
     budgets = {name: last.get(name, rule.name) for name, rule in rules.accounts.items()}
     capped_last = sorted(rules.accounts.items(), key=lambda one: one[1].is_capped)
     shared = {budgets[name]: replace(rule, name=budgets[name]) for name, rule in capped_last}

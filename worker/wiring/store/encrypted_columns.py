@@ -138,10 +138,8 @@ def uses_of_digest_keys(connection: sa.Connection) -> Uses:
 
 def retired_keys(database: Database) -> dict[str, datetime]:
     """When each was retired: no process that encrypts or hashes with one of them starts."""
-    with database.read() as connection:
-        return {
-            row.key_id: row.at for row in connection.execute(sa.select(tables.RetiredKey.key_id, tables.RetiredKey.at))
-        }
+    rows = database.rows(sa.select(tables.RetiredKey.key_id, tables.RetiredKey.at))
+    return {row.key_id: row.at for row in rows}
 
 
 def _uses(connection: sa.Connection, columns: Iterable[tuple[str, Any, Any]], key_of: Callable[[Any], str]) -> Uses:

@@ -325,8 +325,7 @@ class Budgets:
 
     def ensure(self, names: Iterable[str]) -> None:
         """Insert the missing rows."""
-        with self._database.read() as connection:
-            known = set(connection.execute(sa.select(Budget.name)).scalars())
+        known = {row.name for row in self._database.rows(sa.select(Budget.name))}
         new = dict(zip(_NAMES, _IN_ORDER(BudgetState()), strict=True))
         missing = [{"name": name, **new} for name in sorted(set(names) - known)]
         if missing:
@@ -343,8 +342,7 @@ class Budgets:
                     save(connection, rule.name, under_cap(read(connection, rule.name, lock=True), rule))
 
     def all(self) -> Mapping[str, BudgetState]:
-        with self._database.read() as connection:
-            return {row.budget: _state(row[:-1]) for row in connection.execute(_ALL)}
+        return {row.budget: _state(row[:-1]) for row in self._database.rows(_ALL)}
 
     def mark_unverified(self, names: Iterable[str]) -> None:
         """Open no session for these senders' messages until they have answered once."""

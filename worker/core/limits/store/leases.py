@@ -335,8 +335,7 @@ class Permits:
 
 def clear(database: Database) -> None:
     """Remove all permits. Only for when no other process can be working."""
-    with database.write() as connection:
-        connection.execute(sa.delete(Permit))
+    database.change(sa.delete(Permit))
 
 
 def in_use(database: Database, *, now: datetime) -> Mapping[str, int]:

@@ -52,5 +52,4 @@ def look(database: Database, target: str, needs: Collection[str], *, now: dateti
 
 def tell(database: Database, target: str, news: News) -> None:
     """Write down that the target has it."""
-    with database.write() as connection:
-        connection.execute(sa.update(AlertRow).where(AlertRow.target == target).values(told=news.known))
+    database.change(sa.update(AlertRow).where(AlertRow.target == target).values(told=news.known))

@@ -38,12 +38,10 @@ class LogIns:
     def seen(self, secret: str, *, now: datetime) -> None:
         """The person has just asked for something."""
         seen = sa.update(LogIn).where(LogIn.digest == _digest(secret), LogIn.seen_at < now - SEEN_EVERY)
-        with self._database.write() as connection:
-            connection.execute(seen.values(seen_at=now))
+        self._database.change(seen.values(seen_at=now))
 
     def end(self, secret: str) -> None:
-        with self._database.write() as connection:
-            connection.execute(sa.delete(LogIn).where(LogIn.digest == _digest(secret)))
+        self._database.change(sa.delete(LogIn).where(LogIn.digest == _digest(secret)))
 
 
 def _digest(secret: str) -> str:

@@ -201,8 +201,7 @@ def due(database: Database, targets: Iterable[str], *, now: datetime) -> list[st
     ]
     if not queries:
         return []
-    with database.read() as connection:
-        return list(connection.execute(sa.union_all(*queries)).scalars())
+    return [row.target for row in database.rows(sa.union_all(*queries))]
 
 
 def unpublished(database: Database, targets: Iterable[str], *, before: datetime) -> list[str]:

@@ -139,8 +139,7 @@ def remove_old(database: Database, *, updates: datetime, events: datetime, place
         sa.delete(Inbox).where(Inbox.id.in_(old)),
         sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(taken)),
     ):
-        with database.write() as connection:
-            number += connection.execute(change).rowcount
+        number += database.change(change)
     return number
 
 
@@ -191,8 +190,7 @@ class Purging:
         """The batches whose purge has begun and that still have rows."""
         left = sa.or_(sa.exists().where(of_batch(Batch.id)), sa.exists().where(SkippedLine.batch_id == Batch.id))
         query = sa.select(Batch.id).where(Batch.purged_at.is_not(None), left).order_by(Batch.id)
-        with self._database.read() as connection:
-            return list(connection.execute(query).scalars())
+        return [row.id for row in self._database.rows(query)]
 
     def chunk(self, batch_id: int, *, now: datetime) -> int:
         """Remove the next rows of a batch whose purge has begun; returns how many. 0: no row is left that may go now. A

@@ -40,8 +40,7 @@ class Uploads(TakenLists[Upload]):
 
     def add(self, list_id: int, number: int, content: bytes) -> None:
         """Keep the next part of its bytes."""
-        with self._database.write() as connection:
-            connection.execute(_INSERT_PART, [self._part(list_id, number, content, LIST)])
+        self._database.change(_INSERT_PART, [self._part(list_id, number, content, LIST)])
 
     def arrived(self, list_id: int, *, digest: str, size: int, now: datetime) -> None:
         """All of its bytes are here: it waits for its check."""

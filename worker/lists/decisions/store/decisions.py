@@ -108,10 +108,8 @@ class Decisions:
         decided = self._pause(batch_id, PauseCause.INTERRUPT, by=by, now=now)
         joined = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.leader_id).join(Batch, Batch.id == Job.batch_id)
         joined = joined.where(LEAD.batch_id == batch_id, LEAD.state.in_(FREE), Batch.pause_cause == "")
-        with self._database.read() as connection:
-            others = list(connection.execute(joined.distinct().order_by(Job.batch_id)).scalars())
-        for other in others:
-            self.take_leads(other, stopped_only=True, now=now)
+        for other in self._database.rows(joined.distinct().order_by(Job.batch_id)):
+            self.take_leads(other.batch_id, stopped_only=True, now=now)
         return decided
 
     def lift(self, batch_id: int, *, now: datetime) -> Decided:

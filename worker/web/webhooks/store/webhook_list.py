@@ -130,8 +130,7 @@ class WebhookList:
     def remove(self, *, since: datetime) -> int:
         """Remove the next webhooks that were received until `since`; returns how many."""
         ids = sa.select(Webhook.id).where(Webhook.received_at <= since).order_by(Webhook.received_at).limit(CHUNK)
-        with self._database.write() as connection:
-            return connection.execute(sa.delete(Webhook).where(Webhook.id.in_(ids))).rowcount
+        return self._database.change(sa.delete(Webhook).where(Webhook.id.in_(ids)))
 
 
 def masked(value: str) -> str:
