@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from worker.lists.decisions.store.decisions import Decisions
     from worker.lists.importing.intake import Rule
     from worker.senders.contract import Sender
+    from worker.templates.pages import Pages
     from worker.templates.render import Templates
     from worker.web.webhooks.store.webhook_list import WebhookList
     from worker.web.webhooks.store.webhooks import Webhooks
@@ -185,6 +186,13 @@ class Stores:
         from worker.wiring.templates import lacking_columns  # imported here: Jinja
 
         return lambda customer: lacking_columns(self.templates, self.contact, customer)
+
+    @cached_property
+    def link_pages(self) -> "Mapping[str, Pages]":
+        """The page of stable links, by brand. Reads the templates."""
+        from worker.wiring.templates import pages_of  # imported here: Jinja
+
+        return pages_of(self.settings)
 
     @cached_property
     def routes(self) -> "list[Rule]":

@@ -54,7 +54,6 @@ from worker.web.events.request_body import Unacceptable, form_of
 from worker.web.problems import PAGE_HEADERS
 from worker.web.turns import Allowance, Waiting
 from worker.wiring.container import Parts
-from worker.wiring.templates import pages_of
 
 log = logging.getLogger(__name__)
 
@@ -381,7 +380,7 @@ def _add(application: web.Application, shared: Shared) -> None:
         landings=landings,
         not_me=partial(stop, parts.database, parts.keyring),
         visitors=Visitors(parts.keyring, is_secure=is_secure),
-        pages=pages_of(settings),
+        pages=parts.link_pages,
         is_secure=is_secure,
         waiting=waiting,
     )
