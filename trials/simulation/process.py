@@ -264,7 +264,7 @@ class WorkerProcess:
             self.parts,
             self.simulation.wire.http_of(self),  # type: ignore[arg-type] # it answers as Http does
             AsyncExitStack(),
-            wake_invite=lambda channel, for_events: self.simulation.broker.wake(WakeUp.invite(channel), for_events),
+            wake_invite=self.simulation.broker.wake,
             longest=LONGEST_DISPATCH,
             stay=STAY,
         )

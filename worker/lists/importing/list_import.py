@@ -268,7 +268,6 @@ def _store(steps: _Steps, found: Iterator[Chunk], writer: Executor | None, progr
             steps.write(chunk)
     if stored is not None:
         stored.result()
-    progress(done)
     return hint
 
 
