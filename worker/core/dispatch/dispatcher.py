@@ -142,7 +142,7 @@ class Dispatcher(Generic[RowT]):
         ):
             return
         room = None
-        if self._plan.woken_for_events and not finishing and not self._state.flush_tasks.write_halt:
+        if self._plan.woken_for_events and not finishing and not self._state.flush_tasks.of_halts:
             ahead = self._state.ahead()
             most = min(ahead.events, EVENTS_AT_ONCE)
             if most <= 0:
@@ -184,7 +184,7 @@ class Dispatcher(Generic[RowT]):
         results = self._state.results.take(of_events=halted, others=not (room and self._flushes.claim_alone))
         task = next(task for task in tasks.batches if task.flush is None)
         if halted:
-            task.writes_halt = True
+            tasks.of_halts.add(task)
             # This flush writes the result that set it; a call may set it again meanwhile.
             self._state.unwritten_halt.clear()
         self._flushes.claim_alone = False
@@ -197,7 +197,7 @@ class Dispatcher(Generic[RowT]):
         with_results = ahead.flush_every / 2 + self._prefetch.flush_times.longest
         soon = now + with_results if results_due else now
         reason = ""
-        if self._state.unwritten_halt.is_set() or self._state.flush_tasks.write_halt:
+        if self._state.unwritten_halt.is_set() or self._state.flush_tasks.of_halts:
             reason = "a result that halts the account is not written yet"
         elif self._flushes.unreachable:
             reason = "the database cannot be used"

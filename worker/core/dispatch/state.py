@@ -28,14 +28,6 @@ _AT_ONCE = datetime.min.replace(tzinfo=UTC)
 STRETCH = timedelta(seconds=1)  # a busy stretch is written with the first flush after this time
 
 
-NOT_MADE = "not_made"  # the outcome of a call that was not made
-
-
-def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
-    """The outcome of a call in one word, for metrics and traces."""
-    return problem.kind.value if problem else NOT_MADE if ending is None else type(ending).__name__.lower()
-
-
 @dataclass(kw_only=True)
 class Work(ABC, Generic[RowT, PolicyT]):
     """What a dispatcher works on, and what both kinds share: their flushes, and how a call ends that has no answer.
@@ -83,13 +75,16 @@ class Work(ABC, Generic[RowT, PolicyT]):
         flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
         if not results:
             return flushed
-        # A call that was not made is none.
-        outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
+        steps = ["not made" if each.ending is None else type(each.ending).__name__.lower() for each in results]
+        outcomes = Counter(
+            result.problem.kind.value if result.problem is not None else step
+            for result, step in zip(results, steps, strict=True)
+            if result.ending is not None  # a call that was not made is none
+        )
         for outcome, number in outcomes.items():
             self.meters.add(self.metric, self.policy.claims_for, outcome, amount=number)
         # A line for the chunk, and one for each step: job, ending, kind, seconds until it was written.
         now = self.clock()
-        steps = ["not made" if each.ending is None else type(each.ending).__name__.lower() for each in results]
         counts = sorted(Counter(steps).items())
         log.info("%s: %s", self.name, ", ".join(f"{number} {step}" for step, number in counts))
         # A step without a problem is a line at DEBUG, so of most chunks none is shown.
@@ -249,7 +244,6 @@ class FlushTask:
         self.for_events = for_events
         self.flush: asyncio.Task[None] | None = None
         self.rows = self.results = 0
-        self.writes_halt = False  # of a result that halts the account: a claim would not see it in the database yet
 
 
 class FlushTasks:
@@ -261,6 +255,8 @@ class FlushTasks:
         self.batches = (FlushTask(for_events=False), FlushTask(for_events=False))
         self.events = FlushTask(for_events=True)
         self.each = (*self.batches, self.events)
+        # Those that write a result that halts the account: a claim would not see it in the database yet.
+        self.of_halts: set[FlushTask] = set()
 
     @property
     def under_way(self) -> list[asyncio.Task[None]]:
@@ -271,16 +267,12 @@ class FlushTasks:
         """How many flushes of batches are under way."""
         return sum(task.flush is not None for task in self.batches)
 
-    @property
-    def write_halt(self) -> bool:
-        """Whether a result that halts the account is being written."""
-        return any(task.writes_halt for task in self.each)
-
     def end(self) -> None:
         """Free the tasks whose flush has ended. Raises what a claim raised."""
         for task in self.each:
             if task.flush is not None and task.flush.done():
-                flush, task.flush, task.rows, task.results, task.writes_halt = task.flush, None, 0, 0, False
+                flush, task.flush, task.rows, task.results = task.flush, None, 0, 0
+                self.of_halts.discard(task)
                 flush.result()
 
 

@@ -13,7 +13,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from worker.core.dispatch.state import NOT_MADE, outcome_of
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.tls import is_loopback
 from worker.core.foundation.version import __version__
@@ -103,9 +102,12 @@ class TracedWork:
 
         try:
             result = await self._work.call(item, now, noted)
-            outcome, failed = outcome_of(result.ending, result.problem), result.problem is not None
-            if not written:  # the result does not count
-                outcome, failed = NOT_MADE, False
+            problem, ending = result.problem, result.ending
+            if not written or ending is None:  # the call was not made: the result does not count
+                outcome, failed = "not_made", False
+            else:
+                failed = problem is not None
+                outcome = problem.kind.value if failed else type(ending).__name__.lower()
             return result
         finally:
             looks_up = item.unknown_call is not None or getattr(item, "asks_about", None) is not None
