@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at, issue_at, wanted_at
+from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at, issue_at
 
 NOW = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -31,10 +31,7 @@ def test_a_link_that_is_only_fetched_is_requested_at_once():
 
 def test_a_customer_in_the_app_gets_the_message_later():
     soon = NOW + 30 * MINUTE
-    assert allowed_at(RIGA, NIGHT, wanted_at(soon, NOW)) == MORNING
-    assert wanted_at(soon, NOW) == soon
-    assert wanted_at(None, NOW) == NOW
-    assert wanted_at(NOW - HOUR, NOW) == NOW
+    assert allowed_at(RIGA, NIGHT, soon) == MORNING
 
 
 def test_with_both_channels_the_first_message_leaves_at_once_if_the_link_keeps_until_the_second():

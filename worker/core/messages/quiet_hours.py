@@ -275,8 +275,3 @@ def issue_at(
             return min(times)
         moment = max(times) - max_age
     return earliest
-
-
-def wanted_at(invite_at: datetime | None, now: datetime) -> datetime:
-    """When a first message is wanted: not before `invite_at`, until which the customer has the link in the app."""
-    return now if invite_at is None else max(invite_at, now)

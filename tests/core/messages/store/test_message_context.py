@@ -280,3 +280,13 @@ def test_a_dead_link_is_stale_even_without_a_floor(shelf):
     message = replace(message, floor=timedelta(0))
     assert not has_stale_link(message, message.expires_at)
     assert has_stale_link(message, message.expires_at + timedelta(seconds=1))
+
+
+def test_a_message_waits_while_its_customer_has_the_link_in_the_app(shelf, subtests):
+    now, wait = shelf.clock(), timedelta(minutes=30)
+    for name, invite_at, due_at in [("Ona", now + wait, now + wait), ("Jan", None, now), ("Eva", now - wait, now)]:
+        with subtests.test(invite_at=invite_at):
+            batch = shelf.add(customer(name))
+            shelf.set(Job, Job.batch_id == batch, invite_at=invite_at)
+            shelf.issue()
+            assert shelf.row(InvitationRow, batch_id=batch).due_at == due_at

@@ -16,7 +16,7 @@ from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.contact import FIRST, ContactPolicy
-from worker.core.messages.quiet_hours import allowed_at, wanted_at
+from worker.core.messages.quiet_hours import allowed_at
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import address_of
@@ -94,7 +94,7 @@ _UNREACHED = (
 
 def _message(row: sa.Row[Any], channel: str, person: Person, policy: ContactPolicy, *, now: datetime) -> dict[str, Any]:
     zones = policy.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
-    wanted = wanted_at(row.invite_at, now)
+    wanted = max(row.invite_at or now, now)  # until then the customer has the link in the app
     return waiting_message(
         session_id=row.session_id,
         job_id=row.job_id,

@@ -148,7 +148,7 @@ def write_plain(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> tupl
     ids = new_ids(flush.now, len(items))
     values: Columns = {
         "new_session_id": ids,
-        "new_floor": [_floor_seconds(item) for item in items],
+        "new_floor": [int((item.row.floor if item.floor is None else item.floor).total_seconds()) for item in items],
         "new_entity_id": [_entity_id(item) for item in items],
     }
     found = plain(flush, _ISSUED, items, values, counts=counts)
@@ -269,7 +269,7 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Stored, *,
         "new_needs_status_check": job.asks_about is not None and not isinstance(ending, Asked),
         "new_result": ending.result if isinstance(ending, Finish) else None,
         "new_session_id": added.sessions.get(job.id, job.session_id),
-        "new_floor": _floor_seconds(result),
+        "new_floor": int((job.floor if result.floor is None else result.floor).total_seconds()),
         "new_entity_id": _entity_id(result),
         "new_link_requested_at": None if isinstance(ending, Done) else job.link_requested_at,
     }
@@ -290,11 +290,6 @@ def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, 
         found = f"the result came after the lease; the provider opened {reference}"[:DETAIL_LENGTH]
         values |= {"new_outcome": LATE, "new_detail": found, "new_found": reference}
     return values
-
-
-def _floor_seconds(result: IssueResult) -> int:
-    """The job's freshness floor from now on."""
-    return int((result.floor if result.floor is not None else result.row.floor).total_seconds())
 
 
 def _entity_id(result: IssueResult) -> str:

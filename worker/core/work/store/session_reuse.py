@@ -22,7 +22,7 @@ from worker.core.facts import JobsStopped, happened
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
 from worker.core.limits.store.flush import CallResult, Flush
 from worker.core.messages.contact import FIRST, PREFIX
-from worker.core.messages.quiet_hours import Hours, wanted_at
+from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.store.message_rows import move_messages, set_job_states, waiting_message
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
@@ -137,7 +137,7 @@ def _take_over(
     # Locked: the result of an invitation that is being sent is either seen here, or is written for this job later.
     locked = sa.select(InvitationRow.__table__).where(*firsts).order_by(InvitationRow.id).with_for_update()
     existing = {row.channel: row for row in connection.execute(locked)}
-    states, wanted = [], wanted_at(job.invite_at, now)
+    states, wanted = [], max(job.invite_at or now, now)  # until then the customer has the link in the app
     for channel in invitation_channels(job.channel):
         row = existing.get(channel)
         if row is None:

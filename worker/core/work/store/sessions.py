@@ -22,7 +22,7 @@ from worker.core.database.tables import CustomerRow, InvitationRow, Job, Session
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.contact import FIRST
-from worker.core.messages.quiet_hours import Hours, allowed_at, wanted_at
+from worker.core.messages.quiet_hours import Hours, allowed_at
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Done
@@ -137,7 +137,7 @@ def add(
             channels = ()  # the customer stands at the stable link: no message follows
             added.invited.add(job.id)
         zones = hours.zones(customer, channels) if hours.quiet else ()
-        wanted = wanted_at(row.invite_at, now)
+        wanted = max(row.invite_at or now, now)  # until then the customer has the link in the app
         for channel in channels:
             invitation = waiting_message(
                 id_=next(message_ids),
