@@ -220,7 +220,7 @@ def counting(meters: Meters) -> Middleware:
 
 @web.middleware
 async def as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer what aiohttp itself refuses (an unknown path, another method), and bugs, in the same form."""
+    """Answer what we refuse, what aiohttp itself refuses (an unknown path, another method), and bugs, in one form."""
     resource = request.match_info.route.resource
     request[ROUTE] = resource.canonical if resource is not None else "-"
     if request.version not in VERSIONS:
