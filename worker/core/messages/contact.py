@@ -1,4 +1,4 @@
-"""Which messages a customer may get: in which words, how many, and what else the configuration says of them. Pure.
+"""Which messages a customer may get: how fresh, in which words, how many, and what the configuration says of them.
 
 A session has one message of each kind on each channel, so two commands at once cannot make two: `invitation`, its
 reminders, and those that repeat its link because a person asked, `resend-1`, …
@@ -27,6 +27,11 @@ from worker.core.model.states import InvitationState, JobState
 
 # The customer was reached by such a message. A bounced message reached no one, and a held one perhaps no one.
 REACHED = frozenset({InvitationState.SENT, InvitationState.DELIVERED})
+
+
+def is_stale(expires_at: datetime, *, floor: timedelta, now: datetime) -> bool:
+    """Whether a link has less life left than its route's freshness floor: no message may carry it."""
+    return expires_at - now < floor
 
 
 class Wording(StrEnum):

@@ -18,7 +18,7 @@ from worker.core.limits.budgets import PROBE_PATIENCE
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult, Flushed
 from worker.core.limits.throughput import Stretch
-from worker.core.messages.contact import CannotWrite, Writer
+from worker.core.messages.contact import CannotWrite, Writer, is_stale
 from worker.core.messages.quiet_hours import allowed_at
 from worker.core.messages.store.claim_invitations import has_stale_link
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult
@@ -154,7 +154,7 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
         if isinstance(found, Session):
             self.second_look.succeeded(job.id, began_at)
             floor = self.floor(job)
-            if found.expires_at - began_at < floor:
+            if is_stale(found.expires_at, floor=floor, now=began_at):
                 return self._born_too_old(job, began_at, found, floor)
             self.first_links.seen = True
             return CallResult(job, began_at, Done(), session=found, floor=floor)

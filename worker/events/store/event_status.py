@@ -15,6 +15,7 @@ from worker.core.database.encrypted_values import Erased, decrypt_link
 from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.core.database.tables.work import DUE_AT, LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.messages.contact import is_stale
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, JobState
 
 # A joined job has no call of its own that could have a reason.
@@ -69,7 +70,7 @@ def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatu
     # The session of a cancelled job may be live: it stays open at its provider. Nobody is to be led there, nor anybody
     # who has submitted through an earlier session and is being reviewed.
     leads_on = row.session_id is not None and row.state is not JobState.CANCELLED and not row.in_review_before
-    if leads_on and row.expires_at - now >= timedelta(seconds=row.floor_seconds):
+    if leads_on and not is_stale(row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now):
         try:
             link = decrypt_link(keyring, row.session_id, row.encrypted)
             return LinkStatus(row.state, row.reason, True, link, row.expires_at)

@@ -17,7 +17,7 @@ from enum import StrEnum
 from worker.core.customers.customers import invitation_channels
 from worker.core.lifecycle.given_links import AnotherSession, GivenLink, Spent, WaitForEnd, after_corrected_address
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.messages.contact import FIRST, may_send, next_kind, spent
+from worker.core.messages.contact import FIRST, is_stale, may_send, next_kind, spent
 from worker.core.messages.quiet_hours import allowed_at
 from worker.core.model.channels import CALLED, CHANNELS
 from worker.core.model.reasons import Reason, meaning_of
@@ -96,7 +96,7 @@ def decide_resend(
         return refused
     due_at = allowed_at(case.zones, rules.contact.hours.quiet.get(chosen), now)
     until = link.expires_at if rules.link_valid is None else due_at + rules.link_valid
-    if until - due_at < row.floor:
+    if is_stale(until, floor=row.floor, now=due_at):
         lives = f"the link works only until {in_utc(link.expires_at)}, too short a time for a message that leaves now"
         return Refused(lives, "after its end `onboard customer new-link` sends another")
     on_channel = [message for message in case.of_link if message.channel == chosen]

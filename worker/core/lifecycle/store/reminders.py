@@ -23,7 +23,7 @@ from worker.core.customers.store.usage import sessions_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.contact import FIRST, ContactPolicy, is_resend, kind_of
+from worker.core.messages.contact import FIRST, ContactPolicy, is_resend, is_stale, kind_of
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
 from worker.core.messages.store.message_rows import waiting_message
@@ -91,7 +91,7 @@ def next_reminder(
         later = next((invited.invited_at + span for span in spans[index + 1 :] if span not in skip), None)
         if later is not None and later <= due_at:
             continue
-        if invited.expires_at - due_at < invited.floor:
+        if is_stale(invited.expires_at, floor=invited.floor, now=due_at):
             return Reason.LINK_ENDS_FIRST
         return Reminder(kind_of(index), due_at)
     return Reason.NONE_LEFT

@@ -28,7 +28,7 @@ from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Kept, Rows
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, UNREACHED, is_resend, wording_of
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, UNREACHED, is_resend, is_stale, wording_of
 from worker.core.messages.quiet_hours import allowed_at
 from worker.core.messages.store import how_many
 from worker.core.messages.store.message_context import (
@@ -66,7 +66,7 @@ def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
         return True
     if item.own_link is not None:
         return False
-    return item.ended or item.expires_at - now < item.floor
+    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
 
 
 def of_missing_brands(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:

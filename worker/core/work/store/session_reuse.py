@@ -21,7 +21,7 @@ from worker.core.database.tables.work import LEAD
 from worker.core.facts import JobsStopped, happened
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
 from worker.core.limits.store.flush import CallResult, Flush
-from worker.core.messages.contact import FIRST, PREFIX
+from worker.core.messages.contact import FIRST, PREFIX, is_stale
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.store.message_rows import move_messages, set_job_states, waiting_message
 from worker.core.model.endings import Done
@@ -80,7 +80,7 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
         moved["refused_session"] = sa.func.coalesce(Job.refused_session, refused)
     held, bought = False, session.state is not SessionState.UNBOUGHT
     erased = bought and session.encrypted == ERASED
-    too_old = not any_age and session.expires_at - now < timedelta(seconds=job.floor_seconds)
+    too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
     given_away = bool(session.given_away) and not session.same_link
     # An unknown outcome is reconciled first.
     if in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
