@@ -126,6 +126,8 @@ def import_list(
     the bytes are not those that it began with. When the database cannot be used in the middle, the import waits,
     `pause` seconds at a time; it raises CutOff when that takes too long.
     """
+    from worker.lists.store.added_lines import all_added  # imported here: `check` adds no line
+
     if reading is None:
         reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
     is_report = reading.own is OwnFile.REPORT
@@ -149,8 +151,6 @@ def import_list(
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings, is_report=is_report)
-    from worker.lists.store.added_lines import all_added  # imported here: `check` adds no line
-
     steps = _Steps(intake, batches, batch.id, choices, adopts, pause)
     judged: Judges | None = None  # None: the configuration says all
     if adopts is not None:
