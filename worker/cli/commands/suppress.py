@@ -203,8 +203,7 @@ def _check(parts: Parts, given: list[_Given]) -> _Said:
 
 
 def _counts(parts: Parts) -> _Said:
-    counts = parts.do_not_contact.counts()
-    found, older, gone = counts.addresses, counts.by_older_keys, counts.keys_gone
+    found, older, gone = parts.do_not_contact.counts()
     lines = [f"{channel}: {_addresses(number)}, {reason.value}" for channel, reason, number in found]
     lines = lines or ["no address is suppressed"]
     if older:

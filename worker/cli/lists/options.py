@@ -11,7 +11,7 @@ import click
 
 from worker.cli.shared_options import Read
 from worker.core.foundation.notation import listed_in_words, written
-from worker.lists.formats import FORMS, Form
+from worker.lists.formats import FORMS
 from worker.lists.known_customers import KnownRule
 from worker.lists.sources import LIST_SOURCES, schemes_of
 from worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first
@@ -61,25 +61,26 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="The form of LIST's dates, such as DD/MM/YYYY. YYYY-MM-DD is always read.",
     )
     @click.option("--encoding", help="LIST's encoding, if it is not UTF-8, such as cp1252.")
-    @click.option("--delimiter", help="The character between cells, such as ; or tab.  [default: detected]")
+    @click.option(
+        "--delimiter",
+        callback=lambda _context, _option, given: "\t" if given in ("\\t", "tab") else given,
+        help="The character between cells, such as ; or tab.  [default: detected]",
+    )
     @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is rejected.")
     @wraps(command)
     def wrapped(
         path: str,
-        form: Form | None,
-        sheet: str | None,
         mapped: tuple[str, ...],
         ignored: tuple[str, ...],
-        hash_ids: bool,
         dates: "DateForm | None",
-        encoding: str | None,
-        delimiter: str | None,
         strict: bool,
         **more: Any,
     ) -> Any:
         from worker.cli.lists.listed import Listed
         from worker.lists.importing.intake import PREFILLED
         from worker.lists.importing.judging import options_of
+
+        read_as = {name: more.pop(name) for name in ("form", "sheet", "hash_ids", "encoding", "delimiter")}
 
         def options(parts: "Parts") -> "ListOptions":
             return options_of(
@@ -89,11 +90,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 dates=dates or parts.settings.import_.dates,
                 if_used=PREFILLED,
                 defaults=parts.settings.import_.defaults,
-                hash_ids=hash_ids,
-                form=form,
-                sheet=sheet,
-                encoding=encoding,
-                delimiter="\t" if delimiter in ("\\t", "tab") else delimiter,
+                **read_as,
             )
 
         return command(listed=Listed(path, options=options, strict=strict), **more)

@@ -48,14 +48,6 @@ class Gone(NamedTuple):
     customers: int
 
 
-class ListCounts(NamedTuple):
-    """How many addresses are suppressed: by channel and reason; by older keys of the ring; by keys that are gone."""
-
-    addresses: list[tuple[str, SuppressionReason, int]]
-    by_older_keys: int
-    keys_gone: Gone
-
-
 class DoNotContact:
     """The list as operators use it. Each method has a transaction of its own, and raises ValueError as `suppress`."""
 
@@ -85,10 +77,11 @@ class DoNotContact:
         with self._database.read() as connection:
             return kept_of(connection, self._keyring, *address)
 
-    def counts(self) -> ListCounts:
+    def counts(self) -> tuple[list[tuple[str, SuppressionReason, int]], int, Gone]:
+        """How many are suppressed: by channel and reason, by older keys of the ring, by keys that are gone."""
         with self._database.read() as connection:
             older = _count(connection, _KEY_ID.in_(self._keyring.digest_ids[1:]))
-            return ListCounts(counts(connection), older, keys_gone(connection, self._keyring))
+            return counts(connection), older, keys_gone(connection, self._keyring)
 
     def keys_gone(self) -> Gone:
         with self._database.read() as connection:
