@@ -128,6 +128,16 @@ class Database:
         with self.read() as connection:
             return connection.execute(query, given).scalar()
 
+    def in_order(self, query: sa.Select[*tuple[Any, ...]], by: Any, *, chunk: int, after: Any = None) -> Iterator[Any]:
+        """The query's rows in the order of a unique column that it selects, those behind `after`; a chunk at a time."""
+        query = query.order_by(by).limit(chunk)
+        while True:
+            rows = self.rows(query if after is None else query.where(by > after))
+            yield from rows
+            if len(rows) < chunk:
+                return
+            after = getattr(rows[-1], by.key)
+
     @contextmanager
     def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """A transaction, committed at the end or rolled back on an exception; with `within`, a part of that one."""

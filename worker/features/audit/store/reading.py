@@ -81,15 +81,8 @@ class AuditLog:
 
     def in_order(self, wanted: Wanted, *, to: int) -> Iterator[Any]:
         """The sealed ones of these entries, in the order of the chain, with numbers up to `to`."""
-        after = wanted.after
         query = sa.select(Audit.__table__).where(*wanted.conditions, Audit.number <= to)
-        query = query.order_by(Audit.number).limit(PAGE)
-        while True:
-            rows = self._database.rows(query.where(Audit.number > after))
-            yield from rows
-            if len(rows) < PAGE:
-                return
-            after = rows[-1].number
+        return self._database.in_order(query, Audit.number, chunk=PAGE, after=wanted.after)
 
     def end(self) -> Point:
         """The end of the chain, as its head says. Raises NotSigned if no key of this configuration has signed it."""

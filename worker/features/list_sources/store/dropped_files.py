@@ -102,20 +102,10 @@ def _new(folder: str, name: str, stamp: str, now: datetime) -> dict[str, Any]:
     return {"folder": folder, "name": name, "stamp": stamp, "seen_at": now, "state": FileState.WAITING, **empty}
 
 
-_REFUSED = (
-    sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)
-)
-
-
 def problems_of_batch(database: Database, batch_id: int) -> Iterator[tuple[int, FieldProblem]]:
     """The problems of the batch's refused lines, by row; of a duplicate, which row has the customer too."""
-    after = 0
-    while True:
-        chunk = database.rows(_REFUSED.where(SkippedLine.batch_id == batch_id, SkippedLine.row > after))
-        for line in chunk:
-            if line.duplicate_of is not None:
-                yield line.row, same_customer(line.duplicate_of)
-            yield from ((line.row, FieldProblem(**problem)) for problem in line.problems)
-        if not chunk:
-            return
-        after = chunk[-1].row
+    query = sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems)
+    for line in database.in_order(query.where(SkippedLine.batch_id == batch_id), SkippedLine.row, chunk=1000):
+        if line.duplicate_of is not None:
+            yield line.row, same_customer(line.duplicate_of)
+        yield from ((line.row, FieldProblem(**problem)) for problem in line.problems)

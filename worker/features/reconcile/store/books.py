@@ -57,7 +57,7 @@ class OurBooks:
             .join(Job, Job.id == SessionRow.job_id)
             .where(of_batch(batch_id), SessionRow.state != SessionState.UNBOUGHT)
         )
-        for row in self._in_order(query, SessionRow.id):
+        for row in self._database.in_order(query, SessionRow.id, chunk=CHUNK):
             yield _session(self._keyring, batch_id, row)
 
     def messages(self, batch_id: int) -> Iterator[OurRecord]:
@@ -68,7 +68,7 @@ class OurBooks:
             *(Job.row.label("row"), Job.customer_id),
         )
         query = sa.select(*columns).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
-        for row in self._in_order(query, InvitationRow.id):
+        for row in self._database.in_order(query, InvitationRow.id, chunk=CHUNK):
             yield OurRecord(
                 {"msg": [*filter(None, (row.id.hex, str(row.id), row.reference))], "to": [row.customer_id]},
                 {
@@ -89,7 +89,7 @@ class OurBooks:
         columns = (Job.id, Job.row, Job.customer_id, CustomerRow.email_digest, CustomerRow.phone_digest)
         query = sa.select(*columns, has_session.label("has_session"))
         query = query.join(CustomerRow, CustomerRow.customer_id == Job.customer_id).where(of_batch(batch_id))
-        for row in self._in_order(query, Job.id):
+        for row in self._database.in_order(query, Job.id, chunk=CHUNK):
             digests = [*filter(None, (row.email_digest, row.phone_digest))]
             yield row.customer_id, row.row, bool(row.has_session), digests
 
@@ -97,7 +97,7 @@ class OurBooks:
         """The references of sessions that exist only at the provider, as far as we know of them."""
         query = sa.select(Attempt.id, Attempt.reconciles, Attempt.found).join(Job, Job.id == Attempt.job_id)
         query = query.where(of_batch(batch_id), Attempt.found != "", Attempt.invitation_id.is_(None))
-        for row in self._in_order(query, Attempt.id):
+        for row in self._database.in_order(query, Attempt.id, chunk=CHUNK):
             yield from found_by(row)
 
     def sessions_elsewhere(self, batch_id: int, keys: Collection[str]) -> set[str]:
@@ -142,18 +142,6 @@ class OurBooks:
         """The keyed hashes by which a customer with one of these addresses is stored."""
         found = self._keyring.digests(EMAIL, email) if email else ()
         return (*found, *(self._keyring.digests(PHONE, phone) if phone else ()))
-
-    def _in_order(self, query: Any, by: Any) -> Iterator[Any]:
-        """The rows of a query in the order of a unique column, its `id`; a chunk at a time."""
-        after: Any = None
-        while True:
-            with self._database.read() as connection:
-                page = query.order_by(by).limit(CHUNK)
-                rows = list(connection.execute(page if after is None else page.where(by > after)))
-                if not rows:
-                    return
-                after = rows[-1].id
-            yield from rows
 
 
 def _session(keyring: Keyring, batch_id: int, found: Any) -> OurRecord:
