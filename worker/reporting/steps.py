@@ -89,7 +89,13 @@ OF_REASONS: Mapping[Reason, Mapping[JobState | LineState, str]] = {
             " --abandon"
         )
     },
-    Reason.BOUNCED: {JobState.FAILED: "find another address of the customer, and import it in a new list"},
+    Reason.BOUNCED: {
+        JobState.FAILED: (
+            "find another address of the customer, and "
+            + hint("customer", "give it with `onboard customer address ID`, or ")
+            + "import it in a new list"
+        )
+    },
     Reason.SUPPRESSED: {
         JobState.FAILED: (
             f"{_OTHER_WAY}; `onboard suppress --check` shows why; `onboard retry BATCH` once the"

@@ -43,6 +43,24 @@ def test_what_a_person_does_stands_with_the_row_and_names_its_batch():
     assert "`onboard resolve 7`" in then
 
 
+def test_a_mail_that_came_back_and_failed_its_row_has_one_advice():
+    row = ROW._replace(state="failed", reason="bounced")
+    bounced = MessageFact("email", "invitation", "bounced", "bounced", NOON, sent_at=NOON, over_at=NOON)
+    (then,) = (one.then for one in timeline(History(rows=[row], messages=[bounced]), CALM, now=NOON) if one.then)
+    assert "`onboard customer address ID`" in then
+
+
+def test_a_mail_that_came_back_beside_a_row_that_goes_on_has_its_advice():
+    bounced = MessageFact("email", "reminder-1", "bounced", "bounced", NOON, sent_at=NOON)
+    (one,) = (one for one in timeline(History(messages=[bounced]), CALM, now=NOON) if one.then)
+    assert "`onboard customer address`" in one.then
+
+
+def test_between_the_end_of_a_link_and_its_last_result_the_end_is_told():
+    (one,) = timeline(History(links=[a_link("r-1", "waiting", "", "first_session")]), CALM, now=SOON)[1:]
+    assert (one.at, one.text) == (SOON, "The link ended. A result of its session may still come.")
+
+
 def test_each_fate_of_a_message_is_a_sentence():
     cases = [
         (MessageFact("email", "invitation", "sent", "", NOON, sent_at=NOON), "The email with the link left."),

@@ -265,7 +265,9 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         at = link.replaced_at or min(link.expires_at, now)
         more = "it counts no more" if link.given_away else "no link leads to it any more"
         yield Moment(at, About.LINK, f"The session is superseded: {more}.")
-    if link.state in ("waiting", "started") and not in_review and link.expires_at > now:
+    if link.state in ("waiting", "started") and not in_review and link.expires_at <= now:
+        yield Moment(link.expires_at, About.LINK, "The link ended. A result of its session may still come.")
+    elif link.state in ("waiting", "started") and not in_review:
         # By schedule, or when the customer comes by our own link, which does not end with its session.
         then = " Another may follow." if link.may_follow else ""
         yield Moment(link.expires_at, About.NEXT, f"Next: the session ends, if the customer does not finish.{then}")
@@ -301,7 +303,8 @@ def _message(
             yield Moment(message.delivery_at or message.sent_at or now, About.MESSAGE, f"{what} was delivered.")
         case "bounced":
             came = message.delivery_at or message.sent_at or message.created_at
-            then = "`onboard customer address` corrects the address"
+            # A row that ended says itself what to do.
+            then = "" if message.over_at is not None else "`onboard customer address` corrects the address"
             yield Moment(came, About.TROUBLE, f"{what} came back{f': {why}' if why else ''}.", then)
         case "held" | "failed" | "suppressed" as state:
             fate = {"held": MAY_HAVE_LEFT, "failed": "could not be sent", "suppressed": "was not sent"}[state]
