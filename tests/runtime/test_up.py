@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.cli.events.test_web import EVENT, ask, with_key
 from tests.desk.desk import ONBOARD, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until
+from worker.cli.exits import Stopped
 
 
 def started(desk: Desk, *arguments: str, program: Sequence[str] = (ONBOARD,)) -> tuple[subprocess.Popen[str], str]:
@@ -109,3 +111,17 @@ def test_a_bus_that_does_not_fit_ends_it_with_the_reason(desk: Desk, amqp_url: s
     assert failed.code == 2
     assert f"the queue {queue}" in failed.err
     assert "Traceback" not in failed.err
+
+
+def test_what_fails_as_it_tells_the_progress_ends_it_and_is_told_but_for_an_outage(
+    desk: Desk, played: Played, monkeypatch: pytest.MonkeyPatch
+):
+    fails = iter([sa.exc.OperationalError("SELECT 1", {}, Exception()), Stopped("the progress cannot be told")])
+
+    def look(_watch: object) -> str:
+        raise next(fails)
+
+    monkeypatch.setattr("worker.cli.commands.serving._Watch.look", look)
+    failed = desk.onboard("up", "--bind", "127.0.0.1:0")
+    assert (failed.code, failed.err.splitlines()[-1]) == (1, "the progress cannot be told")
+    assert next(fails, None) is None
