@@ -3,11 +3,12 @@
 from functools import partial
 from hashlib import sha256
 
+from worker.core.model.incoming import ACCOUNT
 from worker.core.model.states import Result, SessionState
 from worker.providers.webhooks.contract import Key, SessionUpdate
 from worker.web.webhooks.session_chain import Again
 from worker.web.webhooks.store.provider_updates import apply_provider_updates
-from worker.web.webhooks.store.webhooks import ACCOUNT, Arrived, Webhooks, update_as_json
+from worker.web.webhooks.store.webhooks import Arrived, Webhooks, update_as_json
 
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
 EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED

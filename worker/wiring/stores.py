@@ -128,11 +128,12 @@ class Stores:
     @cached_property
     def webhooks(self) -> "Webhooks":
         """Built when first used: which accounts are one at the provider is known by their credentials."""
+        from worker.core.model.incoming import ACCOUNT, SENDER
         from worker.providers.contract import webhook_peers
         from worker.web.webhooks.session_chain import Again
         from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
         from worker.web.webhooks.store.provider_updates import apply_provider_updates
-        from worker.web.webhooks.store.webhooks import ACCOUNT, SENDER, Apply, Webhooks
+        from worker.web.webhooks.store.webhooks import Apply, Webhooks
 
         settings = self.settings
         peers = webhook_peers(settings.accounts)  # for each account, all whose webhooks come to its address

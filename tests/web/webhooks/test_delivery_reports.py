@@ -29,12 +29,13 @@ from worker.core.messages.contact import PauseRule
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Hold
+from worker.core.model.incoming import SENDER
 from worker.core.model.states import InvitationState, JobState, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import _TEXTS, apply_delivery_updates
-from worker.web.webhooks.store.webhooks import SENDER, Arrived, Webhooks, given_of
+from worker.web.webhooks.store.webhooks import Arrived, Webhooks, given_of
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])

@@ -13,6 +13,8 @@ from typing import Any
 from worker.core.customers.customers import FieldProblem
 from worker.core.model.wakeups import WakeUp
 
+ACCOUNT, SENDER = "account/", "sender/"  # before the name of a webhook's source
+
 
 class EventKind(StrEnum):
     """The types of CloudEvents that the worker accepts."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of
+from worker.core.model.incoming import SENDER
 from worker.features.delivery import twilio
 from worker.features.delivery.postmark import headers_of
 from worker.features.delivery.section import Delivery as Section
@@ -13,7 +14,7 @@ from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import DeliveryUpdate, NotUnderstood, Returning, TextCallbacks, text_service
 from worker.settings.model import Settings
 from worker.web.webhooks.sources import Closed, Source, digests_of, of_sender
-from worker.web.webhooks.store.webhooks import SENDER, Arrived
+from worker.web.webhooks.store.webhooks import Arrived
 from worker.wiring.senders import WayBack
 
 # Of the services that are ours. The adapter of another package brings its own.

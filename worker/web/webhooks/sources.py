@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
+from worker.core.model.incoming import ACCOUNT
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import contract as webhooks
@@ -17,7 +18,7 @@ from worker.providers.webhooks.contract import Delivery, Unreadable, WebhookRead
 from worker.senders.contract import DeliveryUpdate, NotUnderstood
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
-from worker.web.webhooks.store.webhooks import ACCOUNT, Arrived, given_of, update_as_json
+from worker.web.webhooks.store.webhooks import Arrived, given_of, update_as_json
 
 # Fetches the body at a URL; None: it cannot be had.
 Get = Callable[[str], Awaitable[bytes | None]]

@@ -20,6 +20,7 @@ from worker.core.database.tables.work import LEAD
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.given_links import is_kept_back
 from worker.core.model.channels import CHANNELS, address_of, detail_of
+from worker.core.model.incoming import ACCOUNT
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
 from worker.core.work.store.call_costs import not_carried_out
@@ -29,7 +30,6 @@ from worker.lists.decisions.row_addresses import is_among
 from worker.lists.store.batches import DAILY
 from worker.providers.values import masked_email, masked_phone
 from worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
-from worker.web.webhooks.store.webhooks import ACCOUNT
 
 SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many

@@ -30,12 +30,13 @@ from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, BounceCount
 from worker.core.messages.store.unreached import fall_back
 from worker.core.model.channels import SuppressionReason, address_of, is_mail
 from worker.core.model.endings import Backoff
+from worker.core.model.incoming import SENDER
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import schedule_checks
 from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
-from worker.web.webhooks.store.webhooks import SENDER, KeptWebhook, WebhookResult, read_given
+from worker.web.webhooks.store.webhooks import KeptWebhook, WebhookResult, read_given
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 # The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost

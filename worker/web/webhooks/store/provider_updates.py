@@ -20,6 +20,7 @@ from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH, member_of
 from worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from worker.core.foundation.keyring import Keyring
+from worker.core.model.incoming import ACCOUNT
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import of_stored, stored
 from worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
@@ -28,7 +29,7 @@ from worker.core.unknown.store import unknown_outcomes
 from worker.providers.webhooks.contract import Rank, SessionUpdate
 from worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay
 from worker.web.webhooks.store.session_lookup import find
-from worker.web.webhooks.store.webhooks import ACCOUNT, UNMATCHED, KeptWebhook, WebhookResult, session_update
+from worker.web.webhooks.store.webhooks import UNMATCHED, KeptWebhook, WebhookResult, session_update
 
 CONTRADICTED = (
     "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"

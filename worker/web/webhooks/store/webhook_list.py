@@ -14,10 +14,11 @@ from worker.core.database.encrypted_values import context_of_webhook
 from worker.core.database.tables import SessionRow, Webhook
 from worker.core.database.tables.types import word_of
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.model.incoming import ACCOUNT
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.providers.webhooks.contract import Key
 from worker.reporting.store.waiting import IS_LISTED
-from worker.web.webhooks.store.webhooks import ACCOUNT, UNMATCHED, session_update
+from worker.web.webhooks.store.webhooks import UNMATCHED, session_update
 
 CHUNK = 1000
 # How much of an id is shown: enough to find it in the provider's dashboard.

@@ -25,6 +25,7 @@ from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.endings import Backoff
+from worker.core.model.incoming import ACCOUNT, SENDER
 from worker.core.model.metrics import PROCESSED, Meters
 from worker.core.model.states import LISTED_WEBHOOKS, Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
@@ -40,7 +41,6 @@ CHUNK = 100
 UNMATCHED_BACKOFF = Backoff.steps(5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600)
 # After a bug in this software: a corrected release, or a key that is put back, finds the webhook within the hour.
 BROKEN_BACKOFF = Backoff.steps(5, 60, 10 * 60, 3600)
-ACCOUNT, SENDER = "account/", "sender/"
 EMAIL = f"{SENDER}email"
 UNMATCHED = "no session here matches it"  # the detail of a provider's webhook
 
