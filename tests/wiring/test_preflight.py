@@ -1,5 +1,7 @@
 """A sender is asked whether it works before sessions are bought for its messages, and again while it does not."""
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -8,7 +10,7 @@ import pytest
 from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel
-from worker.core.database.tables import Budget, InvitationRow
+from worker.core.database.tables import Budget, InvitationRow, Job
 from worker.core.limits.store.backpressure import make_waiting_jobs_due
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.wakeups import WakeUp
@@ -71,6 +73,26 @@ async def test_a_log_in_that_failed_counts_from_when_it_began(make):
     began = world.clock()
     await preflight.prove("email")
     assert [(outcome.began_at, outcome.kind) for outcome in tried] == [(began, Kind.TRANSIENT)]
+
+
+async def test_a_process_that_ends_after_a_log_in_leaves_no_job_waiting_for_the_sender_that_answers(make):
+    """What follows from a log-in is written in the call that records it: nothing comes between them."""
+    world = with_email(make, REFUSED)
+    world.add_many(3)
+    world.parts.resume(["email"])
+    await world.work()
+    world.parts.resume(["email"])
+    world.set(Job, due_at=world.clock() + timedelta(minutes=10))
+    calls = iter([True, True, False])
+
+    async def until_the_end(function, *arguments):
+        if not next(calls):
+            raise asyncio.CancelledError
+        return function(*arguments)
+
+    with suppress(asyncio.CancelledError):
+        await Preflight(world.parts, until_the_end).prove("email")
+    assert [job.due_at <= world.clock() for job in world.rows(Job)] == 3 * [True]
 
 
 async def test_a_server_that_is_away_is_asked_again_after_each_pause_until_it_is_back(make):

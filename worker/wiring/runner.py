@@ -81,10 +81,14 @@ class Preflight:
             outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
         else:
             self._outages.pop(channel, None)  # the budget's line says that it answers again
-        now, outcome = parts.clock(), CallOutcome(began_at, problem)
-        await self._in_thread(partial(parts.budgets.record_log_in, rule, outcome, now=now))
-        if problem is None:
-            await self._in_thread(partial(make_waiting_jobs_due, parts.database, now=now))
+
+        def record() -> None:
+            now = parts.clock()
+            parts.budgets.record_log_in(rule, CallOutcome(began_at, problem), now=now)
+            if problem is None:
+                make_waiting_jobs_due(parts.database, now=now)
+
+        await self._in_thread(record)  # in one go: jobs that wait for a sender that answers would wait for minutes
 
 
 # At most so many transactions wait for one budget's row, however many accounts share it: a worker that stands still may
