@@ -190,7 +190,7 @@ class Stores:
 
     @cached_property
     def link_pages(self) -> "Mapping[str, Pages]":
-        """The page of stable links, by brand. Reads the templates."""
+        """The page of stable links, by brand. Reads the templates. The simulation has bare ones in their place."""
         from worker.wiring.templates import pages_of  # imported here: Jinja
 
         return pages_of(self.settings)

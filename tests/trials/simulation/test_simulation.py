@@ -22,7 +22,7 @@ from trials.simulation.shrink import shrink
 # A history costs more than half a second of a core, most of it the engine's own statements. These few have each fault,
 # all that people do meanwhile and, with the month, each kind of setting. `make simulate SEEDS=5000` plays more.
 HISTORIES = (3, 40, 47, 56, 117, 462, 802, 868, 930, 1377, 1896)
-SHORT = 2
+SHORT, ON_CLICK = 2, 40
 # Plays what each line of the input asks for, as the command would, and answers with its exit code and its output.
 PLAYS = """
 import contextlib, io, json, sys
@@ -61,6 +61,15 @@ def test_no_history_breaks_a_rule(simulate: Simulate):
 
     assert said.endswith("no rule is broken\n"), said
     assert code == 0
+
+
+@needs_all
+def test_a_visitor_reads_our_page_presses_its_button_and_is_led_to_a_session(simulate: Simulate):
+    """With the simulation's own pages: of the real ones it could read no form."""
+    _, said = simulate("--seed", str(ON_CLICK))
+
+    assert "  presses " in said
+    assert "  is led to " in said
 
 
 @needs_all
