@@ -64,7 +64,6 @@ class SessionsCompleted(Fact):
 
 def happened(connection: sa.Connection, fact: Fact, *, now: datetime) -> None:
     """Tell the observers of this connection."""
-    observers: Collection[FactObserver] = connection.get_execution_options().get(OBSERVERS, ())
-    for one in observers:
+    for one in connection.get_execution_options().get(OBSERVERS, ()):
         if isinstance(fact, one.hears):
             one.observe(connection, fact, now)

@@ -103,23 +103,13 @@ class Sweep:
         if self._parts.restored is not None:
             self._parts.restored.mark(now=self._parts.clock())
 
-    def take_over(self) -> int:
-        """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.
-        Returns how many. The next tick wakes the accounts that got rows, since they have something due."""
-        moved = 0
-        takeovers = self._parts.takeovers
-        for takeover in takeovers.possible():
-            rows = takeovers.move(takeover, now=self._parts.clock())
-            if rows:
-                log.info(
-                    "%d rows of %s are taken over by %s",
-                    rows,
-                    takeover.source,
-                    takeover.target,
-                    extra={"account": takeover.source},
-                )
-            moved += rows
-        return moved
+    def take_over(self) -> None:
+        """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes. The
+        next tick wakes the accounts that got rows, since they have something due."""
+        for takeover in self._parts.takeovers.possible():
+            source, target = takeover.source, takeover.target
+            if rows := self._parts.takeovers.move(takeover, now=self._parts.clock()):
+                log.info("%d rows of %s are taken over by %s", rows, source, target, extra={"account": source})
 
     def pause_batches(self) -> None:
         """Pause the rows of batches of which too many messages came back. Finish resumes and cancels that were cut
