@@ -180,26 +180,10 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
     """
 
     leases = LEASES
-    row_gates = (
-        (
-            of_no_use,
-            lambda _claim, rows: any(
-                row.cancelled_at is not None
-                or row.job_state is not JobState.ISSUED
-                or row.session_state not in LIVE_SESSIONS
-                for row in rows
-            ),
-        ),
-    )
+    row_gates = ((of_no_use, None),)
     gates = (
         (of_missing_brands, lambda _claim, messages: any(one.customer.brand for one in messages)),
-        (
-            in_review,
-            lambda _claim, messages: any(
-                one.leased.reached_before or one.leased.reissues or one.leased.result == Result.REVIEW
-                for one in messages
-            ),
-        ),
+        (in_review, None),
         (to_suppressed_addresses, lambda _claim, messages: any(one.leased.any_suppressed for one in messages)),
         (to_refused_numbers, lambda claim, _messages: claim.policy.channel == Channel.SMS),
         (how_many.spent, None),
