@@ -89,6 +89,14 @@ def test_for_people_a_line_says_of_each_that_it_works(desk: Desk):
     assert "idenfy-kyc " in shown.out
 
 
+def test_while_everything_is_stopped_the_list_of_accounts_says_so_first(desk: Desk):
+    desk.onboard("stop", "--reason", "a wrong list")
+    shown, facts = desk.onboard("account", "list").out, desk.onboard("account", "list", "--json").facts
+    assert "a wrong list" in shown.splitlines()[0]
+    assert "onboard resume --all" in shown.splitlines()[0]
+    assert facts["stopped"] == desk.onboard("status", "--json").facts["stopped"]
+
+
 def test_credits_are_counted_without_a_cap_and_a_cap_set_later_covers_them(desk: Desk, played: Played):
     assert desk.onboard("run", desk.list_of(customers(3))).code == 0
     kyc = of(desk, "kyc")

@@ -26,10 +26,12 @@ def account() -> None:
 def list_accounts(invocation: Invocation, as_json: bool) -> None:
     """Show the limits, credits and state of each account and sender."""
     with invocation.parts(STORED, migrate=True) as parts:
-        facts = parts.operation.of_accounts(now=parts.clock())
+        facts, stopped = parts.operation.of_accounts(now=parts.clock()), parts.emergency_stops.find()
     if as_json:
-        print_json({"accounts": facts})
+        print_json({"accounts": facts, **({"stopped": stopped.as_facts()} if stopped is not None else {})})
         return
+    if stopped is not None:
+        click.echo(f"{stopped.in_words}; `onboard resume --all` goes on")
     table = [("account", "provider", "limits", "in flight", "credits", "now")]
     first_of: dict[str, str] = {}  # by budget: its numbers are those of all its accounts together, and are shown once
     for item in facts:
