@@ -223,8 +223,8 @@ def reminders_leave_in_time(history: History) -> Iterator[str]:
         if call.processed and not left_late(history, call):
             sent[call.customer, call.kind, call.link or call.token].setdefault(call.key or call, call.sent_at)
     for (customer, kind, _), at in sent.items():
-        if times(history, "has another address", customer):
-            continue  # a message to another address has a link of its own, and is reminded of with its session
+        if any(times(history, what, customer) for what in ("has another address", "the desk gives a new link")):
+            continue  # these have a first message of their own; with stable links, for the same link of ours
         first, *others = sorted(at.values())
         for after, later in zip(history.plan.reminders, others, strict=False):
             if later < first + after - SLACK:
