@@ -23,7 +23,7 @@ from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, report, ru
 from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
 from trials.servers import free_port
 from worker.core.foundation.clock import system_clock
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 
 # From the first call to the first event: the second worker's wake-up, connections, and one-time planning and compiling.
 WARM_UP = 5.0

@@ -16,7 +16,7 @@ from benchmarks.provider import answering, nginx
 from benchmarks.sides import Figure, expect
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.some import some
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.limits import Limit
 from worker.core.limits.rate_adaptation import Pace
-from worker.core.limits.rate_limits import Limit
 from worker.failover.store.takeovers import (
     CHUNK,
     LEAST,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.limits import CreditCap, Limit, UsedCredits
 from worker.core.limits.rate_adaptation import Pace
-from worker.core.limits.rate_limits import CreditCap, Limit, UsedCredits
 from worker.core.limits.throughput import FRESH, MeasuredThroughput
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.reporting.forecast import (

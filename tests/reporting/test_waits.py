@@ -8,8 +8,8 @@ import pytest
 from tests.core.limits.call_outcomes import call_outcome
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from worker.core.limits.limits import Limit
 from worker.core.limits.ramp import Ramp
-from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from worker.core import shipped
 from worker.core.foundation.notation import show_duration
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.messages.contact import AddressCap
 from worker.settings.model import Settings, whole_model
 from worker.settings.shape import SECTIONS, Tables, bare, keys_of, tables_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.samples import ENVIRON, KEY, loaded, problems, tree, with_value, without_credentials, write
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.model.endings import RetryPolicy
 from worker.settings.load import load
 from worker.settings.problems import SettingsError

@@ -12,7 +12,7 @@ from tests.settings.samples import loaded, problems, tree, with_value, without_c
 from tests.suite.of_features import of_features
 from worker.cli.commands.serving import address
 from worker.cli.exits import CannotStart
-from worker.core.limits.rate_limits import CreditCap, Limit
+from worker.core.limits.limits import CreditCap, Limit
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
 from worker.providers.facts import PROVIDERS, facts_of

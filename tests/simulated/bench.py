@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.simulated.virtual_time import VirtualClock
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.dispatch.prefetch import EVENTS_AHEAD
-from worker.core.limits.rate_limits import Limit, offer, spacing, unused
+from worker.core.limits.limits import Limit, offer, spacing, unused
 from worker.core.limits.store.claims import Room, share_out
 from worker.core.limits.store.flush import Flushed, UnknownFlush
 from worker.core.limits.store.leases import ASK_AGAIN

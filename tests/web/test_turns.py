@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.web.site import until
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
 from worker.web.turns import MOST, MOST_WAITING, Allowance, Batcher, TooMany, Turns
 

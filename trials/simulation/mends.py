@@ -24,7 +24,7 @@ from worker.core.lifecycle import reissue
 from worker.core.lifecycle.store import expired_sessions, reminders
 from worker.core.limits import budgets as account_budgets
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant, grant
-from worker.core.limits.rate_limits import Burst, burst_of
+from worker.core.limits.limits import Burst, burst_of
 from worker.core.limits.store import budgets, claims, flush, leases
 from worker.core.limits.store.flush import Rows
 from worker.core.limits.store.leases import Share

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, next_slot
+from worker.core.limits.limits import CreditCap, UsedCredits, day_of, end_of, left_of, tightest
 from worker.core.limits.ramp import DAY, Ramp
 from worker.core.limits.rate_adaptation import is_refused_at_lowest
-from worker.core.limits.rate_limits import CreditCap, UsedCredits, day_of, end_of, left_of, tightest
 from worker.core.messages.text_numbers import HOUR, hour_of
 from worker.core.model.reasons import Reason
 from worker.reporting.store.counts import Waits

@@ -13,7 +13,7 @@ from worker.core.features import hint
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.notation import listed_in_words, written, written_if_any
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
-from worker.core.limits.rate_limits import day_of, end_of
+from worker.core.limits.limits import day_of, end_of
 from worker.core.limits.store import leases
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.reasons import Reason

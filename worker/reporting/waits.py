@@ -12,7 +12,7 @@ from typing import NamedTuple
 from worker.core.features import hint
 from worker.core.foundation.notation import counted, written
 from worker.core.limits.budgets import BudgetRule, BudgetState, at_cap, credits_left, found_in_words, interval
-from worker.core.limits.rate_limits import tightest, used_up
+from worker.core.limits.limits import tightest, used_up
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, LineState

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from worker.core.features import hint
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.model.incoming import EventKind, EventSender
 from worker.settings.addresses import bind_address
 from worker.settings.problems import Findings, Path, suggestion

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from worker.core.customers.customers import Channel
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.providers.facts import TEXT_SERVICES, AdapterBroken, text_facts_of
 from worker.settings.addresses import MailServer
 from worker.settings.problems import Findings

@@ -32,8 +32,8 @@ from pydantic.config import JsonDict
 
 from worker.core.features import hint
 from worker.core.foundation.notation import parse_duration
+from worker.core.limits.limits import CreditCap, Limit
 from worker.core.limits.ramp import Ramp
-from worker.core.limits.rate_limits import CreditCap, Limit
 from worker.core.messages.contact import AddressCap
 from worker.core.messages.quiet_hours import QuietHours, zone_names
 from worker.core.model.refusals import KNOWN, codes, plain

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.store.event_status import LinkStatus
 

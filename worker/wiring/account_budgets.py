@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.foundation.notation import written
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.rate_limits import used_up
+from worker.core.limits.limits import used_up
 from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
 from worker.core.model.stops import is_at_cap, way_out
 from worker.plans.deadlines import Paces

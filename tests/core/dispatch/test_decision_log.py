@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tests.simulated.bench import UNREACHABLE
 from worker.core.dispatch.state import DecisionLog
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 
 DISPATCHER = "worker.core.dispatch.dispatcher"
 

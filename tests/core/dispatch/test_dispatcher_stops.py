@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 from worker.core.dispatch.dispatcher import LINGER
 from worker.core.dispatch.prefetch import FLUSH_EVERY
-from worker.core.limits.rate_limits import LAPSE, Limit
+from worker.core.limits.limits import LAPSE, Limit
 from worker.core.model.metrics import WorkMeter
 
 # Leases.

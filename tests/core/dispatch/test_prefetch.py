@@ -6,14 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.dispatch.prefetch import (
+    CLAIM_EVERY,
     CLAIM_MOST,
     EVENTS_AT_ONCE,
     FLUSH_EVERY,
     OPEN_LEAST,
     OPEN_MOST,
+    ClaimPlan,
     FlushTimes,
     Prefetch,
+    SteadyTime,
 )
+from worker.core.foundation.clock import system_clock
 
 QUICK = timedelta(milliseconds=10)
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
@@ -118,3 +122,20 @@ def test_slots_begin_later_where_most_of_the_last_flushes_were_long(subtests):
 
             assert flush_times.lead == timedelta(milliseconds=lead)
             assert flush_times.longest <= timedelta(seconds=5)
+
+
+async def test_a_wake_up_followed_while_a_claim_is_under_way_plans_another_claim_whatever_this_one_finds(subtests):
+    """Its row may have been written after the claim looked. Nothing else would claim it before the sweep."""
+    for left_before in (None, timedelta(0), timedelta(seconds=30)):
+        with subtests.test(left_before=left_before):
+            time = SteadyTime(system_clock)
+            plan = ClaimPlan(time, lambda: None)
+            plan.begins(for_events=False)
+            plan.ends(None if left_before is None else time() + left_before, found=5, asked=5, for_events=False)
+            plan.begins(for_events=False)
+            plan.wake(for_events=False)
+            plan.follow_wake_ups()
+            plan.ends(None, found=0, asked=5, for_events=False)
+
+            assert plan.at is not None
+            assert plan.at <= time() + CLAIM_EVERY

@@ -21,7 +21,7 @@ from worker.core.limits.budgets import (
     resumed,
 )
 from worker.core.limits.call_outcomes import STOPS, after_outcomes
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.model.endings import Kind, RetryPolicy
 
 

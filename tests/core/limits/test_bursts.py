@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.core.limits.call_outcomes import MINUTE, NOW, SECOND, rate_limited
 from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, clamp_future_times, grant
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from worker.core.limits.limits import LAPSE, QUICK, Limit
 from worker.core.limits.rate_adaptation import Pace
-from worker.core.limits.rate_limits import LAPSE, QUICK, Limit
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 IDENFY = BudgetRule("kyc", (Limit.parse("10000/hour"),), ahead=2 * MINUTE)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, clamp_future_times, grant
+from worker.core.limits.limits import Limit
 from worker.core.limits.ramp import DAY, Ramp
-from worker.core.limits.rate_limits import Limit
 from worker.reporting.forecast import Load, forecast
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

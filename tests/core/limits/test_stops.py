@@ -28,7 +28,7 @@ from worker.core.limits.budgets import (
     resumed,
 )
 from worker.core.limits.call_outcomes import STOPS, CallOutcome
-from worker.core.limits.rate_limits import FREE, Limit, UsedCredits
+from worker.core.limits.limits import FREE, Limit, UsedCredits
 from worker.core.model.endings import Kind
 from worker.reporting.waits import stop_in_words
 

@@ -13,7 +13,7 @@ from tests.stored.takeovers import accounts_of, add, add_many, move, open_breake
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Budget, Job, SessionRow
 from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.model.states import JobState
 from worker.failover.store.takeovers import LEAST
 

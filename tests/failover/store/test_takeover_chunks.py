@@ -9,7 +9,7 @@ from tests.stored.shelf import customer
 from tests.stored.takeovers import add, add_many, count_at, move, open_breaker, stop, takeover
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.tables import Job
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.model.states import EVENT, JobState
 from worker.failover.store.takeovers import CHUNK, LEAST, SOON
 

@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import NOON
 from worker.core.foundation.notation import written
 from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.limits import Limit
 from worker.core.limits.ramp import Ramp
-from worker.core.limits.rate_limits import Limit
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Place
 from worker.features.service_desk.timeline import History, MessageFact, Moment, RowFact, timeline

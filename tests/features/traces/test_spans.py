@@ -19,7 +19,7 @@ from tests.simulated.events import cancelled, requested
 from tests.simulated.world import FAILED, World
 from tests.stored.webhook_feed import APPROVED
 from worker.core.database.tables import Job, SessionRow
-from worker.core.limits.rate_limits import LAPSE
+from worker.core.limits.limits import LAPSE
 from worker.core.model.http_messages import Broken
 from worker.features.traces.exporting import OtelTraces
 from worker.lists.importing.judging import options_of

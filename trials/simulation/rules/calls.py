@@ -30,7 +30,7 @@ from trials.simulation.rules.reading import (
 )
 from trials.simulation.setting import PROVIDERS, ROUTES
 
-# A slot may be used so late: `rate_limits.LAPSE`. A process makes up for so much lateness: `calls.CATCH_UP`.
+# A slot may be used so late: `limits.LAPSE`. A process makes up for so much lateness: `calls.CATCH_UP`.
 LATE, CATCH_UP = 0.5, 0.05
 HOUR, AHEAD = 3600.0, 10  # of an hourly limit a tenth may go ahead
 MAILS = 4  # connections of a process to the relay

@@ -198,7 +198,7 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
             questions += verdicts(history, person.id).values()
         known = [
             (at, min((question for question in questions if question > at), default=inf))
-            for at in times(history, f"is known: {REVIEW}", person.id)
+            for at in _reviews(history, person.id)
         ]
         if not history.plan.acts:
             said = list(verdicts(history, person.id).values())
@@ -212,6 +212,17 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
                 applied = max(at, history.calm_at, CALM if at < CALM else 0.0) + APPLIED + IN_FLIGHT
                 if applied < call.sent_at < until:
                     yield f"{person.id} has submitted, known at {at:.0f} s: a {call.kind} leaves {call.sent_at:.0f} s"
+
+
+def _reviews(history: History, customer: str) -> list[float]:
+    """When reviews became known, without those whose session's own question was known before: they are older."""
+    found, asked = [], set()
+    for one in history.record.happened:
+        if one.customer == customer and one.what == f"is known: {QUESTION}":
+            asked.add(one.detail)
+        elif one.customer == customer and one.what == f"is known: {REVIEW}" and one.detail not in asked:
+            found.append(one.at)
+    return found
 
 
 def reminders_leave_in_time(history: History) -> Iterator[str]:

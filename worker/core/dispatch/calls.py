@@ -14,7 +14,7 @@ from typing import Any, Generic
 from worker.core.dispatch.prefetch import AHEAD_MOST, EVENTS_AHEAD
 from worker.core.dispatch.state import State
 from worker.core.foundation.clock import monotonic
-from worker.core.limits.rate_limits import LAPSE
+from worker.core.limits.limits import LAPSE
 from worker.core.limits.store.flush import CallResult, RowT
 
 log = logging.getLogger(__name__)

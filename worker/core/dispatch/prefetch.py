@@ -73,7 +73,7 @@ class SteadyTime:
 class FlushTimes:
     """How long the last flushes of one dispatcher took, and so how long a row needs from its claim to its call.
 
-    A slot lapses soon after its time (`rate_limits.LAPSE`). On a slow database a slot that begins when it is reserved
+    A slot lapses soon after its time (`limits.LAPSE`). On a slow database a slot that begins when it is reserved
     would lapse before its row's flush has ended. So slots begin later there: by `lead`, and not at all while flushes
     are short. Of a few long flushes all slots would begin later until they are forgotten, and an event at another
     worker would wait for them: so a few long ones among short ones do not count for `usual`.
@@ -96,7 +96,7 @@ class Ahead:
 
     `flush_every`: the time from one flush of batches to the next. `worth_a_claim`: a transaction for batch rows alone
     is worth it: many permits are empty, or soon no row waits. `horizon`: how far ahead slots are reserved
-    (`rate_limits.Slots.again_at`). `flushes_take_long`: a second flush begins next to one under way, else results would
+    (`limits.Slots.again_at`). `flushes_take_long`: a second flush begins next to one under way, else results would
     be written, and rows opened, less often.
     """
 
@@ -151,7 +151,7 @@ class Prefetch:
         many_empty = free - opened >= max(self.permits // EMPTY_PERMITS_FRACTION, 1)
         # For the time of a flush, and for the calls after it. It is short, so that a killed worker leaves few unknown
         # outcomes. An event takes the next slot of its worker, however far ahead slots are reserved: workers leave some
-        # out for each other (`rate_limits.offer`).
+        # out for each other (`limits.offer`).
         horizon = max(flush_every + min(shortest, flush_every), min((OPEN_LEAST - 1) * spacing, AHEAD_MOST))
         return Ahead(
             flush_every=flush_every,
@@ -165,22 +165,26 @@ class Prefetch:
 
 
 class ClaimPlan:
-    """When a dispatcher claims next: what it knows to be due, and which wake-ups it has not followed yet.
-
-    `at`: when to claim next, in steady time; None: nothing more is known to be due.
-    """
+    """When a dispatcher claims next: what it knows to be due, and which wake-ups it has not followed yet."""
 
     def __init__(self, time: SteadyTime, wake_others: Callable[[], object]) -> None:
         """`wake_others` is called once, after the first claim that leaves rows which may be claimed at once."""
         self._time = time
         self._wake_others: Callable[[], object] | None = wake_others
         self._claimed_at = time() - CLAIM_EVERY  # when batch rows were last claimed
-        self.at: datetime | None = time()
+        self._planned: datetime | None = time()
         self.woken_for_events = False  # an event may be due
         self.woken_for_batches = False  # a batch row may be, and no claim is planned for it yet
         self.more_due = False  # the last claim brought rows, and left more
         self._more_after: timedelta | None = None  # and these may be claimed so long after it; None: it left none
         self._guessed: datetime | None = None  # when to claim, until the claim that is under way tells
+
+    @property
+    def at(self) -> datetime | None:
+        """When to claim next, in steady time; None: nothing more is known to be due."""
+        if self._planned is None or self._guessed is None:
+            return self._planned or self._guessed
+        return min(self._planned, self._guessed)
 
     def wake(self, *, for_events: bool) -> None:
         """Something has become due. Batch rows are claimed in chunks, so they wait for one; events do not."""
@@ -197,7 +201,7 @@ class ClaimPlan:
 
     def claim_by(self, when: datetime) -> None:
         """Claim at this time, unless a claim is planned earlier."""
-        self.at = when if self.at is None else min(self.at, when)
+        self._planned = when if self._planned is None else min(self._planned, when)
 
     def begins(self, *, for_events: bool) -> None:
         """A claim of batch rows and of events begins, or of events alone: a wake-up from now on is for another one."""
@@ -205,8 +209,8 @@ class ClaimPlan:
         if for_events:  # the wake-up may be for a batch row too, so batch rows are looked for soon
             self.claim_by(self._claimed_at + CLAIM_EVERY)
         else:
-            self._claimed_at = self._time()
-            self.at = self._guessed = None if self._more_after is None else self._claimed_at + self._more_after
+            self._claimed_at, self._planned = self._time(), None
+            self._guessed = None if self._more_after is None else self._claimed_at + self._more_after
 
     def ends(self, again_at: datetime | None, *, found: int, asked: int, for_events: bool) -> None:
         """That claim found so many rows of those that were asked for. `again_at`: when more is due, in steady time;
@@ -218,8 +222,7 @@ class ClaimPlan:
                 self.woken_for_events = True  # there may be more
             return
         self.more_due = again_at is not None and found > 0
-        if self.at == self._guessed:
-            self.at = None
+        self._guessed = None  # what was planned meanwhile stays: its rows may be newer than what the claim saw
         if again_at is None:
             self._more_after = None
             return

@@ -1,7 +1,7 @@
 """How many calls an account may make now, and what the results of its calls change: decides every rate limit.
 
 Pure: `limits.store.budgets` keeps the state in one row per account and applies these under that row's lock, so that
-all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lower limit is found:
+all workers share one budget. How a limit is kept: `limits.offer`. How a lower limit is found:
 `rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `call_outcomes.after_outcomes`.
 """
 
@@ -10,9 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from worker.core.foundation import notation
-from worker.core.limits.ramp import DAY, Ramp
-from worker.core.limits.rate_adaptation import Pace, adapted, counted
-from worker.core.limits.rate_limits import (
+from worker.core.limits.limits import (
     SHARE,
     Burst,
     CreditCap,
@@ -29,6 +27,8 @@ from worker.core.limits.rate_limits import (
     unused,
     used_up,
 )
+from worker.core.limits.ramp import DAY, Ramp
+from worker.core.limits.rate_adaptation import Pace, adapted, counted
 from worker.core.limits.throughput import MeasuredThroughput
 from worker.core.model.endings import RetryPolicy
 from worker.core.model.stops import CAP, is_at_cap
@@ -94,8 +94,8 @@ class BudgetState:
     """What is known of the account; the columns of the budget's row."""
 
     next_at: datetime | None = None
-    left_at: datetime | None = None  # before `next_at`: see `rate_limits.offer`
-    even_at: datetime | None = None  # these two where calls may go ahead: see `rate_limits`
+    left_at: datetime | None = None  # before `next_at`: see `limits.offer`
+    even_at: datetime | None = None  # these two where calls may go ahead: see `limits`
     ahead_at: datetime | None = None
     last_at: datetime | None = None  # the last slot, where calls may go ahead; None: not known
     blocked_until: datetime | None = None
@@ -151,7 +151,7 @@ def grant(
     lead: timedelta = timedelta(0),
     shared: bool = False,
 ) -> Grant:
-    """The calls that may be made within `horizon` from `lead` on, at most `most`. `shared`: see `rate_limits.offer`.
+    """The calls that may be made within `horizon` from `lead` on, at most `most`. `shared`: see `limits.offer`.
 
     After a pause a single call goes first, the probe. The other calls wait for its result, or until
     `probe_until` (`after_claim`). A stop for refused credentials has a probe at intervals.

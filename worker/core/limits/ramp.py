@@ -1,7 +1,7 @@
 """The ramp of a new sender: so many messages on its first day, a multiple of that on each further day. Pure.
 
 A day is 24 hours, from the first message on: so the ramp knows no time zone. Within a day the messages are spaced
-evenly, as those of every limit (`rate_limits`), so no 24 hours that lie in one day hold more than the day's number, and
+evenly, as those of every limit (`limits`), so no 24 hours that lie in one day hold more than the day's number, and
 no others more than the later day's.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 
 DAY = timedelta(days=1)
 # From this number of messages a day on there is no ramp any more: one each millisecond or so.

@@ -18,7 +18,7 @@ from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.tables import Attempt, Job, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.limits.budgets import BudgetRule, BudgetState, calls_left, credits_left, interval, is_stopped
-from worker.core.limits.rate_limits import offer
+from worker.core.limits.limits import offer
 from worker.core.limits.store import budgets
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.endings import Kind

@@ -16,7 +16,7 @@ from cryptography.x509 import Certificate
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.model.http_messages import HttpAnswer, HttpRequest
 from worker.features.delivery import mailgun, postmark, sendgrid, ses, standard
 from worker.features.delivery.section import Delivery as DeliverySection

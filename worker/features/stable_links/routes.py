@@ -19,7 +19,7 @@ from aiohttp import web
 
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.foundation.logs import CountLog, logged
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.features.stable_links.landing import (
     Asks,
     Buy,

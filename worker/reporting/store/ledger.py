@@ -18,7 +18,7 @@ from worker.core.database.job_ids import AS_THEY_CAME, of_batch
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.limits.rate_limits import COST_NOTHING
+from worker.core.limits.limits import COST_NOTHING
 from worker.core.messages.contact import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason

@@ -19,7 +19,7 @@ from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.foundation.clock import EPOCH, MILLISECOND
-from worker.core.limits.rate_limits import COST_NOTHING
+from worker.core.limits.limits import COST_NOTHING
 from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, NOT_SENT, JobState, Result, SessionState

@@ -12,7 +12,7 @@ from worker.core.database.database import Database
 from worker.core.database.tables import Budget
 from worker.core.foundation.notation import counted
 from worker.core.limits.budgets import BudgetState
-from worker.core.limits.rate_limits import UsedCredits
+from worker.core.limits.limits import UsedCredits
 from worker.core.limits.store.budgets import read, save
 from worker.core.model.stops import tries_again_by_itself
 from worker.settings.policies import BudgetRules

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.limits.store.backpressure import ask_again_at, room, sender_state
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

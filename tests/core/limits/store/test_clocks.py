@@ -11,7 +11,7 @@ from tests.stored.steps import JobSteps
 from tests.suite.some import some
 from worker.core.database.tables import Job
 from worker.core.foundation.clock import ProcessClock, system_clock
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 
 pytestmark = pytest.mark.both_databases
 

@@ -9,7 +9,7 @@ from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from tests.stored.steps import InvitationSteps, JobSteps
 from worker.core.database.tables import Budget, InvitationRow, Job
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.limits.store.claims import Room
 from worker.core.model.states import BATCH, EVENT
 

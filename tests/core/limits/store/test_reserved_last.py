@@ -11,7 +11,7 @@ from tests.core.limits.call_outcomes import call_outcome
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from worker.core.database.tables import Attempt, Budget, Job
-from worker.core.limits.rate_limits import Limit, UsedCredits
+from worker.core.limits.limits import Limit, UsedCredits
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult

@@ -9,7 +9,7 @@ from tests.stored.shelf import changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.tables import BatchPlan, InvitationRow, SessionRow, TextCount
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.limits.store.claims import Leased, Room
 from worker.core.limits.store.flush import CallResult
 from worker.core.messages.text_numbers import country_of

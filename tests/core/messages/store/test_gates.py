@@ -7,7 +7,7 @@ import pytest
 
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, Budget, InvitationRow
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.messages.store.claim_invitations import Invitations
 from worker.core.model.endings import Done, Later, Never
 from worker.core.model.states import InvitationState, JobState

@@ -9,7 +9,7 @@ import pytest
 from tests.stored.shelf import changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.limits.store.flush import CallResult
 from worker.core.messages.contact import Caps, Wording
 from worker.core.messages.store.claim_invitations import has_stale_link

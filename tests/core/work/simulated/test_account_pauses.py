@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulated.world import LIMITED, REFUSED, customer
 from worker.core.database.tables import Job
-from worker.core.limits.rate_limits import LAPSE
+from worker.core.limits.limits import LAPSE
 from worker.core.model.states import JobState
 from worker.providers.contract import Broken, HttpAnswer
 

@@ -17,7 +17,7 @@ from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.customers.customers import CustomerKind
 from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind

@@ -10,7 +10,7 @@ import pytest
 
 from tests.stored.shelf import POLICY, customer
 from worker.core.database.tables import Attempt, BatchPlan, Budget
-from worker.core.limits.rate_limits import CreditCap
+from worker.core.limits.limits import CreditCap
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Cancel, Hold, Kind
 from worker.plans.store import plans

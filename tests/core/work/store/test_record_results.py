@@ -11,7 +11,7 @@ from tests.stored.shelf import WEEK, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.job_ids import job_id
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.sessions import ExpirySource

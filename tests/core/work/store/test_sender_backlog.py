@@ -9,7 +9,7 @@ from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from worker.core.database.tables import Budget, Job
 from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.limits.store import backpressure
 
 HOUR = timedelta(hours=1)

@@ -12,7 +12,7 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import release, suppress
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel

@@ -14,7 +14,7 @@ from worker.core.customers.store.suppressions import release, suppress
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
 from worker.core.foundation.keyring import Keyring, key_id_of, new_key
 from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Kind, Reconcile, Retry

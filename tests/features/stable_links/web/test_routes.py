@@ -14,7 +14,7 @@ from tests.web.described import check_answer
 from tests.web.site import KEYS, until
 from worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.limits import Limit
 from worker.features.stable_links import routes
 from worker.web.events.request_body import FORM, LARGEST_FORM
 

@@ -15,7 +15,7 @@ from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import Key
 from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
-from worker.core.limits.rate_limits import day_of
+from worker.core.limits.limits import day_of
 from worker.core.messages.contact import COUNTED
 from worker.core.model.states import InvitationState, SessionState
 

@@ -43,7 +43,7 @@ from worker.core.lifecycle.reissue import (
 )
 from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.lifecycle.store.sent_again import send_again
-from worker.core.limits.rate_limits import day_of
+from worker.core.limits.limits import day_of
 from worker.core.messages.contact import ContactPolicy, writable
 from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason

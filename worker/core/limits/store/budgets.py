@@ -40,8 +40,8 @@ from worker.core.limits.budgets import (
     with_credits,
 )
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from worker.core.limits.limits import FREE, UsedCredits, begin_of, day_of
 from worker.core.limits.rate_adaptation import Pace
-from worker.core.limits.rate_limits import FREE, UsedCredits, begin_of, day_of
 from worker.core.limits.throughput import MeasuredThroughput, Stretch, with_stretch
 from worker.core.model.stops import tries_again_by_itself
 

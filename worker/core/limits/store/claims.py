@@ -30,7 +30,7 @@ from worker.core.limits.budgets import (
     credits_left,
     grant,
 )
-from worker.core.limits.rate_limits import Slots
+from worker.core.limits.limits import Slots
 from worker.core.limits.store import budgets
 from worker.core.limits.store.leases import ASK_AGAIN, MOST_PER_PERMIT, Leases, Permits
 from worker.core.messages.contact import ContactPolicy

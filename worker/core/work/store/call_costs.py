@@ -23,7 +23,7 @@ from worker.core.database.tables import Attempt, BatchCount, BatchCountChange, B
 from worker.core.database.tables.columns import aliased
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.rate_limits import COST_NOTHING, day_of
+from worker.core.limits.limits import COST_NOTHING, day_of
 from worker.core.limits.store import budgets
 from worker.core.model.endings import Kind, Later, NotNow
 from worker.core.model.reasons import Reason

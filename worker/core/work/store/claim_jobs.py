@@ -19,7 +19,7 @@ from worker.core.database.fast import tally
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.rate_limits import day_of, end_of
+from worker.core.limits.limits import day_of, end_of
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.backpressure import Queue, Rooms, sender_state
 from worker.core.limits.store.claims import Leased

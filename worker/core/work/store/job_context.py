@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from worker.core.customers.customers import Channel
 from worker.core.lifecycle.reissue import ahead_at
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.limits.rate_limits import ONE_DAY
+from worker.core.limits.limits import ONE_DAY
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.limits.store.flush import CallResult, Claimed
 from worker.core.model.sessions import SessionRequest

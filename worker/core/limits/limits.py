@@ -207,7 +207,7 @@ LEAST_PERIOD = timedelta(hours=1)
 SHARE = 10  # of the period: a tenth
 # Not all at once: a provider may have a limit that it does not name, and a kill leaves the calls in flight in doubt.
 QUICK = timedelta(milliseconds=50)
-# A call may leave half a second after its slot (`rate_limits.LAPSE`), and take as long on its way.
+# A call may leave half a second after its slot (`limits.LAPSE`), and take as long on its way.
 LATE = timedelta(seconds=1)
 
 
@@ -262,7 +262,7 @@ class NextSlot:
     def offer(
         self, *, next_at: datetime | None, most: int, now: datetime, horizon: timedelta, found: timedelta
     ) -> Slots:
-        """As `rate_limits.offer`. Slots that go ahead and others are never in one offer: all are equally far apart."""
+        """As `limits.offer`. Slots that go ahead and others are never in one offer: all are equally far apart."""
         burst, first = self.burst, max(now, next_at or now, self.at)
         apart = max(found, burst.even if self.even_at <= first else burst.slow)
         quick = max(found, burst.quick)
