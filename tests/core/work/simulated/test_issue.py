@@ -148,6 +148,9 @@ async def test_calls_that_waited_long_for_their_connections_keep_the_limit_and_c
     await world.issue()
     assert world.states() == {"issued": 30}
     assert {row.attempts for row in world.rows(Job)} == {1}
+    counted = world.parts.meters.news()
+    calls = {series.labels: number for series, number in counted.items() if series.metric == "calls_total"}
+    assert calls == {("kyc", "done"): 30}
     assert world.budget().credits_used == len(begun) == 30
     assert refused
     for at in begun:
