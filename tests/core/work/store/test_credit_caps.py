@@ -62,6 +62,19 @@ def test_a_row_that_is_opened_before_midnight_is_not_called_after_it(shelf):
     assert shelf.flush(policy=policy).opened == []
 
 
+def test_rows_of_two_days_that_are_released_at_once_give_each_day_its_own_credits_back(shelf):
+    policy = shelf.ruled(credits_by=DAILY)
+    shelf.add(*(customer(f"C{number}") for number in range(5)))
+    shelf.clock.advance(seconds=(midnight_after(shelf) - shelf.clock()).total_seconds() - 1)
+    before = shelf.flush(policy=policy, most=3).opened
+    shelf.clock.advance(seconds=2)
+    after = shelf.flush(policy=policy, most=2).opened
+    assert shelf.row(Budget, name="kyc").credits_today == 2
+    shelf.jobs.release(policy, [*after[:1], *before], now=shelf.clock())
+    assert shelf.row(Budget, name="kyc").credits_today == 1
+    assert shelf.row(Budget, name="kyc").credits_used == 1
+
+
 def test_a_list_at_a_pace_gives_the_places_of_rows_without_a_credit_back(shelf):
     plan = Plan(most_credits=1, per_hour=3600)
     batch, _ = shelf.batches.open(name="x", digest="x", again=False, now=shelf.clock(), plan=plan)

@@ -255,10 +255,9 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
     def uncount(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob], calls: int) -> None:
         ended = [(job.id, job.fence) for job in items if job.ended]
         unknown_outcomes.release(flush.connection, ended, now=flush.now)
-        # All of them were opened by one process, most of them on one day: the earliest day is the safe one.
-        days = [job.day_of_credit for job in items if job.day_of_credit is not None]
-        refunds = {min(days): calls} if days and calls else {}
-        budgets.refund(flush.connection, flush.policy.rule, refunds, now=flush.now)
+        # Should fewer calls be written down than were opened, those of the earliest days are the safe ones.
+        days = sorted(job.day_of_credit for job in items if job.day_of_credit is not None)
+        budgets.refund(flush.connection, flush.policy.rule, Counter(days[:calls]), now=flush.now)
 
 
 def _allowed(jobs: Sequence[ClaimedJob], calls: int) -> list[ClaimedJob]:
