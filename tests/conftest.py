@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 from tests.simulated.statements import STATEMENTS
 from tests.suite.accepted_sockets import close_what_is_not_attached
 from tests.suite.databases import Databases
+from tests.suite.locks import out_of_order
 from tests.suite.order import Portions, long_first
 from worker.core.database import schema
 from worker.core.database.database import Database
@@ -109,6 +110,14 @@ def service_or_skip(name: str, reach: Callable[[], Any]) -> None:
         if os.environ.get("REQUIRE_SERVICES") == "1":
             pytest.fail(f"{reason}, and REQUIRE_SERVICES=1", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def locks_in_order() -> Iterator[None]:
+    """Whatever a test does, its transactions lock rows in the order of `locks.ORDER`."""
+    out_of_order.clear()
+    yield
+    assert out_of_order == []
 
 
 @pytest.fixture

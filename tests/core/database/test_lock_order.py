@@ -1,9 +1,16 @@
-"""Two transactions that lock the same rows in two orders wait for each other: each query that locks several has one."""
+"""Two transactions that lock the same rows in two orders wait for each other.
+
+Each query that locks several rows has an order for them. In which order a transaction locks those of several tables,
+each test on PostgreSQL sees (`tests/suite/locks.py`); here is what that is based on.
+"""
 
 import ast
 from collections import Counter
 from collections.abc import Iterator
 
+import pytest
+
+from tests.suite.locks import LATE, after, locked_by
 from tests.suite.packages import ROOT
 
 # Queries without an order: each locks one row, but for the chunk of `decisions._move`, which has ordered it.
@@ -62,3 +69,32 @@ def unordered() -> Counter[str]:
 def test_each_query_that_locks_rows_says_in_which_order():
     here = {file: number for file, number in ALONE.items() if (ROOT / "worker" / file).exists()}  # features may be out
     assert unordered() == here
+
+
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("SELECT job.id FROM job WHERE job.id IN (SELECT id FROM session) ORDER BY job.id FOR UPDATE", ["job"]),
+        ("SELECT job.id FROM session JOIN job ON true FOR NO KEY UPDATE OF job", ["job"]),
+        (
+            "WITH due AS (SELECT id FROM invitation JOIN unnest(ARRAY[(1)]) AS k ON true FOR UPDATE SKIP LOCKED) "
+            "UPDATE job SET state = 'working'",
+            ["invitation", "job"],
+        ),
+        ("INSERT INTO customer (customer_id) VALUES ('C') ON CONFLICT DO UPDATE SET changed_at = 1", ["customer"]),
+        ("DELETE FROM session WHERE id = 1", ["session"]),
+        ("SELECT job.id FROM job", []),
+    ],
+)
+def test_it_is_known_of_which_tables_a_statement_locks_rows(statement, tables):
+    assert locked_by(statement) == tables
+
+
+def test_a_table_is_locked_too_late_after_one_that_comes_behind_it_but_not_once_more():
+    assert after(["customer", "job", "session"], "invitation") == ["job", "session"]
+    assert after(["customer", "job"], "customer") == []
+    assert after(["invitation"], "job") == []
+
+
+def test_each_module_that_may_lock_later_is_there():
+    assert [file for file in LATE if not (ROOT / "worker" / file).exists() and not file.startswith("features/")] == []

@@ -41,6 +41,20 @@ def test_the_next_statement_sees_what_the_statements_before_it_did(database):
     assert names(database) == ["a", "b", "3"]
 
 
+@pytest.mark.postgresql_alone
+def test_each_transaction_begins_once_and_the_server_has_nothing_to_warn_of(database):
+    warnings = []
+    for _ in range(2):
+        with database.write() as connection:
+            connection.connection.driver_connection.add_notice_handler(warnings.append)
+            add(connection, len(names(database)) + 1)
+            settle(connection)
+        with database.read() as connection:
+            connection.connection.driver_connection.add_notice_handler(warnings.append)
+    assert names(database) == ["1", "2"]
+    assert warnings == []
+
+
 @pytest.mark.postgresql_alone  # SQLite answers at once
 @only_fast(Twin.UNANSWERED)
 def test_nothing_is_left_outstanding_after_a_commit_or_a_rollback(database):

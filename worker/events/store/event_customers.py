@@ -310,11 +310,12 @@ def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: date
     rows of each kind were erased."""
     if not customer_ids:
         return Counter()
+    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
+    persons = connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
     jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
     counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
     counts["links and tokens"] += own_links.forget(connection, customer_ids)
-    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
-    counts["persons"] += connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
+    counts["persons"] += persons
     return counts
 
 

@@ -261,25 +261,25 @@ class Rows(ABC, Generic[PolicyT, RowT]):
         """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
 
     @abstractmethod
-    def uncount(self, flush: Flush[PolicyT], items: Sequence[RowT], calls: int) -> None:
-        """Take back what the claim of these rows counted: they are released. `calls` were written down for them."""
+    def uncount(self, flush: Flush[PolicyT], items: Sequence[RowT]) -> None:
+        """Take back what the claim of these rows counted: they are released."""
 
     def release_leased(self, flush: Flush[PolicyT], items: Sequence[RowT]) -> None:
         """Release rows that this transaction has leased. They are due as before."""
         self.leases.release_leased(flush.connection, [item.id for item in items], now=flush.now)
-        self._released(flush, items, 0)
+        self._released(flush, items)
 
     def release(self, policy: PolicyT, items: Collection[RowT], *, now: datetime) -> None:
         """Release opened rows for which no call was made. They are due as before; nothing is counted."""
         with self._database.write() as connection:
             leases = [(item.id, item.fence, item.lease_until) for item in items]
-            ours, calls = self.leases.release_opened(connection, leases, now=now)
+            ours = self.leases.release_opened(connection, leases, now=now)
             flush = Flush(connection, self._keyring, policy, now)
-            self._released(flush, [item for item in items if item.id in ours], calls)
+            self._released(flush, [item for item in items if item.id in ours])
 
-    def _released(self, flush: Flush[PolicyT], items: Sequence[RowT], calls: int) -> None:
+    def _released(self, flush: Flush[PolicyT], items: Sequence[RowT]) -> None:
         budgets.end_probe(flush.connection, flush.policy.rule, items)
-        self.uncount(flush, items, calls)
+        self.uncount(flush, items)
 
     @property
     def database_time(self) -> Callable[[], datetime] | None:

@@ -130,7 +130,6 @@ class Leases(Generic[Id]):
             sa.update(Attempt)
             .where(*attempts, Attempt.closed_at.is_(None))
             .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
-            .returning(Attempt.reconciles)
         )
 
     def is_due(
@@ -206,9 +205,9 @@ class Leases(Generic[Id]):
 
     def release_opened(
         self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime
-    ) -> tuple[set[Id], int]:
+    ) -> set[Id]:
         """Release rows for which no call was made, and close their attempts. Returns the ids of those that were under
-        these leases, and how many calls (not look-ups) were written down for them.
+        these leases.
 
         The end of the lease is compared as well as the fence. If the commit of a claim was not acknowledged, the claim
         may be lost: another dispatcher may then have claimed the row with the same fence, and may be calling now.
@@ -216,11 +215,11 @@ class Leases(Generic[Id]):
         rows = fetch(connection, self._worked, {"ids": bulk.keys([each[0] for each in leases])})
         held = {(row.id, row.fence, row.lease_until) for row in rows}
         ours = {lease[0] for lease in leases if lease in held}
-        if not ours:
-            return ours, 0
-        given = {"ids": bulk.keys(sorted(ours)), "now": now}
-        connection.execute(self._release, given)
-        return ours, sum(row.reconciles is None for row in fetch(connection, self._unmade, given))
+        if ours:
+            given = {"ids": bulk.keys(sorted(ours)), "now": now}
+            connection.execute(self._release, given)
+            connection.execute(self._unmade, given)
+        return ours
 
 
 # The most rows claimed at once: more would wait in the worker until their leases end, if the calls become slow.

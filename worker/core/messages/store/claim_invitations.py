@@ -305,5 +305,5 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
-    def uncount(self, flush: MessageClaim, items: Sequence[ClaimedInvitation], _calls: int) -> None:
+    def uncount(self, flush: MessageClaim, items: Sequence[ClaimedInvitation]) -> None:
         how_many.take_back(flush.connection, flush.policy, items)

@@ -252,12 +252,11 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
         hold_jobs(connection, kinds, states=(JobState.WAITING,), now=now)
         unknown_outcomes.give_up(connection, kinds)
 
-    def uncount(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob], calls: int) -> None:
+    def uncount(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob]) -> None:
         ended = [(job.id, job.fence) for job in items if job.ended]
         unknown_outcomes.release(flush.connection, ended, now=flush.now)
-        # Should fewer calls be written down than were opened, those of the earliest days are the safe ones.
-        days = sorted(job.day_of_credit for job in items if job.day_of_credit is not None)
-        budgets.refund(flush.connection, flush.policy.rule, Counter(days[:calls]), now=flush.now)
+        days = Counter(job.day_of_credit for job in items if job.day_of_credit is not None)
+        budgets.refund(flush.connection, flush.policy.rule, days, now=flush.now)
 
 
 def _allowed(jobs: Sequence[ClaimedJob], calls: int) -> list[ClaimedJob]:
