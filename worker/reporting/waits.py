@@ -248,7 +248,7 @@ def first_cause(
 
 
 def of_row(first: Wait) -> Wait:
-    """What the first cause is for a row, in the words of a report. Only a person ends a stop: it has no `until`."""
+    """What the first cause is for a row, in the words of a report. What a person may have to end has no `until`."""
     if not first.what:
         return first
     called = f"batch {first.name}" if first.what == "batch" else first.name

@@ -1,8 +1,8 @@
 """The timer's work: leases that ran out, rows of accounts that cannot work, webhooks, expired sessions, what is due.
 
 This is why the work is done even if all messages are deleted from the broker: they only wake, and each sweep finds in
-the database what is due (`Sweep.look`) and wakes for it again. Celery's beat and the worker inside a command run the
-same sweep; running it twice does no harm.
+the database what is due (`Sweep.look`) and wakes for it again. Celery's workers run it when beat says so or, if beat is
+silent, alone (`runtime/worker_process.py`), and so does the worker inside a command; running it twice does no harm.
 """
 
 import logging

@@ -28,7 +28,8 @@ CLAIM_MOST = 200
 # Where a limit allows more calls than this in 50 ms, flushes begin sooner: one for fewer rows pays already.
 MANY = 50
 SOONER = timedelta(milliseconds=30)
-# Under a slow limit slots are reserved as far ahead as the next few of them are, and never further than this.
+# Under a slow limit slots are reserved as far ahead as the next few of them are, and for batch rows never further than
+# this on a database that is quick.
 AHEAD_MOST = 3 * FLUSH_EVERY
 # Batch rows are claimed when one permit in this many is free, or when the opened rows last hardly until a flush ends: a
 # transaction for a call or two would cost more than the calls.
@@ -95,9 +96,9 @@ class Ahead:
     """What a dispatcher may open now: so many `rows`, and so many `events`, which may use all of it.
 
     `flush_every`: the time from one flush of batches to the next. `worth_a_claim`: a transaction for batch rows alone
-    is worth it: many permits are empty, or soon no row waits. `horizon`: how far ahead slots are reserved
-    (`limits.Slots.again_at`). `flushes_take_long`: a second flush begins next to one under way, else results would
-    be written, and rows opened, less often.
+    is worth it: many permits are empty, or soon no row waits. `horizon`: how far ahead slots are reserved.
+    `flushes_take_long`: a second flush begins next to one under way, else results would be written, and rows opened,
+    less often.
     """
 
     flush_every: timedelta

@@ -1,1 +1,1 @@
-"""What every module may use: the clock, logs, ids, the key ring, strict readers."""
+"""What every module may use: the clock, logs, keys, notation."""

@@ -1,1 +1,1 @@
-"""How fast calls may be made: limits, budgets, leases and permits, what answers show, failover."""
+"""How fast calls may be made: limits, budgets, leases and permits, and what answers show."""

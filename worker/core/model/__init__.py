@@ -1,1 +1,1 @@
-"""The values that all rules use: customers, sessions, states, endings of a step, backoff."""
+"""The values that all rules use: channels, sessions, states, endings of a step, backoff."""

@@ -56,7 +56,7 @@ class Kind(StrEnum):
     """The kinds of problem; each code of a provider or sender maps to one of them."""
 
     RATE_LIMITED = "rate_limited"  # the account must wait; the customer did nothing wrong
-    TRANSIENT = "transient"  # certainly not done, worth another try
+    TRANSIENT = "transient"  # worth another try: it was not done, or at worst another try costs one spare credit
     BAD_INPUT = "bad_input"  # this row is refused, and would be refused again
     AUTH = "auth"  # the account's credentials or set-up are refused, so every row would be
     OUT_OF_CREDIT = "out_of_credit"  # the account has no credit left
@@ -241,9 +241,9 @@ def ending_for(
     """How the step ends.
 
     `attempt` is this attempt's number. `repeatable`: repeating neither costs nor duplicates, or the account has
-    `on_unknown = "repeat"`. `resume_at` is when the account may be called again, for a row that only has
-    to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter). `reconcile_at` is when the
-    call may be reconciled: not before a late execution of it is impossible. None: it cannot be reconciled.
+    `on_unknown = "repeat"`. `resume_at` is when a row is due again that only has to wait for its account. `jitter` in
+    [0, 1) spreads retries over the whole backoff (full jitter). `reconcile_at` is when the call may be reconciled: not
+    before a late execution of it is impossible. None: it cannot be reconciled.
     """
     reason = problem.reason
     if problem.concerns_account or problem.kind is Kind.UNCLEAR:

@@ -58,6 +58,8 @@ def test_only_the_row_of_the_first_call_after_a_pause_can_end_the_probe(shelf):
     (before,) = shelf.claim(most=1)
     shelf.set(Budget, Budget.name == "kyc", pauses=1)
     (probe,) = shelf.claim()
+    others = shelf.clock() + timedelta(minutes=1)
+    shelf.set(Budget, Budget.name == "sender/email", probe_until=others)
     assert (before.probe, probe.probe) == (False, True)
     waited_for = shelf.row(Budget, name="kyc").probe_until
     shelf.jobs.release(shelf.policy, [before], now=shelf.clock())
@@ -66,6 +68,7 @@ def test_only_the_row_of_the_first_call_after_a_pause_can_end_the_probe(shelf):
     assert shelf.row(Budget, name="kyc").probe_until == waited_for
     shelf.jobs.release(shelf.policy, [probe], now=shelf.clock())
     assert shelf.row(Budget, name="kyc").probe_until is None
+    assert shelf.row(Budget, name="sender/email").probe_until == others
 
 
 def test_a_late_result_still_records_the_outcome_of_the_call(shelf):

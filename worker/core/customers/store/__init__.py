@@ -1,1 +1,1 @@
-"""The statements of customers and batches: admission, cancellation, suppression."""
+"""The statements of customers: cancellation, suppression, details that wait, erasure."""

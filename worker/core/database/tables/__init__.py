@@ -1,7 +1,7 @@
 """The tables. A row with `due_at` says what must happen next and when: the database is the truth and the schedule.
 
-Unique indexes of these tables keep three promises, whatever the code does: one leading job and one live session for
-each customer and purpose, and one invitation for each session, channel and kind.
+Unique indexes of these tables keep four promises, whatever the code does: one leading job and one live session for
+each customer and purpose, one invitation for each session, channel and kind, and no token of another customer.
 """
 
 from worker.core.database.tables.customers import (

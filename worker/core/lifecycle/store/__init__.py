@@ -1,1 +1,1 @@
-"""The statements of a session's life after its link was sent."""
+"""The statements of a session's life once it is there: links too old, reminders, replacement."""
