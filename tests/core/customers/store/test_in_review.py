@@ -54,6 +54,17 @@ def test_the_third_session_waits_for_the_review(ona):
     assert len(ona.send()) == 1
 
 
+@pytest.mark.both_databases
+def test_a_row_whose_review_began_during_its_call_is_invited_and_its_review_is_looked_at_again(ona):
+    """The call failed and is to be made again; the provider's update found the row leased."""
+    last = max(ona.rows(SessionRow), key=lambda session: session.issued_at)
+    ona.set(SessionRow, SessionRow.id == last.id, result="review", check_at=None)
+    assert ona.claim() == []
+    job = ona.job("Ona")
+    assert (job.state, job.due_at, job.session_id) == (JobState.INVITED, None, last.id)
+    assert ona.row(SessionRow, id=last.id).check_at is not None
+
+
 def test_the_row_of_another_list_waits_for_the_review_too(ona, decide):
     first = ona.job("Ona").batch_id
     second = ona.add(customer("Ona"))
