@@ -7,6 +7,7 @@ that was being opened is stored as the customer's, because it is open at the pro
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.customers.store.cancellation import cancel_open
 from worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
-from worker.core.customers.store.pending_details import settled
+from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, Erased, decrypt_update, encrypt_update, read_person
@@ -178,6 +179,15 @@ class HeldCustomers:
                 requested_for_any_at=_newest(rows, EventKind.REQUESTED),
                 updated_after=updated_at is not None and updated_at > arrival.occurred_at,
             )
+        late = {
+            event.arrival.customer_id: event
+            for event in of_kind(new, EventKind.REQUESTED)
+            if not brings_details(event.arrival.occurred_at, event.known)
+        }
+        # No request is older than what only a row says that is not released: that is no one's.
+        unreleased = fetch(self._connection, _UNRELEASED, {"customers": bulk.keys(late)}) if late else []
+        for row in unreleased:
+            late[row.customer_id].known = replace(late[row.customer_id].known, details_at=None)
 
     def remove_empty(self, new: Sequence[NewEvent]) -> None:
         """Delete the rows of customers about whom nothing is known after all."""
@@ -234,6 +244,7 @@ def _hold(dialect: str) -> sa.Executable:
     return insert.returning(*(table[name] for name in names))
 
 
+_UNRELEASED = sa.select(CustomerRow.customer_id).where(bulk.among(CustomerRow.customer_id, "customers"), IS_UNRELEASED)
 _PARTS = (Inbox.customer_id, Inbox.purpose, Inbox.kind, Inbox.sender, Inbox.every_customer)
 _LATEST = (
     sa.select(*_PARTS, sa.func.max(Inbox.occurred_at).label("at"))

@@ -261,12 +261,26 @@ def test_what_a_person_or_a_later_list_has_said_since_stays_when_the_older_list_
     assert email(shelf) == THIRD
 
 
+def request(shelf, *, at):
+    """Ona is requested by an event of that time."""
+    asked = line(2, customer("Ona", person=Person(email=TRUE, first_name="Ona"), channel=Channel.EMAIL))
+    arrival = Arrival(OPERATOR, "crm", "1", EventKind.REQUESTED, "Ona", "onboarding", at, ("d",), line=asked)
+    Inboxes(shelf.database, shelf.keyring).take([arrival], now=shelf.clock())
+
+
 def test_a_request_by_an_event_replaces_what_only_an_unreleased_list_says(shelf, given, decide):
     unapproved = given(OTHER, phone="+37060000666", **PAUSED)
-    asked = line(2, customer("Ona", person=Person(email=TRUE, first_name="Ona"), channel=Channel.EMAIL))
-    arrival = Arrival(OPERATOR, "crm", "1", EventKind.REQUESTED, "Ona", "onboarding", shelf.clock(), ("d",), line=asked)
-    Inboxes(shelf.database, shelf.keyring).take([arrival], now=shelf.clock())
+    request(shelf, at=shelf.clock())
     decide.cancel(unapproved, now=shelf.clock())
+    assert person(shelf) == Person(email=TRUE, first_name="Ona")
+
+
+def test_a_request_that_is_older_than_an_unreleased_list_is_worked_with_its_own_details(shelf, given, decide, start):
+    unreleased = given(OTHER, phone="+37060000666", **start)
+    request(shelf, at=shelf.clock() - timedelta(minutes=1))
+    assert called(shelf) == [TRUE]
+
+    decide.cancel(unreleased, now=shelf.clock())
     assert person(shelf) == Person(email=TRUE, first_name="Ona")
 
 
