@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from tests.simulated.events import cancelled, erased, requested, updated
 from tests.simulated.world import World, customer
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.tables import Batch, CustomerRow, Job
-from worker.core.model.incoming import Outcome
+from worker.core.model.incoming import EventKind, EventSender, Outcome
 from worker.core.model.states import JobState
 
 WAITS = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
@@ -104,9 +105,10 @@ async def test_an_update_in_parallel_with_an_earlier_first_request_is_what_is_kn
 
 async def test_a_list_in_parallel_with_a_request_that_came_after_its_customers_erasure_keeps_the_customer(world):
     """The row that stands for the customer of the event goes while the list waits for it."""
-    world.receiver().receive([erased("C-1", 20)])
+    own = EventSender("signup", frozenset(EventKind))  # its erasure of somebody unknown keeps no list out
+    world.receiver().receive([replace(erased("C-1", 20), sender=own)])
     with ThreadPoolExecutor(1) as thread:
-        with while_uncommitted(world, requested("C-1", 10)):
+        with while_uncommitted(world, requested("C-1", 10, of={"sender": own})):
             other = thread.submit(world.add, customer("C-1"))
             wait_until_it_waits(world, other)
         other.result()

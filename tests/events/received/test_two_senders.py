@@ -138,11 +138,21 @@ async def test_what_reaches_every_customer_counts_when_it_has_overtaken_the_requ
     assert world.row(CustomerRow).locale == "de"
 
 
-async def test_what_others_have_sent_about_nobody_is_not_told(inlet):
+async def test_an_erasure_that_reaches_every_customer_keeps_a_list_from_bringing_in_who_was_not_known_yet(inlet):
     world, receiver = inlet()
-    receiver.receive([of(PRIVACY, erased("C-1", 30))])
-    answers = {who: told(world, receiver, of(BILLING, updated(who, 0, locale="de"))) for who in ("C-1", "C-2")}
+    receiver.receive([of(PRIVACY, erased("C-1", 0)), of(BILLING, erased("C-2", 0))])
+    world.add(customer("C-1"), customer("C-2"))
+    assert [row.customer_id for row in world.rows(Job)] == ["C-2"]
+    assert world.rows(CustomerRow, customer_id="C-1") == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_others_have_sent_is_not_told(inlet, known):
+    world, receiver = inlet()
+    receiver.receive([of(SIGNUP, requested("C-1", 0)) for _ in range(known)] + [of(PRIVACY, erased("C-1", 30))])
+    answers = {who: told(world, receiver, of(BILLING, updated(who, 10, locale="de"))) for who in ("C-1", "C-2")}
     assert answers["C-1"] == answers["C-2"]
+    assert not world.rows(Inbox, customer_id="C-1", sender="billing")[0].encrypted
 
 
 async def test_an_event_is_known_by_its_sender_too(inlet):

@@ -25,7 +25,16 @@ from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
 from worker.core.model.states import EVENT, PAUSED, JobState
 from worker.core.model.wakeups import WakeUp
-from worker.events.standing import NOT_ITS_CUSTOMER, Arrival, Key, NewEvent, of_kind, standing_of, why_ignored
+from worker.events.standing import (
+    NO_STANDING,
+    NOT_ITS_CUSTOMER,
+    Arrival,
+    Key,
+    NewEvent,
+    of_kind,
+    standing_of,
+    why_ignored,
+)
 from worker.events.store.event_customers import HeldCustomers, erase_customer
 from worker.lists.store.admission import following
 from worker.lists.store.batches import next_rows
@@ -89,8 +98,11 @@ class _Taking:
         new = _without_refused(connection, new)
         held.learn(new)
         for event in new:
-            if tombstone := erased.get(event.arrival.customer_id):
+            tombstone = erased.get(event.arrival.customer_id)
+            if tombstone and event.standing.heeds_all:
                 event.known = replace(event.known, erased_at=max(tombstone.at, event.known.erased_at or tombstone.at))
+            elif tombstone and event.arrival.occurred_at < tombstone.at:
+                event.standing = NO_STANDING  # the answer is that about nobody, and nothing is kept
         for event in new:
             event.ignored = why_ignored(event.arrival.kind, event.arrival.occurred_at, event.known)
         # The others are stored, so that a copy is recognised and their status can be asked for, and change nothing.
@@ -111,8 +123,8 @@ class _Taking:
                 event.job_id = ended.get((event.arrival.customer_id, event.arrival.purpose))
         for event in of_kind(reaching, EventKind.ERASED):
             customer_id, at = event.arrival.customer_id, event.arrival.occurred_at
-            # Of a customer who is not known here, only the event is kept: it counts as far as its sender reaches.
-            counts = customers[customer_id].sender is not None
+            # Who is not known here is remembered as far as the sender reaches: else, only the event is kept.
+            counts = customers[customer_id].sender is not None or event.arrival.sender.every_customer
             erase_customer(connection, keyring, customer_id, at, event.known, final=False, remembered=counts, now=now)
         _note(connection, new)
         note_all(connection, [_entry(event, now) for event in reaching if event.told or not event.ignored])
