@@ -18,6 +18,8 @@ from worker.core.model.incoming import OPERATOR, EventKind
 from worker.core.model.states import BATCH, JobState
 from worker.events.standing import Arrival
 from worker.events.store.inbox import Inboxes
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
 from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.store import refreshed
 from worker.lists.store.added_lines import all_added
@@ -106,6 +108,18 @@ def test_details_that_wait_for_a_start_come_forward_with_it(shelf, given, start)
 def test_what_a_cancelled_list_brought_is_gone(shelf, given, decide):
     given(TRUE)
     decide.cancel(given(OTHER, **PAUSED), now=shelf.clock())
+    sweep(shelf)
+    assert email(shelf) == TRUE
+    assert shelf.rows(PendingDetails) == []
+
+
+def test_what_a_row_brought_that_was_given_up_is_gone_when_its_list_is_resumed(shelf, given, decide):
+    """It was held for the call of an earlier list's row that was given up too."""
+    first, second = given(TRUE), given(OTHER, **PAUSED)
+    shelf.set(Job, Job.batch_id == first, state=JobState.HELD, reason="unknown", due_at=None)
+    for batch in (first, second):
+        assert decide.resolve(Which(batch), Verdict.ABANDON, now=shelf.clock()).rows == 1
+    decide.resume(second, now=shelf.clock())
     sweep(shelf)
     assert email(shelf) == TRUE
     assert shelf.rows(PendingDetails) == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store import cancellation
+from worker.core.customers.store import cancellation, pending_details
 from worker.core.customers.store.cancellation import change_jobs, waiting_again
 from worker.core.customers.store.usage import messages_of
 from worker.core.database import bulk
@@ -197,6 +197,7 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     ended = [id_ for id_ in every if id_ not in invited]
     end = {"state": JobState.CANCELLED, "due_at": None, "reason": Reason.ABANDONED, "changed_at": now}
     change_jobs(connection, ended, end)
+    pending_details.drop(connection, ended, now=now)
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
     schedule_checks(connection, invited, now=now)
