@@ -442,6 +442,19 @@ def test_reminders_are_of_the_list_whose_row_got_the_message_while_it_was_sent(r
     assert {job.state for job in shelf.rows(Job, batch_id=own)} == {JobState.INVITED}
 
 
+def test_reminders_of_a_message_that_left_after_its_lists_end_go_on_for_the_next_list(reminding, decide):
+    shelf = reminding()
+    before = shelf.add(customer("Ona"))
+    shelf.issue()
+    (opened,) = shelf.open_messages(shelf.claim_messages())
+    decide.cancel(before, now=shelf.clock())
+    shelf.finish_messages(CallResult(opened, shelf.clock(), Done()))
+    own = shelf.add(customer("Ona"))
+    assert shelf.claim() == []
+    assert after(shelf, 2 * DAY) == ["reminder-1"]
+    assert {row.batch_id for row in shelf.rows(InvitationRow) if row.kind != "invitation"} == {own}
+
+
 def test_reminders_that_an_events_row_takes_over_go_before_no_list(reminding, decide):
     shelf = reminding()
     before = invited(shelf)

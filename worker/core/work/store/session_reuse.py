@@ -195,8 +195,9 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
         InvitationRow.channel == channel,
         InvitationRow.kind != FIRST,
         InvitationRow.kind.not_like(f"{PREFIX}%"),  # what a person asked for went with the job that they asked for
-        InvitationRow.state == InvitationState.SUPERSEDED,
-        InvitationRow.reason == Reason.CANCELLED,
+        # Waiting: the message left after the job had ended.
+        (InvitationRow.state == InvitationState.WAITING)
+        | ((InvitationRow.state == InvitationState.SUPERSEDED) & (InvitationRow.reason == Reason.CANCELLED)),
         InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled
     )
     again = {"priority": of_reminders(job.priority), "state": InvitationState.WAITING, "reason": ""}
