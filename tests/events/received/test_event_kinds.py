@@ -91,6 +91,7 @@ async def test_a_session_that_was_being_opened_is_kept_and_nothing_is_sent_of_it
     receiver.receive([requested("C-1")])
     await world.work()
     assert world.states() == {"cancelled": 1}
+    assert world.row(Job).reason == kind.__name__
     session = world.row(SessionRow)
     assert session.state is SessionState.WAITING
     assert (session.encrypted == ERASED) is (kind is erased)
@@ -106,11 +107,12 @@ async def test_a_session_that_was_being_opened_is_kept_and_nothing_is_sent_of_it
     assert again.reason == ("" if invited else "session_ends_first")
 
 
-async def test_a_call_that_failed_is_not_made_again_for_who_was_cancelled_meanwhile(inlet):
+@pytest.mark.parametrize("kind", [cancelled, erased])
+async def test_a_call_that_failed_is_not_made_again_for_who_was_cancelled_meanwhile(inlet, kind):
     world, receiver = inlet(outcomes=lambda _: during())
 
     def during():
-        receiver.receive([cancelled("C-1")])
+        receiver.receive([kind("C-1")])
         return LIMITED
 
     receiver.receive([requested("C-1")])
@@ -119,6 +121,7 @@ async def test_a_call_that_failed_is_not_made_again_for_who_was_cancelled_meanwh
     world.clock.advance(minutes=10)
     await world.work()
     assert (world.states(), len(world.asked)) == ({"cancelled": 1}, 1)
+    assert world.row(Job).reason == kind.__name__
 
 
 async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_cancelled(inlet):
@@ -158,7 +161,7 @@ async def test_an_erased_customer_leaves_nothing_personal(inlet):
     assert [row.encrypted for row in world.rows(Job)] == [ERASED]
     assert [row.encrypted for row in world.rows(SessionRow)] == [ERASED]
     assert [row.encrypted for row in world.rows(Inbox, kind=EventKind.UPDATED)] == [ERASED]
-    assert world.states() == {"cancelled": 1}
+    assert [(row.state, row.reason) for row in world.rows(Job)] == [(JobState.CANCELLED, "erased")]
     outcome = receiver.receive([requested("C-1", 3), updated("C-1", 6, email="x@example.org")])
     assert outcomes(outcome) == ["ignored", "ignored"]
     assert world.row(CustomerRow).encrypted is None

@@ -220,7 +220,12 @@ class Reason(StrEnum):
         "the session was cancelled or deleted at the provider, without a decision",
         _FAILED,
     )
-    ERASED = ("erased", "the customer's personal data was erased", *_BOTH_FAILED)
+    ERASED = (
+        "erased",
+        "the customer's personal data was erased",
+        (JobState.FAILED, JobState.CANCELLED),
+        (InvitationState.FAILED,),
+    )
     REISSUES_SPENT = (
         "reissues_spent",
         "no more sessions are allowed for the customer ([follow_up] most)",

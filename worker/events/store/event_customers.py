@@ -26,6 +26,7 @@ from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.store import own_links
 from worker.core.model.channels import Address
 from worker.core.model.incoming import EventKind
+from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS
 from worker.events.standing import (
     Arrival,
@@ -298,7 +299,7 @@ def erase_customer(
         jobs = jobs.where(sa.func.coalesce(requested_at, Job.created_at) <= at)
     rows = fetch(connection, jobs)
     ended = [row.id for row in rows if row.state in OPEN_JOBS]
-    cancel_open(connection, ended, now=now)
+    cancel_open(connection, ended, reason=Reason.ERASED, now=now)
     counts = Counter({"jobs ended": len(ended)})
     counts["updates"] += erase_updates(connection, [customer_id], until=at)
     counts["refused events"] += erase_refused(connection, keyring, [customer_id])

@@ -230,6 +230,7 @@ def test_of_two_unreleased_lists_each_brings_its_own_details_whatever_becomes_of
     first, second = given(OTHER, **PAUSED), given(TRUE, **PAUSED)
     decide.cancel(first, now=shelf.clock())
     assert person(shelf) is None
+    assert shelf.job("Ona", batch_id=first).reason == "cancelled"  # nobody was erased
     decide.resume(second, now=shelf.clock())
     assert called(shelf) == []
     sweep(shelf)

@@ -16,7 +16,7 @@ from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import Key, as_they_came
-from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import served_by
 from worker.core.facts import JobsStopped, SessionsExpired, happened
 from worker.core.messages.contact import FIRST
@@ -42,7 +42,9 @@ def cancel_customers(connection: sa.Connection, keys: Collection[Key], *, now: d
     return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.leader_id is None)}
 
 
-def cancel_open(connection: sa.Connection, ids: Collection[int], *, now: datetime) -> int:
+def cancel_open(
+    connection: sa.Connection, ids: Collection[int], *, reason: Reason = Reason.CANCELLED, now: datetime
+) -> int:
     """Cancel those of these jobs that are open. Returns how many ended at once; the others end with their calls."""
     if not ids:
         return 0
@@ -52,11 +54,11 @@ def cancel_open(connection: sa.Connection, ids: Collection[int], *, now: datetim
     # Without the mark, a job whose call brings a session without a message would not be claimed for days.
     change_jobs(connection, [row.id for row in rows if row.state is JobState.WORKING], {"cancelled_at": now})
     free = [row.id for row in rows if row.state is not JobState.WORKING]
-    cancel_jobs(connection, free, now=now)
+    cancel_jobs(connection, free, reason=reason, now=now)
     return len(free)
 
 
-def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
+def cancel_jobs(connection: sa.Connection, ids: list[int], *, reason: Reason = Reason.CANCELLED, now: datetime) -> None:
     """End those of these jobs that are still open, and their messages that are not sent yet.
 
     Jobs that joined an ended job are served on their own. An ended job no longer joins another job.
@@ -72,7 +74,8 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     # What is said of the row that it joined is not true any more.
     end["detail"] = sa.case((Job.leader_id.is_not(None), ""), else_=Job.detail)
     # The mark also ends a message in flight, at its next claim.
-    change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now, "cancelled_at": now})
+    end["reason"] = sa.case((_IS_ERASED, Reason.ERASED.value), else_=reason.value)
+    change_jobs(connection, ids, end | {"changed_at": now, "cancelled_at": now})
     pending.drop(connection, ids, now=now)
     unsent = sa.update(InvitationRow).where(_unsent(ids))
     # A reminder keeps its due time: a job of another list may take over the session with its reminders.
@@ -81,6 +84,12 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     connection.execute(unsent.values(ended))
     unknown_outcomes.hand_over(connection, sorted(unknown), now=now)
     promote(connection, ids, unknown, not_theirs, now=now)
+
+
+# The customer was erased while a call was on its way. Of whom only a cancelled row named nothing is stored either.
+_IS_ERASED = sa.exists().where(
+    CustomerRow.customer_id == Job.customer_id, CustomerRow.encrypted.is_(None), CustomerRow.details_at.is_not(None)
+)
 
 
 def instead_of_failing(moves: Iterable[dict[str, Any]], marked: Collection[int], *, by: str = "job_id") -> list[int]:
