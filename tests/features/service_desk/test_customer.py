@@ -144,6 +144,17 @@ def test_an_id_under_which_nothing_is_stored_is_not_erased_by_mistake(desk: Desk
     assert desk.onboard("import", listed).code == 1
 
 
+@pytest.mark.parametrize("command", ["erase", "export"])
+def test_where_an_id_that_is_unknown_was_not_looked_for_is_said(desk: Desk, command: str):
+    who = imported(desk)
+    desk.sql("INSERT INTO uploaded_part (list_id, what, number, encrypted) VALUES (7, 'list', 0, x'00')")
+    desk.sql("UPDATE batch SET imported_at = NULL")
+    ended = desk.onboard("customer", command, "nobody")
+    assert ended.code == 2
+    assert "not searched: uploaded list 7, rows of batch 1 that are not imported yet" in ended.err
+    assert desk.onboard("customer", command, who, *(["--yes"] if command == "erase" else [])).code == 0
+
+
 def test_who_is_only_in_rows_that_were_left_out_is_exported_and_erased_again_without_more(desk: Desk):
     listed = desk.list_of([{"customer_id": "C-9", "email": "no address", "country": "DE"}])
     assert desk.onboard("import", listed).code == 1

@@ -112,7 +112,7 @@ class SubjectRequests:
                 "kept": {
                     "suppressed addresses found": len(kept),
                     "suppressed addresses of earlier or unreadable details": "until they are lifted",
-                    "uploaded lists, until they are imported or discarded, 7 days at most": _uploaded(connection),
+                    "uploaded lists, until they are imported or discarded, 7 days at most": uploaded(connection),
                     "your own id, consent, states, times and the providers' references": "in the rows of lists",
                     "hashes of addresses that had messages": "for the time in messages_per_address",
                     "a keyed hash of your own id": "so that no list and no event brings the customer back",
@@ -171,7 +171,7 @@ class SubjectRequests:
                 "refused_events": self._refused(connection, customer_id),
                 "webhooks": shown["webhooks"],
                 "outgoing_events": shown["outgoing_events"],
-                "uploaded_lists_not_searched": _uploaded(connection),
+                "uploaded_lists_not_searched": uploaded(connection),
                 "suppressed": [
                     {"channel": channel, "address": address, "why": detail_of(reason)}
                     for (channel, address), reason in kept.items()
@@ -262,7 +262,7 @@ def _decrypted(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"unreadable": UNREADABLE}
 
 
-def _uploaded(connection: sa.Connection) -> list[int]:
+def uploaded(connection: sa.Connection) -> list[int]:
     """The uploaded lists that are not imported yet: any of them may name the customer."""
     list_id = tables.UploadedPart.list_id
     return list(connection.execute(sa.select(list_id).distinct().order_by(list_id)).scalars())
