@@ -3,6 +3,7 @@
 import asyncio
 import io
 import threading
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -213,6 +214,27 @@ async def test_a_list_that_changes_as_a_person_agrees_is_not_approved(site, ona,
     with pytest.raises(Refused):
         approve.carry_out(sources, asked, "asked by the branch")
     assert state(site) == ["checked"]
+
+
+async def test_a_second_click_gets_the_answer_of_the_first(site, ona, look, checked):
+    (approve,) = [one for one in ACTIONS if one.name == "approve-list"]
+    asked = Asked({"list": "1", "version": "1"}, Person("ona", Role.OPERATOR), site.clock())
+    first, second = (approve.carry_out(Sources(site.parts), asked, "asked by the branch") for _ in range(2))
+    assert first.said == second.said
+    assert "is approved" in first.said
+    assert len([one for one in rows(site, Audit.action) if one == ("approve list",)]) == 1
+    assert "You have agreed already: it is approved." in (await ona.get(f"{APPROVE}1")).words
+
+    with pytest.raises(Refused):
+        approve.carry_out(Sources(site.parts), replace(asked, person=Person("jonas", Role.OPERATOR)), "too late")
+
+
+async def test_a_list_of_which_no_row_is_accepted_is_not_offered_to_be_sent(site, ona, look):
+    await give(ona, b"customer_id,email,country\nC-3,no-address,LT\n")
+    look(site)
+    page = await ona.get("/dashboard/lists/1")
+    assert "rejected 1" in page.words
+    assert [one for one in page.links if "approve-list" in one] == []
 
 
 async def test_a_killed_import_goes_on_with_the_same_batch(site, ona, look, checked, clock):

@@ -201,11 +201,12 @@ def _as_seen(sources: Sources, asked: Asked) -> Upload:
 
 def _plan_approve(sources: Sources, asked: Asked) -> Plan:
     one = _as_seen(sources, asked)
+    if one.has_agreed(asked.person.actor) and one.state is not UploadState.DISCARDED:
+        missing = one.state is UploadState.CHECKED
+        raise Refused(f"You have agreed already: {'another person must agree too' if missing else 'it is approved'}.")
     _, found = uploads_of(sources, asked).how_and_found(one.id)
     if one.state is not UploadState.CHECKED or found is None or found["refused"]:
         raise Refused("Only a list that was checked, and can be read, can be sent.")
-    if one.has_agreed(asked.person.actor):
-        raise Refused("You have agreed already: another person must agree too.")
     if not found["rows"]["accepted"]:
         raise Refused("No row of the list would be accepted.")
     rows, most = found["rows"], needed(sources)
@@ -237,7 +238,7 @@ def _approve(sources: Sources, asked: Asked, reason: str) -> Done:
     agreed = uploads.agree(one.id, one.version, by=asked.person.actor, needed=needed(sources), now=asked.now)
     if agreed is None:
         raise changed(one.id)
-    if agreed.state is UploadState.APPROVED:
+    if agreed.state is not UploadState.CHECKED:
         return Done(f"{one.name} is approved: it is imported next, and then sent.")
     return Done(f"You have agreed to {one.name}. Another person must agree too.")
 

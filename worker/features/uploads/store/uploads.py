@@ -120,12 +120,14 @@ class Uploads(TakenLists[Upload]):
             return True
 
     def agree(self, list_id: int, version: int, *, by: str, needed: int, now: datetime) -> Upload | None:
-        """A person agrees to this version: with so many of them it is approved. A person counts once. None: it was
-        changed, or decided, meanwhile."""
+        """A person agrees to this version: with so many of them it is approved. A person counts once, and gets
+        the list as it is now. None: it was changed, or decided, meanwhile."""
         with self._database.write() as connection:
-            here = (Row.id == list_id, Row.version == version, Row.state == UploadState.CHECKED)
+            here = (Row.id == list_id, Row.version == version)
             rows = fetch(connection, sa.select(*_COLUMNS).where(*here).with_for_update())
-            if not rows or _upload(rows[0]).has_agreed(by):
+            if rows and rows[0].state != UploadState.DISCARDED and _upload(rows[0]).has_agreed(by):
+                return _upload(rows[0])
+            if not rows or rows[0].state != UploadState.CHECKED:
                 return None
             agreed = [*rows[0].agreed, by]
             state = UploadState.APPROVED if len(agreed) >= needed else UploadState.CHECKED
