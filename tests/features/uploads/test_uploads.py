@@ -25,7 +25,7 @@ from worker.features.uploads import check
 from worker.features.uploads.pages import ACTIONS
 from worker.features.uploads.store.uploads import PROBLEMS, Uploads
 from worker.features.uploads.uploaded import How
-from worker.lists.store.taken import Ending
+from worker.lists.store.taken import MOST_TRIES, Ending
 
 APPROVE = "/dashboard/do/approve-list?list=1&version="
 READ = "/dashboard/lists/1/read"
@@ -252,6 +252,23 @@ async def test_a_killed_import_goes_on_with_the_same_batch(site, ona, look, chec
     assert state(site) == ["imported"]
     assert len(rows(site, Batch.id)) == 1
     assert len(rows(site, Job.id)) == 2
+
+
+async def test_a_list_whose_import_never_ended_names_its_batch_before_it_is_discarded(site, ona, look, checked, clock):
+    await do(ona, "approve-list")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.features.uploads.store.uploads.Uploads.imported", lambda *_, **__: interrupt())
+        for _ in range(MOST_TRIES):
+            with pytest.raises(KeyboardInterrupt):
+                look(site)
+            clock.advance(seconds=60)
+    look(site)
+    page = await ona.get("/dashboard/lists/1")
+    assert (state(site), "its rows so far are batch 1" in page.words) == (["refused"], True)
+    (discard,) = [one for one in page.links if "/do/discard-list?" in one]
+    asked = await ona.get(discard)
+    assert "Those of batch 1 stay: pause or cancel it." in asked.words
+    assert "Nothing of it was sent" not in asked.words
 
 
 def interrupt():

@@ -247,10 +247,12 @@ def _plan_discard(sources: Sources, asked: Asked) -> Plan:
     one = upload_of(sources, asked)
     if one.state in (UploadState.APPROVED, UploadState.IMPORTED, UploadState.DISCARDED):
         raise Refused("It is approved, or over: pause or cancel its batch instead.")
+    batch = sources.parts.batches.of_content(one.digest) if one.digest else None
+    sent = f"Those of batch {batch.id} stay: pause or cancel it." if batch is not None else "Nothing of it was sent."
     return Plan(
         title=f"Discard {one.name}?",
         button="Discard it",
-        does=("Its rows are removed from here. Nothing of it was sent.",),
+        does=(f"Its rows are removed from here. {sent}",),
     )
 
 

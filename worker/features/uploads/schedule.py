@@ -62,7 +62,9 @@ class Looking:
         if not uploads.take(one, owner=self.owner, until=lease_of(self.lease, now), now=now):
             return
         if one.tries >= MOST_TRIES:
-            return uploads.refuse(one, owner=self.owner, why=NEVER_AGAIN)
+            batch = self.parts.batches.of_content(one.digest)
+            begun = f"; its rows so far are batch {batch.id}" if batch is not None else ""
+            return uploads.refuse(one, owner=self.owner, why=f"{NEVER_AGAIN}{begun}")
         try:
             with TemporaryFile("w+b") as file:
                 digest = hashlib.sha256()
