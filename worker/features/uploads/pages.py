@@ -28,7 +28,7 @@ from worker.features.dashboard.contract import (
 )
 from worker.features.dashboard.users import Role
 from worker.features.uploads.store.uploads import PROBLEMS, Uploads
-from worker.features.uploads.uploaded import ENDED, MOST_BYTES, OPEN, How, Upload, UploadState
+from worker.features.uploads.uploaded import AGREED, ENDED, MOST_BYTES, OPEN, How, Upload, UploadState
 from worker.features.uploads.uploaded import Uploads as Section
 from worker.lists.dates import DateForm
 from worker.lists.rules import COLUMNS, WORDED
@@ -201,7 +201,7 @@ def _as_seen(sources: Sources, asked: Asked) -> Upload:
 
 def _plan_approve(sources: Sources, asked: Asked) -> Plan:
     one = _as_seen(sources, asked)
-    if one.has_agreed(asked.person.actor) and one.state is not UploadState.DISCARDED:
+    if one.has_agreed(asked.person.actor) and one.state in AGREED:
         missing = one.state is UploadState.CHECKED
         raise Refused(f"You have agreed already: {'another person must agree too' if missing else 'it is approved'}.")
     _, found = uploads_of(sources, asked).how_and_found(one.id)

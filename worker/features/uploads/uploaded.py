@@ -30,6 +30,7 @@ class UploadState(StrEnum):
 
 OPEN = (UploadState.ARRIVED, UploadState.CHECKED, UploadState.REFUSED)  # a person may still decide
 FOR_PROCESSES = (UploadState.ARRIVED, UploadState.APPROVED)
+AGREED = (UploadState.CHECKED, UploadState.APPROVED, UploadState.IMPORTED)  # what a person agreed to stands
 ENDED = (UploadState.IMPORTED, UploadState.DISCARDED)
 
 

@@ -15,7 +15,7 @@ from worker.core.database.encrypted_values import ERASED, context_of_uploaded_li
 from worker.core.database.tables import UploadedList as Row
 from worker.core.database.tables import UploadedPart as Part
 from worker.core.foundation.keyring import Keyring
-from worker.features.uploads.uploaded import ENDED, FOR_PROCESSES, OPEN, How, Upload, UploadState
+from worker.features.uploads.uploaded import AGREED, ENDED, FOR_PROCESSES, OPEN, How, Upload, UploadState
 from worker.lists.store.taken import FREE, Ending, TakenLists
 
 LIST, PROBLEMS = "list", "problems"
@@ -125,7 +125,7 @@ class Uploads(TakenLists[Upload]):
         with self._database.write() as connection:
             here = (Row.id == list_id, Row.version == version)
             rows = fetch(connection, sa.select(*_COLUMNS).where(*here).with_for_update())
-            if rows and rows[0].state != UploadState.DISCARDED and _upload(rows[0]).has_agreed(by):
+            if rows and rows[0].state in AGREED and _upload(rows[0]).has_agreed(by):
                 return _upload(rows[0])
             if not rows or rows[0].state != UploadState.CHECKED:
                 return None
