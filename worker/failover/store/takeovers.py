@@ -151,6 +151,7 @@ def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.Te
         Job.leader_id.is_(None),
         sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
         Job.unknown_attempt.is_(None),
+        Job.needs_status_check.is_(False),  # only the account that opened a session can be asked about it
         sa.text("job.fallback_accounts <> ''"),
         target > 0,
         *(sa.or_(other == 0, other > target) for other in preferred),
@@ -259,8 +260,9 @@ class Takeovers:
 
     def move(self, what: Takeover, *, now: datetime) -> int:
         """Move as many rows as the target can do soon, in chunks; returns how many rows moved. A row that may have a
-        session at the source stays: a row with a call in flight or an unknown outcome, and a row that replaces a
-        session that has not ended. An entity that the source has created for the customer also binds the row."""
+        session at the source stays: a row with a call in flight or an unknown outcome, one that asks about its session,
+        and one that replaces a session that has not ended. An entity that the source has created for the customer also
+        binds the row."""
         moved = 0
         with self.database.read() as connection:
             # Usually nothing is due; this check needs no lock.
