@@ -375,6 +375,7 @@ def _create_jobs() -> None:
     invited_later = "invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')"
     _index("ix_job_invite_at", "job", "batch_id", "invite_at", where=invited_later)
     _index("ix_job_unknown", "job", "batch_id", where="unknown_attempt IS NOT NULL")
+    _index("ix_job_asks", "job", "account", where="needs_status_check")
     rare_states = "state IN ('held', 'lapsed', 'failed', 'cancelled')"
     _index("ix_job_rare", "job", "state", "id", where=rare_states)
     is_held = "state = 'held' AND leader_id IS NULL"

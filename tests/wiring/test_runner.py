@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from onboarding_testing.fakes import HANG, FakeSender
 from tests.simulated.world import LIMITED, REFUSED, customer
 from tests.suite.some import some
-from worker.core.database.tables import Attempt, Job
+from worker.core.database.job_ids import new_id
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job
 from worker.core.limits.store.claims import Room
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases
@@ -251,6 +252,27 @@ async def test_the_sweep_leaves_a_stopped_account_out(make):
     assert world.parts.sweep.due_wake_ups() == []
     world.parts.budgets.resume("kyc")
     assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+
+
+async def test_the_sweep_wakes_an_account_that_is_stopped_at_its_cap_only_for_what_costs_no_credit(make):
+    world = make(more="credits = 1")
+    batch = world.add_many(2)
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+    await world.issue()
+    assert world.budget().stop_reason == "the cap of 1 credit is used up"
+    world.set(InvitationRow, due_at=None)
+    assert world.parts.sweep.due_wake_ups() == []
+    for why in ({"needs_status_check": True}, {"unknown_attempt": new_id(world.clock())}):
+        world.set(Job, Job.state == "waiting", **why)
+        assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+        assert world.parts.sweep.due_wake_ups(only_batch=batch) == [WakeUp.issue("kyc")]
+        assert world.parts.sweep.due_wake_ups(only_batch=batch + 1) == []
+        world.set(Budget, Budget.name == "kyc", blocked_until=world.clock() + timedelta(seconds=1))
+        assert world.parts.sweep.due_wake_ups() == []
+        world.set(Budget, Budget.name == "kyc", blocked_until=None)
+        world.set(Job, needs_status_check=False)
+    world.set(Budget, Budget.name == "kyc", stop_reason="HTTP 402")
+    assert world.parts.sweep.due_wake_ups() == []
 
 
 async def test_due_rows_without_a_wake_up_are_found(make):

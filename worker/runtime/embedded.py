@@ -185,7 +185,7 @@ class Embedded:
         due: list[WakeUp] = []
 
         def find_due() -> None:
-            due.extend(sweep.due_wake_ups(looked))
+            due.extend(sweep.due_wake_ups(looked, only_batch=self._only_batch))
 
         await in_thread(each_alone, find_due)  # first: customers wait for it
         for wake_up in due:

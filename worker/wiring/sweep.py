@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from worker.core.limits.budgets import is_stopped
 from worker.core.limits.store import leases
+from worker.core.model.stops import is_at_cap
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
 from worker.lists.store import refreshed
@@ -141,7 +141,8 @@ class Sweep:
 
         def not_stopped() -> list[str]:
             rules, states = parts.budget_rules.accounts, parts.budgets.all()
-            return [name for name in lists if states[rules[name].name].stopped_at is None]
+            asked = {name: states[rules[name].name] for name in lists}  # at a cap too: a question costs no credit
+            return [name for name, one in asked.items() if one.stopped_at is None or is_at_cap(one.stop_reason)]
 
         policy = ExpiryPolicy(
             contact=parts.contact,
@@ -165,21 +166,18 @@ class Sweep:
                 parts.contact.per_day or 0,
             )
 
-    def due_wake_ups(self, due: Looked | None = None) -> list[WakeUp]:
+    def due_wake_ups(self, due: Looked | None = None, *, only_batch: int | None = None) -> list[WakeUp]:
         """A wake-up for each account and channel with something due that it may do now. None: look first. A channel is
-        woken without a message, too, where rows may be waiting for its sender to answer."""
-        now, rules = self._parts.clock(), self._parts.budget_rules
-        due = self.look() if due is None else due
+        woken without a message, too, where rows may be waiting for its sender to answer. `only_batch` as for `look`."""
+        parts, rules, now = self._parts, self._parts.budget_rules, self._parts.clock()
+        due = self.look(only_batch=only_batch) if due is None else due
         if not due.accounts and not due.channels:
             return []
-        states = self._parts.budgets.all()
-        may_work = {
-            name for name, state in states.items() if not is_stopped(state, now=now) and state.paused_until(now) is None
-        }
-        accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if rules.accounts[name].name in may_work]
+        states = parts.budgets.all()
         unproven = {name for name, rule in rules.channels.items() if states[rule.name].unproven}
-        channels = [name for name in sorted(due.channels | unproven) if rules.channels[name].name in may_work]
-        return accounts + [WakeUp.invite(name) for name in channels]
+        accounts = parts.jobs.workable(due.accounts, rules.accounts, states, only_batch, now=now)
+        channels = parts.invitations.workable(due.channels | unproven, rules.channels, states, only_batch, now=now)
+        return [*map(WakeUp.issue, accounts), *map(WakeUp.invite, channels)]
 
 
 def each_alone(*steps: Callable[[], object]) -> None:

@@ -139,6 +139,16 @@ async def test_a_question_costs_no_credit_and_waits_for_a_rate_limited_account(i
     assert world.states() == {"completed": 10}
 
 
+async def test_an_account_that_is_stopped_at_its_cap_is_asked(invited):
+    world = await invited("APPROVED", more="credits = 10")
+    world.add_many(1, "D")
+    await world.work()
+    assert world.budget().stop_reason == "the cap of 10 credits is used up"
+    await let_end(world)
+    assert (world.states(), len(world.reconciled)) == ({"completed": 10, "waiting": 1}, 10)
+    assert (len(world.asked), world.budget().stop_reason) == (10, "the cap of 10 credits is used up")
+
+
 @pytest.mark.parametrize("answer", [FAILED, HttpAnswer(404, {})])
 async def test_without_an_answer_the_customers_are_asked_again_as_where_no_list_is_documented(invited, answer):
     world = await invited("APPROVED", [answer] * 30)

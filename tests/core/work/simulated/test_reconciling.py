@@ -132,6 +132,17 @@ async def test_a_look_up_keeps_to_the_budget_and_costs_no_credit(played):
     assert len(times) == 14
 
 
+async def test_a_credit_that_was_not_spent_comes_back_to_an_account_that_is_stopped_at_its_cap(played):
+    world = played([DROPPED], more="credits = 1")
+    world.add_many(2)
+    await world.work()
+    stopped = "the cap of 1 credit is used up"
+    assert (world.states(), world.asked, world.budget().stop_reason) == ({"waiting": 2}, ["C000"], stopped)
+    await wait_and_work(world)
+    assert (world.states(), len(world.asked), len(world.reconciled)) == ({"invited": 1, "waiting": 1}, 2, 1)
+    assert (world.budget().credits_used, world.budget().stop_reason) == (1, stopped)
+
+
 async def test_a_call_that_is_lost_repeatedly_is_not_tried_for_ever(played):
     world = played(itertools.repeat(DROPPED))
     world.add(customer("Ona"))

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.stored.reconciling import advance, drop, reconcilable
 from tests.stored.shelf import POLICY, customer
-from worker.core.database.tables import Attempt, BatchPlan, Budget
+from worker.core.database.tables import Attempt, BatchPlan, Budget, Job
 from worker.core.limits.limits import CreditCap
 from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Cancel, Hold, Kind
+from worker.core.model.endings import Asked, Cancel, Hold, Kind, Retry
+from worker.core.model.states import JobState
+from worker.core.unknown.reconciliation import Nothing
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan
 
@@ -73,6 +76,56 @@ def test_rows_of_two_days_that_are_released_at_once_give_each_day_its_own_credit
     shelf.jobs.release(policy, [*after[:1], *before], now=shelf.clock())
     assert shelf.row(Budget, name="kyc").credits_today == 1
     assert shelf.row(Budget, name="kyc").credits_used == 1
+
+
+def stop_of(shelf):
+    row = shelf.row(Budget, name="kyc")
+    return row.credits_used, row.stop_reason
+
+
+@pytest.mark.both_databases
+def test_at_the_cap_an_account_asks_about_sessions_and_stops_only_then(shelf):
+    policy = shelf.ruled(credits=2)
+    shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue(policy=policy)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), needs_status_check=True)
+    shelf.add(customer("Rasa"))
+    opened = shelf.flush(policy=policy).opened
+    assert [item.asks_about for item in opened] == ["scan-1", "scan-2"]
+    assert stop_of(shelf) == (2, "")
+    asked = [CallResult(item, shelf.clock(), Asked()) for item in opened]
+    assert shelf.flush(*asked, policy=policy).opened == []
+    assert stop_of(shelf) == (2, "the cap of 2 credits is used up")
+
+
+@pytest.mark.both_databases
+def test_an_account_that_is_stopped_at_its_cap_still_makes_the_calls_that_cost_nothing(shelf):
+    policy = reconcilable(shelf.ruled(credits=2))
+    shelf.add(customer("Ona"))
+    shelf.issue(policy=policy)
+    drop(shelf, policy, customer("Jonas"))
+    shelf.add(customer("Rasa"))
+    stopped = (2, "the cap of 2 credits is used up")
+    assert (shelf.flush(policy=policy).opened, stop_of(shelf)) == ([], stopped)
+    shelf.set(Job, Job.customer_id == "Ona", state=JobState.WAITING, due_at=shelf.clock(), needs_status_check=True)
+    advance(shelf)
+    question, look_up = shelf.flush(policy=policy).opened
+    assert (question.asks_about, look_up.unknown_call is not None) == ("scan-1", True)
+    assert (shelf.flush(policy=policy).opened, stop_of(shelf)) == ([], stopped)
+    answered = [CallResult(question, shelf.clock(), Asked())]
+    assert (shelf.flush(*answered, policy=policy).opened, stop_of(shelf)) == ([], stopped)
+    anew = Retry(shelf.clock(), "", "")
+    opened = shelf.flush(CallResult(look_up, shelf.clock(), anew, found=Nothing()), policy=policy).opened
+    assert ([item.customer.customer_id for item in opened], len(shelf.rows(Attempt))) == (["Rasa"], 5)
+    assert (shelf.flush(policy=policy).opened, stop_of(shelf)) == ([], stopped)
+
+
+def test_an_account_that_is_stopped_for_another_reason_makes_no_call_at_its_cap(shelf):
+    policy = reconcilable(shelf.ruled(credits=1))
+    drop(shelf, policy, customer("Ona"))
+    shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock(), stop_reason="HTTP 402")
+    advance(shelf)
+    assert shelf.flush(policy=policy).opened == []
 
 
 def test_a_list_at_a_pace_gives_the_places_of_rows_without_a_credit_back(shelf):

@@ -158,6 +158,7 @@ class Job(Base):
             where="invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')",
         ),
         partial("ix_job_unknown", "batch_id", where="unknown_attempt IS NOT NULL"),
+        partial("ix_job_asks", "account", where="needs_status_check"),  # with the above, what costs no credit at a cap
         # The rows of a batch in a state that few of its rows have: for a page of them, and for a status.
         partial("ix_job_rare", "state", "id", where=_RARE),
         # Since when the first row of a batch is held; and the rows that no key decrypts, whose reason names it.

@@ -29,6 +29,7 @@ from worker.core.limits.budgets import (
     credits_again_at,
     credits_left,
     grant,
+    under_cap,
 )
 from worker.core.limits.limits import Slots
 from worker.core.limits.store import budgets
@@ -209,7 +210,7 @@ def lease(
         owner=policy.owner,
         now=now,
         only_batch=policy.only_batch,
-        unknown_only=free_only,
+        free_only=free_only,
     )
     soon = min(granted.slots.until(now + lead + horizon), most)
     rows, more, kept = share_out(
@@ -234,17 +235,17 @@ def _at_cap(
 ) -> Grant:
     """The calls that an account may make at a cap on its credits: those that cost no credit.
 
-    It still looks up calls with an unknown outcome: that may find that a credit was not spent. At the cap on all
-    credits it stops when a row is due that costs one; at that of a period it waits for the period's end.
+    It still looks up lost answers, which may show that a credit was not spent, and asks about sessions. At the cap on
+    all credits it stops when a row is due that costs one; at that of a period it waits for the period's end.
     """
-    of, batch = policy.claims_for, policy.only_batch
+    is_due = partial(leases.is_due, connection, policy.claims_for, only_batch=policy.only_batch, now=now)
     at_the_end = credits_left(state, policy.rule) == 0
     again_at = None if at_the_end else credits_again_at(state, policy.rule, now=now)
     found = Grant(Slots(now, timedelta(0), 0), again_at=again_at)
-    if leases.is_due(connection, of, unknown=True, only_batch=batch, now=now):
-        found = grants(state, replace(policy.rule, credits=None, credits_by=()), most=most)
-    stops = at_the_end and not found.slots.count
-    if stops and leases.is_due(connection, of, unknown=False, only_batch=batch, now=now):
+    if is_due(free=True):
+        rule = replace(policy.rule, credits=None, credits_by=())
+        found = grants(under_cap(state, rule), rule, most=most)
+    if at_the_end and not found.slots.count and is_due(free=False):
         budgets.stop_at_cap(connection, policy.rule, now=now)
     return found
 

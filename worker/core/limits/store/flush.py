@@ -11,7 +11,7 @@ import logging
 import random
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
@@ -23,6 +23,7 @@ from worker.core.database.encrypted_values import Erased
 from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, is_stopped, under_cap
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.claims import ClaimPolicy, Leased, Room, lease
 from worker.core.limits.store.leases import Leases, Permits
@@ -280,6 +281,32 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     def _released(self, flush: Flush[PolicyT], items: Sequence[RowT]) -> None:
         budgets.end_probe(flush.connection, flush.policy.rule, items)
         self.uncount(flush, items)
+
+    def workable(
+        self,
+        due: Iterable[str],
+        rules: Mapping[str, BudgetRule],
+        states: Mapping[str, BudgetState],
+        only_batch: int | None,
+        *,
+        now: datetime,
+    ) -> list[str]:
+        """Those of these accounts or channels that may work what is due: they are neither paused nor stopped.
+
+        One that is stopped at its cap makes the calls that cost no credit: it is among them if one of these is due.
+        """
+        found = []
+        for name in sorted(due):
+            state, rule = states[rules[name].name], rules[name]
+            at_cap = state.stopped_at is not None and credits_left(state, rule) == 0
+            if at_cap:
+                state = under_cap(state, replace(rule, credits=None))
+            may_call = not is_stopped(state, now=now) and state.paused_until(now) is None
+            if may_call and at_cap:
+                with self._database.read() as connection:
+                    may_call = self.leases.is_due(connection, name, free=True, only_batch=only_batch, now=now)
+            found += [name] if may_call else []
+        return found
 
     @property
     def database_time(self) -> Callable[[], datetime] | None:

@@ -44,12 +44,14 @@ class Leases(Generic[Id]):
         of: sa.Column[str],
         worked_from: Sequence[Any],
         joined: Sequence[sa.ColumnElement[bool]],
+        free: sa.ColumnElement[bool],
         conditions: Sequence[sa.ColumnElement[bool]] = (),
         changes: Sequence[str] = (),
         attempts: Sequence[sa.ColumnElement[bool]],
         ended: Callable[..., Sequence[sa.ColumnElement[bool]]] = lambda *_: (),
     ) -> None:
-        """`of` is the column that claims select rows by: the account or the channel. `conditions` hold for all claims.
+        """`of` is the column that claims select rows by: the account or the channel. `free` is true of a row whose call
+        costs no credit. `conditions` hold for all claims.
 
         `worked_from` are the columns that a claim returns, of the row, of its batch and of the rows that `joined` joins
         to it: all that its work needs, so that each is read once. `changes` are the columns with the time of the last
@@ -81,10 +83,9 @@ class Leases(Generic[Id]):
             "fence": model.fence + 1,
         }
         changed: dict[str, Any] = {name: sa.bindparam("now") for name in changes}
-        unknown = model.unknown_attempt.is_not(None)
         which = {
-            (unknown_only, one_batch): [*([unknown] if unknown_only else []), *([of_batch] if one_batch else [])]
-            for unknown_only in (False, True)
+            (free_only, one_batch): [*([free] if free_only else []), *([of_batch] if one_batch else [])]
+            for free_only in (False, True)
             for one_batch in (False, True)
         }
         leases = {
@@ -101,7 +102,7 @@ class Leases(Generic[Id]):
         self.event_is_due = THERE_IS.where(*due, model.priority == EVENT)
         batch_due = (*due, model.priority.in_(PRIORITIES))
         self._is_due = {
-            key: sa.select(sa.exists().where(*batch_due, *those, *([] if key[0] else [~unknown])))
+            key: sa.select(sa.exists().where(*batch_due, *those, *([] if key[0] else [~free])))
             for key, those in which.items()
         }
         self._claims_of_ended: dict[bool, sa.UpdateBase] = {}
@@ -132,10 +133,8 @@ class Leases(Generic[Id]):
             .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
         )
 
-    def is_due(
-        self, connection: sa.Connection, of: str, *, unknown: bool, only_batch: int | None, now: datetime
-    ) -> bool:
-        """True if a row of this account or channel is due whose call has an unknown outcome, or one that has none.
+    def is_due(self, connection: sa.Connection, of: str, *, free: bool, only_batch: int | None, now: datetime) -> bool:
+        """True if a row of this account or channel is due whose call costs no credit, or one whose call costs one.
 
         `only_batch` as for `claim`.
         """
@@ -143,8 +142,8 @@ class Leases(Generic[Id]):
         if only_batch is not None:
             given["batch"] = only_batch
         one_batch = only_batch is not None
-        asked = [self._is_due[unknown, one_batch]]
-        if unknown and self._ended_is_due:
+        asked = [self._is_due[free, one_batch]]
+        if free and self._ended_is_due:
             asked.append(self._ended_is_due[one_batch])
         return any(connection.execute(question, given).scalar() for question in asked)
 
@@ -159,7 +158,7 @@ class Leases(Generic[Id]):
         owner: str,
         now: datetime,
         only_batch: int | None = None,
-        unknown_only: bool = False,
+        free_only: bool = False,
     ) -> list[Any]:
         """Lease up to `most` due rows, the oldest first. Rows that another transaction has locked are skipped.
 
@@ -169,7 +168,7 @@ class Leases(Generic[Id]):
         given: dict[str, Any] = {"of_": of, "most": most, "owner": owner, "now": now, "until": now + lease}
         if only_batch is not None:
             given["batch"] = only_batch
-        which, due = (unknown_only, only_batch is not None), given | {"priority_": priority}
+        which, due = (free_only, only_batch is not None), given | {"priority_": priority}
         if connection.dialect.name == "sqlite":
             rows = self.read(connection, [row.id for row in fetch(connection, self._leases[which], due)])
         else:

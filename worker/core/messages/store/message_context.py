@@ -159,6 +159,7 @@ LEASES: Leases[uuid.UUID] = Leases(
     InvitationRow,
     InvitationState,
     of=InvitationRow.channel,
+    free=InvitationRow.unknown_attempt.is_not(None),
     worked_from=WORKED_FROM,
     joined=JOINED,
     attempts=(

@@ -109,6 +109,7 @@ LEASES: Leases[int] = Leases(
     Job,
     JobState,
     of=Job.account,
+    free=sa.or_(Job.unknown_attempt.is_not(None), Job.needs_status_check),
     conditions=(Job.leader_id.is_(None),),
     worked_from=_WORKED_FROM,
     joined=(CustomerRow.customer_id == Job.customer_id,),
