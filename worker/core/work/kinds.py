@@ -242,8 +242,8 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
         return super().ending(job, problem, now)
 
     def release(self, opened: Sequence[ClaimedJob]) -> None:
+        self.first_links.end(job.id for job in opened)  # first: the database may be away
         super().release(opened)
-        self.first_links.end(job.id for job in opened)
 
 
 @dataclass(kw_only=True)

@@ -96,6 +96,21 @@ async def test_a_claim_that_failed_leaves_the_try_to_the_next_one(make):
     assert None not in rooms
 
 
+async def test_a_row_whose_release_failed_leaves_the_try_to_the_next_one(make):
+    def fails(*_, **_how):
+        raise ArithmeticError
+
+    world = make(first_links=True)
+    world.add_many(2)
+    work = issue_work(world.parts, "kyc", None, wake_invite=lambda *_: None)
+    (first,) = work.flush([], Room(50, 50)).opened
+    assert work.flush([], Room(50, 50)).opened == ()
+    with pytest.raises(ArithmeticError):
+        replace(work, rows=SimpleNamespace(release=fails, database_time=None)).release([first])
+    (second,) = work.flush([], Room(50, 50)).opened
+    assert second.id != first.id
+
+
 async def test_a_token_that_may_be_an_earlier_one_is_waited_for_and_shows_nothing_of_the_account(make):
     world = make()
     world.provider.may_return_earlier = True
