@@ -78,6 +78,10 @@ def test_rows_for_the_calls_of_50_ms_are_opened_beyond_the_permits(subtests):
             assert prefetch(permits=100, calls=calls, in_flight=100).rows == opened
 
 
+def test_a_dispatcher_without_a_permit_has_room_for_rows_should_its_claim_bring_it_one():
+    assert prefetch(permits=0, calls=0, limit=20).rows == OPEN_LEAST
+
+
 def test_results_that_are_not_written_take_the_place_of_rows():
     assert prefetch(permits=100, calls=5000, in_flight=100, unwritten=OPEN_MOST - 10).rows == 10
 

@@ -18,7 +18,7 @@ from worker.core.foundation.notation import counted, written
 from worker.core.messages.contact import Caps
 from worker.core.model.states import SessionState
 from worker.features.privacy.store.reapplying import reapply as reapply_notes
-from worker.features.privacy.store.subject_requests import SubjectRequests, uploaded
+from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
@@ -66,10 +66,9 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
         _show(facts, moments, now)
 
 
-def _nothing(parts: Parts, more: str = "") -> CannotStart:
+def _nothing(parts: Parts, requests: SubjectRequests, more: str = "") -> CannotStart:
     """Lists that are not imported may name the id, and are not searched: they are named."""
-    with parts.database.read() as connection:
-        coming = [f"uploaded list {one}" for one in uploaded(connection)]
+    coming = [f"uploaded list {one}" for one in requests.uploaded()]
     coming += [f"rows of batch {one.id} that are not imported yet" for one in cut_off(parts.database)]
     unread = f" (not searched: {', '.join(coming)})" if coming else ""
     return CannotStart(f"nothing is stored under that id{unread}; give the customer_id of the list{more}")
@@ -126,7 +125,7 @@ def erase(
             if isinstance(read, Refusal):
                 raise CannotStart(f"ID: {read.problem}; give the customer_id, which `onboard customer find` shows")
             if not unknown:
-                raise _nothing(parts, ", or --unknown: then no list brings it in")
+                raise _nothing(parts, requests, ", or --unknown: then no list brings it in")
         if out is not None and out.exists():
             raise CannotStart(f"--out: {out.name} exists; name another file")
         if not yes:
@@ -204,7 +203,7 @@ def export(invocation: Invocation, customer_id: str, out: Path | None, as_json: 
     with invocation.parts(STORED, migrate=True) as parts:
         requests = SubjectRequests(parts.database, parts.keyring)
         if not requests.is_known(customer_id):
-            raise _nothing(parts)
+            raise _nothing(parts, requests)
         facts = requests.export(customer_id, now=parts.clock())
     with whole_file(out) as stream:
         print_json_or(facts, "\n".join(_readable(facts)), as_json=as_json, out=stream)

@@ -63,6 +63,11 @@ class SubjectRequests:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database, self._keyring = database, keyring
 
+    def uploaded(self) -> list[int]:
+        """The uploaded lists that are not imported yet: any of them may name the customer."""
+        with self._database.read() as connection:
+            return _uploaded(connection)
+
     def is_known(self, customer_id: str) -> bool:
         """True if anything is stored under this id."""
         digests = self._keyring.digests(CUSTOMER, customer_id)
@@ -112,7 +117,7 @@ class SubjectRequests:
                 "kept": {
                     "suppressed addresses found": len(kept),
                     "suppressed addresses of earlier or unreadable details": "until they are lifted",
-                    "uploaded lists, until they are imported or discarded, 7 days at most": uploaded(connection),
+                    "uploaded lists, until they are imported or discarded, 7 days at most": _uploaded(connection),
                     "your own id, consent, states, times and the providers' references": "in the rows of lists",
                     "hashes of addresses that had messages": "for the time in messages_per_address",
                     "a keyed hash of your own id": "so that no list and no event brings the customer back",
@@ -171,7 +176,7 @@ class SubjectRequests:
                 "refused_events": self._refused(connection, customer_id),
                 "webhooks": shown["webhooks"],
                 "outgoing_events": shown["outgoing_events"],
-                "uploaded_lists_not_searched": uploaded(connection),
+                "uploaded_lists_not_searched": _uploaded(connection),
                 "suppressed": [
                     {"channel": channel, "address": address, "why": detail_of(reason)}
                     for (channel, address), reason in kept.items()
@@ -262,8 +267,7 @@ def _decrypted(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"unreadable": UNREADABLE}
 
 
-def uploaded(connection: sa.Connection) -> list[int]:
-    """The uploaded lists that are not imported yet: any of them may name the customer."""
+def _uploaded(connection: sa.Connection) -> list[int]:
     list_id = tables.UploadedPart.list_id
     return list(connection.execute(sa.select(list_id).distinct().order_by(list_id)).scalars())
 
