@@ -1,10 +1,11 @@
-"""Cancelling a batch: a row without a lease ends at once, a leased row with its call, or at its next claim."""
+"""Cancelling a batch: a row without a lease ends at once, a leased row with its call."""
 
 import threading
 
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.reconciling import call, reconcilable
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import POLICY, customer
 from worker.core.customers.customers import Channel
@@ -12,7 +13,7 @@ from worker.core.customers.store.cancellation import cancel_customers, cancel_jo
 from worker.core.database.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.flush import Flush
-from worker.core.model.endings import Cancel, Hold, Retry
+from worker.core.model.endings import Cancel, Hold, Reconcile, Retry, Snooze
 from worker.core.model.endings import Kind as Why
 from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
 from worker.lists.decisions.store import decisions
@@ -71,17 +72,28 @@ def test_a_message_that_has_not_left_is_not_sent_and_its_session_stays_open(shel
     assert shelf.row(SessionRow).state is SessionState.WAITING
 
 
-@pytest.mark.parametrize("ending", [None, Retry], ids=["not made", "failed"])
-def test_a_row_whose_call_brings_no_session_ends_at_its_next_claim(shelf, cancel, ending):
-    batch = shelf.add(customer("Ona"))
+@pytest.mark.both_databases
+@pytest.mark.parametrize("ending", [None, Retry, Snooze], ids=["not made", "failed", "put off"])
+def test_a_row_whose_call_brings_no_session_ends_with_it_and_the_row_of_another_list_leads(shelf, cancel, ending):
+    batch, other = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     assert cancel(batch) == Decided(1)
     assert states(shelf, batch) == {"working": 1}
     shelf.finish(shelf.failed(opened, Why.TRANSIENT, ending and ending(shelf.clock(), "transient", "")))
-    assert states(shelf, batch) == {"waiting": 1}
-    assert shelf.claim() == []
-    assert states(shelf, batch) == {"cancelled": 1}
+    assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"waiting": 1})
+    assert [job.batch_id for job in shelf.claim()] == [other]
     assert len(shelf.rows(Attempt)) == 1
+
+
+def test_a_row_whose_call_is_to_be_looked_up_ends_at_its_next_claim(shelf, cancel):
+    policy = reconcilable(shelf.policy)
+    batch, (opened,) = call(shelf, policy)
+    cancel(batch)
+    shelf.finish(shelf.failed(opened, Why.UNKNOWN, Reconcile(shelf.clock(), "unknown", "")), policy=policy)
+    assert states(shelf, batch) == {"waiting": 1}
+    assert shelf.claim(policy=policy) == []
+    assert states(shelf, batch) == {"cancelled": 1}
+    assert shelf.job("Ona").unknown_attempt == opened.attempt_id
 
 
 @pytest.mark.parametrize("dies", [False, True], ids=["refused", "its worker dies"])
@@ -154,9 +166,8 @@ def test_a_paused_batch_is_cancelled_with_what_was_in_flight_when_it_was_paused(
     assert cancel(batch) == Decided(3)
     assert (shelf.row(Batch).paused_at, shelf.row(Batch).cancelled_at) == (None, shelf.clock())
     shelf.finish(shelf.failed(ona, Why.TRANSIENT, None), shelf.got(jonas))
-    assert states(shelf, batch) == {"waiting": 1, "cancelled": 2}
-    assert (shelf.claim(), shelf.claim_messages()) == ([], [])
     assert states(shelf, batch) == {"cancelled": 3}
+    assert (shelf.claim(), shelf.claim_messages()) == ([], [])
 
 
 @pytest.mark.both_databases

@@ -1,5 +1,5 @@
-"""Cancellation of jobs. A job that no dispatcher works ends at once. Any other job is marked, and ends with its call if
-that brings a session or fails for good, else at its next claim.
+"""Cancellation of jobs. A job that no dispatcher works ends at once. Any other job is marked, and ends with its call;
+or at its next claim, if it was released without a result, or its call is looked up.
 
 Here is also what other changes of jobs share: the values of a row that starts again, and the session that it leaves.
 """
@@ -92,14 +92,16 @@ _IS_ERASED = sa.exists().where(
 )
 
 
-def instead_of_failing(moves: Iterable[dict[str, Any]], marked: Collection[int], *, by: str = "job_id") -> list[int]:
-    """Keep the marked jobs open among those that these values would let fail. `cancel_jobs` ends them, once the values
-    are written: no person is to look at the failure of a customer who was cancelled.
+def cancelled_instead(moves: Iterable[dict[str, Any]], marked: Collection[int], *, by: str = "job_id") -> list[int]:
+    """Keep the marked jobs open among those that these values would let fail or wait. `cancel_jobs` ends them, once the
+    values are written: no person is to look at the failure of a customer who was cancelled, and a job whose account
+    cannot claim would lead other lists' jobs. One whose call's outcome is unknown waits.
     """
-    failing = [move for move in moves if move["new_state"] is JobState.FAILED and move[by] in marked]
-    for move in failing:
+    ends = (JobState.FAILED, JobState.WAITING)
+    ending = [one for one in moves if one[by] in marked and one["new_state"] in ends and not one["new_unknown_attempt"]]
+    for move in ending:
         move["new_state"] = JobState.WAITING
-    return sorted(move[by] for move in failing)
+    return sorted(move[by] for move in ending)
 
 
 def lock_unsent(connection: sa.Connection, jobs: Collection[int] | sa.Select[int]) -> None:

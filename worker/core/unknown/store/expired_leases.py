@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
+from worker.core.customers.store.cancellation import cancel_jobs, cancelled_instead
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
@@ -100,7 +100,7 @@ class ExpiredLeases:
             by_owner = {(attempt.job_id, attempt.fence): attempt for attempt in open_attempts}
             moves, counted = self._moves(policy, rows, by_owner, job_state_after, JobState.WAITING, now=now)
             marked = {row.id for row in rows if row.cancelled_at is not None}
-            cancelled = instead_of_failing(moves, marked, by="row_id")
+            cancelled = cancelled_instead(moves, marked, by="row_id")
             if moves:
                 values: dict[str, Any] = {**_MOVE, "attempts": Job.attempts + sa.bindparam("more_attempts")}
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))

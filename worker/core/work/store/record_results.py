@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
-from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
+from worker.core.customers.store.cancellation import cancel_jobs, cancelled_instead
 from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns
@@ -221,7 +221,7 @@ def _write_special(flush: Flush[JobPolicy], found: SortedOut[ClaimedJob]) -> set
             moves.append(_move(result, ending, added, counted=found.counted(result)))
         closings.append(_closing(keyring, result, late=not is_ours))
     marked = {job_id for job_id, row in found.rows.items() if row.cancelled_at is not None}
-    added.cancelled.update(instead_of_failing(moves, marked))
+    added.cancelled.update(cancelled_instead(moves, marked))
     _MOVE.run(connection, moves, at=now)
     if stopped := [move["job_id"] for move in moves if move["new_state"] in STOPPED]:
         happened(connection, JobsStopped(stopped), now=now)

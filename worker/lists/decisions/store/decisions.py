@@ -184,7 +184,7 @@ class Decisions:
             changed(chunk[1])
         while outlive_deadlocks(partial(self._drop_details, batch_id, now=now)):
             pass
-        # Messages in flight, and jobs whose call brings no session, end at their next claim, and rows of a paused batch
+        # Messages in flight, and jobs whose call is looked up, end at their next claim, and rows of a paused batch
         # are never claimed.
         self._resume_rows(batch_id, changed)
         self._mark_through(batch_id, began)
