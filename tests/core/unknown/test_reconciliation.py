@@ -68,7 +68,17 @@ ENDED = Listed("scan-3", "EXPIRED", SessionState.EXPIRED)
 @pytest.mark.parametrize("entries", [(LOST, ENDED), (ENDED, LOST)])
 def test_a_session_that_may_live_ends_the_reading_even_beside_one_that_is_over(entries):
     assert isinstance(compare(Listing(entries, more=True), unknown_call()), Unmatched)
-    assert compare(Listing((ENDED, ENDED), more=True), unknown_call()) == More()
+    assert compare(Listing((ENDED, ENDED), more=True), unknown_call()) == More(("scan-3", "scan-3"))
+
+
+def test_a_session_that_is_over_on_an_earlier_page_counts_as_one_on_the_last():
+    seen = unknown_call(page=2, seen=frozenset({ENDED.reference, OURS.reference}))
+    for entries in ((), (OURS,)):
+        found = compare(Listing(entries), seen)
+        assert isinstance(found, Unmatched)
+        assert found.references == (ENDED.reference,)
+        assert isinstance(ending(found), Hold)
+        assert isinstance(ending_of_reconciliation(found, seen, 1, POLICY, NOW, 0.5, OrphanRule()), Retry)
 
 
 # What becomes of the row.

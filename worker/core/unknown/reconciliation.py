@@ -138,7 +138,9 @@ class Nothing:
 
 @dataclass(frozen=True)
 class More:
-    """No unmatched entry on this page; the next page has to be read."""
+    """No unmatched entry on this page that may live; the next page has to be read. `references` are of those over."""
+
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,12 @@ def compare(listing: Listing, unknown_call: UnknownCall) -> Found | Problem:
         # No one has the token of the call's session: what has a verdict at the first look is somebody else's.
         and (not entry.has_verdict or entry.reference in unknown_call.seen)
     ]
-    if unmatched and not (listing.more and all(entry.is_over for entry in unmatched)):
+    over = all(entry.is_over for entry in unmatched)
+    if not unmatched and not listing.more and unknown_call.page > 1:
+        # What earlier pages have is over: else it had ended the reading.
+        earlier = sorted(unknown_call.seen - unknown_call.known)
+        unmatched = [Listed(reference, "over", SessionState.EXPIRED) for reference in earlier]
+    if unmatched and not (listing.more and over):
         number = "a session" if len(unmatched) == 1 else f"{len(unmatched)} sessions"
         detail = (
             f"the provider has {number} whose token is lost, as the call of {unknown_call.opened_at:%Y-%m-%d %H:%M:%S}"
@@ -173,7 +180,7 @@ def compare(listing: Listing, unknown_call: UnknownCall) -> Found | Problem:
         return Nothing(_shown(listing.entries))
     if unknown_call.page >= MOST_PAGES:
         return Problem(Kind.BAD_INPUT, f"the provider lists more than {MOST_PAGES} pages of sessions")
-    return More()
+    return More(tuple(entry.reference for entry in unmatched))
 
 
 def _shown(entries: "list[Listed] | tuple[Listed, ...]") -> str:

@@ -42,6 +42,16 @@ async def test_an_orphan_is_looked_at_now_and_then_and_its_customer_asked_anew_a
     assert world.job("Ona").batch_id == batch
 
 
+async def test_the_credit_of_an_orphan_that_is_over_is_spent_whatever_page_lists_it(played):
+    pages = [FakeHttp.listing(("scan-lost", "EXPIRED"), more=True), FakeHttp.listing()]
+    world = played([DROPPED], pages, more="credits = 2")
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    assert (world.states(), len(world.asked), len(world.reconciled)) == ({"invited": 1}, 2, 2)
+    assert world.budget().credits_used == 2
+
+
 async def test_a_status_and_a_report_name_the_next_look_up_of_orphans_and_their_end_at_the_latest(played):
     """Before the look-up the rows wait for it, and not for a session's end."""
     world = played([DROPPED, DROPPED], [listed("ACTIVE"), listed("ACTIVE")])

@@ -98,7 +98,7 @@ def closing(keyring: Keyring, result: CallResult[Any]) -> dict[str, Any]:
         "new_code": problem.code[:64] if problem and problem.code else None,
         "new_detail": (problem.detail if problem else unmatched.detail if unmatched else "")[:DETAIL_LENGTH],
         "new_words": encrypt_words(keyring, attempt_id, problem.words) if problem and problem.words else None,
-        "new_found": references(unmatched.references if unmatched else ()),
+        "new_found": references(found.references if isinstance(found, More | Unmatched) else ()),
     }
 
 
