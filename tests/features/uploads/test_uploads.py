@@ -267,7 +267,7 @@ async def test_a_list_whose_import_never_ended_names_its_batch_before_it_is_disc
     assert (state(site), "its rows so far are batch 1" in page.words) == (["refused"], True)
     (discard,) = [one for one in page.links if "/do/discard-list?" in one]
     asked = await ona.get(discard)
-    assert "Those of batch 1 stay: pause or cancel it." in asked.words
+    assert "Those that are in batch 1 stay there." in asked.words
     assert "Nothing of it was sent" not in asked.words
 
 

@@ -81,7 +81,6 @@ class _Taking:
         before = _kept_before(self.connection, [arrival for arrival in arrivals if arrival.key not in new])
         if new:
             self._work(list(new.values()))
-        self.beyond += [event.arrival.sender.name for event in new.values() if not event.standing.reaches]
         return [
             _receipt(new[arrival.key]) if arrival.key in new else _duplicate(arrival, before.get(arrival.key))
             for arrival in arrivals
@@ -93,6 +92,7 @@ class _Taking:
         customers = held.by_id
         for event in new:
             event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].sender)
+        self.beyond += [event.arrival.sender.name for event in new if not event.standing.reaches]
         erased = self._refuse_erased(new)
         held.refuse_another(new)
         new = _without_refused(connection, new)

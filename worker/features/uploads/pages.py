@@ -248,7 +248,7 @@ def _plan_discard(sources: Sources, asked: Asked) -> Plan:
     if one.state in (UploadState.APPROVED, UploadState.IMPORTED, UploadState.DISCARDED):
         raise Refused("It is approved, or over: pause or cancel its batch instead.")
     batch = sources.parts.batches.of_content(one.digest) if one.digest else None
-    sent = f"Those of batch {batch.id} stay: pause or cancel it." if batch is not None else "Nothing of it was sent."
+    sent = f"Those that are in batch {batch.id} stay there." if batch is not None else "Nothing of it was sent."
     return Plan(
         title=f"Discard {one.name}?",
         button="Discard it",

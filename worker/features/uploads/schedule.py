@@ -62,7 +62,7 @@ class Looking:
         if not uploads.take(one, owner=self.owner, until=lease_of(self.lease, now), now=now):
             return
         if one.tries >= MOST_TRIES:
-            batch = self.parts.batches.of_content(one.digest)
+            batch = self.parts.batches.of_content(one.digest) if one.state is UploadState.APPROVED else None
             begun = f"; its rows so far are batch {batch.id}" if batch is not None else ""
             return uploads.refuse(one, owner=self.owner, why=f"{NEVER_AGAIN}{begun}")
         try:

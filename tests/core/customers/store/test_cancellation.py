@@ -12,8 +12,8 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.cancellation import cancel_customers, cancel_jobs
 from worker.core.database.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.flush import Flush
-from worker.core.model.endings import Cancel, Hold, Reconcile, Retry, Snooze
+from worker.core.limits.store.flush import CallResult, Flush
+from worker.core.model.endings import Asked, Cancel, Hold, Reconcile, Retry, Snooze
 from worker.core.model.endings import Kind as Why
 from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
 from worker.lists.decisions.store import decisions
@@ -83,6 +83,18 @@ def test_a_row_whose_call_brings_no_session_ends_with_it_and_the_row_of_another_
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"waiting": 1})
     assert [job.batch_id for job in shelf.claim()] == [other]
     assert len(shelf.rows(Attempt)) == 1
+
+
+def test_a_row_that_was_cancelled_while_its_session_was_asked_about_ends_with_the_answer(shelf, cancel):
+    batch, other = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    shelf.issue()
+    leads = Job.batch_id == batch
+    shelf.set(Job, leads, state=JobState.WAITING, due_at=shelf.clock(), needs_status_check=True)
+    (asked,) = shelf.open(shelf.claim())
+    cancel(batch)
+    shelf.finish(CallResult(asked, shelf.clock(), Asked()))
+    assert states(shelf, batch) == {"cancelled": 1}
+    assert shelf.row(Job, batch_id=other).leader_id is None
 
 
 def test_a_row_whose_call_is_to_be_looked_up_ends_at_its_next_claim(shelf, cancel):

@@ -93,11 +93,12 @@ _IS_ERASED = sa.exists().where(
 
 
 def cancelled_instead(moves: Iterable[dict[str, Any]], marked: Collection[int], *, by: str = "job_id") -> list[int]:
-    """Keep the marked jobs open among those that these values would let fail or wait. `cancel_jobs` ends them, once the
-    values are written: no person is to look at the failure of a customer who was cancelled, and a job whose account
-    cannot claim would lead other lists' jobs. One whose call's outcome is unknown waits.
+    """Keep the marked jobs open among those that these values would let fail or wait, or that have asked about their
+    session. `cancel_jobs` ends them, once the values are written: no person is to look at the failure of a customer who
+    was cancelled, and a job that is not claimed again would lead other lists' jobs. One whose call's outcome is unknown
+    waits.
     """
-    ends = (JobState.FAILED, JobState.WAITING)
+    ends = (JobState.FAILED, JobState.WAITING, JobState.INVITED)
     ending = [one for one in moves if one[by] in marked and one["new_state"] in ends and not one["new_unknown_attempt"]]
     for move in ending:
         move["new_state"] = JobState.WAITING

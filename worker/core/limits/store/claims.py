@@ -4,9 +4,10 @@
 
 Jobs and messages are claimed in this way, in one transaction. Where the account has limits, the budget's row is locked
 as late as can be, by `reserve`: other workers and events wait for it no longer than they must. Earlier it is locked for
-new permits, a problem of a call, a plan or a country's cap, and by a short claim for events alone. What is granted is
-decided again under the lock; another transaction may have reserved slots meanwhile, and then some leased rows get none.
-What is asked between lease and reserve is decided in `work.store.gates` and `messages.store.claim_invitations`.
+new permits, a problem of a call, a pause that ends, a cap, a plan, and by a short claim for events alone. What is
+granted is decided again under the lock; another transaction may have reserved slots meanwhile, and then some leased
+rows get none. What is asked between lease and reserve is decided in `work.store.gates` and
+`messages.store.claim_invitations`.
 
 Which rows get an account's slots when events and batches both wait (`share_out`): events first, but batches keep a
 share. Without the share, a stream of sign-ups would delay a list for ever. With the share, an event waits for a batch's

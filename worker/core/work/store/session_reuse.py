@@ -189,7 +189,7 @@ def _pass_on(connection: sa.Connection, message_id: uuid.UUID, job: sa.Row[Any],
 
 
 def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
-    """Continue the reminders of a sent message for this job, if they ended with the previous job."""
+    """Continue the reminders of a sent message for this job: those that ended with the previous job, or wait for it."""
     ended = sa.and_(
         InvitationRow.session_id == session_id,
         InvitationRow.channel == channel,
