@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from tests.core.database.test_bulk import row_of
+from tests.stored.statements import statements
 from tests.suite.twins import only_fast
 from worker.core.database import bulk
 from worker.core.database.fast import Twin
@@ -135,6 +136,14 @@ def test_a_transaction_begins_with_its_first_statement_whatever_the_connection_d
         assert driver.pgconn.pipeline_status == PipelineStatus.ON
         connection.execute(sa.text("SELECT 1"))
         assert connection.execute(sa.text("SHOW transaction_isolation")).scalar_one() == "read committed"
+
+
+@pytest.mark.postgresql_alone  # SQLite has no time of its own
+def test_the_databases_time_is_asked_for_in_one_round_trip_without_a_transaction(database):
+    database.now()  # connects
+    with statements(database) as sent:
+        database.now()
+    assert [statement.split()[0] for statement in sent] == ["SELECT"]
 
 
 def test_an_error_of_many_statements_is_raised_where_they_are_executed(database):
