@@ -233,6 +233,27 @@ async def test_results_wait_for_a_database_that_cannot_be_reached(bench):
     assert bench.clock.elapsed > 2
 
 
+async def test_a_stopping_worker_waits_half_a_minute_for_a_lost_database_and_not_for_ever(bench):
+    rows = bench.rows(2, finish_errors=[UNREACHABLE] * 1000)
+    running = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(5)
+    bench.stopping.set()
+    await running
+    assert 35 <= bench.clock.elapsed < 40
+    assert rows.written == {}
+
+
+async def test_a_stopping_worker_tries_to_write_the_result_of_a_call_that_ended_later_than_that(bench):
+    rows = bench.rows(1, latency={0: 40})
+    running = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(1)
+    bench.stopping.set()
+    await asyncio.sleep(35)
+    rows.finish_errors = [UNREACHABLE]
+    await running
+    assert rows.numbers("done") == [0]
+
+
 async def test_an_outage_is_over_when_a_write_succeeds_again(bench):
     """`run` asks how long it has lasted."""
     rows = bench.rows(30, finish_errors=[UNREACHABLE] * 5)
@@ -276,6 +297,22 @@ async def test_slots_whose_release_was_not_acknowledged_are_not_released_again(b
     assert not rows.lost_releases
     assert rows.unused
     assert len(set(rows.unused)) == len(rows.unused)
+
+
+async def test_slots_whose_release_was_rolled_back_with_a_bad_result_are_released_by_the_next_flush(bench):
+    rows = bench.rows(20, limit=Limit.parse("50/second"), latency={0: 0.05}, answers={0: "halt"})
+    flush, failed = rows.flush, []
+
+    def fails_once(results, room, stretch=None, slots=()):
+        if slots and not failed:
+            failed.extend(slots)
+            raise BAD_ROW
+        return flush(results, room, stretch, slots)
+
+    rows.flush = fails_once
+    await bench.run(rows)
+    assert failed
+    assert set(failed) <= set(rows.unused)
 
 
 async def test_a_dispatcher_whose_slots_cannot_be_released_at_its_end_has_done_its_work_all_the_same(bench):
