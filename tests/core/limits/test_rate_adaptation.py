@@ -14,6 +14,7 @@ from worker.core.limits.rate_adaptation import (
     Pace,
     adapted,
     counted,
+    is_refused_at_lowest,
 )
 
 SECOND = timedelta(seconds=1)
@@ -165,3 +166,46 @@ def test_the_share_that_is_refused_whatever_the_rate_is_forgotten_after_ten_minu
     pace = Pace(habit=0.1, habit_at=NOW)
     assert adapted(pace, 40.0, now=NOW + timedelta(minutes=9)).habit == 0.1
     assert adapted(pace, 40.0, now=NOW + timedelta(minutes=10)).habit == 0.0
+
+
+def test_a_found_rate_is_raised_in_small_steps_near_the_refused_one_and_only_where_calls_are_accepted(subtests):
+    near = Pace(rate=36.0, refused_from=40.0, granted=400.0, raised_at=NOW - 5 * SECOND, lowered_at=NOW - 30 * SECOND)
+    far, close = replace(near, rate=20.0), replace(near, rate=38.5, refused_at=NOW - 30 * SECOND)
+    since = replace(far, refused=0.5, refused_at=NOW - SECOND)
+    usual = replace(far, habit=0.1, refused=60.0, refused_at=NOW - SECOND)
+    for what, pace, rate in [
+        ("near", near, 36.72),
+        ("near, too soon", replace(near, raised_at=NOW - 4 * SECOND), 36.0),
+        ("far", far, 22.0),
+        ("far, just raised", replace(far, raised_at=NOW - SECOND), 20.0),
+        ("far, up to where it is near", replace(far, rate=33.5), 34.0),
+        ("as near as it may be", close, 38.5),
+        ("past it after a minute", replace(close, refused_at=NOW - 60 * SECOND), 39.27),
+        ("refused at this rate", since, 20.0),
+        (
+            "refused at this rate a minute ago",
+            replace(far, refused_at=NOW - 60 * SECOND, lowered_at=NOW - 90 * SECOND),
+            22.0,
+        ),
+        ("as many as are refused at any rate", usual, 22.0),
+        ("more than that", replace(usual, refused=61.0), 20.0),
+        ("in a trial", replace(far, trial_rate=40.0, trial_share=0.001), 20.0),
+    ]:
+        with subtests.test(what=what):
+            pace_after = adapted(pace, 100.0, now=NOW)
+            assert pace_after.rate == pytest.approx(rate)
+    back = adapted(replace(near, habit=0.1), 36.5, now=NOW)
+    assert (back.rate, back.habit) == (None, 0.1)  # the configured rate again, and what is refused at any rate
+
+
+def test_the_real_rate_counts_as_unknown_while_even_the_lowest_one_is_refused(subtests):
+    lowest = Pace(rate=4.0, lowered_at=NOW - 90 * SECOND, refused_at=NOW - 59 * SECOND)
+    for what, pace, unknown in [
+        ("refused lately", lowest, True),
+        ("a higher rate", replace(lowest, rate=4.1), False),
+        ("a minute ago", replace(lowest, refused_at=NOW - 60 * SECOND), False),
+        ("at the rate before", replace(lowest, lowered_at=lowest.refused_at), False),
+        ("no rate found", Pace(refused_at=NOW), False),
+    ]:
+        with subtests.test(what=what):
+            assert is_refused_at_lowest(pace, 40.0, now=NOW) is unknown
