@@ -7,9 +7,14 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.erased import erased
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
+from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.limits.store.flush import CallResult
+from worker.core.model.endings import Cancel, Kind, Problem
+from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, LATE, JobState
 from worker.core.unknown.reconciliation import UnknownCall
 
@@ -54,6 +59,20 @@ def test_a_job_whose_lease_was_lost_during_the_call_stays_as_it_is(after, change
     job, sessions, invited, outcome = after(**changes)
     assert (job.state, job.session_id, job.attempts) == (before, None, 0)
     assert ("Ona" in sessions, invited, outcome) == (False, False, LATE)
+
+
+@pytest.mark.parametrize("lease_lost", [False, True])
+def test_of_a_customer_who_was_erased_during_the_call_its_answer_brings_nothing_back(shelf, lease_lost):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim())
+    erased(shelf.database, shelf.keyring, "Ona", now=shelf.clock())
+    if lease_lost:
+        shelf.set(Attempt, outcome=Kind.UNKNOWN.value, closed_at=shelf.clock())
+    problem = Problem(Kind.BAD_INPUT, "HTTP 400", words="no such person as Ona")
+    failed = CallResult(opened, shelf.clock(), Cancel(Reason.BAD_INPUT, ""), problem=problem)
+    shelf.finish(failed if lease_lost else shelf.got(opened))
+    assert [row.encrypted for row in shelf.rows(SessionRow)] == ([] if lease_lost else [ERASED])
+    assert shelf.row(Attempt).encrypted is None
 
 
 def test_a_session_after_an_earlier_one_replaces_it_and_is_counted(shelf):
