@@ -18,7 +18,7 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import IS_LIVE, Key, among_keys, new_ids, rows_of
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.contact import FIRST
@@ -81,12 +81,10 @@ def add(
         return added
     connection, keyring, now = flush.connection, flush.keyring, flush.now
     before: Mapping[Key, sa.Row[Any]] = {}
-    erased: set[str] = set()
     if not plain:
         having = [customers[item.row.id] for _, item, row in new if row.live_session is not None]
         before = not_ended(connection, [(customer.customer_id, customer.purpose) for customer in having])
         added.cancelled.update(item.row.id for _, item, row in new if row.cancelled_at is not None)
-        erased = _erased(connection, [customers[job_id].customer_id for job_id in added.cancelled])
     channels_of = [invitation_channels(item.row.channel) if isinstance(item.ending, Done) else () for _, item, _ in new]
     rows, invitations, ended, texted = [], [], [], []
     message_ids = iter(new_ids(now, sum(map(len, channels_of))))
@@ -107,8 +105,6 @@ def add(
         # provider that opens no second one before the end.
         if bought and flush.policy is not None and flush.policy.contact.ahead:
             early = flush.policy.early_at(item.began_at, session.expires_at)
-        # The result of a call must not restore the personal data of a customer who was erased meanwhile.
-        empty = not bought or customer.customer_id in erased
         rows.append(
             (
                 session_id,
@@ -119,7 +115,7 @@ def add(
                 session.reference[:100],
                 dict(session.references),
                 session.vendor[:64],
-                ERASED if empty else encrypt_session(keyring, session_id, session),
+                encrypt_session(keyring, session_id, session) if bought else ERASED,
                 session.sms_sent,
                 SessionState.WAITING if bought else SessionState.UNBOUGHT,
                 item.began_at,
@@ -220,15 +216,6 @@ def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> di
 
 def in_review(session: sa.Row[Any]) -> bool:
     return bool(session.result == Result.REVIEW) and not session.past
-
-
-def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
-    if not customer_ids:
-        return set()
-    gone = sa.select(CustomerRow.customer_id).where(
-        CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_(None)
-    )
-    return set(connection.execute(gone).scalars())
 
 
 def check_at(channel: Channel, expires_at: datetime) -> datetime | None:
