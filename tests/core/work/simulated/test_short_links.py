@@ -126,6 +126,18 @@ async def test_a_token_that_may_be_an_earlier_one_is_waited_for_and_shows_nothin
     assert world.states() == {"invited": 1}
 
 
+@pytest.mark.parametrize(("one_has_lived", "asked"), [(False, 3), (True, 4)])
+async def test_three_tokens_in_a_row_that_may_be_earlier_ones_are_the_accounts_unless_one_has_lived(
+    make, one_has_lived, asked
+):
+    world = make(first_links=not one_has_lived)
+    world.provider.may_return_earlier = True
+    world.provider.gives = timedelta(minutes=10)
+    world.add_many(4)
+    await world.work()
+    assert (len(world.asked), world.budget().stopped_at is not None) == (asked, not one_has_lived)
+
+
 async def test_a_token_asked_for_after_the_earlier_ones_end_shows_that_the_account_gives_no_longer_life(make):
     world = make()
     world.provider.may_return_earlier = True
