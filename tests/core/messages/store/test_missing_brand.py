@@ -7,7 +7,7 @@ import pytest
 from tests.stored.shelf import changed, customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import EVENT, InvitationState, JobState
 from worker.reporting.store.waiting import of_other_brands
 
 pytestmark = pytest.mark.both_databases
@@ -51,4 +51,10 @@ def test_no_session_is_asked_for_a_row_whose_brand_was_taken_out(shelf):
     assert of_other_brands(shelf.database, []) == {"nova": {batch: 1}}
     shelf.clock.advance(minutes=15)
     with_brands(shelf, "nova")
+    assert len(shelf.issue()) == 1
+
+
+def test_the_session_of_an_event_is_opened_whatever_its_brand_since_its_sender_may_wait(shelf):
+    with_brands(shelf)
+    shelf.add(customer("Ona", brand="nova"), priority=EVENT)
     assert len(shelf.issue()) == 1
