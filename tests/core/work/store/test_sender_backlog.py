@@ -1,5 +1,6 @@
 """What claims cost in counts of the senders' queues: nothing without a limit, little with a limit."""
 
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 
@@ -57,6 +58,30 @@ def test_no_session_is_opened_for_a_message_whose_sender_was_taken_out_of_the_co
 def test_a_limit_that_no_queue_will_ever_fill_lets_all_jobs_go(four_rows):
     jobs, made = claimed(four_rows, policy(four_rows, "999999999/second", max_age=timedelta(days=7)))
     assert (len(jobs), counts(made)) == (4, 1)
+
+
+@pytest.mark.both_databases
+def test_with_a_full_sender_only_rows_that_wait_for_it_are_put_off_unclaimed(four_rows):
+    four_rows.add(*(customer(f"D{number}") for number in range(3)))
+    four_rows.add(customer("Text", channel="sms"))
+    others = {
+        "C1": {"needs_status_check": True},
+        "C2": {"unknown_attempt": uuid.uuid4()},
+        "C3": {"invite_at": four_rows.clock() + HOUR},
+        "D0": {"account": "au"},
+        "D1": {"due_at": four_rows.clock() + HOUR},
+        "Text": {},
+    }
+    later = four_rows.clock() - timedelta(minutes=1)
+    four_rows.set(Job, Job.customer_id != "C0", due_at=later)
+    four_rows.set(Job, Job.customer_id == "C0", due_at=later - HOUR)  # it is claimed first
+    for name, values in others.items():
+        if values:
+            four_rows.set(Job, Job.customer_id == name, **values)
+    senders = {"sms": BudgetRule("sender/sms")}
+    assert four_rows.claim(1, replace(four_rows.policy, senders=senders)) == []
+    put_off = {row.customer_id for row in four_rows.rows(Job, reason="waits_for_sender")}
+    assert put_off == {"C0", "D2"}
 
 
 def test_a_queue_is_counted_once_for_many_claims_and_again_when_there_seems_to_be_no_room(four_rows):
