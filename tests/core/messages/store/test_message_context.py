@@ -248,6 +248,43 @@ def test_without_reissues_the_first_stale_link_is_the_last(shelf):
     assert shelf.job("Ona").state is JobState.LAPSED
 
 
+@pytest.mark.parametrize(
+    ("earlier", "its_message", "refused", "wording"),
+    [
+        ({}, InvitationState.SENT, None, Wording.NEW_LINK),
+        ({}, InvitationState.DELIVERED, None, Wording.NEW_LINK),
+        ({}, InvitationState.BOUNCED, None, Wording.INVITATION),
+        ({"purpose": "another"}, InvitationState.SENT, None, Wording.INVITATION),
+        ({"customer_id": "Jonas"}, InvitationState.SENT, None, Wording.INVITATION),
+        ({"past": True}, InvitationState.SENT, None, Wording.INVITATION),
+        ({}, InvitationState.SENT, "the earlier", Wording.TRY_AGAIN),
+        ({}, InvitationState.SENT, "its own", Wording.NEW_LINK),
+    ],
+)
+def test_the_words_of_a_link_are_those_of_what_its_customer_had_before(shelf, earlier, its_message, refused, wording):
+    issued(shelf)
+    shelf.send()
+    before = shelf.row(SessionRow).id
+    shelf.add(customer("Jonas", channel=Channel.NONE))
+    shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=None, reasons="BLURRED", **earlier)
+    shelf.set(InvitationRow, state=its_message)
+    shelf.set(Job, Job.customer_id == "Ona", state=JobState.WAITING, due_at=shelf.clock())
+    shelf.issue()
+    if refused:
+        of = Job.session_id if refused == "its own" else before
+        shelf.set(Job, Job.customer_id == "Ona", refused_session=of)
+    (message,) = shelf.claim_messages()
+    assert message.wording is wording
+
+
+@pytest.mark.parametrize("ending", [Done(), Cancel("bad_input", "550")])
+def test_a_message_that_is_handed_over_again_has_no_delivery_update_yet(shelf, ending):
+    issued(shelf)
+    shelf.set(InvitationRow, delivery_at=shelf.clock())  # it bounced, and a person retries it
+    shelf.hand_over(shelf.claim_messages(), ending)
+    assert shelf.row(InvitationRow).delivery_at is None
+
+
 def test_a_stale_invitation_that_another_worker_has_claimed_is_left_alone(shelf):
     issued(shelf)
     shelf.claim_messages()
