@@ -5,8 +5,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from tests.stored.reconciling import advance, drop, reconcilable
 from tests.stored.shelf import POLICY, customer
@@ -151,6 +153,24 @@ def test_a_list_costs_no_more_than_it_may_and_a_refused_call_costs_nothing(shelf
     shelf.finish(shelf.failed(third, Kind.UNKNOWN, Hold("unknown", "")))
     shelf.clock.advance(hours=1)
     assert shelf.flush().opened == []  # what may have cost stays counted
+
+
+@pytest.mark.parametrize(
+    ("look_ups", "costs"),
+    [([], True), ([("done", "")], False), ([("transient", "")], True), ([("done", "scan-1"), ("done", "")], True)],
+    ids=["none", "it opened nothing", "one that failed", "a session that is gone by now"],
+)
+def test_a_lost_call_costs_the_list_nothing_only_once_it_is_known_to_have_opened_nothing(shelf, look_ups, costs):
+    capped(shelf, 1, "Ona", "Jonas")
+    (lost,) = shelf.flush().opened
+    shelf.finish(shelf.failed(lost, Kind.UNKNOWN, Hold("unknown", "")))
+    for outcome, found in look_ups:
+        more = {"reconciles": lost.attempt_id, "outcome": outcome, "found": found, "id": uuid4()}
+        with shelf.database.write() as connection:
+            values = {**shelf.row(Attempt, id=lost.attempt_id)._mapping, **more}
+            connection.execute(sa.insert(Attempt).values(values))
+    shelf.clock.advance(hours=1)
+    assert (shelf.flush().opened == []) is costs
 
 
 def test_more_credits_make_the_rows_of_a_list_due_at_once(shelf):
