@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -53,6 +54,13 @@ def test_a_job_adopts_the_live_session_of_its_customer(shelf, served):
     assert (row.state, row.session_id, row.reason) == (JobState.ISSUED, shelf.row(SessionRow).id, "joined_session")
     assert (row.lease_until, row.due_at) == (None, None)
     assert len(shelf.rows(Attempt)) == 1  # the first job's attempt; no call was made for this job
+
+
+def test_a_customer_who_was_refused_is_asked_once_more_by_whichever_list(shelf, served):
+    batch, refused = served(), uuid4()
+    shelf.set(Job, Job.batch_id != batch, refused_session=refused)
+    claimed(shelf)
+    assert shelf.job("Ona", batch_id=batch).refused_session == refused
 
 
 def test_an_unsent_message_is_sent_once_for_the_new_job(shelf, served):
