@@ -277,6 +277,17 @@ def test_the_words_of_a_link_are_those_of_what_its_customer_had_before(shelf, ea
     assert message.wording is wording
 
 
+def test_a_message_that_is_repeated_has_the_time_of_its_first_hand_over_that_may_have_arrived(shelf):
+    issued(shelf)
+    times = []
+    for kind in (Kind.TRANSIENT, Kind.UNKNOWN, Kind.UNKNOWN):
+        times.append(shelf.clock())
+        shelf.hand_over(shelf.claim_messages(), Retry(shelf.clock(), kind.value, ""), problem=Problem(kind, ""))
+        shelf.clock.advance(minutes=1)
+    (repeated,) = shelf.open_messages(shelf.claim_messages())
+    assert repeated.at == times[1]
+
+
 @pytest.mark.parametrize("ending", [Done(), Cancel("bad_input", "550")])
 def test_a_message_that_is_handed_over_again_has_no_delivery_update_yet(shelf, ending):
     issued(shelf)
