@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.endings import Cancel, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze, ending_for
+from worker.core.model.endings import (
+    Cancel,
+    Hold,
+    Kind,
+    Problem,
+    Reconcile,
+    Retry,
+    RetryPolicy,
+    Snooze,
+    ending_for,
+    row_due_after_pause,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -32,7 +43,7 @@ def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, policy=POLICY, at=N
 def test_a_rate_limited_call_is_a_snooze_however_often_it_happens():
     assert [
         (kind, repeatable, attempt, got)
-        for kind, repeatable, attempt in product(WAITS, [False, True], [1, 4, 1000])
+        for kind, repeatable, attempt in product((*WAITS, Kind.UNCLEAR), [False, True], [1, 4, 1000])
         if (got := ending(kind, attempt=attempt, repeatable=repeatable)) != Snooze(LATER, kind.value, "HTTP 500")
     ] == []
 
@@ -43,6 +54,19 @@ def test_an_account_that_cannot_be_reached_is_waited_for_however_long(subtests):
             unreachable = Problem(kind, "connection refused", unreachable=True)
             how = {"repeatable": False, "policy": POLICY, "resume_at": LATER, "now": NOW, "jitter": 0.5}
             assert ending_for(unreachable, attempt=attempt, **how) == Snooze(LATER, "unreachable", "connection refused")
+
+
+def test_a_row_that_waits_for_its_account_is_due_at_once_unless_others_go_first(subtests):
+    for problem, due_at in [
+        (Problem(Kind.AUTH, "HTTP 401"), NOW),
+        (Problem(Kind.AUTH, "HTTP 401", retry_after=timedelta(minutes=5)), NOW),
+        (Problem(Kind.AUTH, "HTTP 403", unclear=True), NOW + POLICY.first),
+        (Problem(Kind.RATE_LIMITED, "HTTP 429"), NOW + POLICY.first),
+        (Problem(Kind.RATE_LIMITED, "HTTP 429", retry_after=timedelta(minutes=5)), LATER),
+        (Problem(Kind.TRANSIENT, "connection refused", unreachable=True), NOW + POLICY.first),
+    ]:
+        with subtests.test(problem=problem):
+            assert row_due_after_pause(problem, POLICY, NOW) == due_at
 
 
 def test_a_refused_row_is_cancelled_at_once():

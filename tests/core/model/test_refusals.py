@@ -33,6 +33,19 @@ def test_whatever_comes_few_short_codes_of_plain_letters_are_kept(listed, fraud)
 
 
 @pytest.mark.parametrize(
+    ("listed", "fraud", "kept"),
+    [
+        (["NAME", "SEX", "NAME"], [], ("NAME", "SEX")),
+        (["FACE_MATCH", "DOC_EXPIRED"], ["DOC_VALIDATED"], ("DOC_EXPIRED",)),
+        (["NAME", "DOC_FAKE"], ["SOMETHING_NEW"], ("fraud:SOMETHING_NEW", "NAME", "fraud:DOC_FAKE")),
+        (["Name", "MARIA KAZ", "1_CODE", "X"], ["OF FRAUD"], ()),
+    ],
+)
+def test_what_says_that_all_is_well_is_not_kept_and_fraud_is_marked_wherever_it_stands(listed, fraud, kept):
+    assert codes(listed, fraud) == kept
+
+
+@pytest.mark.parametrize(
     ("reasons", "again"),
     [
         ((), False),

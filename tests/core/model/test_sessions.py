@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.model.sessions import ExpirySource, Session, default_floor, floor_of, max_age_of
+from worker.core.model.sessions import ExpirySource, Session, default_floor, floor_of, max_age_of, never_fresh
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FLOOR = timedelta(hours=12)
@@ -30,6 +30,20 @@ def test_the_floor_is_half_the_lifetime_and_at_most_twelve_hours(subtests):
 )
 def test_a_link_keeps_what_its_life_is_longer_than_the_floor(lifetime, max_age):
     assert max_age_of(lifetime, floor=FLOOR) == max_age
+
+
+@pytest.mark.parametrize(
+    ("freshness", "lifetime", "never"),
+    [
+        (FLOOR, FLOOR, True),
+        (FLOOR, FLOOR + timedelta(seconds=1), False),
+        (None, FLOOR, False),
+        (None, timedelta(0), True),
+        (FLOOR, None, False),
+    ],
+)
+def test_a_floor_that_is_no_shorter_than_the_lifetime_lets_no_link_leave(freshness, lifetime, never):
+    assert never_fresh(freshness, lifetime=lifetime) is never
 
 
 def test_a_lists_external_ref_is_no_lasting_reference(subtests):

@@ -2,15 +2,33 @@
 
 from datetime import UTC, datetime
 
-from worker.core.model.endings import Cancel, Done, Hold, Retry, Snooze, invitation_state_after, job_state_after
+from worker.core.model.endings import (
+    Asked,
+    Cancel,
+    Done,
+    Finish,
+    Hold,
+    Reconcile,
+    Retry,
+    Snooze,
+    invitation_state_after,
+    job_state_after,
+)
 from worker.core.model.states import (
+    BATCH,
     ENDED_JOBS,
+    EVENT,
+    HELD_BACK,
     LIVE_SESSIONS,
     OUT_JOBS,
+    PAUSED,
     InvitationState,
     JobState,
     SessionState,
     job_state_from_invitations,
+    of_a_person,
+    of_reminders,
+    references,
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -18,8 +36,11 @@ ENDINGS = {
     Done(): (JobState.ISSUED, InvitationState.SENT),
     Snooze(NOW, "rate_limited", ""): (JobState.WAITING, InvitationState.WAITING),
     Retry(NOW, "transient", ""): (JobState.WAITING, InvitationState.WAITING),
+    Reconcile(NOW, "unknown", ""): (JobState.WAITING, InvitationState.WAITING),
     Hold("unknown", ""): (JobState.HELD, InvitationState.HELD),
     Cancel("bad_input", ""): (JobState.FAILED, InvitationState.FAILED),
+    Finish("approved"): (JobState.COMPLETED, InvitationState.FAILED),
+    Asked(): (JobState.INVITED, InvitationState.FAILED),
 }
 SENT, WAITING, WORKING = InvitationState.SENT, InvitationState.WAITING, InvitationState.WORKING
 HELD, FAILED, SUPERSEDED = InvitationState.HELD, InvitationState.FAILED, InvitationState.SUPERSEDED
@@ -54,6 +75,7 @@ def test_the_invitations_of_a_job_decide_its_state(subtests):
         ([FAILED, HELD], JobState.HELD),
         ([SUPERSEDED, SENT], JobState.INVITED),
         ([SUPERSEDED, FAILED], JobState.FAILED),
+        (["of a newer release", FAILED], None),
     ]
     for invitations, state in cases:
         with subtests.test(invitations=invitations):
@@ -65,3 +87,20 @@ def test_the_sets_of_states_are_as_designed():
     assert {state.value for state in ENDED_JOBS} == {"completed", "lapsed", "failed", "cancelled"}
     assert {state.value for state in OUT_JOBS - ENDED_JOBS} == {"invited", "held"}
     assert {SessionState.WAITING, SessionState.STARTED} == LIVE_SESSIONS
+
+
+def test_a_pause_holds_a_lists_reminders_and_no_message_that_a_person_sends(subtests):
+    for job, reminders, of_person in [
+        (EVENT, BATCH, EVENT),
+        (BATCH, BATCH, BATCH),
+        (EVENT + PAUSED, BATCH + PAUSED, EVENT),
+        (BATCH + PAUSED, BATCH + PAUSED, BATCH),
+        (BATCH + HELD_BACK, BATCH + PAUSED, BATCH),
+    ]:
+        with subtests.test(job=job):
+            assert (of_reminders(job), of_a_person(job)) == (reminders, of_person)
+
+
+def test_no_reference_is_stored_in_part():
+    assert references(["a" * 199, "b" * 200]) == f"{'a' * 199} {'b' * 200}"
+    assert references(["a" * 199, "b" * 201]) == "a" * 199

@@ -80,6 +80,10 @@ def test_the_hash_of_a_phone_is_that_of_nothing_else():
     assert text != text_of("email", "+37060000000@example.com")
 
 
+def test_who_wants_no_more_texts_gets_no_whatsapp_message_either():
+    assert text_of("whatsapp", "+37060000000") == text_of("sms", "+37060000000")
+
+
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_writing_an_address_anew_changes_nothing_more(local, domain):
     try:
