@@ -14,6 +14,8 @@ from worker.core.lifecycle.given_links import (
     WaitForEnd,
     after_corrected_address,
     is_kept_back,
+    kinds_of,
+    written,
 )
 from worker.core.messages.contact import CorrectedRule
 from worker.core.model.reasons import Reason
@@ -61,3 +63,8 @@ def test_a_message_on_a_channel_of_an_address_that_is_right_may_repeat_the_link(
     assert is_kept_back("email phone", same_link=False, channel="whatsapp")
     assert not is_kept_back("email", same_link=True, channel="email")
     assert not is_kept_back("", same_link=False, channel="email")
+
+
+def test_the_kinds_of_addresses_are_read_as_they_were_written():
+    for given_away, kinds in [("", ()), ("phone", ("phone",)), ("email phone", ("email", "phone"))]:
+        assert (kinds_of(given_away), written(kinds[::-1])) == (kinds, given_away)

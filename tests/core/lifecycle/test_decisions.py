@@ -1,0 +1,113 @@
+"""What becomes of a session with something of its own: a refusal, our own link, a corrected address, an early end."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tests.core.lifecycle.test_reissue import DAY, FACTS, HOUR, LONG_AGO, MINUTE, NOW, RULE, decision
+from worker.core.lifecycle.given_links import SameLink
+from worker.core.lifecycle.reissue import LEAVING, SETTLES, Ask, Lapsed, Leave, Reissue, Rest, Stands, Wait
+from worker.core.messages.contact import CorrectedRule
+from worker.core.model.reasons import Reason
+from worker.core.model.states import JobState, SessionState
+
+TOMORROW = Wait(datetime(2026, 11, 21, tzinfo=UTC), Reason.DAY_CAP)
+SPENT_TODAY = {"reissued_today": 100}
+LISTED = {"lists": True, "can_ask": True}
+REVIEWED_BEFORE = Wait(NOW + HOUR, Reason.IN_REVIEW)
+
+
+def differing(facts, cases, **how):
+    return [(changes, got) for changes, expected in cases if (got := decision(facts, **how, **changes)) != expected]
+
+
+def test_a_refused_customer_is_asked_once_more_within_the_caps_or_stays_refused():
+    refused = replace(FACTS, session=SessionState.FAILED, refused=True, may_ask_again=True)
+    cases = [
+        ({}, Reissue(NOW)),
+        ({"allowed_from": NOW + DAY}, Reissue(NOW)),  # the verdict has ended the session
+        ({"may_ask_again": False}, Stands()),
+        ({"reissues": 3}, Stands()),
+        ({"in_review_before": True}, REVIEWED_BEFORE),
+        (SPENT_TODAY, TOMORROW),
+        ({"erased": True}, Stands()),
+    ]
+    assert differing(refused, cases) == []
+
+
+def test_after_the_second_session_of_a_refused_customer_no_third_one_follows():
+    cases = [
+        ({}, Stands()),
+        (LISTED, Ask()),
+        (LISTED | {"asked_at": NOW}, Stands()),
+        ({"expires_at": NOW + HOUR}, Wait(NOW + HOUR + SETTLES, Reason.ALIVE)),
+        ({"erased": True}, Stands()),
+    ]
+    assert differing(replace(FACTS, asked_again=True), cases) == []
+
+
+def test_our_own_link_waits_for_the_customer_and_the_job_ends_with_it():
+    own = replace(FACTS, link_until=NOW + DAY)
+    over = {"link_until": NOW}
+    cases = [
+        ({}, Rest(NOW + DAY)),
+        (SPENT_TODAY, Rest(NOW + DAY)),
+        (LISTED, Ask()),
+        (over | LISTED, Ask()),
+        (over, Lapsed(Reason.LINK_ENDED, Reason.LINK_ENDED.meaning)),
+        ({"session": SessionState.UNBOUGHT}, Rest(NOW + DAY)),
+        ({"session": SessionState.UNBOUGHT, "link_until": None}, Leave(Reason.SESSION_DECIDED)),
+    ]
+    assert differing(own, cases) == []
+
+
+def test_the_provider_is_asked_before_a_job_ends_and_not_before_the_day_allows_a_new_session():
+    cases = [
+        ({"reissues": 3} | LISTED, Ask()),
+        (SPENT_TODAY | LISTED, TOMORROW),
+        (LISTED | {"session": SessionState.EXPIRED}, Reissue(NOW)),
+        # An end of our own making, of an account that cannot be asked now: the session may live.
+        ({"lists": True, "end_is_theirs": False}, Wait(NOW + HOUR, Reason.ALIVE)),
+        ({"lists": True}, Reissue(NOW)),
+        ({"end_is_theirs": False}, Reissue(NOW)),
+        ({"job": JobState.COMPLETED, "in_review": True} | LISTED, Leave(Reason.JOB_ENDED)),
+    ]
+    assert differing(FACTS, cases) == []
+
+
+def test_a_link_that_went_to_an_address_corrected_since_is_replaced_early_or_at_its_end():
+    given = replace(FACTS, given_away=True, expires_at=NOW + DAY, allowed_from=NOW + 2 * DAY, issued_at=NOW - MINUTE)
+    early = {"allowed_from": LONG_AGO}
+    wait = Wait(NOW + 2 * DAY, Reason.ALIVE)
+    cases = [
+        ({}, wait),
+        ({"allowed_from": NOW + DAY}, Wait(NOW + DAY + SETTLES, Reason.ALIVE)),
+        (early, Reissue(NOW, still_opens=True)),
+        (early | SPENT_TODAY, TOMORROW),
+        (early | {"reissues": 3}, Wait(NOW + DAY + SETTLES, Reason.ALIVE)),
+        (early | {"in_review_before": True}, Wait(NOW + DAY + SETTLES, Reason.ALIVE)),
+        ({"rule": replace(RULE, corrected=CorrectedRule.SAME_LINK)}, SameLink()),
+        ({"job": JobState.ISSUED}, Wait(NOW + LEAVING, Reason.NOT_INVITED)),
+        ({"job": JobState.ISSUED, "expires_at": NOW}, Leave(Reason.NOT_INVITED)),
+    ]
+    assert differing(given, cases) == []
+
+
+def test_a_link_is_replaced_ahead_of_its_end_only_for_a_customer_who_has_not_started():
+    rule = replace(RULE, ahead=2 * HOUR)
+    ends_soon = replace(FACTS, expires_at=NOW + HOUR, allowed_from=LONG_AGO)
+    at_its_end = Wait(NOW + HOUR + SETTLES, Reason.ALIVE)
+    cases = [
+        ({}, Reissue(NOW, ahead=True)),
+        ({"session": SessionState.STARTED}, at_its_end),
+        ({"in_review_before": True}, at_its_end),
+        ({"link_until": NOW + 9 * DAY}, at_its_end),
+        ({"allowed_from": NOW + HOUR}, at_its_end),
+        ({"reissues": 3}, at_its_end),
+        ({"expires_at": NOW + 3 * HOUR}, Wait(NOW + HOUR, Reason.ALIVE)),
+        (SPENT_TODAY, Wait(NOW + HOUR, Reason.ALIVE)),
+        (SPENT_TODAY | {"expires_at": NOW + 13 * HOUR, "now": NOW + 11 * HOUR}, TOMORROW),
+        ({"expires_at": NOW - MINUTE}, Reissue(NOW)),  # its replacement is late
+        ({"job": JobState.ISSUED}, Wait(NOW + LEAVING, Reason.NOT_INVITED)),
+        ({"job": JobState.ISSUED, "expires_at": NOW + 3 * HOUR}, Wait(NOW + HOUR, Reason.NOT_INVITED)),
+    ]
+    assert differing(ends_soon, cases, rule=rule) == []
