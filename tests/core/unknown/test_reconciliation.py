@@ -11,6 +11,7 @@ from worker.core.model.endings import Cancel, Finish, Hold, Kind, Problem, Recon
 from worker.core.model.states import SessionState
 from worker.core.unknown.reconciliation import (
     LONGEST_LIFE,
+    MARGIN,
     MOST_PAGES,
     Listed,
     Listing,
@@ -21,11 +22,14 @@ from worker.core.unknown.reconciliation import (
     Unmatched,
     compare,
     ending_of_reconciliation,
+    not_before_its_wait,
+    stays_unknown,
 )
 from worker.reporting.forecast import lost_answers
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seconds=10))
+SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 OURS, LOST = Listed("scan-1", "EXPIRED"), Listed("scan-2", "ACTIVE")
 
 
@@ -129,6 +133,41 @@ def test_an_orphan_is_over_after_the_longest_life_whatever_the_list_says():
     old = replace(SEEN, opened_at=NOW - LONGEST_LIFE)
     assert isinstance(orphan(LOST, about=old), Retry)
     assert isinstance(orphan(LOST, about=replace(old, opened_at=old.opened_at + timedelta(seconds=1))), Reconcile)
+
+
+def test_an_orphan_is_looked_at_now_and_then_and_at_its_end(subtests):
+    for life, age, after in [
+        (8 * HOUR, 0 * HOUR, HOUR),
+        (4 * HOUR / 60, 0 * HOUR, HOUR / 60),  # never more often than each minute
+        (8 * DAY, 0 * HOUR, 6 * HOUR),
+        (8 * HOUR, 8 * HOUR, MARGIN),
+        (8 * HOUR, 8 * HOUR + MARGIN, HOUR),
+        (None, LONGEST_LIFE, MARGIN),
+        (None, LONGEST_LIFE - 6 * HOUR, 6 * HOUR),
+    ]:
+        with subtests.test(life=life, age=age):
+            assert OrphanRule(life).look_again_at(NOW - age, NOW) == NOW + after
+    rule = OrphanRule(8 * HOUR)
+    ends = [rule.known_by(NOW - age, NOW) for age in (HOUR, 8 * HOUR + MARGIN, LONGEST_LIFE + MARGIN)]
+    assert ends == [NOW + 7 * HOUR + MARGIN, NOW - 8 * HOUR + LONGEST_LIFE, None]
+    assert [rule.is_over(SEEN, SEEN.opened_at + 8 * HOUR - wait) for wait in (0 * HOUR, SECOND)] == [
+        True,
+        False,
+    ]
+    assert not OrphanRule().is_over(SEEN, NOW + 2 * LONGEST_LIFE)
+
+
+def test_a_hand_over_that_may_have_reached_the_customer_is_repeated_ever_later_and_no_other_one(subtests):
+    retry, lost = Retry(NOW + timedelta(seconds=60), "unknown", "no answer"), Problem(Kind.UNKNOWN, "no answer")
+    for before, seconds in [(0, 60), (1, 60), (2, 120), (3, 480), (4, 1800), (9, 1800)]:
+        with subtests.test(before=before):
+            assert not_before_its_wait(retry, lost, before=before, now=NOW).at == NOW + timedelta(seconds=seconds)
+    refused = Problem(Kind.TRANSIENT, "HTTP 500")
+    assert not_before_its_wait(retry, refused, before=9, now=NOW) == retry
+    held, given_up = Hold("unknown", "no answer"), Cancel("attempts_spent", "no answer")
+    assert not_before_its_wait(given_up, lost, before=9, now=NOW) == given_up
+    assert [stays_unknown(one, lost) for one in (retry, given_up, held, None)] == [True, True, False, False]
+    assert not stays_unknown(retry, None)
 
 
 def test_the_next_page_is_read_at_once_and_the_outcome_stays_unknown():
