@@ -269,6 +269,7 @@ def test_a_joined_row_takes_over_the_session_and_the_unsent_message(shelf, cance
     shelf.issue()
     cancel(batch)
     assert shelf.claim() == []  # no second call: there is a session
+    assert shelf.row(InvitationRow).reason == ""  # why the cancelled row's message ended says nothing of it now
     (message,) = shelf.send()
     assert message.batch_id == other
     assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow)), len(shelf.rows(Attempt))) == (1, 1, 2)

@@ -169,7 +169,7 @@ def _take_over(
             _pass_on(connection, row.id, job, state=InvitationState.HELD, reason=why)
             states.append(InvitationState.HELD)
         elif row.state in UNDELIVERED_INVITATIONS or row.state is InvitationState.WAITING:
-            again = {"state": InvitationState.WAITING, "due_at": wanted, "attempts": 0}
+            again = {"state": InvitationState.WAITING, "due_at": wanted, "attempts": 0, "reason": "", "detail": ""}
             _pass_on(connection, row.id, job, **again)
             states.append(InvitationState.WAITING)
         else:
