@@ -86,7 +86,7 @@ def written(kinds: Collection[str]) -> str:
 
 def is_kept_back(given_away: str, *, same_link: bool, channel: str) -> bool:
     """Whether a message on this channel must not carry the session's link."""
-    return bool(given_away) and not same_link and CHANNELS[channel].address in given_away.split()
+    return not same_link and CHANNELS[channel].address in given_away.split()
 
 
 GIVEN_AWAY = written(ADDRESSES)  # all of them

@@ -48,6 +48,8 @@ def test_two_workers_share_what_one_of_them_gives_up(shelf):
     assert ask(shelf, one, "a", busy=5) == 5
     assert ask(shelf, two, "b", busy=3) == 5
     assert permits.in_use(shelf.database, now=shelf.clock()) == {"kyc": 10}
+    last = max(row.until for row in shelf.rows(Permit))
+    assert permits.in_use(shelf.database, now=last) == {}  # they end then
 
 
 def test_while_nothing_changes_nothing_is_locked_or_written_and_mostly_not_even_read(shelf):

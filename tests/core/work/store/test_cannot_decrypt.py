@@ -1,11 +1,14 @@
 """Rows that no key decrypts are held with their reason, and other rows go on."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.own_link import LINKS, secret_of_link
 from tests.stored.shelf import Shelf, customer
 from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow, StableLink
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.states import InvitationState, JobState
 from worker.lists.decisions.store.decisions import Decisions, Verdict
@@ -33,6 +36,16 @@ def test_a_job_whose_customer_cannot_be_decrypted_is_held_and_other_jobs_go_on(s
     assert "keys" in row.detail
     assert shelf.claim() == []
     assert shelf.facts.counts(unreadable).jobs == {JobState.HELD: 1, JobState.WORKING: 1}
+
+
+def test_a_message_whose_own_link_cannot_be_decrypted_is_held_without_a_time(shelf, keyring):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    secret_of_link(shelf, keyring)
+    shelf.set(StableLink, encrypted=UNREADABLE)
+    assert shelf.flush_messages(policy=replace(shelf.message_policy, stable=LINKS)).opened == []
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.reason, message.due_at) == (InvitationState.HELD, "cannot_open", None)
 
 
 def test_a_job_whose_line_cannot_be_decrypted_is_held_too(shelf):
