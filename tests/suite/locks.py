@@ -18,6 +18,7 @@ LATE = {
     "core/messages/store/message_rows.py": "retention removes what belongs to the jobs that it has locked",
     "core/work/store/session_reuse.py": "which session a claimed row takes over, with its messages, the claim shows",
     "features/privacy/store/removals.py": "retention removes what belongs to the jobs that it has locked",
+    "wiring/store/database_copy.py": "a table after the other, where nothing else works",
     "web/webhooks/store/provider_updates.py": "a result concerns a session; whether its messages end is its verdict",
 }
 _LOCKS = re.compile(

@@ -8,6 +8,7 @@ from itertools import cycle
 
 import pytest
 
+from tests.stored.erased import erased
 from tests.stored.shelf import WEEK, customer
 from tests.stored.webhook_feed import COMPLETED, FAILED, update
 from worker.core.customers.customers import Channel
@@ -16,8 +17,6 @@ from worker.core.messages.contact import FIRST
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
-from worker.events.standing import EarlierEvents
-from worker.events.store.event_customers import erase_customer
 from worker.providers.webhooks.contract import Key
 from worker.reporting.prices import Prices, costs, numbers_of, report_of
 from worker.reporting.store.spending import Figures, figures_of, spending_of
@@ -69,12 +68,8 @@ def lived(shelf, feed, rng, steps=80):
     shelf.set(InvitationRow, InvitationRow.id.in_(sent[::3]), segments=2)
     shelf.set(InvitationRow, InvitationRow.id.in_(sent[1::5]), reason=Reason.SENT_BY_PROVIDER)
     assert {Kind.BAD_INPUT, Kind.TRANSIENT} <= {row.outcome for row in shelf.rows(Attempt)}
-    with shelf.database.write() as connection:
-        for job in rng.sample(shelf.rows(Job), 2):
-            earlier = EarlierEvents()
-            erase_customer(
-                connection, shelf.keyring, job.customer_id, shelf.clock(), earlier, final=True, now=shelf.clock()
-            )
+    for job in rng.sample(shelf.rows(Job), 2):
+        erased(shelf.database, shelf.keyring, job.customer_id, now=shelf.clock())
     return began
 
 
