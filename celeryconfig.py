@@ -52,9 +52,5 @@ enable_utc = True
 beat_scheduler = "worker.runtime.celery_beat:Scheduler"
 beat_max_loop_interval = 1
 beat_schedule = {
-    "sweep": {
-        "task": "sweep",
-        "schedule": 1.0,
-        "options": {"queue": "sweep", "retry": False, "confirm_timeout": 5.0},
-    }
+    "sweep": {"task": "sweep", "schedule": 1.0, "options": {"queue": "sweep", "retry": False, "confirm_timeout": 5.0}}
 }

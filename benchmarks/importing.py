@@ -23,16 +23,7 @@ from benchmarks import product
 from benchmarks.processes import ONBOARD, Failed, Meter, memory_of, report, running
 from benchmarks.services import Server, database_url, driver_url, number, postgresql
 
-COLUMNS = (
-    "customer_id",
-    "email",
-    "phone",
-    "first_name",
-    "last_name",
-    "date_of_birth",
-    "country",
-    "locale",
-)
+COLUMNS = ("customer_id", "email", "phone", "first_name", "last_name", "date_of_birth", "country", "locale")
 # A country, its language, and the beginning and length of a mobile number: none of them is anybody's.
 COUNTRIES = (("LT", "lt", "+3706", 7), ("DE", "de", "+49151", 8), ("GB", "en", "+447", 9), ("FR", "fr", "+336", 8))
 FIRST_NAMES = ("Ona", "Jürgen", "Zoë", "Łukasz", "Maria", "Siobhán", "Peter", "Anna")

@@ -95,12 +95,7 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
             postgresql() as server,
         ):
             facts.append(_part(chosen, own, factor, Path(folder), broker, server) | {"configured": name})
-    return {
-        "server": list(map(str, own)),
-        "workers": chosen.workers,
-        "seconds": chosen.seconds,
-        "parts": facts,
-    }
+    return {"server": list(map(str, own)), "workers": chosen.workers, "seconds": chosen.seconds, "parts": facts}
 
 
 def _part(

@@ -79,12 +79,7 @@ class Stage:
 
 
 def measured(
-    stage: Stage,
-    rows: int,
-    processes: Sequence[Started],
-    *,
-    stored: Callable[[], int],
-    database: str = "",
+    stage: Stage, rows: int, processes: Sequence[Started], *, stored: Callable[[], int], database: str = ""
 ) -> Figure:
     """The figure of a side that was just started, measured until all of its rows are stored. Raises Failed."""
     provider = stage.provider
@@ -237,11 +232,7 @@ def on_postgresql(stage: Stage, rows: int, *, workers: int) -> Figure:
         psycopg.connect(driver_url(name), autocommit=True) as connection,
     ):
         figure = measured(
-            stage,
-            rows,
-            processes,
-            stored=lambda: number(connection, "select count(*) from session"),
-            database=name,
+            stage, rows, processes, stored=lambda: number(connection, "select count(*) from session"), database=name
         )
         _verify(stage, rows, lambda query: number(connection, query))
     stage.server.drop(name)

@@ -13,15 +13,7 @@ from typing import Any
 import psycopg
 
 from benchmarks import product, sides
-from benchmarks.processes import (
-    Failed,
-    Started,
-    cpu_seconds,
-    memory_of,
-    report,
-    running,
-    wait_for,
-)
+from benchmarks.processes import Failed, Started, cpu_seconds, memory_of, report, running, wait_for
 from benchmarks.provider import answering, nginx
 from benchmarks.services import Server, database_url, driver_url, number, postgresql, redis
 from trials.servers import answers, free_port

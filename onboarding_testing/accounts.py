@@ -88,11 +88,7 @@ def request(
 ) -> SessionRequest:
     person = customer(**fields)
     return SessionRequest(
-        person,
-        external_ref,
-        entity_id=person.entity_id,
-        parameters=parameters or {},
-        applicant_id=applicant_id,
+        person, external_ref, entity_id=person.entity_id, parameters=parameters or {}, applicant_id=applicant_id
     )
 
 

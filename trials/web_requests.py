@@ -15,11 +15,7 @@ _WIRE: Any = Mock(peername=None, sockname=None, ssl_context=None)
 
 
 async def answered(
-    application: web.Application,
-    method: str,
-    path: str,
-    headers: Mapping[str, str],
-    body: bytes = b"",
+    application: web.Application, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
 ) -> web.StreamResponse:
     """The application's answer, as its own server would send it."""
     loop = asyncio.get_running_loop()

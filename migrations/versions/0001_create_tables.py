@@ -581,12 +581,7 @@ def _create_accounts() -> None:
         _column("permits", sa.Integer()),
         _column("until", TIME),
     )
-    op.create_table(
-        "reissue_count",
-        _key("account", _text(64)),
-        _key("day", sa.Date()),
-        _column("count", sa.Integer()),
-    )
+    op.create_table("reissue_count", _key("account", _text(64)), _key("day", sa.Date()), _column("count", sa.Integer()))
     op.create_table(
         "text_count",
         _key("country", _text(8)),
@@ -814,9 +809,4 @@ def _create_operating() -> None:
         postgresql_with=SHORT_LIVED,
     )
     op.create_table("retired_key", _key("key_id", _text(8)), _column("at", TIME))
-    op.create_table(
-        "timer",
-        _key("name", _text(16)),
-        _column("at", TIME),
-        postgresql_with=SHORT_LIVED,
-    )
+    op.create_table("timer", _key("name", _text(16)), _column("at", TIME), postgresql_with=SHORT_LIVED)

@@ -230,10 +230,7 @@ def company_reviewed(opened: Opened, approval: str | None) -> dict[str, Any]:
 # By meaning, in each edition: the name of a success, and of an error.
 EDITIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "current": {"ocr": ("OCR_PROCESSED", "OCR_PROCESSED"), "results": ("RESULTS_RETRIEVED", "RESULTS_RETRIEVED")},
-    "idv": {
-        "ocr": ("IDVOCRProcessing", "IDVOCRProcessing"),
-        "results": ("IDVResultsRetrieved", "IDVResultsRetrieved"),
-    },
+    "idv": {"ocr": ("IDVOCRProcessing", "IDVOCRProcessing"), "results": ("IDVResultsRetrieved", "IDVResultsRetrieved")},
     "v2.0.0": {"ocr": ("OCR_PROCESSED", "OCR_ERROR"), "results": ("RESULTS_RETRIEVED", "RESULTS_ERROR")},
 }
 VALID = timedelta(minutes=5)

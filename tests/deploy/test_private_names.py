@@ -11,9 +11,7 @@ from tests.suite.packages import CODE, PACKAGES, ROOT
 
 # What is documented although it begins with `_`: of named tuples, of rows of SQLAlchemy, of os.
 DOCUMENTED = {"_make", "_replace", "_asdict", "_fields", "_mapping", "_exit"}
-EXCEPTIONS = {
-    "onboarding_sandbox/mailbox.py": "the sandbox cuts off a conversation of aiosmtpd that hangs",
-}
+EXCEPTIONS = {"onboarding_sandbox/mailbox.py": "the sandbox cuts off a conversation of aiosmtpd that hangs"}
 
 
 def is_private(name: str) -> bool:

@@ -75,10 +75,7 @@ VALUES = {
     "ADDRESS": "ona@example.com",
 }
 # Answers to what a command asks on a terminal, and a wait that no process of this test needs.
-ADDED = {
-    "cancel": ("--yes",),
-    **dict(of_features("ANSWERS")),
-}
+ADDED = {"cancel": ("--yes",), **dict(of_features("ANSWERS"))}
 
 
 @pytest.fixture(scope="module")

@@ -196,10 +196,7 @@ _INCOMING: dict[EventKind, tuple[str, Schema]] = {
         " sender of the configuration must be able to serve the customer.",
         _data(
             _REQUEST
-            | {
-                MESSAGE: _OWN | {"additionalProperties": _may_be_empty(_OWN_VALUE)},
-                "invite_after": _INVITE_AFTER,
-            },
+            | {MESSAGE: _OWN | {"additionalProperties": _may_be_empty(_OWN_VALUE)}, "invite_after": _INVITE_AFTER},
             ["customer_id"],
             patternProperties=_PARAMETERS,
             allOf=[_reachable(), _PHONE_HAS_A_COUNTRY],

@@ -52,13 +52,7 @@ def test_a_sent_message_of_each_kind_keeps_to_its_schema(kind):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"data": {"email": "someone@example.com"}},
-        {"extra": 1},
-        {"sequence": "12"},
-        {"type": "job.failed"},
-    ],
+    "change", [{"data": {"email": "someone@example.com"}}, {"extra": 1}, {"sequence": "12"}, {"type": "job.failed"}]
 )
 def test_an_event_with_more_or_fewer_fields_does_not_fit(change):
     message = json.loads(cloud_event(event(1)))

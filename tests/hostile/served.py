@@ -38,10 +38,7 @@ def served(site: Site) -> Iterator[int]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="server")
     try:
-        with (
-            mock.patch.object(middlewares, "wait", at_once),
-            mock.patch.object(server, "LINGERING_SECONDS", 0.05),
-        ):
+        with mock.patch.object(middlewares, "wait", at_once), mock.patch.object(server, "LINGERING_SECONDS", 0.05):
             thread.start()
             yield port.result(ENDS_WITHIN)
     finally:

@@ -33,10 +33,7 @@ CASES: dict[str, tuple[bytes, int]] = {
     "chunked that is not last": (raw(b"0\r\n\r\n", length=None, Transfer_Encoding="chunked, identity"), 400),
     "chunked twice": (raw(b"0\r\n\r\n", length=None, Transfer_Encoding="chunked, chunked"), 400),
     "a blank before the colon": (raw(b"0\r\n\r\n", length=None, head=b"Transfer-Encoding : chunked\r\n"), 400),
-    "a vertical tab first": (
-        raw(b"0\r\n\r\n", length=None, head=b"Transfer-Encoding: \x0bchunked\r\n"),
-        400,
-    ),
+    "a vertical tab first": (raw(b"0\r\n\r\n", length=None, head=b"Transfer-Encoding: \x0bchunked\r\n"), 400),
     "a chunk's size that is none": (raw(b"zz\r\n{}\r\n0\r\n\r\n", **CHUNKED), 400),
     "a chunk's negative size": (raw(b"-1\r\n{}\r\n0\r\n\r\n", **CHUNKED), 400),
     "a chunk's size with 0x": (raw(b"0x2\r\n{}\r\n0\r\n\r\n", **CHUNKED), 400),

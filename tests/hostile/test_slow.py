@@ -33,11 +33,7 @@ CASES: dict[str, tuple[bytes, bytes, int]] = {
     "chunk by chunk": (CHUNKS, b"1\r\n \r\n", 408),
     "a chunk's extension, letter by letter": (CHUNKS + b"1;", b"a", 408),
     "trailers, one by one": (CHUNKS + b"1\r\n \r\n0\r\n", b"X-A: b\r\n", 408),
-    "a webhook's body": (
-        raw(b"", path=AU, length="100", Connection=None),
-        b" ",
-        408,
-    ),
+    "a webhook's body": (raw(b"", path=AU, length="100", Connection=None), b" ", 408),
     "a stranger's body": (raw(b"", known=False, length="100", Connection=None), b" ", 401),
     "the body of an unknown address": (raw(b"", path="/x", length="100", Connection=None), b" ", 404),
     "the body of a health check": (raw(b"", path="/healthz", method="GET", length="100", Connection=None), b" ", 200),
@@ -50,12 +46,7 @@ def port(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("slow")
     (folder / "onboarding.db").write_bytes(sqlite_template.read_bytes())
     site = Site(
-        f"sqlite:///{folder / 'onboarding.db'}",
-        folder,
-        SetClock(),
-        keys=WEB,
-        scripted=False,
-        body_seconds=BODY_SECONDS,
+        f"sqlite:///{folder / 'onboarding.db'}", folder, SetClock(), keys=WEB, scripted=False, body_seconds=BODY_SECONDS
     )
     with mock.patch.object(server, "IDLE_SECONDS", IDLE_SECONDS), served(site) as listens_on:
         yield listens_on

@@ -72,10 +72,7 @@ NAMES: dict[str, tuple[str, str]] = {
         "Adomaitis Bagdonas Čepaitis Daukša Grigaitis Jankauskas Kairys Mažeika Petrauskas Šimkus Žukas",
     ),
     "it": ("Giulia Luca Niccolò Sara Marco Chiara Elia Bianca", "Baldini Conti Ferrò Greco Marchetti"),
-    "pl": (
-        "Zofia Łukasz Maja Józef Hanna Wojciech Oliwia",
-        "Błaszczyk Dąbek Górski Jaźwiński Wójtowicz",
-    ),
+    "pl": ("Zofia Łukasz Maja Józef Hanna Wojciech Oliwia", "Błaszczyk Dąbek Górski Jaźwiński Wójtowicz"),
     "pt": ("João Inês Caio Letícia Tiago Conceição Davi", "Araújo Brandão Falcão Guimarães Simões"),
     "sv": ("Åsa Elsa Nils Maja Göran Ebba Sixten", "Åkerlund Björklund Ekström Lindqvist Sjögren"),
 }

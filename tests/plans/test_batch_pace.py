@@ -10,10 +10,7 @@ from worker.core.limits.store.batch_pace import HOUR, TOLERANCE, give_places, in
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-@given(
-    st.integers(1, 500),
-    st.lists(st.tuples(st.floats(0, 900), st.integers(0, 30)), max_size=60),
-)
+@given(st.integers(1, 500), st.lists(st.tuples(st.floats(0, 900), st.integers(0, 30)), max_size=60))
 def test_no_hour_has_more_than_its_number(per_hour, asks):
     now, next_at, went = NOW, None, []
     for seconds, rows in asks:

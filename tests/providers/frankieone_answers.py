@@ -98,7 +98,7 @@ def v1_form(bad: Bad) -> Bad:
 
 V2_BAD = FRANKIE_BAD | {
     # No page documents the field.
-    "another customer": Bad(answer(200, {**FRANKIE_OPENED, "entityId": OTHER}), Kind.TRANSIENT, None, NOT_SENT),
+    "another customer": Bad(answer(200, {**FRANKIE_OPENED, "entityId": OTHER}), Kind.TRANSIENT, None, NOT_SENT)
 }
 V1_BAD = {name: v1_form(bad) for name, bad in FRANKIE_BAD.items()} | {
     "details instead of issues": FRANKIE_BAD["422"],

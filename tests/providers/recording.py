@@ -28,11 +28,7 @@ SCRUBBED = "SCRUBBED"
 SCRUBBED_HEADERS = ("authorization", "api_key", "X-Frankie-CustomerID", "X-Frankie-CustomerChildID")
 # Fields of answers that have a secret, a code or an id of the recorded account.
 REDIRECT = f"https://ivs.idenfy.com/api/v2/redirect?authToken={SCRUBBED}"
-LINKS = {
-    "redirectUrl": REDIRECT,
-    "sessionUrl": REDIRECT,
-    "url": f"https://hosted.frankieone.example/s?id={SCRUBBED}",
-}
+LINKS = {"redirectUrl": REDIRECT, "sessionUrl": REDIRECT, "url": f"https://hosted.frankieone.example/s?id={SCRUBBED}"}
 SCRUBBED_FIELDS = frozenset(
     ["authToken", "tokenString", "token", "digitString", "applicantId", "requestId", "scanRef", "entityId", *LINKS]
 )

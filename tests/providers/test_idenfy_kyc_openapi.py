@@ -110,11 +110,7 @@ def test_a_prefilled_name_that_the_line_replaces_is_not_looked_at():
     [
         (OPENAPI, {"firstName": "Eva"}, "firstName is not known to the openapi form of idenfy-kyc"),
         (OPENAPI, {"checkAml": True}, "checkAml is not known to the openapi form of idenfy-kyc"),
-        (
-            KYC,
-            {"settings": {"verifyEmail": True}},
-            "settings.verifyEmail is not known to the narrative form",
-        ),
+        (KYC, {"settings": {"verifyEmail": True}}, "settings.verifyEmail is not known to the narrative form"),
     ],
 )
 def test_an_account_with_the_other_forms_parameters_does_not_start(adapter, parameters, reason):

@@ -175,11 +175,7 @@ def test_a_link_to_a_strange_host_is_never_what_a_customer_gets(endpoint):
         assert "link_hosts" in session.detail
         return
     assert "phishing" not in session.link
-    assert urlsplit(session.link).hostname in (
-        "ivs.idenfy.com",
-        "kyb.ui.idenfy.com",
-        "verify.example.com",
-    )
+    assert urlsplit(session.link).hostname in ("ivs.idenfy.com", "kyb.ui.idenfy.com", "verify.example.com")
 
 
 PAST = {

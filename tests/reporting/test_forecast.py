@@ -157,8 +157,7 @@ def test_a_pause_and_reserved_slots_come_first():
 
 
 @pytest.mark.parametrize(
-    "one",
-    [load(stopped_at=NOW, stop_reason="HTTP 401"), load()._replace(rule=BudgetRule("kyc", credits=599))],
+    "one", [load(stopped_at=NOW, stop_reason="HTTP 401"), load()._replace(rule=BudgetRule("kyc", credits=599))]
 )
 def test_what_cannot_finish_says_so_and_has_no_time(one):
     found = forecast([load("email", 600, limit=1), one], now=NOW)

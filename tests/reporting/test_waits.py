@@ -89,11 +89,7 @@ def test_the_obstacle_is_named_and_its_end(subtests):
         (RAMPED, USED, f"has used up its ramp of 24/day x2, today 24/day, until {AT}"),
         (RULE, BudgetState(next_at=NOW + timedelta(days=9)), NOW + timedelta(minutes=30)),  # a wrong clock wrote it
         (RULE, BudgetState(blocked_until=THEN, pause_reason="421"), f"is paused until {AT}: 421"),
-        (
-            RULE,
-            BudgetState(blocked_until=NOW, pause_reason="refused", unproven=True),
-            "did not answer: refused",
-        ),
+        (RULE, BudgetState(blocked_until=NOW, pause_reason="refused", unproven=True), "did not answer: refused"),
         (RULE, BudgetState(stopped_at=NOW, stop_reason="HTTP 401"), "is stopped: HTTP 401"),
         (replace(RULE, credits=9), BudgetState(credits_used=9), "is stopped: the cap of 9 credits is used up"),
     ]

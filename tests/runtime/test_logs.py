@@ -53,10 +53,7 @@ def test_no_value_makes_a_line_of_its_own(written, end: str):
 
 
 @pytest.mark.parametrize("form", ["json"])
-@pytest.mark.parametrize(
-    "end",
-    ["\n", "\r", "\x1b[2K", "\u2028", "\u202e", "\x85", '", "level": "critical", "x": "'],
-)
+@pytest.mark.parametrize("end", ["\n", "\r", "\x1b[2K", "\u2028", "\u202e", "\x85", '", "level": "critical", "x": "'])
 def test_no_value_makes_a_line_or_a_field_of_json(written, end: str):
     logging.getLogger("worker.x").warning("no account %s is known", f"a{end}forged", extra={"account": f"k{end}"})
 

@@ -232,8 +232,7 @@ async def test_each_from_has_a_budget_of_its_own_and_its_own_limit(played):
 
 
 @pytest.mark.parametrize(
-    ("sections", "channels"),
-    [(EMAIL, ("email",)), (SMS, ("sms",)), (EMAIL + SMS, ("email", "sms")), ("", ())],
+    ("sections", "channels"), [(EMAIL, ("email",)), (SMS, ("sms",)), (EMAIL + SMS, ("email", "sms")), ("", ())]
 )
 async def test_the_channels_are_those_that_are_configured(played, sections, channels):
     _, worker = await played(sections=sections)

@@ -38,10 +38,7 @@ TREE: dict[str, Any] = {
     "routes": [{"when": {"country": "AU"}, "accounts": ["au"]}, {"accounts": ["kyc"]}],
     "follow_up": {"ladder": [{"after": "1 hour"}]},
     "privacy": {"journal": "onboarding.journal"},
-    "email": {
-        "url": "smtp://127.0.0.1:1025",
-        "from": "Example Bank <verify@example.com>",
-    },
+    "email": {"url": "smtp://127.0.0.1:1025", "from": "Example Bank <verify@example.com>"},
     "sms": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
     "whatsapp": {"from": "+15005550006"},
     "bus": {"url": "amqp://127.0.0.1"},

@@ -24,12 +24,7 @@ def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     assert settings.encryption.keys[0].reveal() == KEY
     assert settings.worker.lease == timedelta(seconds=60)
     assert (account.base_url, account.limits) == ("https://ivs.idenfy.com", (Limit.parse("10000/hour"),))
-    assert (account.concurrency, account.credits, account.on_unknown, account.prefill) == (
-        50,
-        (),
-        "reconcile",
-        "none",
-    )
+    assert (account.concurrency, account.credits, account.on_unknown, account.prefill) == (50, (), "reconcile", "none")
     assert (account.lifetime, account.timeout) == (timedelta(days=7), timedelta(seconds=10))
     assert settings.accounts["au"].base_url == "https://api.frankie.one"
     assert settings.accounts["au"].limits == (Limit.parse("5/second"),)
@@ -66,10 +61,7 @@ def test_frankieone_v1_is_prefilled_as_its_call_makes_the_entity(tmp_path: Path)
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
     given = tree(
-        database={"url": "mysql://127.0.0.1/db"},
-        web={"bind": "0.0.0.0:80"},
-        retry={"first": "1 hour"},
-        wroker={},
+        database={"url": "mysql://127.0.0.1/db"}, web={"bind": "0.0.0.0:80"}, retry={"first": "1 hour"}, wroker={}
     )
     configuration = without_credentials(given)
     configuration["accounts"]["kyc"] |= {"limits": ["fast"], "concurency": 5, "lifetime": "1 hour", "customer_id": "x"}

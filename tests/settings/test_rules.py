@@ -454,10 +454,7 @@ def test_how_far_apart_two_channels_hours_lie_is_what_a_walk_round_the_clock_fin
 
 def test_credits_are_capped_in_all_and_by_period(tmp_path: Path) -> None:
     given = {"credits": [60000, "2000 / day"]}
-    assert loaded(tmp_path, with_kyb(kyc=given)).accounts["kyc"].credits == (
-        CreditCap(60000),
-        CreditCap(2000, "day"),
-    )
+    assert loaded(tmp_path, with_kyb(kyc=given)).accounts["kyc"].credits == (CreditCap(60000), CreditCap(2000, "day"))
 
 
 @pytest.mark.parametrize("credits", [-1, True, "2000/minute", ["5", "6"], ["5 / day", "6 / days"], [[1]], 1.5])

@@ -162,10 +162,7 @@ def test_a_base_url_that_is_no_such_thing(tmp_path: Path, subtests: pytest.Subte
 def test_a_link_template_that_would_not_work(tmp_path: Path, subtests: pytest.Subtests) -> None:
     cases = [
         ("https://verify.example.com/", "without {token} all customers would get the same link"),
-        (
-            "https://verify.example.com/{tokn}",
-            "the only placeholders are {token}, {customer_id}, {reference}",
-        ),
+        ("https://verify.example.com/{tokn}", "the only placeholders are {token}, {customer_id}, {reference}"),
         ("https://verify.example.com/{token!r}", "the only placeholders are"),
         ("https://verify.example.com/{token:>9}", "the only placeholders are"),
         ("https://verify.example.com/{token.__class__}", "the only placeholders are"),

@@ -99,8 +99,7 @@ class World:
         given = {name: settings.pop(name) for name in DEFAULTS.keys() & settings.keys()}
         (directory / "onboarding.toml").write_text(configuration(url, **given))
         loaded = load(
-            directory / "onboarding.toml",
-            environ={"KEY": KEY, "SECRET": "0" * 8 + "-0000-4000-8000-" + "0" * 12},
+            directory / "onboarding.toml", environ={"KEY": KEY, "SECRET": "0" * 8 + "-0000-4000-8000-" + "0" * 12}
         )
         self.clock = clock
         self.senders = settings.pop("senders", {"email": FakeSender(), "sms": FakeSender()})

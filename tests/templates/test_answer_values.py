@@ -139,10 +139,7 @@ def test_a_short_code_is(own, value):
             {"default/en/sms.txt": "{% if vendor.code %}{{ vendor.code }}{% else %}{{ link }}{% endif %}"},
             "default/en/sms.txt: lacks {{ link }}",
         ),
-        (
-            {"default/en/body.txt": "{% if not digits %}{{ link }}{% endif %}"},
-            "default/en/body.txt: lacks {{ link }}",
-        ),
+        ({"default/en/body.txt": "{% if not digits %}{{ link }}{% endif %}"}, "default/en/body.txt: lacks {{ link }}"),
     ],
 )
 def test_a_message_that_works_only_with_or_without_the_value_is_refused(own, files, problem):

@@ -25,8 +25,7 @@ def test_everything_in_the_brands_colour_can_be_read(colour):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "ratio"),
-    [("#ffffff", "#000000", 21.0), ("#777777", "#ffffff", 4.48), ("#1a5fc8", "#1a5fc8", 1.0)],
+    ("one", "other", "ratio"), [("#ffffff", "#000000", 21.0), ("#777777", "#ffffff", 4.48), ("#1a5fc8", "#1a5fc8", 1.0)]
 )
 def test_contrast_is_the_one_of_wcag(one, other, ratio):
     assert round(contrast(one, other), 2) == round(contrast(other, one), 2) == ratio

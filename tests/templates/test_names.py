@@ -70,11 +70,7 @@ NUMBERS = (
     "⓪⑨⓪⓪①②",
     "➀➁➂➃➄",
 )
-SENTENCES = (
-    "Your card was charged €499",
-    "Your account is blocked. Log in now",
-    "您的卡已被扣款。请致电",
-)
+SENTENCES = ("Your card was charged €499", "Your account is blocked. Log in now", "您的卡已被扣款。请致电")
 
 
 def person_texts(first, last=""):

@@ -71,10 +71,7 @@ def test_an_own_layout_shadows_the_built_in_one_in_every_language(own):
 WORDS = "It only takes a few minutes."
 
 
-@pytest.mark.parametrize(
-    "layout",
-    ["layout.html", "default/en/body.html", "builtin/default/en/body.html"],
-)
+@pytest.mark.parametrize("layout", ["layout.html", "default/en/body.html", "builtin/default/en/body.html"])
 @pytest.mark.parametrize("name", ["default", "vip"])
 def test_a_file_that_fills_one_block_keeps_the_built_in_words_of_the_others(own, name, layout):
     """The recipe of the page: one block of one file. It once sent an empty button."""
@@ -208,10 +205,7 @@ def test_every_documented_variable_is_there(own):
         ({"default/en/body.txt": "no address"}, "default/en/body.txt: lacks {{ link }}"),
         ({"default/en/body.html": "<p>no address</p>"}, "default/en/body.html: lacks {{ link }}"),
         ({"default/en/sms.txt": "no address"}, "default/en/sms.txt: lacks {{ link }}"),
-        (
-            {"default/en/body.txt": "{% if first_name %}{{ link }}{% endif %}"},
-            "default/en/body.txt: lacks {{ link }}",
-        ),
+        ({"default/en/body.txt": "{% if first_name %}{{ link }}{% endif %}"}, "default/en/body.txt: lacks {{ link }}"),
         ({"layout.html": "<p>{% block request %}{% endblock %}</p>"}, "default/de/body.html: lacks {{ link }}"),
         ({"layout.html": "<a href='{{ link }}'> </a>"}, "layout.html: a link to {{ link }} has no text"),
         (
@@ -254,10 +248,7 @@ def test_every_documented_variable_is_there(own):
         ),
         ({"default/en/body.htm": "x"}, "default/en/body.htm: not used; the files are "),
         ({"default/en/mail.txt": "x"}, "default/en/mail.txt: not used; the files are "),
-        (
-            email("vip/de"),
-            "vip: no text in the default locale en; other languages get the built-in text",
-        ),
+        (email("vip/de"), "vip: no text in the default locale en; other languages get the built-in text"),
     ],
 )
 def test_check_names_what_is_wrong_with_a_template(own, files, problem):

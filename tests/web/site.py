@@ -153,12 +153,7 @@ class Site:
         self.clock = clock
         self.script = Script()
         self.woken: list[WakeUp] = []
-        self.app = app(
-            self.parts,
-            wake=self.woken.append,
-            receive=self.script if scripted else None,
-            **how,
-        )
+        self.app = app(self.parts, wake=self.woken.append, receive=self.script if scripted else None, **how)
         self.root = self.app
         self.prefix = ""
 

@@ -129,18 +129,7 @@ def all_go_on(office: Office, parts: Parts, _list: int) -> None:
 
 ACTS: dict[str, Do] = {
     one.__name__: one
-    for one in (
-        another_list,
-        pause,
-        stop,
-        resume,
-        run_again,
-        cancel,
-        retry,
-        repeat,
-        abandon,
-        all_go_on,
-    )
+    for one in (another_list, pause, stop, resume, run_again, cancel, retry, repeat, abandon, all_go_on)
 }
 
 

@@ -38,10 +38,7 @@ COMMANDS = {
     "users": "dashboard",
 }
 
-FORMATS = {
-    "parquet": "spreadsheets",
-    "xlsx": "spreadsheets",
-}
+FORMATS = {"parquet": "spreadsheets", "xlsx": "spreadsheets"}
 
 SERVES = {
     "outbox": (

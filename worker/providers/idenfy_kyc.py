@@ -40,13 +40,7 @@ from worker.providers.contract import (
 )
 from worker.providers.facts import asked_lifetime, lifetime_parameter
 from worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
-from worker.providers.parameters import (
-    by_name,
-    check_parameters,
-    documented_parameters,
-    idenfy_kyc,
-    unknown_parameter,
-)
+from worker.providers.parameters import by_name, check_parameters, documented_parameters, idenfy_kyc, unknown_parameter
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
 from worker.providers.values import language_of, wrong_ours
 from worker.providers.webhooks.idenfy import IdenfyKycWebhooks, meaning
@@ -64,13 +58,7 @@ TOKEN_TYPE = "IDENTIFICATION"  # noqa: S105  # document and selfie, the stricter
 
 # The column that fills each parameter, under the narrative form's name.
 NAMES = {"firstName": "first_name", "lastName": "last_name"}
-PERSONAL = {
-    **NAMES,
-    "dateOfBirth": "date_of_birth",
-    "sex": "sex",
-    "nationality": "nationality",
-    "address": "address",
-}
+PERSONAL = {**NAMES, "dateOfBirth": "date_of_birth", "sex": "sex", "nationality": "nationality", "address": "address"}
 NAME_HINT = 'correct the name, or leave it out: with prefill = "none" no name is sent'
 RENAMED: Mapping[str, Mapping[str, str]] = {"narrative": {}, "openapi": idenfy_kyc.RENAMED}
 

@@ -155,13 +155,7 @@ def line_form(*, as_json: bool) -> logging.Formatter:
 def _facts(_logger: Any, level: str, line: "EventDict") -> "EventDict":
     record: logging.LogRecord = line["_record"]
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    facts = {
-        "timestamp": at.replace("+00:00", "Z"),
-        "level": level,
-        "logger": record.name,
-        **ids_of(record),
-        **line,
-    }
+    facts = {"timestamp": at.replace("+00:00", "Z"), "level": level, "logger": record.name, **ids_of(record), **line}
     # A name or a reason from outside must not look like a line of its own, nor move a terminal's cursor.
     return {name: one_line(value) if type(value) is str else value for name, value in facts.items()}
 

@@ -35,8 +35,7 @@ def send_through(app: Celery, wake_up: WakeUp) -> bool:
         app.send_task(queue, args=(wake_up.name,), queue=queue, retry=False, confirm_timeout=CONFIRM_SECONDS)
     except BROKER_UNREACHABLE as error:
         _broker.lasts(
-            f"{broker_fault(error)}: wake-ups are lost; the sweep sends them again when the broker is back",
-            monotonic(),
+            f"{broker_fault(error)}: wake-ups are lost; the sweep sends them again when the broker is back", monotonic()
         )
         return False
     _broker.over("the broker is back: wake-ups are sent")

@@ -274,13 +274,7 @@ class Parts(Stores):
         """Says in its block that this process runs. `kind` is the command; `batch_id`: it works this batch alone."""
         keys = f"{self.keyring.ids[0]} {self.keyring.digest_ids[0]}"
         return Heartbeat(
-            self.processes,
-            self.owner,
-            self.clock,
-            kind,
-            store=self.store_counts,
-            first_keys=keys,
-            batch_id=batch_id,
+            self.processes, self.owner, self.clock, kind, store=self.store_counts, first_keys=keys, batch_id=batch_id
         )
 
     def store_counts(self) -> None:

@@ -68,8 +68,7 @@ def test_a_row_whose_call_has_an_unknown_outcome_is_held_and_never_called_for_el
     played = play(faults=tuple(Fault.parse(fault) for fault in faults), seed=4)
     desk = prefer(desk_at(played), "kyc", "au-new")
     desk.change(
-        '[accounts.kyc]\nprovider = "idenfy-kyc"\n',
-        '[accounts.kyc]\nprovider = "idenfy-kyc"\non_unknown = "hold"\n',
+        '[accounts.kyc]\nprovider = "idenfy-kyc"\n', '[accounts.kyc]\nprovider = "idenfy-kyc"\non_unknown = "hold"\n'
     )
     ended = desk.onboard("run", desk.list_of(customers(60)), "--json")
     assert ended.code == 1

@@ -268,12 +268,7 @@ def test_a_dash_is_standard_output_and_no_file_of_that_name(desk: Desk, command:
 
 
 @pytest.mark.parametrize(
-    "command",
-    [
-        ["check", "one.csv", "--errors"],
-        ["status", "--log-file"],
-        *of_features("FILES_BESIDE"),
-    ],
+    "command", [["check", "one.csv", "--errors"], ["status", "--log-file"], *of_features("FILES_BESIDE")]
 )
 def test_a_file_beside_what_a_command_prints_is_not_named_by_a_dash(desk: Desk, command: list[str]):
     desk.onboard("import", desk.write("one.csv", "customer_id,email\nC-1,a@example.com\n"))

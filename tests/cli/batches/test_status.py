@@ -34,10 +34,7 @@ def test_a_list_that_no_process_works_has_no_forecast_and_is_critical(desk: Desk
     shown = desk.onboard("status").out
     assert shown.startswith("no process is working: `onboard up`\n")
     assert desk.onboard("status", "1").out.startswith("no process is working: `onboard up`\n")
-    assert checked(desk) == (
-        2,
-        "CRITICAL: no process is working, and work is due for kyc; `onboard up`\n",
-    )
+    assert checked(desk) == (2, "CRITICAL: no process is working, and work is due for kyc; `onboard up`\n")
     assert needs(desk) == [("process", "onboard up")]
 
 
@@ -280,7 +277,7 @@ def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     desk.sql(
         "UPDATE budget SET blocked_until = '2999-01-01 00:00:00.000000', pause_reason = '5 calls failed' "
-        "WHERE name = 'kyb'",
+        "WHERE name = 'kyb'"
     )
     shown = desk.onboard("status").out
     assert "kyc, kyc-lt and kyb are paused until 2999-01-01T00:00:00Z: 5 calls failed" in shown

@@ -76,14 +76,7 @@ READS = {
 # What these processes do is done by events, each with its entry, or follows from rows that a person has decided about.
 PROCESSES = {"beat", "bus", "up", "web", "worker", *of_features("PROCESSES")}
 # Nothing of the database: files, standard output, or a simulation.
-WITHOUT_DATABASE = {
-    "completion",
-    "init",
-    "demo",
-    "sandbox",
-    "template export",
-    *of_features("WITHOUT_DATABASE"),
-}
+WITHOUT_DATABASE = {"completion", "init", "demo", "sandbox", "template export", *of_features("WITHOUT_DATABASE")}
 # Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py,
 # test_set_up.py, test_database_copy.py.
 ELSEWHERE = {

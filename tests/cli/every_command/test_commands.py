@@ -46,10 +46,7 @@ def test_the_facts_of_a_command_are_one_line_with_their_letters_as_they_are(caps
 
 
 def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, subtests: pytest.Subtests):
-    for name in [
-        *("cancel", "pause", "report", "resolve", "resume", "retry", "status"),
-        *of_features("TAKES_BATCHES"),
-    ]:
+    for name in [*("cancel", "pause", "report", "resolve", "resume", "retry", "status"), *of_features("TAKES_BATCHES")]:
         with subtests.test(name=name):
             assert desk.onboard(name, "--help").out.count("events-2026-11-20") == 1
 

@@ -61,14 +61,7 @@ def test_changed_addresses_with_a_live_link_are_counted_and_go_on(desk: Desk):
 
 def test_a_row_that_joined_is_joined_and_not_invited(desk: Desk):
     desk.onboard("run", desk.list_of([ONA], "first.csv"))
-    ran = desk.onboard(
-        "run",
-        desk.list_of(
-            [ONA],
-            "second.csv",
-        ),
-        "--again",
-    )
+    ran = desk.onboard("run", desk.list_of([ONA], "second.csv"), "--again")
     assert (ran.code, "1 joined" in ran.out, "invited" in ran.out) == (0, True, False)
     line = desk.onboard("report", "latest").table[0]
     assert (line["state"], line["error"], line["action"]) == ("joined", "", "nothing: joined batch 1, row 2")

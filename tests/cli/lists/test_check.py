@@ -264,10 +264,7 @@ def test_a_bad_value_in_a_column_that_nothing_uses_is_a_warning(desk: Desk, play
     assert "warning: row 2, date_of_birth: 10 characters that are not YYYY-MM-DD; left out" in ended.out
     assert (desk.path / "errors.csv").read_text().splitlines()[2].endswith(",warning,,,")
     assert facts["problems"] == []
-    assert [(one["row"], one["column"]) for one in facts["warnings"]] == [
-        (None, "date_of_birth"),
-        (2, "date_of_birth"),
-    ]
+    assert [(one["row"], one["column"]) for one in facts["warnings"]] == [(None, "date_of_birth"), (2, "date_of_birth")]
     assert (sent.code, len(played.calls())) == (0, 2)
 
 

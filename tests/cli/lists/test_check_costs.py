@@ -55,10 +55,7 @@ def test_prices_give_amounts_by_currency_and_exactly(desk: Desk):
     desk.add("[follow_up]\nmost = 2\n")
     listed = desk.list_of(customers(5, au=1))
     facts = desk.onboard("check", listed, "--json").facts
-    assert facts["cost"] == {
-        "now": {"AUD": "1.10", "EUR": "3.605"},
-        "at_most": {"AUD": "3.30", "EUR": "10.815"},
-    }
+    assert facts["cost"] == {"now": {"AUD": "1.10", "EUR": "3.605"}, "at_most": {"AUD": "3.30", "EUR": "10.815"}}
     shown = desk.onboard("check", listed).out
     assert "\ncost now: 1.10 AUD, 3.605 EUR\ncost at most: 3.30 AUD, 10.815 EUR\n" in shown
     assert facts["without_price"] == []

@@ -196,9 +196,7 @@ def change_if(database, which, generations):
 @pytest.mark.usefixtures("batches")
 def test_only_rows_that_meet_the_conditions_are_changed_and_said(database):
     changed, rows = change_if(database, [0, 1, 3, 7], [0, 9, 3, 7])
-    assert [row._asdict() for row in changed] == [
-        {"id": 0, "generation": 0, "pause_cause": "ona", "created_at": NOON},
-    ]
+    assert [row._asdict() for row in changed] == [{"id": 0, "generation": 0, "pause_cause": "ona", "created_at": NOON}]
     assert rows == [("after 0", "looked"), *[("before", "look")] * 3]
 
 

@@ -48,8 +48,7 @@ def led_to(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("addresses", "here"),
-    [(["127.0.0.1", "::1%lo"], True), (["127.0.0.1", "10.0.0.1"], False), ([], False)],
+    ("addresses", "here"), [(["127.0.0.1", "::1%lo"], True), (["127.0.0.1", "10.0.0.1"], False), ([], False)]
 )
 def test_localhost_is_trusted_only_where_it_leads_nowhere_else(led_to, addresses, here):
     led_to(*addresses)

@@ -225,10 +225,7 @@ moments = st.integers(-14 * 24 * 4, 14 * 24 * 4).map(lambda count: NOW + count *
 lives = st.integers(1, 10 * 24 * 4).map(lambda count: count * 15 * MINUTE)
 link_statuses = st.builds(
     lambda issued_at, life, early, **rest: SessionFacts(
-        issued_at=issued_at,
-        expires_at=issued_at + life,
-        allowed_from=LONG_AGO if early else issued_at + life,
-        **rest,
+        issued_at=issued_at, expires_at=issued_at + life, allowed_from=LONG_AGO if early else issued_at + life, **rest
     ),
     moments,
     lives,

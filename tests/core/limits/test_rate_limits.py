@@ -15,11 +15,7 @@ from worker.core.limits.limits import UNITS, Limit, offer, spacing, tightest
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)
 
-limits = st.builds(
-    Limit,
-    st.one_of(st.integers(1, 50), st.integers(1, 10**9)),
-    st.sampled_from(list(UNITS.values())),
-)
+limits = st.builds(Limit, st.one_of(st.integers(1, 50), st.integers(1, 10**9)), st.sampled_from(list(UNITS.values())))
 # (how long after the last reservation, how many are wanted, how many of those granted find a row, whether other workers
 # make calls too, and which of all slots that are reserved by then are released unused: so many, from such a place on)
 reservations = st.lists(

@@ -93,10 +93,7 @@ def test_a_cap_that_was_lowered_gives_no_place_until_few_enough_count():
     assert give_places(AddressCap(2, 7 * DAY), places, jobs(7, 8), now=NOW) == [NOW + 6 * DAY, NOW + 7 * DAY]
 
 
-@given(
-    st.integers(1, 4),
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 12), st.booleans()), max_size=60),
-)
+@given(st.integers(1, 4), st.lists(st.tuples(st.integers(0, 20), st.integers(0, 12), st.booleans()), max_size=60))
 def test_no_order_of_wishes_ever_gets_more_than_the_cap_within_a_period(most, steps):
     cap = AddressCap(most, 5 * DAY)
     now, places, sent = NOW, {}, []

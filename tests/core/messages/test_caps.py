@@ -8,12 +8,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
 
 CAPS = Caps(reissues=3, messages=6)
-NOT_SENT = [
-    InvitationState.WAITING,
-    InvitationState.SUPERSEDED,
-    InvitationState.SUPPRESSED,
-    InvitationState.FAILED,
-]
+NOT_SENT = [InvitationState.WAITING, InvitationState.SUPERSEDED, InvitationState.SUPPRESSED, InvitationState.FAILED]
 
 
 def test_every_message_that_has_or_may_have_reached_the_customer_counts():

@@ -116,12 +116,7 @@ def test_a_ladder_says_how_each_reminder_differs_from_the_first_message():
     ladder = Ladder({5 * DAY: Rung("sms", "short"), 9 * DAY: Rung(template="last")})
     after = (9 * DAY, 2 * DAY, 5 * DAY)
     kinds = ("invitation", "reminder-1", "reminder-2", "reminder-3")
-    assert [ladder.step_of(kind, after) for kind in kinds] == [
-        Rung(),
-        Rung(),
-        Rung("sms", "short"),
-        Rung("", "last"),
-    ]
+    assert [ladder.step_of(kind, after) for kind in kinds] == [Rung(), Rung(), Rung("sms", "short"), Rung("", "last")]
     assert ladder.channels == {"sms"}
     by_email = Customer("C-1", person=Person(email="ona@example.com"))
     assert ContactPolicy(Caps(1, 1), ladder=ladder).impossible(by_email) == {5 * DAY}

@@ -11,10 +11,7 @@ def test_news_are_what_was_counted_since_they_were_stored():
     meters.add(metrics.CALLS, "kyc", "done")
     meters.add(metrics.CALLS, "kyc", "auth")
 
-    assert meters.news() == {
-        Series("calls_total", ("kyc", "done")): 1,
-        Series("calls_total", ("kyc", "auth")): 1,
-    }
+    assert meters.news() == {Series("calls_total", ("kyc", "done")): 1, Series("calls_total", ("kyc", "auth")): 1}
 
 
 def test_news_that_could_not_be_stored_come_again():

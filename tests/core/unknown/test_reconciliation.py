@@ -150,10 +150,7 @@ def test_an_orphan_is_looked_at_now_and_then_and_at_its_end(subtests):
     rule = OrphanRule(8 * HOUR)
     ends = [rule.known_by(NOW - age, NOW) for age in (HOUR, 8 * HOUR + MARGIN, LONGEST_LIFE + MARGIN)]
     assert ends == [NOW + 7 * HOUR + MARGIN, NOW - 8 * HOUR + LONGEST_LIFE, None]
-    assert [rule.is_over(SEEN, SEEN.opened_at + 8 * HOUR - wait) for wait in (0 * HOUR, SECOND)] == [
-        True,
-        False,
-    ]
+    assert [rule.is_over(SEEN, SEEN.opened_at + 8 * HOUR - wait) for wait in (0 * HOUR, SECOND)] == [True, False]
     assert not OrphanRule().is_over(SEEN, NOW + 2 * LONGEST_LIFE)
 
 

@@ -200,9 +200,7 @@ def test_a_chain_that_was_made_anew_is_found_by_the_head_that_was_kept_elsewhere
     Seals(database, keyring).seal()  # as the owner of the key can
 
     assert problems(log) == []
-    assert problems(log, five) == [
-        "entry 5 is not the one of the head that you gave: the chain was made anew",
-    ]
+    assert problems(log, five) == ["entry 5 is not the one of the head that you gave: the chain was made anew"]
 
 
 def test_an_entry_that_was_put_behind_the_head_is_found(database, tamper, log, five, clock):

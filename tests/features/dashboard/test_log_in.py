@@ -389,11 +389,7 @@ async def test_the_assets_are_ours_kept_for_ever_and_htmx_is_as_it_was_published
         (b"name=ona&name=vita", FORM, 400),
         (b"name=%ff&" + b"a=&" * 100, FORM, 400),
         (b"name=\xff", FORM, 400),
-        (
-            b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\n\r\n--x--',
-            "multipart/form-data; boundary=x",
-            415,
-        ),
+        (b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\n\r\n--x--', "multipart/form-data; boundary=x", 415),
         (b'{"name": "ona"}', "application/json", 415),
     ],
 )

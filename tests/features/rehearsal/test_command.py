@@ -111,12 +111,7 @@ def test_a_rehearsal_touches_no_server_and_no_database_of_the_configuration(trap
 
     assert ended.code == 0, ended.err
     assert (trapped.path / DATABASE).read_bytes() == b"the company's own database"
-    assert sorted(file.name for file in trapped.path.iterdir()) == [
-        "calendar.csv",
-        path,
-        DATABASE,
-        "onboarding.toml",
-    ]
+    assert sorted(file.name for file in trapped.path.iterdir()) == ["calendar.csv", path, DATABASE, "onboarding.toml"]
     facts = ended.facts
     events = facts["events"]
     assert (events["session"], events["invitation"]) == (11, 11)

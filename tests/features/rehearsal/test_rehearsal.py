@@ -308,11 +308,7 @@ def interrupt(_days: float) -> None:
     ids=["refused settings", "a bad list", "interrupted"],
 )
 def test_a_rehearsal_that_ends_early_closes_its_loop(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    served: tuple[str, ...],
-    content: str,
-    error: type[BaseException],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: tuple[str, ...], content: str, error: type[BaseException]
 ):
     made: list[SteppedLoop] = []
 

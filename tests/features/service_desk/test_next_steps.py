@@ -77,10 +77,7 @@ def test_a_stop_that_a_worker_tests_by_itself_says_when():
             kept("kyc", blocked_until=LATER, pause_reason="HTTP 429"),
             "kyc is paused until 2026-11-21T13:00:00Z: HTTP 429",
         ),
-        (
-            kept("kyc", next_at=LATER),
-            "kyc has used up its limit of 1/hour, until 2026-11-21T13:00:00Z",
-        ),
+        (kept("kyc", next_at=LATER), "kyc has used up its limit of 1/hour, until 2026-11-21T13:00:00Z"),
     ],
 )
 def test_a_pause_and_a_used_up_limit_have_a_time(blocked, why):

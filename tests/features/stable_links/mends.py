@@ -20,8 +20,4 @@ MENDS = {
     # A press is believed however soon it comes: a robot's too.
     "time-before-a-press": ((visitors, "LEAST", timedelta(seconds=-5)),),
 }
-FOUND_BY = {
-    "one-session-for-two-presses": (14419, 14423),
-    "not-me": (12986,),
-    "time-before-a-press": (12986,),
-}
+FOUND_BY = {"one-session-for-two-presses": (14419, 14423), "not-me": (12986,), "time-before-a-press": (12986,)}

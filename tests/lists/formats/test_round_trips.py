@@ -42,13 +42,7 @@ def of_parquet(*rows):
     return out.getvalue()
 
 
-WRITERS = {
-    "csv": csv_of,
-    "json": of_json,
-    "jsonl": of_lines,
-    "xlsx": workbook,
-    "parquet": of_parquet,
-}
+WRITERS = {"csv": csv_of, "json": of_json, "jsonl": of_lines, "xlsx": workbook, "parquet": of_parquet}
 PACKERS = {"as it is": lambda content: content, "gzip": gzip.compress, "zip": lambda content: zipped({"list": content})}
 BY_WRITER = pytest.mark.parametrize(
     "form",

@@ -12,16 +12,7 @@ from tests.stored.shelf import add_lines, customer, line
 from worker.core.customers.customers import FieldProblem, Person
 from worker.core.database import bulk
 from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import (
-    Audit,
-    Batch,
-    CustomerRow,
-    Finished,
-    InvitationRow,
-    Job,
-    SessionRow,
-    SkippedLine,
-)
+from worker.core.database.tables import Audit, Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.model.states import InvitationState, JobState, PauseCause, SessionState
 from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED, KnownChoices, KnownRule
 from worker.lists.store.admission import lock_customers

@@ -38,8 +38,7 @@ def joined(shelf, batch):
 
 @pytest.mark.postgresql_alone
 @pytest.mark.parametrize(
-    ("becomes", "leads_to"),
-    [(InvitationState.SENT, JobState.INVITED), (InvitationState.HELD, JobState.HELD)],
+    ("becomes", "leads_to"), [(InvitationState.SENT, JobState.INVITED), (InvitationState.HELD, JobState.HELD)]
 )
 def test_a_job_that_adopts_a_session_sees_the_result_of_the_message_in_flight(shelf, database, becomes, leads_to):
     shelf.add(customer("Ona"))

@@ -216,11 +216,7 @@ async def test_rows_that_a_paused_list_serves_have_no_end_and_the_resume_is_name
         return world.parts.reporting.status(world.parts.batches.find(str(batch)))["forecast"]
 
     words = f"batch {paused}, which is paused: `onboard resume {paused}` goes on with it"
-    assert ends() == {
-        "finishes_at": None,
-        "limited_by": f"2 rows wait for the rows of {words}",
-        "assumed": False,
-    }
+    assert ends() == {"finishes_at": None, "limited_by": f"2 rows wait for the rows of {words}", "assumed": False}
 
     both = world.add(customer("Ona"), customer("Jonas"))
     at, why = finishes_at(world.parts, both)

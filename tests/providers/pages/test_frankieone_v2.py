@@ -53,11 +53,7 @@ def everything() -> FrankieOneV2:
 
 @pytest.mark.parametrize(
     "built",
-    [
-        V2.make().build(request()),
-        V2.make().build(MUCH),
-        everything().build(request()),
-    ],
+    [V2.make().build(request()), V2.make().build(MUCH), everything().build(request())],
     ids=["least", "much", "everything"],
 )
 def test_a_request_is_what_the_document_allows(built: HttpRequest, document, operation):

@@ -41,12 +41,7 @@ EVERYTHING = {
     "sessionLength": 600,
     "allowedCountries": ["LT"],
     "allowedDocuments": ["PASSPORT"],
-    "client": {
-        "documentNumber": "1",
-        "personalNumber": "2",
-        "dateOfExpiry": "2031-05-30",
-        "dateOfIssue": "2021-05-30",
-    },
+    "client": {"documentNumber": "1", "personalNumber": "2", "dateOfExpiry": "2031-05-30", "dateOfIssue": "2021-05-30"},
     "urls": {name: "https://shop.test/x" for name in ("successUrl", "failUrl", "unverifiedUrl", "webhookUrl")},
     "settings": {name: True for name in idenfy_rules.SETTINGS},
     "questionnaire": "key",

@@ -40,13 +40,7 @@ def idenfy(provider: str, *keys: str):
 
 def frankie(provider: str = "frankieone-v2", *, secret: Several = SECRET, jwt_key: Several = None, **wanted: Any):
     return build_webhook_reader(
-        Webhooks(
-            provider,
-            name="au",
-            webhook_secret=_all_of(secret),
-            jwt_key=_all_of(jwt_key),
-            **wanted,
-        )
+        Webhooks(provider, name="au", webhook_secret=_all_of(secret), jwt_key=_all_of(jwt_key), **wanted)
     )
 
 

@@ -8,17 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.providers.webhooks.accounts import (
-    HASHES,
-    HOSTILE_BODIES,
-    NOW,
-    SECRET,
-    WRONG,
-    Webhooks,
-    frankie,
-    pem,
-    token,
-)
+from tests.providers.webhooks.accounts import HASHES, HOSTILE_BODIES, NOW, SECRET, WRONG, Webhooks, frankie, pem, token
 from tests.suite.rsa_keys import ANOTHER as OTHER
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.rsa_keys import SHORT
@@ -287,10 +277,6 @@ def test_wrong_types_anywhere_are_no_result(subtests):
 
 def test_an_account_says_what_its_tokens_must_have():
     claims = {"iss": "frankie", "aud": "bank", "exp": NOW.timestamp() + 60}
-    for wanted, good in (
-        ({}, True),
-        ({"jwt_audience": "bank"}, True),
-        ({"jwt_audience": "other"}, False),
-    ):
+    for wanted, good in (({}, True), ({"jwt_audience": "bank"}, True), ({"jwt_audience": "other"}, False)):
         reader = frankie(secret=None, jwt_key=PUBLIC, **wanted)
         assert (refused(token(claims=claims), reader=reader) == "") is good, wanted

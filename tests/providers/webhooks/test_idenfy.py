@@ -290,11 +290,7 @@ def test_a_submitted_form_is_in_review_and_names_the_company():
     assert (update.state, update.result, update.final) == (STARTED, Result.REVIEW, False)
     assert update.company_id == "66d07d0c9f1b"
     assert update.happened_at == datetime(2026, 11, 20, 7, 59, tzinfo=UTC)
-    assert update.match == (
-        (Key.EXTERNAL_REF, "job-77"),
-        (Key.COMPANY_ID, "66d07d0c9f1b"),
-        (Key.CLIENT_ID, "c-77"),
-    )
+    assert update.match == ((Key.EXTERNAL_REF, "job-77"), (Key.COMPANY_ID, "66d07d0c9f1b"), (Key.CLIENT_ID, "c-77"))
 
 
 def test_the_edition_without_the_companys_id_is_read_as_well():

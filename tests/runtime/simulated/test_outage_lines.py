@@ -24,10 +24,7 @@ def embedded_in(world):
 
 def run_of(world, embedded, batch, **how):
     """A `run` of the batch, which is done when its three rows are out."""
-    usual = {
-        "is_done": lambda counts: counts.out == 3,
-        "show": lambda _counts, _waits_for: None,
-    }
+    usual = {"is_done": lambda counts: counts.out == 3, "show": lambda _counts, _waits_for: None}
     return OneBatch(embedded, batch, patience=timedelta(minutes=10), alone=True, **usual | how)
 
 

@@ -71,11 +71,7 @@ async def test_without_a_key_it_is_401_as_printed(caller):
 
 @pytest.mark.parametrize(
     "headers",
-    [
-        {**FRANKIEONE, "api_key": "wrong"},
-        {**FRANKIEONE, "X-Frankie-CustomerID": OTHER},
-        {"api_key": "sandbox-key"},
-    ],
+    [{**FRANKIEONE, "api_key": "wrong"}, {**FRANKIEONE, "X-Frankie-CustomerID": OTHER}, {"api_key": "sandbox-key"}],
 )
 async def test_wrong_credentials_are_401_with_the_printed_comma(caller, headers):
     status, _, body = await caller.frankieone(headers=headers)

@@ -78,10 +78,7 @@ async def test_an_international_local_part_is_sent_if_the_relay_accepts_it(relay
     answer = await email().send(message(to="josé@bücher.example"))
 
     assert isinstance(answer, Receipt)
-    assert relay.envelopes[0] == (
-        "MAIL FROM:<verify@bank.example> SMTPUTF8",
-        "RCPT TO:<josé@xn--bcher-kva.example>",
-    )
+    assert relay.envelopes[0] == ("MAIL FROM:<verify@bank.example> SMTPUTF8", "RCPT TO:<josé@xn--bcher-kva.example>")
 
 
 async def test_an_international_local_part_is_refused_where_the_relay_cannot_and_the_next_goes_out(

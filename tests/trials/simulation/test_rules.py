@@ -25,8 +25,7 @@ def test_an_event_counts_from_its_storing_even_if_its_process_stands_still_befor
 
 
 @pytest.mark.parametrize(
-    ("turn", "after", "breaks"),
-    [(0.0, 1.9, False), (0.0, 2.1, True), (0.2, 2.1, False), (0.2, 5.5, True)],
+    ("turn", "after", "breaks"), [(0.0, 1.9, False), (0.0, 2.1, True), (0.2, 2.1, False), (0.2, 5.5, True)]
 )
 def test_another_process_calls_a_stopped_account_only_as_long_as_its_turns_take(turn, after, breaks):
     refused = Call(Kind.SESSION, "kyb", "c000", 0, ANSWERED_AT - 1, answered_at=ANSWERED_AT, status=401)

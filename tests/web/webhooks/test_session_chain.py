@@ -151,10 +151,7 @@ RESULTS = {STARTED: [None, Result.REVIEW], COMPLETED: ENDS, FAILED: [None, Resul
 LINKS = st.one_of(
     *(
         st.builds(
-            link,
-            state=st.just(state),
-            result=st.sampled_from(RESULTS.get(state, [None])),
-            rank=st.sampled_from(ranks),
+            link, state=st.just(state), result=st.sampled_from(RESULTS.get(state, [None])), rank=st.sampled_from(ranks)
         )
         for state, ranks in RANKS.items()
     )

@@ -9,25 +9,14 @@ from hypothesis import strategies as st
 
 from worker.core.model.states import Result, SessionState
 from worker.providers.webhooks.contract import LISTED, Rank, SessionUpdate
-from worker.web.webhooks.session_chain import (
-    DIGESTS_KEPT,
-    REPLACED,
-    KnownSession,
-    known_after,
-    may_be_replay,
-)
+from worker.web.webhooks.session_chain import DIGESTS_KEPT, REPLACED, KnownSession, known_after, may_be_replay
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 REVIEW = SessionUpdate("auto", state=SessionState.STARTED, result=Result.REVIEW, happened_at=NOW - 5 * HOUR)
 APPROVED = SessionUpdate(
-    "manual",
-    state=SessionState.COMPLETED,
-    result=Result.APPROVED,
-    final=True,
-    happened_at=NOW - 3 * HOUR,
-    weight=3,
+    "manual", state=SessionState.COMPLETED, result=Result.APPROVED, final=True, happened_at=NOW - 3 * HOUR, weight=3
 )
 DENIED = replace(APPROVED, state=SessionState.FAILED, result=Result.DENIED, happened_at=NOW - 2 * HOUR)
 EXPIRED = SessionUpdate("expired", state=SessionState.EXPIRED, final=True, happened_at=NOW - HOUR)

@@ -218,11 +218,7 @@ def _codes(text: str) -> tuple[str, ...]:
     help="The address of `onboard web`: customers come by our own link in a message, press the page's button, and"
     " act in the session that it leads to.  [default: they act after their session was opened]",
 )
-@click.option(
-    "--review-after",
-    type=Read("TIME", span),
-    help="How long a review of a session takes.  [default: 5m]",
-)
+@click.option("--review-after", type=Read("TIME", span), help="How long a review of a session takes.  [default: 5m]")
 @click.option(
     "--deny-reasons",
     type=Read("CODE,…", _codes),
@@ -269,9 +265,7 @@ def _codes(text: str) -> tuple[str, ...]:
     help=f"What is reported about emails: {', '.join(MAILS)}; the rest: nothing.",
 )
 @click.option(
-    "--mail-webhook",
-    type=Read("URL", plain_address, shows=False),
-    help="The address for webhooks about emails.",
+    "--mail-webhook", type=Read("URL", plain_address, shows=False), help="The address for webhooks about emails."
 )
 @click.option(
     "--mail-webhook-key", metavar="KEY", help="The key that signs webhooks about emails.  [default: sandbox-mail-key]"

@@ -47,13 +47,7 @@ class Entry:
 
 
 def note(
-    connection: sa.Connection,
-    subject: str,
-    *,
-    now: datetime,
-    count: int = 1,
-    reason: str = "",
-    act: Act | None = None,
+    connection: sa.Connection, subject: str, *, now: datetime, count: int = 1, reason: str = "", act: Act | None = None
 ) -> None:
     """Add an entry. `act`: who does what; None: as the connection's database says, which is the running command's."""
     act = act or connection.get_execution_options()[ACT]

@@ -108,12 +108,7 @@ class Problem:
     @property
     def concerns_account(self) -> bool:
         """Whether the account, not the row, has to wait or be corrected before another call is made."""
-        return self.unreachable or self.kind in (
-            Kind.RATE_LIMITED,
-            Kind.AUTH,
-            Kind.OUT_OF_CREDIT,
-            Kind.SHORT_LIVED,
-        )
+        return self.unreachable or self.kind in (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.SHORT_LIVED)
 
 
 @dataclass(frozen=True)

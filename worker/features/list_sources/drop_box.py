@@ -307,11 +307,7 @@ class FolderSchedule(Working):
         self._ends, lanes = threading.Event(), dict[str, list[DropBox]]()
         for folder in folders:
             box = DropBox(
-                folder=folder,
-                place=place_of(folder),
-                parts=parts,
-                owner=parts.owner[:80],
-                stopping=self._ends.is_set,
+                folder=folder, place=place_of(folder), parts=parts, owner=parts.owner[:80], stopping=self._ends.is_set
             )
             lanes.setdefault(folder.known_as if isinstance(folder.folder, Remote) else "", []).append(box)
         outages = {folder.known_as: Outage(log, logging.WARNING) for folder in folders}

@@ -15,7 +15,7 @@ FEATURE = Feature(
     commands={
         "events outgoing": Command(
             "worker.features.outbox.command:outgoing", "Events", "Show outgoing events not yet published."
-        ),
+        )
     },
     serves=(
         "events that have happened wait to be published",

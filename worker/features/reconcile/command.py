@@ -31,10 +31,7 @@ from worker.settings.needs import STORED
 from worker.wiring.container import Parts
 
 SHOWN, IN_JSON = 20, 1000
-NEEDED = {
-    "provider": (*SESSION_KEYS, "external_ref", "customer_id"),
-    "sender": (*MESSAGE_KEYS, "to", "customer_id"),
-}
+NEEDED = {"provider": (*SESSION_KEYS, "external_ref", "customer_id"), "sender": (*MESSAGE_KEYS, "to", "customer_id")}
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 COLUMNS = ("kind", "file", "row", "reference", "customer_id", "account", "detail", "meaning", "what_to_do")
 

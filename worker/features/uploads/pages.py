@@ -249,11 +249,7 @@ def _plan_discard(sources: Sources, asked: Asked) -> Plan:
         raise Refused("It is approved, or over: pause or cancel its batch instead.")
     batch = sources.parts.batches.of_content(one.digest) if one.digest else None
     sent = f"Those that are in batch {batch.id} stay there." if batch is not None else "Nothing of it was sent."
-    return Plan(
-        title=f"Discard {one.name}?",
-        button="Discard it",
-        does=(f"Its rows are removed from here. {sent}",),
-    )
+    return Plan(title=f"Discard {one.name}?", button="Discard it", does=(f"Its rows are removed from here. {sent}",))
 
 
 def _discard(sources: Sources, asked: Asked, reason: str) -> Done:

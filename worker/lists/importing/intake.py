@@ -92,11 +92,7 @@ class Rule:
 
 
 def choose_account(
-    customer: Customer,
-    rules: Sequence[Rule],
-    *,
-    able: Able,
-    known: Collection[str],
+    customer: Customer, rules: Sequence[Rule], *, able: Able, known: Collection[str]
 ) -> Chosen | tuple[FieldProblem, ...]:
     """The account for the customer; or what each candidate lacks, at least one problem. The first rule that fits
     decides; later rules are not used."""

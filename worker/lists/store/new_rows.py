@@ -248,10 +248,7 @@ def bury_again(connection: sa.Connection, noted: Sequence[Note]) -> list[str]:
 def _bury(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     new = bulk.insert(Tombstone, connection.dialect.name)
     is_final = sa.or_(Tombstone.final, new.excluded.final)
-    kept = {
-        "erased_at": sa.case((is_final, Tombstone.erased_at), else_=new.excluded.erased_at),
-        "final": is_final,
-    }
+    kept = {"erased_at": sa.case((is_final, Tombstone.erased_at), else_=new.excluded.erased_at), "final": is_final}
     statement = new.on_conflict_do_update(index_elements=["digest"], set_=kept)
     connection.execute(statement, rows)
 

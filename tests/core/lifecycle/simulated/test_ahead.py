@@ -133,8 +133,7 @@ async def test_a_message_that_has_not_left_is_not_replaced_and_is_looked_at_agai
 
 
 @pytest.mark.parametrize(
-    ("lives", "spacing", "hours"),
-    [(6, 0, 4), (1, 0, 0.5), (3, 0, 1.5), (6, 5, 5), (6, 6, None), (2, 0, 1)],
+    ("lives", "spacing", "hours"), [(6, 0, 4), (1, 0, 0.5), (3, 0, 1.5), (6, 5, 5), (6, 6, None), (2, 0, 1)]
 )
 async def test_a_link_lives_at_least_half_its_life_and_as_long_as_the_spacing(clock, lives, spacing, hours):
     begins = clock()

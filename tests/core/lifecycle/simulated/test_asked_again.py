@@ -104,13 +104,7 @@ async def test_of_hundreds_of_webhooks_the_named_reasons_bring_one_more_session_
         last = denied(session, reason, *drawn.sample(HOSTILE, 3), mismatchTags=drawn.sample(HOSTILE, 2))
         over = body(session, "EXPIRED")
         begun = denied(session, NAMED[2], final=False, minute=2)
-        own = [
-            (auto, "IDENTIFICATION_AUTO_FINISHED"),
-            (begun, "IDENTIFICATION"),
-            last,
-            last,
-            (last, "IDENTIFICATION"),
-        ]
+        own = [(auto, "IDENTIFICATION_AUTO_FINISHED"), (begun, "IDENTIFICATION"), last, last, (last, "IDENTIFICATION")]
         feed += [*own, *own]
         late.append((over, "IDENTIFICATION_EXPIRED"))
     drawn.shuffle(feed)

@@ -22,10 +22,7 @@ def test_a_result_whose_writing_was_not_acknowledged_is_written_once(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     policy = shelf.ruled(credits=10)
     ona, jonas = shelf.open(shelf.claim(policy=policy), policy=policy)
-    results = [
-        shelf.got(ona, shelf.session()),
-        shelf.failed(jonas, Kind.RATE_LIMITED, Retry(shelf.clock(), "x", "x")),
-    ]
+    results = [shelf.got(ona, shelf.session()), shelf.failed(jonas, Kind.RATE_LIMITED, Retry(shelf.clock(), "x", "x"))]
     shelf.finish(*results, policy=policy)
     before = (shelf.rows(Attempt), shelf.rows(Job), spent(shelf))
     shelf.finish(*results, policy=policy)

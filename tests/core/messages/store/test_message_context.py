@@ -189,11 +189,7 @@ def test_a_stale_invitation_goes_back_for_a_new_session(shelf):
     stale(shelf)
     row, job = shelf.row(InvitationRow), shelf.job("Ona")
     assert (row.state, row.reason) == (InvitationState.SUPERSEDED, "stale_link")
-    assert (job.state, job.due_at, job.reason) == (
-        JobState.WAITING,
-        shelf.clock() + timedelta(hours=1),
-        "stale_link",
-    )
+    assert (job.state, job.due_at, job.reason) == (JobState.WAITING, shelf.clock() + timedelta(hours=1), "stale_link")
 
 
 def test_a_new_session_that_made_sense_long_ago_is_due_now(shelf):

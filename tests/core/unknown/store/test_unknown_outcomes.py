@@ -57,8 +57,7 @@ def test_a_look_ups_find_is_known_to_neither_of_two_calls_that_were_in_flight_at
     first, second = shelf.claim(policy=policy, most=1), shelf.claim(policy=policy, most=1)
     (opened,) = shelf.open(first, policy=policy)
     shelf.finish(
-        CallResult(opened, shelf.clock(), Hold("unknown", "two"), found=Unmatched(("one", "two"), "two")),
-        policy=policy,
+        CallResult(opened, shelf.clock(), Hold("unknown", "two"), found=Unmatched(("one", "two"), "two")), policy=policy
     )
     assert second[0].unknown_call.known == frozenset()
     advance(shelf, seconds=61)

@@ -126,9 +126,7 @@ async def test_a_refused_key_is_tried_again_every_few_minutes_with_one_call_unti
     assert (world.budget().stopped_at, world.budget().asks_again_at) == (None, None)
 
 
-async def test_a_refused_key_is_tried_at_once_with_the_next_row_where_the_connection_of_the_first_came_too_late(
-    make,
-):
+async def test_a_refused_key_is_tried_at_once_with_the_next_row_where_the_connection_of_the_first_came_too_late(make):
     accepted, cold = [], []
     world = make(lambda _: world.session() if accepted else REFUSED, limits=["20/second"])
     call = world.http.call

@@ -142,12 +142,7 @@ def test_a_call_that_was_not_made_is_released_and_not_counted(shelf):
 
 @pytest.mark.parametrize(
     ("channel", "channels"),
-    [
-        (Channel.EMAIL, {"email"}),
-        (Channel.SMS, {"sms"}),
-        (Channel.BOTH, {"email", "sms"}),
-        (Channel.NONE, set()),
-    ],
+    [(Channel.EMAIL, {"email"}), (Channel.SMS, {"sms"}), (Channel.BOTH, {"email", "sms"}), (Channel.NONE, set())],
 )
 def test_each_channel_gets_one_invitation(shelf, channel, channels):
     shelf.add(customer("Ona", channel=channel))
@@ -190,10 +185,7 @@ def test_the_database_itself_refuses_a_second_live_session(shelf, state):
     with shelf.database.write() as connection:
         connection.execute(
             sa.insert(SessionRow),
-            [
-                row_of(shelf, uuid.uuid4(), purpose="renewal"),
-                row_of(shelf, uuid.uuid4(), state=SessionState.EXPIRED),
-            ],
+            [row_of(shelf, uuid.uuid4(), purpose="renewal"), row_of(shelf, uuid.uuid4(), state=SessionState.EXPIRED)],
         )
 
 

@@ -57,11 +57,7 @@ SAME = {
 def test_an_answer_for_two_customers_is_sent_to_neither(shelf, opened, same, flushes):
     first, second, third = opened("Ona", "Jonas", "Rasa")
     session = shelf.session()
-    results = [
-        shelf.got(first, session),
-        shelf.got(second, shelf.session(**same(session))),
-        shelf.got(third),
-    ]
+    results = [shelf.got(first, session), shelf.got(second, shelf.session(**same(session))), shelf.got(third)]
     if flushes == 1:
         shelf.finish(*results)
     else:

@@ -17,10 +17,7 @@ HOUR = timedelta(hours=1)
 
 
 def policy(shelf, *limits, max_age=HOUR):
-    senders = {
-        "email": BudgetRule("sender/email", tuple(map(Limit.parse, limits))),
-        "sms": BudgetRule("sender/sms"),
-    }
+    senders = {"email": BudgetRule("sender/email", tuple(map(Limit.parse, limits))), "sms": BudgetRule("sender/sms")}
     return replace(shelf.policy, senders=senders, max_age=max_age)
 
 

@@ -280,11 +280,7 @@ def test_who_has_our_link_from_a_cancelled_list_gets_it_from_no_other(on_click):
     assert on_click.flush().opened == []
     assert on_click.send() == []
     row = on_click.job("Ona", batch_id=second)
-    assert (row.state, row.session_id, row.reason) == (
-        JobState.INVITED,
-        on_click.row(SessionRow).id,
-        "joined_session",
-    )
+    assert (row.state, row.session_id, row.reason) == (JobState.INVITED, on_click.row(SessionRow).id, "joined_session")
     assert messages(on_click) == [(first, "email", InvitationState.SENT)]
 
 

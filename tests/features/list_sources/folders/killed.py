@@ -61,12 +61,7 @@ def take_from(parts: Any, directory: Path) -> None:
 
     parts.clock = parts.database_clock = clock
     (folder,) = parts.settings.tables(Intake)
-    box = drop_box.DropBox(
-        folder=folder,
-        place=place_of(folder),
-        parts=parts,
-        owner=f"run {runs}",
-    )
+    box = drop_box.DropBox(folder=folder, place=place_of(folder), parts=parts, owner=f"run {runs}")
     for _ in range(3):
         box.look()
         now += timedelta(minutes=1)

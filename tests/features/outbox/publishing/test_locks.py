@@ -8,14 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from tests.features.outbox.publishing.targets import (
-    LONGEST,
-    FakeTarget,
-    happen,
-    left,
-    publisher,
-    targets_of,
-)
+from tests.features.outbox.publishing.targets import LONGEST, FakeTarget, happen, left, publisher, targets_of
 from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN

@@ -66,13 +66,7 @@ class Landings:
 class LandingSite:
     """`on_click`: a session is bought by a press alone. `page_first`: a press alone leads to the session, too."""
 
-    def __init__(
-        self,
-        *,
-        on_click: bool = True,
-        page_first: bool = False,
-        is_secure: bool = True,
-    ) -> None:
+    def __init__(self, *, on_click: bool = True, page_first: bool = False, is_secure: bool = True) -> None:
         self.now = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
         self.behind = timedelta(0)  # the process's clock: its machine has stood still
         self.is_secure = is_secure

@@ -141,10 +141,7 @@ class StableLink(Base):
     visited_session: ColumnOf[uuid.UUID | None] = column(doc="The session that the last visitor was led to.")
     revoked_at: ColumnOf[datetime | None] = column(doc="It leads nowhere from then on, whatever its customer has.")
 
-    __table_args__ = (
-        sa.UniqueConstraint("customer_id", "purpose"),
-        sa.UniqueConstraint("digest"),
-    )
+    __table_args__ = (sa.UniqueConstraint("customer_id", "purpose"), sa.UniqueConstraint("digest"))
 
 
 class Suppression(Base):

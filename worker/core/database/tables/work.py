@@ -124,9 +124,7 @@ class Job(Base):
     created_at: ColumnOf[datetime]
     changed_at: ColumnOf[datetime]
     counted: ColumnOf[int] = column(
-        sa.SmallInteger,
-        server_default="0",
-        doc="Raised by a statement that counts its change itself (`tally`).",
+        sa.SmallInteger, server_default="0", doc="Raised by a statement that counts its change itself (`tally`)."
     )
 
     __table_args__ = (

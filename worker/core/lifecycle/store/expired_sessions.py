@@ -315,11 +315,7 @@ _LEADING = (
         Job.unknown_attempt,
         Job.refused_session,
     )
-    .where(
-        *among_keys(Job),
-        Job.leader_id.is_(None),
-        Job.state.in_([bulk.fixed(state) for state in OPEN_JOBS]),
-    )
+    .where(*among_keys(Job), Job.leader_id.is_(None), Job.state.in_([bulk.fixed(state) for state in OPEN_JOBS]))
     .order_by(Job.id)
     .with_for_update(key_share=True)
 )

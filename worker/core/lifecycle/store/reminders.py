@@ -246,8 +246,7 @@ def _judged(
 
 _JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(bulk.among(Job.id, "ids"))
 _FIRSTS = sa.select(InvitationRow.session_id, InvitationRow.channel, InvitationRow.state, InvitationRow.sent_at).where(
-    bulk.among(InvitationRow.session_id, "sessions"),
-    InvitationRow.kind == FIRST,
+    bulk.among(InvitationRow.session_id, "sessions"), InvitationRow.kind == FIRST
 )
 _OVER = sa.select(SessionRow.id).where(
     bulk.among(SessionRow.id, "sessions"),

@@ -121,9 +121,7 @@ class Leases(Generic[Id]):
         self._worked = worked.order_by(model.id).with_for_update(key_share=True)
         released: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
         self._keep_back = bulk.Change(
-            model.id,
-            bulk.new("state", "due_at", "reason", "detail") | {"lease_until": None} | changed,
-            by="row_id",
+            model.id, bulk.new("state", "due_at", "reason", "detail") | {"lease_until": None} | changed, by="row_id"
         )
         self._release = sa.update(model).where(chosen, model.state == states.WORKING).values(released | changed)
         # Attempts whose commit was not acknowledged because the database became unreachable: no call was made.

@@ -139,10 +139,7 @@ _LOCKED_TEXTS = (
 _COUNT = (
     sa.update(TextCount)
     .where(TextCount.country == sa.bindparam("of_country"), TextCount.hour == sa.bindparam("of_hour"))
-    .values(
-        count=TextCount.count + sa.bindparam("more"),
-        refused=TextCount.refused + sa.bindparam("more_refused"),
-    )
+    .values(count=TextCount.count + sa.bindparam("more"), refused=TextCount.refused + sa.bindparam("more_refused"))
 )
 
 
@@ -172,9 +169,7 @@ def countries_spent(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) 
     for country, ids in sorted(by_country.items()):
         going = max(0, min(len(ids), cap - had[country]))
         found |= {id_: Later(hour + HOUR, Reason.COUNTRY_SPENT) for id_ in ids[going:]}
-        counts.append(
-            {"of_country": country, "of_hour": hour, "more": going, "more_refused": len(ids) - going},
-        )
+        counts.append({"of_country": country, "of_hour": hour, "more": going, "more_refused": len(ids) - going})
     connection.execute(_COUNT, counts)
     if 0 in had.values():  # now and then: an hour's first text to a country
         connection.execute(sa.delete(TextCount).where(TextCount.hour < hour - KEPT))
@@ -243,11 +238,7 @@ def _take_only() -> sa.Insert:
     own = (AddressPlace.job_id == mine.job_id) & AddressPlace.invitation_id.is_(None)
     return insert.on_conflict_do_update(
         index_elements=[AddressPlace.digest, AddressPlace.number],
-        set_={
-            "invitation_id": mine.invitation_id,
-            "taken_at": mine.taken_at,
-            "version": AddressPlace.version + 1,
-        },
+        set_={"invitation_id": mine.invitation_id, "taken_at": mine.taken_at, "version": AddressPlace.version + 1},
         where=own | (AddressPlace.invitation_id == mine.invitation_id),
     ).returning(AddressPlace.digest)
 
@@ -320,11 +311,7 @@ def take(
 
 
 def _only_places(
-    connection: sa.Connection,
-    wanted: Sequence[Wish],
-    asked: Mapping[tuple[str, ...], Sequence[int]],
-    *,
-    now: datetime,
+    connection: sa.Connection, wanted: Sequence[Wish], asked: Mapping[tuple[str, ...], Sequence[int]], *, now: datetime
 ) -> list[str]:
     """Take the first place of each address that has no other. Returns the digests of these addresses.
 

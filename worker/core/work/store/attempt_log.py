@@ -27,15 +27,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store.flush import CallResult, Claimed, Flush, RowT
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
-from worker.core.model.states import (
-    DONE,
-    MORE,
-    NOT_SENT,
-    UNANSWERED,
-    UNREACHABLE,
-    JobState,
-    references,
-)
+from worker.core.model.states import DONE, MORE, NOT_SENT, UNANSWERED, UNREACHABLE, JobState, references
 from worker.core.unknown.reconciliation import More, Unmatched
 
 

@@ -243,13 +243,7 @@ def _write_special(flush: Flush[JobPolicy], found: SortedOut[ClaimedJob]) -> set
 def _texted(results: Sequence[IssueResult], added: sessions.Stored) -> list[reminders.Sent]:
     """The customers to whom the provider sent the link by text itself. Reminders by text follow these texts."""
     return [
-        reminders.Sent(
-            added.sessions[item.row.id],
-            item.row.id,
-            to_phone,
-            item.row.customer,
-            item.session.expires_at,
-        )
+        reminders.Sent(added.sessions[item.row.id], item.row.id, to_phone, item.row.customer, item.session.expires_at)
         for item in results
         if item.session is not None and item.session.sms_sent and item.row.id in added.invited
         for to_phone in invitation_channels(item.row.channel)

@@ -10,6 +10,6 @@ FEATURE = Feature(
         "TABLES": ("worker.features.notice.store.tables:TABLES",),
     },
     commands={
-        "notice": Command("worker.features.notice.command:notice", "Processes", "Show a notice on the web server."),
+        "notice": Command("worker.features.notice.command:notice", "Processes", "Show a notice on the web server.")
     },
 )
