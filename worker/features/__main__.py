@@ -28,16 +28,17 @@ def page() -> str:
 
 
 def _written(name: str, found: Mapping[str, str | tuple[str, str]]) -> str:
-    lines = "".join(f'    "{one}": {_value(said)},\n' for one, said in sorted(found.items()))
-    kind = "tuple[str, str]" if name == "SERVES" else "str"
-    return f"\n{name} = {{\n{lines}}}\n" if lines else f"\n{name}: dict[str, {kind}] = {{}}\n"
+    if not found:
+        return f"\n{name}: dict[str, {'tuple[str, str]' if name == 'SERVES' else 'str'}] = {{}}\n"
+    pairs = [f'"{one}": {_value(said)}' for one, said in sorted(found.items())]
+    line = f"{name} = {{{', '.join(pairs)}}}"
+    lines = [f"{name} = {{", *(f"    {pair}," for pair in pairs), "}"]
+    return "\n".join(["", *([line] if len(line) <= 120 else lines), ""])
 
 
 def _value(said: str | tuple[str, str]) -> str:
-    """As `ruff format` leaves it."""
-    if isinstance(said, str):
-        return f'"{said}"'
-    return "(\n" + "".join(f'        "{one}",\n' for one in said) + "    )"
+    """As `ruff format` leaves it, if no pair of texts fits in a line."""
+    return f'"{said}"' if isinstance(said, str) else '(\n        "{}",\n        "{}",\n    )'.format(*said)
 
 
 if __name__ == "__main__":
