@@ -17,13 +17,13 @@ from worker.core.database.database import Database
 MIXED = """
     import sqlalchemy as sa
     from alembic import op
-    from worker.wiring.concurrent_index import build_index
 
     revision, down_revision = "9000", "{newest}"
 
     def upgrade():
         op.add_column("attempt", sa.Column("mixed", sa.String(16), nullable=True))
-        build_index("ix_attempt_mixed", "attempt", "mixed")
+        with op.get_context().autocommit_block():
+            op.create_index("ix_attempt_mixed", "attempt", ["mixed"], postgresql_concurrently=True)
 
     def downgrade():
         op.drop_column("attempt", "mixed")
