@@ -54,8 +54,8 @@ def test_our_own_link_waits_for_the_customer_and_the_job_ends_with_it():
         (LISTED, Ask()),
         (over | LISTED, Ask()),
         (over, Lapsed(Reason.LINK_ENDED, Reason.LINK_ENDED.meaning)),
-        ({"session": SessionState.UNBOUGHT}, Rest(NOW + DAY)),
-        ({"session": SessionState.UNBOUGHT, "link_until": None}, Leave(Reason.SESSION_DECIDED)),
+        ({"session": SessionState.DEFERRED}, Rest(NOW + DAY)),
+        ({"session": SessionState.DEFERRED, "link_until": None}, Leave(Reason.SESSION_DECIDED)),
     ]
     assert differing(own, cases) == []
 

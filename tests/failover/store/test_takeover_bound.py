@@ -270,7 +270,7 @@ def test_a_row_that_waits_for_its_sessions_end_goes_after_it_and_not_before(shel
 def test_a_row_that_is_to_ask_about_its_session_goes_only_when_the_account_has_answered(shelf, failover):
     batch = add(shelf, customer("Ona"))
     shelf.issue(lifetime=timedelta(minutes=1))
-    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="asks", needs_status_check=True)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="status_check", needs_status_check=True)
     stop(shelf)
     shelf.clock.advance(hours=1)
     assert (move(shelf, failover), remaining(shelf, failover, batch)) == (0, (0, None))

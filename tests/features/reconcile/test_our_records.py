@@ -27,6 +27,6 @@ def test_a_session_that_is_not_bought_yet_is_in_no_book(shelf):
     books = OurBooks(shelf.database, shelf.keyring)
     assert len([*books.sessions(batch)]) == 1
 
-    shelf.set(SessionRow, state="unbought")
+    shelf.set(SessionRow, state="deferred")
 
     assert [*books.sessions(batch)] == []

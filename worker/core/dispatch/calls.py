@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # A look at each result would cost too much: the first one plans the flush, later ones show that rows are needed.
 LOOK_EVERY = 50
 # How much lateness may be made up for. A timer wakes a few milliseconds late, more on a busy machine: without this the
-# calls would be slower than the limit for good. With more, a standstill would be followed by calls above the limit.
+# calls would be slower than the limit for good. With more, a stop would be followed by calls above the limit.
 CATCH_UP = timedelta(milliseconds=50)
 CLOCK_SET_MEANWHILE = timedelta(seconds=1)
 

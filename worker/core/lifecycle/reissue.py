@@ -222,7 +222,7 @@ def decide(contact: ContactPolicy, facts: SessionFacts, now: datetime) -> Decisi
         return Leave(Reason.JOB_ENDED if facts.job in ENDED_JOBS else Reason.NOT_INVITED)
     if facts.refused:
         return _after_refusal(case)
-    waits_for_press = facts.session is SessionState.UNBOUGHT and facts.link_until is not None
+    waits_for_press = facts.session is SessionState.DEFERRED and facts.link_until is not None
     if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED} and not waits_for_press:
         return Leave(Reason.SESSION_DECIDED)
     if facts.in_review:
@@ -240,22 +240,22 @@ def decide(contact: ContactPolicy, facts: SessionFacts, now: datetime) -> Decisi
         return Wait(now + REVIEWED_AGAIN, Reason.IN_REVIEW)
     # An end that the provider has reported itself needs no question.
     unasked = facts.session in LIVE_SESSIONS and not asked_since_end(facts.asked_at, facts.expires_at)
-    asks = facts.can_ask and unasked
+    may_ask = facts.can_ask and unasked
     if unasked and facts.lists and not facts.can_ask and not facts.end_is_theirs:
         return Wait(now + REVIEWED_AGAIN, Reason.ALIVE)  # it may live, and another account would open a second one
     if facts.asked_again:
-        return Ask() if asks else Stands()
+        return Ask() if may_ask else Stands()
     if facts.link_until is not None:
-        if asks:
+        if may_ask:
             return Ask()
         if facts.link_until > now:
             return Rest(facts.link_until)
         return Lapsed(Reason.LINK_ENDED, Reason.LINK_ENDED.meaning)
     if case.lapse is not None:
-        return Ask() if asks else Lapsed(case.lapse, case.lapse.meaning)
+        return Ask() if may_ask else Lapsed(case.lapse, case.lapse.meaning)
     if case.tomorrow is not None:
         return case.tomorrow
-    if asks:
+    if may_ask:
         return Ask()
     return _reissue(case)
 

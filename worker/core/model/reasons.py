@@ -106,7 +106,11 @@ class Reason(StrEnum):
         "the customer stands at the stable link and waits for the session; no message follows",
         _WAITS,
     )
-    ASKS = ("asks", "the session is over by our clock; the provider is asked whether the customer has finished", _WAITS)
+    STATUS_CHECK = (
+        "status_check",
+        "the session is over by our clock; the provider is asked whether the customer has finished",
+        _WAITS,
+    )
     TAKEN_OVER = ("taken_over", "another account of the route took the row over, and has not called for it yet", _WAITS)
     JOINED_JOB = (
         "joined_job",

@@ -2,7 +2,7 @@
 
     job         waiting → working → issued → invited → completed | lapsed;  also held, failed, cancelled
     invitation  waiting → working → sent → delivered | bounced;  also held, failed, suppressed, superseded
-    session     waiting → started → completed | failed | expired | superseded;  before it, with stable links: unbought
+    session     waiting → started → completed | failed | expired | superseded;  before it, with stable links: deferred
 
 `docs/reference/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
 """
@@ -77,7 +77,7 @@ UNDELIVERED_INVITATIONS = (
 
 class SessionState(StrEnum):
     # The customer has our own link, and nothing was asked of a provider: the session is bought on click.
-    UNBOUGHT = "unbought"
+    DEFERRED = "deferred"
     WAITING = "waiting"  # open, no update yet
     STARTED = "started"  # the customer has begun
     COMPLETED = "completed"

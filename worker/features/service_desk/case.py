@@ -86,8 +86,8 @@ class Link:
     given_away: bool = False
 
     def works(self, now: datetime) -> bool:
-        """Whether what the customer has leads to a session: of an unbought one, our own link does."""
-        return self.state in LIVE_SESSIONS | {SessionState.UNBOUGHT} and self.expires_at > now
+        """Whether what the customer has leads to a session: of a deferred one, our own link does."""
+        return self.state in LIVE_SESSIONS | {SessionState.DEFERRED} and self.expires_at > now
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -240,7 +240,7 @@ def _one_line(value: Any) -> str:
 
 
 def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
-    bought = [session for session in found.sessions if session.state != SessionState.UNBOUGHT]
+    bought = [session for session in found.sessions if session.state != SessionState.DEFERRED]
     issued = Counter(session.account for session in bought)
     accounts = sorted({*issued, *found.lost_calls})
     of_purposes = sorted(Counter(session.purpose for session in bought).items())

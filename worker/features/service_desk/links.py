@@ -257,7 +257,7 @@ def _not_now(case: Case, now: datetime) -> Refused | None:
 def _before(rules: DeskRules, row: Row, link: Link | None, *, now: datetime) -> Before | Refused:
     if link is None or link.state is SessionState.EXPIRED or row.state is JobState.WAITING:
         return Before.NOTHING
-    if link.state is SessionState.UNBOUGHT:
+    if link.state is SessionState.DEFERRED:
         why = "the customer's link leads to a session already, which is bought when the customer comes"
         return Refused(why, "`onboard customer resend` sends the link again")
     if link.state not in LIVE_SESSIONS:

@@ -242,7 +242,7 @@ def _call(call: CallFact) -> Moment:
 
 
 def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
-    if link.state == SessionState.UNBOUGHT:
+    if link.state == SessionState.DEFERRED:
         text = f"Our own link is ready: a session of {link.account} is bought when the customer presses its button."
         yield Moment(link.issued_at, About.LINK, text)
         return

@@ -150,7 +150,7 @@ def at_landing(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: dat
     if facts.paused:
         return Over(Reason.BATCH_PAUSED)
     replaces = facts.sessions > 0
-    if session is not None and session.state is not SessionState.UNBOUGHT:
+    if session is not None and session.state is not SessionState.DEFERRED:
         found = _after(rules, facts, session, now=now)
         if found is not None:
             return found

@@ -119,7 +119,7 @@ _LEFT = (
 )
 _NO_MORE_OFFERED = (
     sa.update(SessionRow)
-    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state == SessionState.UNBOUGHT)
+    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state == SessionState.DEFERRED)
     .values(check_at=None)
 )
 _OURS = sa.update(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers")).values(sender="")

@@ -167,7 +167,7 @@ class Facts:
         late = opened_late(connection, [row.id for row in rows])
         for row in rows:
             opening, unreadable = _opening(self._keyring, row) if with_links else (Opening(""), "")
-            bought = row.session_state is not SessionState.UNBOUGHT
+            bought = row.session_state is not SessionState.DEFERRED
             of_session = messages.get(row.session_id, ())
             its_own = () if row.state is JobState.CANCELLED else of_session
             invitation = _furthest(its_own or of_jobs.get(row.lead_id, ()))

@@ -70,7 +70,7 @@ WORK: Series = {
         sa.select()
         .select_from(Job)
         .join(SessionRow, SessionRow.job_id == Job.id)
-        .where(_OURS, SessionRow.state != SessionState.UNBOUGHT),
+        .where(_OURS, SessionRow.state != SessionState.DEFERRED),
     ),
     "invited": PROGRESS["invited"],
     "refused": (

@@ -43,7 +43,7 @@ def test_links_words_and_names_by_the_lists_own_reference_are_erased_of_these_jo
 def test_a_session_that_was_not_bought_yet_is_looked_at_no_more_and_an_opened_one_is(shelf):
     ids = issued(shelf)
     shelf.set(SessionRow, check_at=shelf.clock())
-    shelf.set(SessionRow, SessionRow.customer_id != "Jonas", state=SessionState.UNBOUGHT)
+    shelf.set(SessionRow, SessionRow.customer_id != "Jonas", state=SessionState.DEFERRED)
     with shelf.database.write() as connection:
         erase_jobs(connection, [ids["Ona"], ids["Jonas"]])
     assert {row.customer_id for row in shelf.rows(SessionRow) if row.check_at is None} == {"Ona"}

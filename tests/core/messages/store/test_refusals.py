@@ -102,7 +102,7 @@ def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_
 
 @pytest.mark.parametrize(
     ("state", "also_by_text"),
-    [(SessionState.UNBOUGHT, True), (SessionState.EXPIRED, False), (SessionState.COMPLETED, False)],
+    [(SessionState.DEFERRED, True), (SessionState.EXPIRED, False), (SessionState.COMPLETED, False)],
 )
 def test_a_link_that_is_over_goes_to_no_other_channel_and_our_own_does(desk, shelf, state, also_by_text):
     desk.issue(customer("Ona"))

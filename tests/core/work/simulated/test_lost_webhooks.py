@@ -214,7 +214,7 @@ async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(m
     world.clock.advance(seconds=OVER.total_seconds())
     world.look_after()
     job = world.job("Ona")
-    assert (job.state, job.reason, job.needs_status_check) == (JobState.WAITING, "asks", True)
+    assert (job.state, job.reason, job.needs_status_check) == (JobState.WAITING, "status_check", True)
     work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
     assert work.flush([], Room(10, 10)).opened  # and then it died
     world.clock.advance(seconds=61)

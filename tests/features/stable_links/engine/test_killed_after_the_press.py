@@ -64,7 +64,7 @@ async def pass_time(world, span, *, steps=10):
 
 
 def bought(world):
-    return [row.state for row in world.rows(SessionRow) if row.state != "unbought"]
+    return [row.state for row in world.rows(SessionRow) if row.state != "deferred"]
 
 
 async def test_before_the_call_left_it_is_made_once_the_provider_knows_nothing(killed):

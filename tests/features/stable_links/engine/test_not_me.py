@@ -72,7 +72,7 @@ async def test_a_session_that_was_never_bought_is_not_counted_as_one_afterwards(
 
     with world.parts.database.read() as connection:
         assert sessions_of(connection, ["A"])["A", "onboarding"] == 0
-    assert [row.state for row in world.rows(SessionRow)] == ["unbought"]
+    assert [row.state for row in world.rows(SessionRow)] == ["deferred"]
 
 
 async def test_the_link_leads_nowhere_any_more_as_one_that_never_was(world):

@@ -218,7 +218,7 @@ async def test_bought_on_click_nothing_is_bought_until_the_press(on_click):
     assert on_click.http.requests == []
     assert (on_click.job("A").state, on_click.budget().credits_used) == ("invited", 0)
     assert see(on_click, secret).decision == Press()
-    assert [row.state for row in on_click.rows(SessionRow)] == ["unbought"]
+    assert [row.state for row in on_click.rows(SessionRow)] == ["deferred"]
     assert await got(on_click, secret) == Lead()
     assert len(on_click.http.requests) == 1
     job = on_click.job("A")
@@ -305,7 +305,7 @@ async def test_a_reminder_that_does_not_leave_puts_the_links_end_off_no_more(on_
     assert put_off["B"] >= 2 * DAY
 
 
-async def test_an_unbought_customer_lapses_when_the_link_ends_and_costs_nothing(on_click):
+async def test_a_deferred_customer_lapses_when_the_link_ends_and_costs_nothing(on_click):
     await sent(on_click)
     for _ in range(3):
         await later(on_click, 40 * DAY)
@@ -331,7 +331,7 @@ async def test_a_report_has_our_own_links_also_for_customers_who_get_no_message(
     assert [line.opening.link for line in _with_own_links(ahead, again)] == [a.opening.link, b.opening.link]
 
 
-async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our_own(on_click):
+async def test_the_report_of_a_deferred_row_shows_no_session_and_with_links_our_own(on_click):
     (secret,) = await sent(on_click)
     batch_id = on_click.job("A").batch_id
     (plain,) = on_click.parts.facts.lines(batch_id)
@@ -343,7 +343,7 @@ async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our
 
 
 @needs("service_desk")
-async def test_a_resend_to_an_unbought_customer_repeats_the_link(on_click):
+async def test_a_resend_to_a_deferred_customer_repeats_the_link(on_click):
     from worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(on_click)

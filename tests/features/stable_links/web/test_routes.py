@@ -30,13 +30,13 @@ class Street:
         self.site, self.clock = site, site.clock
         self.shelf = Shelf(site.parts.database, site.parts.keyring, site.clock)
 
-    def customer(self, name="A", *, link=PROVIDERS, unbought=False):
+    def customer(self, name="A", *, link=PROVIDERS, deferred=False):
         """The secret part of the stable link of a customer who was invited."""
         self.shelf.add(customer(name))
         self.shelf.issue(link=link)
         self.shelf.send()
-        if unbought:
-            self.shelf.set(SessionRow, SessionRow.customer_id == name, state="unbought")
+        if deferred:
+            self.shelf.set(SessionRow, SessionRow.customer_id == name, state="deferred")
         with self.site.parts.database.write() as connection:
             keyring, key = self.site.parts.keyring, (name, "onboarding")
             found = LINKS.ensure(connection, keyring, [key], now=self.clock())[key]
@@ -120,7 +120,7 @@ async def test_an_ended_session_is_replaced_by_a_press_and_by_no_visit_and_a_pag
 
 
 async def test_a_visit_buys_a_first_session_as_a_visit_and_waits_for_one_that_comes_soon(ahead):
-    secret = ahead.customer(unbought=True)
+    secret = ahead.customer(deferred=True)
     visit = asyncio.create_task(ahead.ask("GET", secret))
     await until(lambda: ahead.job().state == "waiting")
     ahead.shelf.issue(link=PROVIDERS)
@@ -129,7 +129,7 @@ async def test_a_visit_buys_a_first_session_as_a_visit_and_waits_for_one_that_co
 
 
 async def test_a_press_after_real_time_by_the_same_visitor_buys_one_session(street):
-    secret = street.customer(unbought=True)
+    secret = street.customer(deferred=True)
     page = await street.ask("GET", secret)
     assert page.status == 200
     street.clock.advance(seconds=4)
@@ -138,7 +138,7 @@ async def test_a_press_after_real_time_by_the_same_visitor_buys_one_session(stre
     assert len(street.shelf.issue(link=PROVIDERS)) == 1
     assert [(await one).status for one in presses] == [303, 303]
     assert street.shelf.row(StableLink).opened_at is not None
-    assert len(street.shelf.rows(SessionRow)) == 2  # the unbought one, and the one that was bought
+    assert len(street.shelf.rows(SessionRow)) == 2  # the deferred one, and the one that was bought
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_a_press_after_real_time_by_the_same_visitor_buys_one_session(stre
     ids=str,
 )
 async def test_programs_that_open_every_link_buy_nothing_and_open_nothing(street, how):
-    secret = street.customer(unbought=True)
+    secret = street.customer(deferred=True)
     page = await street.ask("GET", secret, **how)
     street.clock.advance(minutes=5)
     again = await street.ask("GET", secret, cookie=page.cookie, **how)
@@ -165,7 +165,7 @@ async def test_programs_that_open_every_link_buy_nothing_and_open_nothing(street
 
 
 async def test_a_head_buys_nothing_and_a_first_visit_opens_nothing(street):
-    secret = street.customer(unbought=True)
+    secret = street.customer(deferred=True)
     for method in ("HEAD", "GET"):
         assert (await street.ask(method, secret)).status == 200
     assert street.job().state == "invited"
@@ -173,7 +173,7 @@ async def test_a_head_buys_nothing_and_a_first_visit_opens_nothing(street):
 
 
 async def test_a_visitor_who_comes_back_has_opened_the_link(street):
-    secret = street.customer(unbought=True)
+    secret = street.customer(deferred=True)
     page = await street.ask("GET", secret)
     street.clock.advance(seconds=31)
     await street.ask("GET", secret, cookie=page.cookie)
@@ -181,7 +181,7 @@ async def test_a_visitor_who_comes_back_has_opened_the_link(street):
 
 
 async def test_a_form_counts_for_its_own_visitor_its_own_link_and_its_time(street):
-    secret, other = street.customer(unbought=True), street.customer("B", unbought=True)
+    secret, other = street.customer(deferred=True), street.customer("B", deferred=True)
     page, stranger = await street.ask("GET", secret), await street.ask("GET", secret)
     assert (await pressed(street, secret, page)).form  # at once: the page is shown again
     street.clock.advance(seconds=4)
@@ -247,7 +247,7 @@ async def test_each_address_under_a_link_is_as_described_when_it_is_there_unknow
     street, monkeypatch, path, status
 ):
     monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
-    secret, unknown = street.customer(unbought=True), "x" * 24
+    secret, unknown = street.customer(deferred=True), "x" * 24
     assert (await street.ask("GET", secret + path)).status == status
     statuses = [(await street.ask("GET", unknown + path)).status for _ in range(61)]
     assert (statuses[0], statuses[-1]) == (404, 429)

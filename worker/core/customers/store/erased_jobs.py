@@ -37,8 +37,8 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
     messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids))
     links = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.encrypted != ERASED)
     # Their own links are gone: a later list must not take their messages for its own.
-    unbought = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.state == SessionState.UNBOUGHT)
-    connection.execute(unbought.values(check_at=None))
+    deferred = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.state == SessionState.DEFERRED)
+    connection.execute(deferred.values(check_at=None))
     words = sa.update(Attempt).where(Attempt.job_id.in_(ids), Attempt.encrypted.is_not(None))
     copies = sa.update(Webhook).where(
         # One that is still to be applied holds a state and a time, and is emptied as soon as it is applied.

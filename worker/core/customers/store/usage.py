@@ -33,7 +33,7 @@ class Messages(NamedTuple):
 
 _SESSIONS = (
     sa.select(SessionRow.customer_id, SessionRow.purpose, sa.func.count().label("number"))
-    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state != bulk.fixed(SessionState.UNBOUGHT))
+    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state != bulk.fixed(SessionState.DEFERRED))
     .where(SessionRow.past.is_(False))
     .group_by(SessionRow.customer_id, SessionRow.purpose)
 )

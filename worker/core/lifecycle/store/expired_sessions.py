@@ -218,7 +218,7 @@ class _Chunk:
             ahead = isinstance(decision, Reissue) and decision.ahead
             over = isinstance(decision, Reissue | Lapsed | Rest | Stands) or self._ended_unused(row, decision)
             # One never began, and one has its verdict.
-            over = over and not ahead and row.state not in (SessionState.UNBOUGHT, SessionState.FAILED)
+            over = over and not ahead and row.state not in (SessionState.DEFERRED, SessionState.FAILED)
             still_opens = isinstance(decision, Reissue) and decision.still_opens
             if over and not still_opens and row.state is not SessionState.EXPIRED:
                 ended.append(row.id)
@@ -239,7 +239,7 @@ class _Chunk:
             elif isinstance(decision, Stands) and job is not None:
                 refused.append({"job_id": job.id})
             elif isinstance(decision, Ask):
-                jobs.append(_moved(job, JobState.WAITING, self.now, Reason.ASKS, new_needs_status_check=True))
+                jobs.append(_moved(job, JobState.WAITING, self.now, Reason.STATUS_CHECK, new_needs_status_check=True))
                 asked += 1
         # The jobs' reminders stay: they are superseded when they are due, and need no lock here.
         _MOVE_JOBS.run(self.connection, jobs, at=self.now)

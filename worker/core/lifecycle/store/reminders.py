@@ -250,7 +250,7 @@ _FIRSTS = sa.select(InvitationRow.session_id, InvitationRow.channel, InvitationR
 )
 _OVER = sa.select(SessionRow.id).where(
     bulk.among(SessionRow.id, "sessions"),
-    SessionRow.state != bulk.fixed(SessionState.UNBOUGHT),
+    SessionRow.state != bulk.fixed(SessionState.DEFERRED),
     sa.or_(
         SessionRow.state.not_in([bulk.fixed(state) for state in sorted(LIVE_SESSIONS)]),
         SessionRow.expires_at <= sa.bindparam("now"),

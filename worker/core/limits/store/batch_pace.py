@@ -57,8 +57,8 @@ def planned_at(per_hour: int, begins_at: datetime, index: int) -> datetime:
 SESSIONS, MESSAGES = BatchPlan.issue_next_at, BatchPlan.send_next_at
 
 
-class Asks(NamedTuple):
-    """A row that asks for places of its batch: as many as it has messages."""
+class PacedRow(NamedTuple):
+    """A row that needs places of its batch's pace: as many as it has messages."""
 
     id: Any
     batch_id: int
@@ -72,17 +72,17 @@ def starts_later(connection: sa.Connection, batch_ids: Collection[int], *, now: 
     return {row.batch_id: row.start_at for row in fetch(connection, later)}
 
 
-def take(connection: sa.Connection, asks: Sequence[Asks], column: Any, *, now: datetime) -> dict[Any, NotNow]:
+def take(connection: sa.Connection, rows: Sequence[PacedRow], column: Any, *, now: datetime) -> dict[Any, NotNow]:
     """Take places, in the order of the rows. Returns the rows that have none now, each with when to ask again."""
     # Always in the same order, so that two claims of the same batches cannot deadlock.
-    batch_ids = sorted({one.batch_id for one in asks})
+    batch_ids = sorted({one.batch_id for one in rows})
     query = sa.select(BatchPlan.batch_id, BatchPlan.per_hour, column.label("next_at"))
     paced = query.where(BatchPlan.batch_id.in_(batch_ids), BatchPlan.per_hour.is_not(None))
     found: dict[Any, NotNow] = {}
     for plan in fetch(connection, paced.order_by(BatchPlan.batch_id).with_for_update()):
-        rows = [one for one in asks if one.batch_id == plan.batch_id]
-        places = give_places(plan.per_hour, plan.next_at, [one.weight for one in rows], now=now)
-        for one, again_at in zip(rows, places.again_at, strict=True):
+        here = [one for one in rows if one.batch_id == plan.batch_id]
+        places = give_places(plan.per_hour, plan.next_at, [one.weight for one in here], now=now)
+        for one, again_at in zip(here, places.again_at, strict=True):
             if again_at is not None:
                 found[one.id] = Later(again_at, Reason.PLANNED)
         change = sa.update(BatchPlan).where(BatchPlan.batch_id == plan.batch_id)
@@ -90,10 +90,10 @@ def take(connection: sa.Connection, asks: Sequence[Asks], column: Any, *, now: d
     return found
 
 
-def give_back(connection: sa.Connection, asks: Sequence[Asks], column: Any) -> None:
+def give_back(connection: sa.Connection, rows: Sequence[PacedRow], column: Any) -> None:
     """Give back the places that these rows have taken in this transaction, which still holds the plans' locks."""
     weights: Counter[int] = Counter()
-    for one in asks:
+    for one in rows:
         weights[one.batch_id] += one.weight
     query = sa.select(BatchPlan.batch_id, BatchPlan.per_hour, column.label("next_at"))
     for plan in fetch(connection, query.where(BatchPlan.batch_id.in_(weights), BatchPlan.per_hour.is_not(None))):

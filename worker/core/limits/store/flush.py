@@ -201,7 +201,7 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     pace: ClassVar[Any]  # the column of the plan that says when the next place is
     # (connection, rows with an unknown outcome, now): by row, the call to look up
     unknown_calls: Callable[..., Mapping[Any, UnknownCall]]
-    places_of: Callable[..., list[batch_pace.Asks]]  # (claim, items): what they take of their batches' pace
+    places_of: Callable[..., list[batch_pace.PacedRow]]  # (claim, items): what they take of their batches' pace
     locks_counts: Callable[[Any], bool] = staticmethod(lambda _policy: False)  # whether a gate locks a country's count
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:

@@ -136,14 +136,14 @@ def planned_later(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) ->
     early: dict[uuid.UUID, NotNow] = {
         one.id: Later(starts[one.leased.batch_id], Reason.PLANNED) for one in planned if one.leased.batch_id in starts
     }
-    asks = places_of(claim, [one for one in planned if one.id not in early])
-    return early | (batch_pace.take(claim.connection, asks, batch_pace.MESSAGES, now=claim.now) if asks else {})
+    paced = places_of(claim, [one for one in planned if one.id not in early])
+    return early | (batch_pace.take(claim.connection, paced, batch_pace.MESSAGES, now=claim.now) if paced else {})
 
 
-def places_of(_claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[batch_pace.Asks]:
+def places_of(_claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[batch_pace.PacedRow]:
     """The places that these messages need of their batches' pace."""
     firsts = [one for one in messages if one.leased.planned and one.kind == FIRST and not one.leased.reached_before]
-    return [batch_pace.Asks(one.id, one.leased.batch_id) for one in firsts]
+    return [batch_pace.PacedRow(one.id, one.leased.batch_id) for one in firsts]
 
 
 def of_no_use(claim: MessageClaim, rows: Sequence[Any]) -> Kept:
@@ -207,7 +207,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
         if not is_first and (template := contact.ladder.step_of(row.kind, contact.reminders).template):
             customer = replace(customer, template=template)
         opening = Opening("")
-        if row.session_state is not SessionState.UNBOUGHT:
+        if row.session_state is not SessionState.DEFERRED:
             opening = decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor)
         return ClaimedInvitation(
             id=row.id,

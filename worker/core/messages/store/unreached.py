@@ -84,7 +84,7 @@ _UNREACHED = (
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
     .where(
         bulk.among(InvitationRow.id, "ids"),
-        sa.or_(IS_LIVE, SessionRow.state == bulk.fixed(SessionState.UNBOUGHT)),
+        sa.or_(IS_LIVE, SessionRow.state == bulk.fixed(SessionState.DEFERRED)),
         Job.state.in_([JobState.ISSUED, JobState.INVITED]),
         Job.session_id == SessionRow.id,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).is_(None),

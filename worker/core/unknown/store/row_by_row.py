@@ -178,7 +178,7 @@ def hold_back(
     live = of_session.where(SessionRow.state.in_(LIVE_SESSIONS))
     connection.execute(live.values(state=SessionState.SUPERSEDED, check_at=None))
     # One that was not bought stays so: as superseded it would count as paid for.
-    connection.execute(of_session.where(SessionRow.state == SessionState.UNBOUGHT).values(check_at=None))
+    connection.execute(of_session.where(SessionRow.state == SessionState.DEFERRED).values(check_at=None))
     free = [job.id for job in jobs if job.state is not JobState.HELD]
     held = {"state": JobState.HELD, "due_at": None, "lease_until": None, "reason": reason, "needs_status_check": False}
     for id_ in free:

@@ -37,7 +37,7 @@ from worker.core.work.store.attempt_log import open_rows
 from worker.core.work.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from worker.core.work.store.record_results import record_results
-from worker.core.work.store.session_reuse import invite_unbought
+from worker.core.work.store.session_reuse import invite_deferred
 
 # Whether its customer has, or had, any session: of a list of new customers none has one, and nothing more is asked.
 _HAD_SESSION = (
@@ -157,7 +157,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
         if policy.on_click is not None:
             by_message = [job for job in jobs if not job.looks_up and is_for_a_message(claim, job)]
             if by_message:
-                claim.reused_channels.update(invite_unbought(claim, policy.on_click, by_message))
+                claim.reused_channels.update(invite_deferred(claim, policy.on_click, by_message))
             invited = {job.id for job in by_message}
             jobs = [job for job in jobs if job.id not in invited]
         of_plans = [job for job in jobs if job.batch_id in planned]

@@ -108,7 +108,7 @@ def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     """
     firsts = [row for row in rows if row.session_id is None and row.unknown_attempt is None]
     firsts = [row for row in firsts if not row.needs_status_check and is_for_a_message(claim, row)]
-    found = session_reuse.unbought(claim.connection, {(row.customer_id, row.purpose) for row in firsts}, now=claim.now)
+    found = session_reuse.deferred(claim.connection, {(row.customer_id, row.purpose) for row in firsts}, now=claim.now)
     having = [(row, found[row.customer_id, row.purpose]) for row in firsts if (row.customer_id, row.purpose) in found]
     for row, session in having:
         session_reuse.reuse(claim, row, session, any_age=True)
@@ -218,7 +218,7 @@ def full_senders(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
             found[job.id] = later = Later(at, Reason.WAITS_FOR_SENDER)
             if job.priority == BATCH:
                 full[job.channel] = later
-    # A chunk of due jobs is deferred without claiming them.
+    # A chunk of due jobs is put off without claiming them.
     for channel, why in full.items() if claim.leased.more else ():
         given = {"account_": claim.policy.account, "channel_": channel, "now": claim.now, "most": CHUNK}
         claim.connection.execute(_DEFER_UNCLAIMED, given | {"new_due_at": why.due_at, "new_reason": why.reason})
@@ -255,14 +255,14 @@ _DEFER_UNCLAIMED = (
 
 def paced_batches(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
     """Keep the jobs whose batch has had as many first sessions as its pace allows; the others take their places."""
-    asks = places_of(claim, jobs)
-    return batch_pace.take(claim.connection, asks, batch_pace.SESSIONS, now=claim.now) if asks else {}
+    paced = places_of(claim, jobs)
+    return batch_pace.take(claim.connection, paced, batch_pace.SESSIONS, now=claim.now) if paced else {}
 
 
-def places_of(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> list[batch_pace.Asks]:
+def places_of(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> list[batch_pace.PacedRow]:
     """The places that these jobs need of their batches' pace."""
     firsts = [job for job in jobs if job.batch_id in claim.planned and job.session_id is None and not job.attempts]
-    return [batch_pace.Asks(job.id, job.batch_id, len(invitation_channels(job.channel))) for job in firsts]
+    return [batch_pace.PacedRow(job.id, job.batch_id, len(invitation_channels(job.channel))) for job in firsts]
 
 
 def spent_addresses(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:

@@ -40,24 +40,24 @@ from worker.core.work.store.sessions import add, check_at, in_review
 
 FOLLOWS = "the customer is in review; no new session was opened"
 JOINED = "the customer had a live session; no new session was opened"
-JOINED_UNBOUGHT = "the customer's link of an earlier row leads on; no second one was sent"
+JOINED_DEFERRED = "the customer's link of an earlier row leads on; no second one was sent"
 
 
-def unbought(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
-    """The unbought sessions of these keys whose links lead on, the newest of each. The rows are locked.
+def deferred(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
+    """The deferred sessions of these keys whose links lead on, the newest of each. The rows are locked.
 
     One that nothing looks at any more was bought, its customer was erased, or a visitor said that its link is for
     another person.
     """
-    found = {(row.customer_id, row.purpose): row for row in rows_of(connection, _UNBOUGHT, set(keys))}
+    found = {(row.customer_id, row.purpose): row for row in rows_of(connection, _DEFERRED, set(keys))}
     ends = ends_of(connection, found)
     # A link is made as its first message leaves.
     return {key: row for key, row in found.items() if row.expires_at > now and ends.get(key, row.expires_at) > now}
 
 
-_UNBOUGHT = (
+_DEFERRED = (
     sa.select(*SessionRow.__table__.columns)
-    .where(*among_keys(SessionRow), SessionRow.state == bulk.fixed(SessionState.UNBOUGHT))
+    .where(*among_keys(SessionRow), SessionRow.state == bulk.fixed(SessionState.DEFERRED))
     .where(SessionRow.check_at.is_not(None))
     .order_by(SessionRow.id)
     .with_for_update()
@@ -78,7 +78,7 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
     if not session.past:  # a customer who was refused is asked once more with this session, for whichever job
         refused = sa.select(LEAD.refused_session).where(LEAD.id == session.job_id).scalar_subquery()
         moved["refused_session"] = sa.func.coalesce(Job.refused_session, refused)
-    held, bought = False, session.state is not SessionState.UNBOUGHT
+    held, bought = False, session.state is not SessionState.DEFERRED
     erased = bought and session.encrypted == ERASED
     too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
     given_away = bool(session.given_away) and not session.same_link
@@ -112,7 +112,7 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
             "due_at": None,
             "unknown_attempt": None,  # whatever the call's outcome was, the customer is served
             "reason": Reason.JOINED_SESSION,
-            "detail": JOINED if bought else JOINED_UNBOUGHT,
+            "detail": JOINED if bought else JOINED_DEFERRED,
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
     if held:  # the message says why
@@ -219,10 +219,10 @@ _ISSUED = bulk.Change(
 )
 
 
-def invite_unbought(flush: Flush[JobPolicy], links: StableLinks, jobs: Sequence[ClaimedJob]) -> set[str]:
+def invite_deferred(flush: Flush[JobPolicy], links: StableLinks, jobs: Sequence[ClaimedJob]) -> set[str]:
     """Add the messages of these leased jobs, and release the jobs. Returns the channels with messages due now.
 
-    The row of an unbought session stands where the session will be. It holds the messages together, and its end is the
+    The row of a deferred session stands where the session will be. It holds the messages together, and its end is the
     link's. No cap and no cost counts it.
     """
     now = flush.now

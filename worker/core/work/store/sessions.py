@@ -117,7 +117,7 @@ def add(
                 session.vendor[:64],
                 encrypt_session(keyring, session_id, session) if bought else ERASED,
                 session.sms_sent,
-                SessionState.WAITING if bought else SessionState.UNBOUGHT,
+                SessionState.WAITING if bought else SessionState.DEFERRED,
                 item.began_at,
                 session.expires_at,
                 session.expiry_source,

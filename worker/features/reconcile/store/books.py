@@ -55,7 +55,7 @@ class OurBooks:
         query = (
             sa.select(*columns)
             .join(Job, Job.id == SessionRow.job_id)
-            .where(of_batch(batch_id), SessionRow.state != SessionState.UNBOUGHT)
+            .where(of_batch(batch_id), SessionRow.state != SessionState.DEFERRED)
         )
         for row in self._database.in_order(query, SessionRow.id, chunk=CHUNK):
             yield _session(self._keyring, batch_id, row)

@@ -40,7 +40,7 @@ _WHO = (SessionRow.customer_id, SessionRow.account)
 _OPENED = (
     sa.select(SessionRow.issued_at.label("at"), *_WHO, SessionRow.replaces.is_not(None).label("is_new"))
     .join(Job, Job.id == SessionRow.job_id)
-    .where(_OF_BATCH, SessionRow.state != SessionState.UNBOUGHT)
+    .where(_OF_BATCH, SessionRow.state != SessionState.DEFERRED)
 )
 _LEFT = (
     sa.select(

@@ -121,7 +121,7 @@ def case_of(
             link,
             asked=asked_since_end(link.asked_at, link.expires_at),
             in_review=link.result == Result.REVIEW or link.in_review_before,
-            readable=link.state is SessionState.UNBOUGHT or bytes(link.encrypted) != ERASED,
+            readable=link.state is SessionState.DEFERRED or bytes(link.encrypted) != ERASED,
             given_away=bool(link.given_away) and not link.same_link,
         )
         if link is not None

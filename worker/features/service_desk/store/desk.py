@@ -297,7 +297,7 @@ class ServiceDesk:
         row, link = case.row, case.link
         assert row is not None  # noqa: S101 -- for mypy
         asks = decided.before is Before.ASKED
-        why = {"reason": Reason.ASKS if asks else Reason.NEW_LINK, "needs_status_check": asks}
+        why = {"reason": Reason.STATUS_CHECK if asks else Reason.NEW_LINK, "needs_status_check": asks}
         change_jobs(connection, [row.id], waiting_again(now) | why | {"link_requested_at": None})
         if link is not None:
             ends_as = {Before.SUPERSEDED: SessionState.SUPERSEDED, Before.EXPIRED: SessionState.EXPIRED}

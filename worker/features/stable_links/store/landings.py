@@ -219,7 +219,7 @@ def _buy(connection: sa.Connection, job: Any, decision: Buy, *, now: datetime) -
     """Let the job wait for a session, due now and ahead of lists; no message follows."""
     values = waiting_again(now) | {"reason": Reason.PRESSED, "link_requested_at": now, "waits": 0}
     values["priority"] = EVENT  # a paused job buys nothing (`at_landing`)
-    if job.session_state is SessionState.UNBOUGHT:
+    if job.session_state is SessionState.DEFERRED:
         values["session_id"] = job.replaces  # a row that was moved had another session before
     change_jobs(connection, [job.id], values)
     if job.session_id is not None:

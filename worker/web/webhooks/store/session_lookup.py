@@ -120,8 +120,8 @@ _COLUMNS = (
     *(SessionRow.account, SessionRow.reference, SessionRow.references, SessionRow.token_digest),
     *(SessionRow.state, SessionRow.issued_at, SessionRow.past),
 )
-# An unbought session is none of the provider's.
-_FROM = sa.select(*_COLUMNS).where(SessionRow.state != bulk.fixed(SessionState.UNBOUGHT))
+# A deferred session is none of the provider's.
+_FROM = sa.select(*_COLUMNS).where(SessionRow.state != bulk.fixed(SessionState.DEFERRED))
 # By account too: references are unique, and indexed, only within one account.
 _BY_REFERENCE = _FROM.where(bulk.among(SessionRow.account, "accounts"), bulk.among(SessionRow.reference, "values"))
 _BY_JOB = _FROM.where(bulk.among(SessionRow.job_id, "values"))
