@@ -1,11 +1,24 @@
 """Whom a refusal is about, by what the account's other calls got."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.call_outcomes import LAST_TRIES, LONGEST_LOOK, Subject, Try, shared_words, subject_of
+from worker.core.limits.call_outcomes import (
+    LAST_TRIES,
+    LONGEST_LOOK,
+    MOST_ROWS,
+    MOST_SAID,
+    SecondLook,
+    Subject,
+    Try,
+    shared_words,
+    subject_of,
+)
+from worker.core.model.endings import AddressIs, Kind, Problem
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -78,3 +91,133 @@ def test_of_what_two_customers_were_told_only_the_same_beginning_is_shown(subtes
     ]:
         with subtests.test(one=one, other=other, shared=shared):
             assert shared_words(one, other) == shared
+
+
+FULL = Problem(Kind.BAD_INPUT, "SMTP 554", retry_after=SECOND, address=AddressIs.REFUSED, unclear=True)
+
+
+def looked(look, problem=FULL, *, row="ours", at=0):
+    """What the refusal of this row is, so many seconds after noon."""
+    now = NOW + at * SECOND
+    return look.judged(row, now, problem, now=now)
+
+
+def test_a_row_alone_is_looked_at_less_and_less_often_and_is_then_what_its_code_says():
+    look = SecondLook()
+    for at, wait in [(0, 5), (5, 10), (15, 20), (35, 30), (59.9, 30)]:
+        again = replace(FULL, kind=Kind.UNCLEAR, retry_after=wait * SECOND, address=None)
+        assert looked(look, at=at) == again
+    assert looked(look, at=60) == FULL
+
+
+LOOK_AGAIN = {"retry_after": 10 * SECOND}
+
+
+def refused_by_all(look):
+    looked(look, row="other")
+    looked(look)
+
+
+def refused_alone(look):
+    looked(look)
+
+
+def refused_among_successes(look):
+    looked(look)
+    look.succeeded("other", NOW + SECOND)
+
+
+@pytest.mark.parametrize(
+    ("before", "kind", "changes"),
+    [
+        (refused_by_all, Kind.BAD_INPUT, {"kind": Kind.AUTH, "address": None, **LOOK_AGAIN}),
+        (refused_by_all, Kind.AUTH, {"address": None, **LOOK_AGAIN}),
+        (refused_by_all, Kind.TRANSIENT, {"kind": Kind.RATE_LIMITED, "address": None, "retry_after": None}),
+        (refused_by_all, Kind.RATE_LIMITED, {"address": None, "retry_after": None}),
+        (refused_by_all, Kind.OUT_OF_CREDIT, {"address": None}),
+        (refused_alone, Kind.BAD_INPUT, {}),
+        (refused_alone, Kind.AUTH, LOOK_AGAIN),
+        (refused_alone, Kind.TRANSIENT, {}),
+        (refused_alone, Kind.RATE_LIMITED, {"retry_after": None}),
+        (refused_among_successes, Kind.BAD_INPUT, {}),
+        (refused_among_successes, Kind.AUTH, {"kind": Kind.BAD_INPUT}),
+        (refused_among_successes, Kind.TRANSIENT, {}),
+        (refused_among_successes, Kind.RATE_LIMITED, {}),
+    ],
+)
+def test_what_a_refusal_is_once_it_is_known_whom_it_is_about(before, kind, changes):
+    look = SecondLook()
+    before(look)
+    problem = replace(FULL, kind=kind)
+    assert looked(look, problem, at=60) == replace(problem, **changes)
+
+
+def test_a_row_that_succeeded_is_looked_at_anew():
+    look = SecondLook()
+    assert looked(look).retry_after == 5 * SECOND
+    look.succeeded("ours", NOW + SECOND)
+    again = looked(look, at=90)
+    assert (again.kind, again.retry_after) == (Kind.UNCLEAR, 5 * SECOND)
+
+
+@pytest.mark.parametrize("problem", [replace(FULL, unclear=False), replace(FULL, unreachable=True)])
+def test_a_refusal_that_is_clear_or_no_answer_at_all_stays_what_it_is_and_says_nothing_about_others(problem):
+    look = SecondLook()
+    looked(look)
+    for number in range(LAST_TRIES):
+        assert looked(look, problem, row=number, at=number) == problem
+    assert looked(look, at=60) == FULL  # it was refused alone
+
+
+def test_the_row_that_was_refused_first_is_forgotten_where_there_are_too_many():
+    look, refused = SecondLook(), replace(FULL, kind=Kind.AUTH)
+    for row in range(MOST_ROWS):
+        looked(look, refused, row=row)
+    assert looked(look, refused, row=0).retry_after == 10 * SECOND
+    looked(look, refused, row="one more")
+    assert looked(look, refused, row=1).retry_after == 10 * SECOND
+    assert looked(look, refused, row=0).retry_after == 5 * SECOND
+
+
+def told(look, row, words, detail="HTTP 402", kind=Kind.OUT_OF_CREDIT):
+    return looked(look, Problem(kind, detail, words=words), row=row).detail
+
+
+def test_the_words_of_a_stop_are_shown_once_two_rows_got_them():
+    look = SecondLook()
+    assert told(look, 1, "No credit is left, Ona") == "HTTP 402"
+    assert told(look, 1, "No credit is left, Ona") == "HTTP 402"
+    assert told(look, 2, "No credit is left, Jonas").endswith(": No credit is left,")
+    assert told(look, 1, "No credit for you").endswith(": No credit")
+    assert told(look, 2, "") == "HTTP 402"
+    assert told(look, 3, "Too much", "HTTP 429") == "HTTP 429"
+
+
+def test_words_that_two_rows_do_not_share_are_compared_with_those_of_the_next_row():
+    look = SecondLook()
+    assert [told(look, row, words) for row, words in enumerate(["Ona has none", "You have none"])] == ["HTTP 402"] * 2
+    assert told(look, 1, "You have none") == "HTTP 402"
+    assert told(look, 2, "You have few").endswith(": You have")
+
+
+def test_words_are_shown_only_where_the_account_is_concerned():
+    look = SecondLook()
+    for row in range(3):
+        assert told(look, row, "Ona is not known", kind=Kind.BAD_INPUT) == "HTTP 402"
+    assert told(look, 3, "Ona is not known").endswith(": Ona is not known")
+
+
+@pytest.mark.parametrize(("known", "shown"), [(MOST_SAID, True), (MOST_SAID + 1, False)])
+def test_words_are_kept_of_so_many_refusals_and_then_of_none(known, shown):
+    look = SecondLook()
+    for number in range(known):
+        told(look, "ours", "No credit is left", f"HTTP {number}")
+    assert told(look, "other", "No credit is left", "HTTP 0").endswith("left") is shown
+
+
+def test_a_refusal_as_old_as_a_success_or_older_is_not_counted_with_those_after_it():
+    same = [after(0, "sent", succeeded=True), after(0, "a", succeeded=False)]
+    assert judged(*same, after(1, "ours", succeeded=False), at=LONGEST_LOOK) is Subject.ROW
+    assert judged(*same, after(1, "b", succeeded=False), OURS, at=LONGEST_LOOK) is Subject.ROW
+    later = [after(-1, "sent", succeeded=True), after(0, "a", succeeded=False)]
+    assert judged(*later, after(0.5, "ours", succeeded=False), at=LONGEST_LOOK) is Subject.US

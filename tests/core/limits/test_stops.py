@@ -50,6 +50,8 @@ def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
     assert after(at_cap(replace(none, credits_used=3), rule, now=NOW), 2) == replace(none, credits_used=1)
     refused = replace(none, credits_used=3, stopped_at=NOW, stop_reason="HTTP 401")
     assert after(refused, 2) == replace(refused, credits_used=1)
+    beyond = at_cap(replace(none, credits_used=5), rule, now=NOW)
+    assert after(beyond, 2) == replace(beyond, credits_used=3)
     assert after(replace(none, credits_used=1), 5).credits_used == 0
 
 
