@@ -264,6 +264,8 @@ def test_of_slots_under_a_ramp_the_pace_of_their_day_decides_what_is_free():
     state = replace(WELL, ramp_from=NOW, next_at=last + SECOND)
     assert after_release(state, rule, [last, last - SECOND]).next_at == last - SECOND
     assert after_release(state, rule, []) == state
+    beyond = replace(state, next_at=NOW + DAY + SECOND)  # the claim reserved one of the second day at that pace
+    assert after_release(beyond, rule, [last, NOW + DAY]).next_at == last
 
 
 def test_which_slots_are_free_again_where_calls_may_go_ahead(subtests):

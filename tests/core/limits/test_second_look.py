@@ -35,6 +35,7 @@ def judged(*tries, at=SECOND):
 
 def test_a_first_refusal_is_open_whatever_others_got_before_it():
     assert judged() is Subject.OPEN
+    assert judged(OURS, after(0, "sent", succeeded=True)) is Subject.OPEN
     assert judged(*(after(-1, f"sent{number}", succeeded=True) for number in range(30))) is Subject.OPEN
 
 
@@ -190,6 +191,7 @@ def test_the_words_of_a_stop_are_shown_once_two_rows_got_them():
     assert told(look, 2, "No credit is left, Jonas").endswith(": No credit is left,")
     assert told(look, 1, "No credit for you").endswith(": No credit")
     assert told(look, 2, "") == "HTTP 402"
+    assert told(look, 3, "No credit").endswith(": No credit")
     assert told(look, 3, "Too much", "HTTP 429") == "HTTP 429"
 
 

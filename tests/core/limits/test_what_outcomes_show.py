@@ -61,6 +61,7 @@ def shown(before, kind, began_at, rule=RULE, **problem):
         (Kind.TRANSIENT, {}, FAILED),
         (Kind.UNKNOWN, {}, FAILED),
         (Kind.TRANSIENT, {"unreachable": True}, {**FAILED, "unproven": True, **WAITS}),
+        (Kind.BAD_INPUT, {"unreachable": True}, {**FAILED, "unproven": True, **WAITS}),
         (Kind.RATE_LIMITED, {}, {**ANSWERED, **WAITS}),
         (Kind.RATE_LIMITED, {"after": MINUTE}, {**ANSWERED, **WAITS, **ASKED_TO_WAIT}),
         (Kind.AUTH, {}, {**STOPPED, **ASKS}),
@@ -129,14 +130,14 @@ def test_outcomes_are_taken_in_the_order_of_their_calls():
 @pytest.mark.parametrize(
     ("rule", "before", "kinds", "counts"),
     [
-        (LIMITED, Pace(), [Kind.RATE_LIMITED, None, Kind.TRANSIENT], (0, 1)),
-        (LIMITED, Pace(granted=9, refused=3), [None, Kind.BAD_INPUT], (9, 3)),
-        (LIMITED, Pace(granted=9, refused=3), [Kind.RATE_LIMITED] * 2, (9, 5)),
+        (LIMITED, Pace(counted_at=NOW), [Kind.RATE_LIMITED, None, Kind.TRANSIENT], (0, 1)),
+        (LIMITED, Pace(granted=9, refused=3, counted_at=NOW), [None, Kind.BAD_INPUT], (9, 3)),
+        (LIMITED, Pace(granted=9, refused=3, counted_at=NOW), [Kind.RATE_LIMITED] * 2, (9, 5)),
         (RULE, Pace(), [None, Kind.TRANSIENT], (0, 0)),
         (RULE, Pace(), [None, Kind.RATE_LIMITED, None], (3, 1)),
-        (RULE, Pace(granted=9, refused=3), [None, Kind.TRANSIENT], (11, 3)),
-        (RULE, Pace(rate=5.0, granted=9, refused=3), [None, None], (9, 3)),
-        (RULE, Pace(rate=5.0, granted=9, refused=3), [None, Kind.RATE_LIMITED], (9, 4)),
+        (RULE, Pace(granted=9, refused=3, counted_at=NOW), [None, Kind.TRANSIENT], (11, 3)),
+        (RULE, Pace(rate=5.0, granted=9, refused=3, counted_at=NOW), [None, None], (9, 3)),
+        (RULE, Pace(rate=5.0, granted=9, refused=3, counted_at=NOW), [None, Kind.RATE_LIMITED], (9, 4)),
         (RULE, Pace(granted=9, refused=3, lowered_at=NOW), [None, None, Kind.RATE_LIMITED], (12, 4)),
         (RULE, Pace(granted=9, refused=3, lowered_at=NOW + TICK), [None, None, Kind.RATE_LIMITED], (9, 3)),
     ],
@@ -146,6 +147,33 @@ def test_of_which_calls_the_rate_is_judged(rule, before, kinds, counts):
     outcomes = [call_outcome(NOW, kind, "") for kind in kinds]
     pace = after_outcomes(replace(WELL, pace=before), rule, outcomes, now=NOW).pace
     assert (pace.granted, pace.refused) == counts
+
+
+@pytest.mark.parametrize(("rule", "rate"), [(LIMITED, None), (RULE, 5.0)])
+def test_where_claims_count_the_calls_a_success_changes_no_count(rule, rate):
+    before = replace(WELL, pauses=1, pace=Pace(rate=rate, granted=9, refused=3, counted_at=NOW - MINUTE))
+    assert after_outcomes(before, rule, [CallOutcome(NOW)], now=NOW) == replace(before, pauses=0)
+
+
+BURSTS = replace(RULE, limits=(Limit.parse("3600/hour"),), ahead=2 * MINUTE)
+AHEAD = replace(WELL, next_at=NOW, even_at=NOW + MINUTE, ahead_at=NOW - MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("before", "kinds", "counted"),
+    [
+        (AHEAD, [None, Kind.RATE_LIMITED], False),
+        (AHEAD, [None, Kind.TRANSIENT], None),
+        (replace(AHEAD, even_at=NOW + 2 * BURSTS.burst.even + TICK), [Kind.RATE_LIMITED], False),
+        (replace(AHEAD, even_at=NOW + 2 * BURSTS.burst.even), [Kind.RATE_LIMITED], True),
+        (replace(AHEAD, ahead_at=NOW - BURSTS.burst.slow - TICK), [Kind.RATE_LIMITED], False),
+        (replace(AHEAD, ahead_at=NOW - BURSTS.burst.slow), [Kind.RATE_LIMITED], True),
+    ],
+)
+def test_a_refusal_while_calls_go_ahead_says_nothing_about_the_even_pace(before, kinds, counted):
+    outcomes = [call_outcome(NOW - TICK, kind, "") for kind in kinds]
+    pace = after_outcomes(before, BURSTS, outcomes, now=NOW).pace
+    assert (pace.lowered_at, pace.refused) == (NOW if counted is False else None, int(counted is True))
 
 
 @pytest.mark.parametrize(
@@ -158,9 +186,8 @@ def test_of_which_calls_the_rate_is_judged(rule, before, kinds, counts):
     ],
 )
 def test_after_a_pause_nothing_goes_ahead_of_what_is_reserved(known, ahead_at):
-    bursts = replace(RULE, limits=(Limit.parse("1000/hour"),), ahead=2 * MINUTE)
     before = replace(WELL, **known)
-    assert after_outcomes(before, bursts, [rate_limited(MINUTE)], now=NOW).ahead_at == ahead_at
+    assert after_outcomes(before, BURSTS, [rate_limited(MINUTE)], now=NOW).ahead_at == ahead_at
     assert after_outcomes(before, RULE, [rate_limited(MINUTE)], now=NOW).ahead_at is None
 
 
