@@ -190,6 +190,7 @@ def test_nothing_goes_ahead_where_it_would_save_nothing_or_is_not_wanted(subtest
         rule_of("100/day"),
         rule_of("10000/hour", "1/second"),
         rule_of("100000/hour"),
+        rule_of("72000/hour"),
     )
     for rule in rules:
         with subtests.test(limits=rule.limits):
