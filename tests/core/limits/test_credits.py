@@ -17,10 +17,12 @@ CAPS = st.sets(st.builds(CreditCap, st.integers(1, 12), st.sampled_from(["day", 
 
 
 @pytest.mark.parametrize(
-    ("text", "cap"), [("60000", CreditCap(60000)), (" 5 ", CreditCap(5)), ("2000 / day", CreditCap(2000, "day"))]
+    ("text", "cap"),
+    [("60000", CreditCap(60000)), ("0", CreditCap(0)), (" 5 ", CreditCap(5)), ("2000 / day", CreditCap(2000, "day"))],
 )
 def test_a_cap_is_read_with_and_without_its_period(text, cap):
     assert CreditCap.parse(text) == cap == CreditCap.parse(str(cap))
+    assert cap.in_words.endswith(f" a {cap.period}" if cap.period else " credits")
 
 
 @pytest.mark.parametrize("text", ["", "-1", "2000/minute", "0 / day", "5 / day / week", "1e3", "٣ / year", "5 /"])
@@ -56,6 +58,29 @@ def test_a_refund_goes_back_to_the_day_of_its_call_and_never_to_a_later_one():
 def test_a_process_whose_clock_is_behind_buys_nothing_in_the_name_of_yesterday():
     spent = UsedCredits().plus(3, on=NOW.date() + timedelta(days=1), now=NOW + timedelta(minutes=1))
     assert left_of(DAILY, spent, NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("day", "month", "counted"),
+    [
+        (27, 11, (28, 1, 2, 3)),
+        (28, 11, (28, 1, 2, 3)),
+        (29, 11, (29, 0, 2, 3)),
+        (30, 11, (30, 0, 0, 3)),
+        (1, 12, (1, 0, 0, 0)),
+    ],
+)
+def test_in_a_new_day_week_and_month_nothing_is_used_yet(day, month, counted):
+    now = datetime(2026, month, day, 1, tzinfo=UTC)
+    used = UsedCredits(date(2026, 11, 28), 1, 2, 3).at(now)
+    assert (used.day.day, used.of("day"), used.of("week"), used.of("month")) == counted
+    assert UsedCredits().at(now) == UsedCredits(now.date())
+
+
+def test_of_several_caps_the_one_with_the_fewest_credits_left_holds():
+    spent = UsedCredits().plus(2, on=NOW.date(), now=NOW)
+    assert [left_of(caps, spent, NOW) for caps in [(), DAILY, (*DAILY, CreditCap(9, "month"))]] == [None, 1, 1]
+    assert left_of((CreditCap(9, "week"), CreditCap(1, "month")), spent, NOW) == 0
 
 
 def test_the_cap_in_all_and_those_by_period_hold_together():

@@ -26,6 +26,8 @@ def test_what_is_no_ramp_is_refused_with_an_example(subtests):
 def test_each_day_has_the_factor_of_the_day_before_until_it_is_no_limit_any_more():
     ramp = Ramp.parse("500/day x2")
     assert [ramp.of_day(day) for day in range(4)] == [500, 1000, 2000, 4000]
+    assert [Ramp.parse(text).of_day(1) for text in ("9599999/day x9", "9600000/day x9")] == [86_399_991, None]
+    assert [Ramp.parse("1/day x1.01").of_day(day) for day in (365, 366)] == [37, None]
     assert ramp.limit(None, NOON) == Limit(500, DAY)
     assert ramp.limit(NOON, NOON + DAY - timedelta(microseconds=1)) == Limit(500, DAY)
     assert ramp.limit(NOON, NOON + DAY) == Limit(1000, DAY)

@@ -72,6 +72,12 @@ def test_what_is_free_after_so_many_of_them_and_when_to_claim_again(number, next
     assert OTHERS.again_at(number, horizon=15 * MS, now=NOW) == NOW + far * MS
 
 
+def test_a_worker_that_has_left_out_nothing_yet_need_not_come_back_for_it():
+    close = Slots(NOW + 50 * MS, 2 * MS, 3, leaves_out=True)
+    assert close.again_at(0, horizon=3 * MS, now=NOW) == NOW + 49 * MS
+    assert close.again_at(1, horizon=3 * MS, now=NOW) == NOW + 52 * MS - BACK_BEFORE
+
+
 HUNDRED = Limit(100, SECOND)
 
 
