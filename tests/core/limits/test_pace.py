@@ -194,6 +194,8 @@ USED = Pace(rate=20.0, refused_from=40.0, granted=400.0, raised_at=NOW - 5 * SEC
         ({"rate": 10.0, "granted": 100.0, "raised_at": NOW - 100 * SECOND}, 100.0, 12.0),
         ({"rate": 10.0, "granted": 99.9, "raised_at": NOW - 100 * SECOND}, 100.0, 10.0),
         ({"raised_at": None}, 100.0, 20.0),
+        ({"rate": 97.0, "refused_from": 102.0, "refused_at": NOW - 40 * SECOND}, 200.0, 98.94),
+        ({"rate": 97.0, "refused_from": 101.9, "refused_at": NOW - 40 * SECOND}, 200.0, 97.0),
         ({"habit": 0.5, "habit_at": NOW, "refused": 300.0, "refused_at": NOW}, 100.0, 22.0),
         ({"habit": 0.5, "habit_at": NOW, "refused": 300.1, "refused_at": NOW}, 100.0, 20.0),
     ],

@@ -205,7 +205,9 @@ def test_the_real_rate_counts_as_unknown_while_even_the_lowest_one_is_refused(su
         ("a higher rate", replace(lowest, rate=4.1), False),
         ("a minute ago", replace(lowest, refused_at=NOW - 60 * SECOND), False),
         ("at the rate before", replace(lowest, lowered_at=lowest.refused_at), False),
-        ("no rate found", Pace(refused_at=NOW), False),
+        ("no rate found", replace(lowest, rate=None), False),
+        ("never refused", replace(lowest, refused_at=None), False),
+        ("never lowered", replace(lowest, lowered_at=None), False),
     ]:
         with subtests.test(what=what):
             assert is_refused_at_lowest(pace, 40.0, now=NOW) is unknown

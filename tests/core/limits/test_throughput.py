@@ -1,5 +1,6 @@
 """The measured pace of a budget: what all its workers made in busy time, whatever their number and rhythm."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.dispatch.state import BusyStretch
-from worker.core.limits.throughput import WINDOW, MeasuredThroughput, Stretch, with_stretch
+from worker.core.limits.throughput import FRESH, WINDOW, MeasuredThroughput, Stretch, with_stretch
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -65,6 +66,38 @@ def test_too_little_is_no_pace():
     assert worked(50, 11).interval is not None
     assert worked(0, 30).interval is None
     assert MeasuredThroughput().interval is None
+
+
+def test_how_much_is_enough_for_a_pace_and_how_long_it_is_fresh():
+    found = [MeasuredThroughput(*measured, NOW).interval for measured in [(10, 10.0), (9.9, 10.0), (10, 9.9)]]
+    assert found == [SECOND, None, None]
+    fresh = [MeasuredThroughput(10, 10.0, until).is_fresh(NOW) for until in (NOW - FRESH, NOW - FRESH * 1.001, None)]
+    assert fresh == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("until", "took", "counted"), [(None, 5, 5), (1, 5, 1), (5, 5, 5), (8, 5, 8), (0, 5, 0), (-1, 5, 5)]
+)
+def test_the_time_since_the_last_stretch_is_counted_once_and_gaps_of_seconds_with_it(until, took, counted):
+    before = NOTHING if until is None else MeasuredThroughput(5.0, 5.0, NOW - until * SECOND)
+    after = with_stretch(before, Stretch(7, took * SECOND), now=NOW)
+    assert (after.calls, after.seconds) == pytest.approx((before.calls + 7, before.seconds + counted))
+    assert after.until == max(NOW, before.until or NOW)
+
+
+def test_what_was_measured_before_a_longer_pause_fades():
+    before = MeasuredThroughput(5.0, 5.0, NOW - 65 * SECOND)
+    after = with_stretch(before, Stretch(7, 5 * SECOND), now=NOW)
+    assert (after.calls, after.seconds) == pytest.approx((5 / math.e + 7, 5 / math.e + 5))
+
+
+@pytest.mark.parametrize(
+    ("calls", "seconds", "kept"),
+    [(2400, 100, 0.15), (120, 30, 1.0), (240, 100, 0.5), (10, 100, 0.6), (1, 0, 1.0), (0, 0, 1.0), (0, 120, 0.5)],
+)
+def test_only_as_many_calls_count_as_say_enough(calls, seconds, kept):
+    after = with_stretch(NOTHING, Stretch(calls, seconds * SECOND), now=NOW)
+    assert (after.calls, after.seconds) == pytest.approx((calls * kept, seconds * kept))
 
 
 def test_a_clock_that_was_set_back_breaks_nothing():
