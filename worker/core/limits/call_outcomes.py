@@ -81,7 +81,7 @@ def _after(
     failed = unreachable or kind in FAILURES
     if fresh and failed:
         state = replace(state, failures=state.failures + 1)
-    elif fresh and (state.failures or state.opened_at):  # any answer shows that the account answers, even a 429
+    elif fresh:  # any answer shows that the account answers, even a 429
         state = replace(state, failures=0, opened_at=None)
     if fresh or kind in STOPS:
         refused = problem is not None and kind in STOPS and not problem.unclear

@@ -106,7 +106,7 @@ def counted(pace: Pace, configured: float | None, *, granted: int = 0, refused: 
 
 def adapted(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     """The pace for the next calls."""
-    if pace.habit and pace.habit_at is not None and now - pace.habit_at >= FORGET_HABIT_AFTER:
+    if pace.habit_at is not None and now - pace.habit_at >= FORGET_HABIT_AFTER:
         pace = replace(pace, habit=0.0, habit_at=None)
     if pace.trial_rate is not None:
         pace = _judged(pace, configured, now=now)

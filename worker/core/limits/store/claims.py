@@ -277,7 +277,7 @@ def share_out(
     share = kept if crowded else 0
     left = max(soon - len(first), share)
     rest = list(batches(left)) if left else []
-    more = crowded or len(rest) == left
+    more = len(rest) == left
     left = slots - len(first) - len(rest)
     if left and crowded:
         also = events(left) if events is not None else ()
