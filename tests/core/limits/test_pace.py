@@ -198,6 +198,7 @@ USED = Pace(rate=20.0, refused_from=40.0, granted=400.0, raised_at=NOW - 5 * SEC
         ({"rate": 97.0, "refused_from": 101.9, "refused_at": NOW - 40 * SECOND}, 200.0, 97.0),
         ({"habit": 0.5, "habit_at": NOW, "refused": 300.0, "refused_at": NOW}, 100.0, 22.0),
         ({"habit": 0.5, "habit_at": NOW, "refused": 300.1, "refused_at": NOW}, 100.0, 20.0),
+        ({"habit": 0.5, "habit_at": NOW, "refused": 300.1}, 100.0, 20.0),
     ],
 )
 def test_when_and_how_far_a_found_rate_is_raised(changes, configured, rate):
