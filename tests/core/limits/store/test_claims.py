@@ -1,0 +1,65 @@
+"""What keeps a claim from leasing rows, and what becomes of slots whose rows are not opened."""
+
+from copy import copy
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.stored.shelf import customer
+from worker.core.database.tables import Budget, EmergencyStop, Job
+from worker.core.limits.limits import CreditCap, Limit
+from worker.core.limits.store.claims import Room
+from worker.core.model.states import JobState
+
+pytestmark = pytest.mark.both_databases
+
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
+
+
+def test_while_everything_is_stopped_no_row_is_leased(shelf):
+    shelf.add(customer("Ona"))
+    assert not shelf.budgets.everything_is_stopped()
+    with shelf.database.write() as connection:
+        connection.execute(sa.insert(EmergencyStop).values(id=1, at=shelf.clock(), by="ada", reason=""))
+    assert shelf.budgets.everything_is_stopped()
+    flushed = shelf.flush()
+    assert (flushed.opened, flushed.again_at, shelf.job("Ona").state) == ([], None, JobState.WAITING)
+
+
+@pytest.mark.parametrize(
+    ("rule", "names", "stops", "again_in"),
+    [
+        ({"credits": 5}, [], False, None),
+        ({"credits": 5}, ["Look"], False, None),
+        ({"credits": 5}, ["Ona"], True, None),
+        ({"credits": 5}, ["Ona", "Look"], False, None),
+        ({"credits_by": (CreditCap(5, "day"),)}, ["Ona"], False, DAY / 2),
+        ({"credits_by": (CreditCap(5, "day"),)}, ["Ona", "Look"], False, None),
+        ({"credits": 7, "credits_by": (CreditCap(7, "day"),)}, ["Ona", "Look"], None, None),
+    ],
+)
+def test_at_a_cap_calls_are_made_that_cost_nothing_and_only_the_cap_on_all_stops_the_account(
+    shelf, rule, names, stops, again_in
+):
+    if names:
+        shelf.add(*map(customer, names))
+    shelf.set(Job, Job.customer_id == "Look", needs_status_check=True)
+    day = {f"credits_{name}": 5 for name in ("used", "today", "week", "month")}
+    shelf.set(Budget, Budget.name == "kyc", **day, credits_day=shelf.clock().date())
+    claimed = shelf.jobs.claim(shelf.ruled(**rule), most=9, now=shelf.clock())
+    found = [job.customer.customer_id for job in claimed.jobs]
+    assert sorted(found) == (sorted(names) if stops is None else [name for name in names if name == "Look"])
+    assert (shelf.budgets.all()["kyc"].stopped_at is not None) is bool(stops)
+    if not found:
+        assert claimed.again_at == (None if again_in is None else shelf.clock() + again_in)
+
+
+def test_slots_of_rows_that_could_not_be_opened_are_free_again(shelf):
+    shelf.add(*(customer(f"C{number}") for number in range(4)))
+    policy = shelf.ruled(limits=(Limit.parse("10/second"),))
+    jobs = copy(shelf.jobs)
+    jobs.open = lambda flush, items: shelf.jobs.__class__.open(shelf.jobs, flush, items[:1])
+    flushed = jobs.flush(policy, [], Room(4, 0, horizon=SECOND), clock=shelf.clock)
+    assert (len(flushed.opened), list(flushed.slots)) == (1, [shelf.clock()])
+    assert shelf.budgets.all()["kyc"].next_at == shelf.clock() + SECOND / 10
