@@ -7,9 +7,10 @@ import pytest
 
 from tests.stored.shelf import customer
 from worker.core.database.tables import InvitationRow, Job
+from worker.core.limits.store import backpressure
 from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
 from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
+from worker.core.model.states import BATCH, EVENT, PAUSED, JobState
 
 HOUR = timedelta(hours=1)
 
@@ -63,12 +64,18 @@ def test_messages_are_made_due_by_the_name_of_their_channel(shelf):
     assert shelf.row(InvitationRow).due_at == shelf.clock()
 
 
-def test_once_a_sender_has_room_only_the_jobs_that_wait_for_one_are_made_due(shelf, put_off):
+def test_once_a_sender_has_room_only_the_jobs_that_wait_for_one_are_made_due(shelf, put_off, monkeypatch):
+    monkeypatch.setattr(backpressure, "CHUNK", 2)
     put_off(
         Reason.WAITS_FOR_SENDER,
-        ["Ona", "Quiet", "Held"],
+        ["Ona", "Vita", "Jonas", "Rasa", "Event", "Quiet", "Held", "Early", "Paused", "Joined"],
+        Event={"priority": EVENT},
         Quiet={"reason": Reason.QUIET_HOURS},
         Held={"state": JobState.HELD},
+        Early={"due_at": shelf.clock() - HOUR},
+        Paused={"priority": BATCH + PAUSED},
+        Joined={"leader_id": 1},
     )
     make_waiting_jobs_due(shelf.database, now=shelf.clock())
-    assert due_now(shelf) == {"Ona"}
+    assert due_now(shelf) == {"Ona", "Vita", "Jonas", "Rasa", "Event", "Early"}
+    assert shelf.job("Early").due_at == shelf.clock() - HOUR
