@@ -85,6 +85,34 @@ def test_a_session_that_is_over_on_an_earlier_page_counts_as_one_on_the_last():
         assert isinstance(ending_of_reconciliation(found, seen, 1, POLICY, NOW, 0.5, OrphanRule()), Retry)
 
 
+@pytest.mark.parametrize("result", ["approved", "denied", "suspected", "unknown"])
+def test_a_verdict_at_the_first_look_is_about_somebody_elses_session(result):
+    decided = Listed("scan-2", "DONE", SessionState.COMPLETED, result)
+    assert isinstance(compare(Listing((decided,)), unknown_call()), Nothing)
+    seen = unknown_call(seen=frozenset({decided.reference}))
+    assert isinstance(compare(Listing((decided,)), seen), Unmatched)
+    reviewed = replace(decided, result="review")
+    assert isinstance(compare(Listing((reviewed,)), unknown_call()), Unmatched)
+
+
+@pytest.mark.parametrize("state", [*SessionState, None])
+@pytest.mark.parametrize("result", ["", "review", "denied"])
+def test_an_entry_is_over_if_it_ended_without_a_verdict(state, result):
+    over = state in (SessionState.EXPIRED, SessionState.FAILED) and not result
+    assert Listed("scan-2", "?", state, result).is_over is over
+
+
+def test_what_earlier_pages_had_counts_only_on_the_last_and_only_if_nothing_new_is_there():
+    seen = frozenset({ENDED.reference})
+    assert isinstance(compare(Listing((OURS,), more=True), unknown_call(page=2, seen=seen)), More)
+    assert isinstance(compare(Listing((OURS,)), unknown_call(page=1, seen=seen)), Nothing)
+    assert isinstance(compare(Listing((OURS,)), unknown_call(page=2)), Nothing)
+    found = compare(Listing((LOST,)), unknown_call(page=2, seen=seen))
+    assert found.references == (LOST.reference,)
+    last = compare(Listing((OURS,), more=True), unknown_call(page=MOST_PAGES - 1))
+    assert last == More()
+
+
 # What becomes of the row.
 
 
@@ -129,6 +157,12 @@ def test_of_two_sessions_that_may_be_the_calls_both_must_be_over(entries):
     assert isinstance(orphan(ENDED, ENDED), Retry)
 
 
+def test_after_an_orphans_end_calls_are_not_repeated_for_ever():
+    for attempts, kind in ((3, Retry), (4, Cancel)):
+        end = ending_of_reconciliation(compare(Listing((ENDED,)), SEEN), SEEN, attempts, POLICY, NOW, 0.5, OrphanRule())
+        assert (type(end), end.reason) == (kind, "orphan" if kind is Retry else "attempts_spent")
+
+
 def test_an_orphan_is_over_after_the_longest_life_whatever_the_list_says():
     old = replace(SEEN, opened_at=NOW - LONGEST_LIFE)
     assert isinstance(orphan(LOST, about=old), Retry)
@@ -165,6 +199,11 @@ def test_a_hand_over_that_may_have_reached_the_customer_is_repeated_ever_later_a
     assert not_before_its_wait(given_up, lost, before=9, now=NOW) == given_up
     assert [stays_unknown(one, lost) for one in (retry, given_up, held, None)] == [True, True, False, False]
     assert not stays_unknown(retry, None)
+    assert not stays_unknown(retry, refused)
+    later = Retry(NOW + timedelta(seconds=90), "unknown", "no answer")
+    assert not_before_its_wait(later, lost, before=1, now=NOW).at == later.at
+    first, second = (not_before_its_wait(retry, lost, before=before, now=NOW).detail for before in (0, 1))
+    assert ("1 hand-over with" in first, "2 hand-overs with" in second) == (True, True)
 
 
 def test_the_next_page_is_read_at_once_and_the_outcome_stays_unknown():
@@ -213,7 +252,9 @@ def test_an_account_that_cannot_be_reached_is_waited_for():
 def test_a_conflict_with_a_known_session_is_tried_again_later_and_then_held_with_it():
     conflict = unknown_call(Kind.CONFLICT)
     known = compare(Listing((Listed("scan-1", "ACTIVE"),)), conflict)
+    none = ending(compare(Listing(()), conflict), conflict, attempts=2)
     retry = ending(known, conflict, attempts=2)
+    assert ("lists none" in none.detail, "scan-1 (ACTIVE)" in retry.detail) == (True, True)
     assert (type(retry), retry.at, retry.reason) == (Retry, NOW + timedelta(seconds=1), "conflict")
     held = ending(known, conflict, attempts=4)
     assert (type(held), held.reason) == (Hold, "conflict")
@@ -233,6 +274,9 @@ def test_many_sessions_are_shown_as_a_few_and_their_number():
     assert "10 sessions" in found.detail
     assert "and 5 more" in found.detail
     assert len(found.references) == 10
+    five = compare(Listing(many[:5]), unknown_call())
+    assert "scan-14" in five.detail
+    assert "more" not in five.detail
 
 
 def test_lost_answers_are_counted_in_words():
