@@ -13,8 +13,8 @@ from tests.stored.shelf import customer
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.limits.store.flush import CallResult, Flush
-from worker.core.model.endings import Done
-from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.endings import Cancel, Done, Kind
+from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall, Unmatched
 from worker.events.store.event_customers import erase
 from worker.lists.decisions.store.decisions import Verdict
@@ -276,3 +276,66 @@ def test_several_such_answers_in_one_flush_stop_the_account(shelf, opened):
     shelf.finish(*(shelf.got(item, session) for item in opened("Ona", "Jonas", "Rasa", "Asta")))
     assert shelf.row(Budget, name="kyc").stopped_at == shelf.clock()
     assert waiting(shelf) == []
+
+
+LEFT = ("sent", "delivered", "working", "held")
+
+
+@pytest.mark.parametrize("state", InvitationState)
+def test_a_held_row_says_whether_its_own_message_may_have_left(shelf, state):
+    shelf.add(customer("Ona"), customer("Lina"))
+    shelf.issue()
+    shelf.set(InvitationRow, state=InvitationState.SENT if state not in LEFT else InvitationState.WAITING)
+    shelf.set(InvitationRow, InvitationRow.job_id == shelf.job("Ona").id, state=state)
+    shelf.add(customer("Jonas"))
+    shelf.issue(token="token-0001")
+    assert held(shelf)["Ona"].endswith("may have left" if state in LEFT else "has not left")
+    assert set(held(shelf)) == {"Ona", "Jonas"}
+
+
+@pytest.mark.parametrize("changes", [{"leader_id": 1}, *({"state": state} for state in JobState)], ids=str)
+def test_only_an_open_row_of_its_own_is_held_for_an_answer_that_repeats_its_sessions(shelf, changes):
+    shelf.add(customer("Ona"), customer("Lina"))
+    shelf.issue()
+    shelf.set(Job, Job.customer_id == "Ona", **changes)
+    before, lina = shelf.job("Ona"), shelf.job("Lina")
+    shelf.add(customer("Jonas"))
+    shelf.finish(*(shelf.got(job, shelf.session(token="token-0001")) for job in shelf.open(shelf.claim())))
+    own = "leader_id" in changes or before.state in (JobState.HELD, *ENDED_JOBS)
+    if own:
+        assert shelf.job("Ona") == before
+    else:
+        assert set(held(shelf)) == {"Ona", "Jonas"}
+    assert shelf.job("Lina") == lina
+
+
+def test_a_failed_call_beside_an_answer_for_two_customers_is_written_too(shelf, opened):
+    first, second, third = opened("Ona", "Jonas", "Rasa")
+    session = shelf.session()
+    failed = shelf.failed(third, Kind.BAD_INPUT, Cancel("bad_input", "HTTP 400"))
+    shelf.finish(shelf.got(first, session), failed, shelf.got(second, session))
+    assert set(held(shelf)) == {"Ona", "Jonas"}
+    assert (shelf.job("Rasa").state, shelf.job("Rasa").reason) == (JobState.FAILED, "bad_input")
+
+
+@pytest.mark.parametrize(
+    ("of_call", "of_row", "stops"),
+    [
+        ({}, {}, True),
+        ({"account": "au"}, {}, False),
+        ({"code": "another"}, {}, False),
+        ({"closed_at": timedelta(hours=-1)}, {}, False),
+        ({"closed_at": timedelta(hours=-1, seconds=1)}, {}, True),
+        ({}, {"state": JobState.CANCELLED}, False),
+    ],
+    ids=str,
+)
+def test_only_recent_answers_of_the_account_whose_rows_are_still_held_stop_it(shelf, of_call, of_row, stops):
+    repeats(shelf, "Jonas", "Rasa")
+    jonas = shelf.job("Jonas")
+    values = {name: shelf.clock() + value if name == "closed_at" else value for name, value in of_call.items()}
+    shelf.set(Attempt, Attempt.job_id == jonas.id, **({"detail": ""} | values))
+    shelf.set(Job, Job.id == jonas.id, **({"detail": ""} | of_row))
+    shelf.add(customer("Asta"))
+    shelf.issue(token="token-0001")
+    assert (shelf.row(Budget, name="kyc").stopped_at is not None) is stops
