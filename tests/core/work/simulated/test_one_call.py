@@ -1,4 +1,4 @@
-"""One call for a session, one question and one look-up: how each answer ends, whatever the row and its account are."""
+"""One call for a session, one question, one look-up, one message: how each ends, whatever its row and account are."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +11,13 @@ import pytest
 from onboarding_testing.fakes import FakeHttp
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
 from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Asked, Cancel, Done, Hold, Kind, Reconcile, Retry, Snooze
 from worker.core.model.http_messages import Broken, HttpAnswer
+from worker.core.model.metrics import FRESHNESS, SUM, Series
 from worker.core.unknown.reconciliation import LONGEST_LIFE, Nothing, UnknownCall, Unmatched
 from worker.core.work.kinds import SHORT_IN_A_ROW, FirstLinks
-from worker.wiring.work import issue_work
+from worker.wiring.work import invite_work, issue_work
 
 BAD, CONFLICT = HttpAnswer(400, {}), HttpAnswer(409, {})
 NOT_SENT, SENT = Broken(sent=False, detail="refused"), Broken(sent=True, detail="cut off")
@@ -232,3 +234,41 @@ def test_one_job_at_a_time_shows_how_long_links_live():
 def test_so_many_short_links_in_a_row_are_the_accounts_unless_one_has_lived(seen):
     links = FirstLinks(seen=seen)
     assert [links.was_short() for _ in range(SHORT_IN_A_ROW)] == [False] * (SHORT_IN_A_ROW - 1) + [not seen]
+
+
+# A message.
+
+
+@pytest.mark.parametrize(("ending", "looks_up", "share"), [(Done(), False, 0.25), (Done(), True, 0), (None, False, 0)])
+async def test_how_fresh_a_link_was_is_measured_as_its_message_leaves(make, ending, looks_up, share):
+    world = make()
+    world.add(customer("Ona"))
+    await world.issue()
+    work = invite_work(world.parts, "email")
+    (item,) = work.flush([], Room(50, 50)).opened
+    if looks_up:
+        item = replace(item, unknown_call=UnknownCall(uuid4(), world.clock()))
+    began_at = item.expires_at - (item.expires_at - item.issued_at) / 4
+    work.flush([CallResult(item, began_at, ending)], None)
+    series = Series(FRESHNESS.name, ("email",), SUM)
+    assert work.meters.news().get(series, 0) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "left", "leaves"),
+    [(False, 13, True), (False, 11, False), (True, 13, False)],
+    ids=["fresh", "too old", "at night"],
+)
+async def test_a_message_leaves_only_with_a_fresh_link_and_while_it_may(make, quiet, left, leaves):
+    world = make(templates='quiet_hours = { email = "21:00-08:00" }' if quiet else "")
+    world.add(customer("Ona"))
+    await world.issue()
+    work = invite_work(world.parts, "email")
+    (item,) = work.flush([], Room(50, 50)).opened
+    item.expires_at = world.clock() + timedelta(hours=left)
+    if quiet:
+        world.clock.advance(hours=9)
+        item.expires_at = world.clock() + timedelta(hours=left)
+    result = await work.call(item, world.clock(), lambda _waited: True)
+    assert (result.ending == Done(), result.called) == (leaves, leaves)
+    assert len(world.senders["email"].messages) == leaves
