@@ -71,6 +71,14 @@ def test_an_attempt_of_an_earlier_claim_does_not_say_what_the_last_one_did(lease
     assert job.attempts == 0
 
 
+def test_a_call_whose_end_is_known_is_not_taken_for_a_lost_one(leased):
+    leased.set(Attempt, Attempt.job_id == leased.job("Over").id, outcome="not_sent", closed_at=leased.clock() - SECOND)
+    before = standing(leased)["Over"][1]
+    assert leased.expired_leases.end(POLICY, now=leased.clock()) == EndedLeases(released=1, repeated=1, ended=1)
+    job, attempt = standing(leased)["Over"]
+    assert (job.state, job.unknown_attempt, attempt) == (JobState.WAITING, None, before)
+
+
 @pytest.mark.parametrize("all_of_them", [False, True])
 def test_of_messages_only_leases_that_are_over_are_ended_unless_all_are(shelf, all_of_them):
     names = ("Over", "AtItsEnd", "Sent")

@@ -67,6 +67,11 @@ def test_if_every_row_of_a_large_chunk_raises_none_is_set_aside():
     assert worked.aside == {}
 
 
+def test_rows_that_raise_one_after_the_other_are_told_from_a_fault_of_all():
+    worked = Worked(3 * SAMPLE, raising_for(*range(SAMPLE)))
+    assert worked.run() == list(range(SAMPLE, 3 * SAMPLE))
+
+
 def test_a_row_that_comes_again_after_it_was_set_aside_ends_the_work():
     class Leased(Worked):
         def _set_aside(self, _connection: Any, bad: Any) -> None:

@@ -71,12 +71,13 @@ def test_each_question_is_answered_for_its_own_session(shelf, asking):
 def test_a_question_that_was_not_answered_is_asked_again(shelf, asking, ending, asks, state):
     at = shelf.clock() + HOUR
     ends = {"retry": Retry(at, Reason.TRANSIENT, ""), "snooze": Snooze(at, Reason.RATE_LIMITED, "")}
-    before = sessions(shelf)
+    before, credits_used = sessions(shelf), shelf.row(Budget, name="kyc").credits_used
     shelf.finish(CallResult(asking["Alive"], shelf.clock(), ends.get(ending, ending) if ending else None))
     job = shelf.job("Alive")
     assert (job.state, job.needs_status_check, job.session_id) == (state, asks, before["Alive"].id)
     assert (sessions(shelf) == before) is (ending != Asked())
     assert (job.floor_seconds, job.reissues) == (77, 0)
+    assert shelf.row(Budget, name="kyc").credits_used == credits_used  # it cost none
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.own_link import secret_of_link
 from tests.stored.shelf import WEEK, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.own_links import StableLinks
+from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import EVENT, InvitationState, JobState, SessionState
 
 S = InvitationState
@@ -219,6 +221,7 @@ def test_the_end_of_a_reused_session_is_looked_at_if_a_message_could_carry_anoth
 ):
     at = shelf.clock() + HOUR if checked else None
     first, _ = served(session={"check_at": at}, channel=channel)
+    shelf.set(SessionRow, SessionRow.customer_id == "Jonas", check_at=shelf.clock() + 2 * HOUR)
     other = shelf.row(SessionRow, customer_id="Jonas")
     shelf.claim()
     session = shelf.row(SessionRow, id=first.session_id)
@@ -281,3 +284,28 @@ def test_a_row_takes_over_only_its_own_customers_link_that_leads_on_and_was_not_
     reused = (after.session_id, after.reason) == (first.session_id, "joined_session")
     assert reused is taken
     assert len(shelf.rows(Job, state=JobState.CANCELLED)) == 2
+
+
+@pytest.mark.parametrize(
+    ("link", "taken"),
+    [({"ends_at": MINUTE}, False), ({"ends_at": MINUTE + timedelta(seconds=1)}, True), ({"revoked_at": MINUTE}, False)],
+    ids=str,
+)
+def test_a_link_that_leads_nowhere_any_more_is_not_taken_over(shelf, served, keyring, link, taken):
+    now = shelf.clock()
+    secret_of_link(shelf, keyring, LINKS)
+    shelf.set(StableLink, **{name: now + value for name, value in link.items()})
+    session = {"state": SessionState.DEFERRED, "encrypted": ERASED, "check_at": now + HOUR, "expires_at": now + WEEK}
+    first, own = served(session=session)
+    shelf.policy = replace(shelf.policy, any_age=True, on_click=LINKS)
+    shelf.claim()
+    assert (shelf.row(Job, id=own.id).session_id == first.session_id) is taken
+
+
+def test_the_end_of_a_link_that_nothing_was_bought_for_is_ours_and_not_a_providers(shelf):
+    shelf.policy = replace(shelf.policy, on_click=LINKS)
+    shelf.add(customer("Ona"))
+    assert shelf.claim() == []
+    session = shelf.row(SessionRow)
+    assert (session.state, session.expires_at) == (SessionState.DEFERRED, shelf.clock() + LINKS.valid)
+    assert session.expiry_source is ExpirySource.FALLBACK
