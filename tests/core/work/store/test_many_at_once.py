@@ -4,6 +4,9 @@ After each test the kept counts are compared with the rows.
 """
 
 from itertools import cycle
+from uuid import uuid4
+
+import sqlalchemy as sa
 
 from tests.stored.reconciling import advance, drop, reconcilable
 from tests.stored.shelf import customer
@@ -66,8 +69,12 @@ def test_released_rows_end_only_the_attempts_of_their_own_claims(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     ona, jonas = shelf.open(shelf.claim())
     shelf.set(Attempt, Attempt.id == ona.attempt_id, fence=0)
+    hand_over = {**shelf.row(Attempt, id=jonas.attempt_id)._mapping, "id": uuid4(), "invitation_id": uuid4()}
+    with shelf.database.write() as connection:
+        connection.execute(sa.insert(Attempt).values(hand_over))
     shelf.jobs.release(shelf.policy, [ona, jonas], now=shelf.clock())
-    assert {row.job_id: row.outcome for row in shelf.rows(Attempt)} == {ona.id: None, jonas.id: "not_sent"}
+    ended = {row.id: row.outcome for row in shelf.rows(Attempt)}
+    assert ended == {ona.attempt_id: None, jonas.attempt_id: "not_sent", hand_over["id"]: None}
     asked = shelf.open(shelf.claim())
     shelf.finish(*(CallResult(job, shelf.clock(), Asked()) for job in asked[:1]))
     assert [row.outcome for row in shelf.rows(Attempt, job_id=asked[0].id, fence=2)] == ["done"]

@@ -13,7 +13,7 @@ from tests.stored.shelf import customer
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.limits.store.flush import CallResult, Flush
-from worker.core.model.endings import Cancel, Done, Kind
+from worker.core.model.endings import Cancel, Done, Kind, Reconcile
 from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall, Unmatched
 from worker.events.store.event_customers import erase
@@ -276,6 +276,23 @@ def test_several_such_answers_in_one_flush_stop_the_account(shelf, opened):
     shelf.finish(*(shelf.got(item, session) for item in opened("Ona", "Jonas", "Rasa", "Asta")))
     assert shelf.row(Budget, name="kyc").stopped_at == shelf.clock()
     assert waiting(shelf) == []
+
+
+@pytest.mark.parametrize(("account", "repeats_it"), [("kyc", True), ("au", False)])
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_id_that_another_account_gave_is_another_session(shelf, opened, account, repeats_it, listed):
+    shelf.finish(shelf.got(*opened("Ona"), shelf.session(reference="same")))
+    shelf.set(SessionRow, account=account)
+    (job,) = opened("Jonas")
+    if listed:
+        call = UnknownCall(job.attempt_id, shelf.clock())
+        found = Unmatched(("same",), "the provider has a session")
+        again = Reconcile(shelf.clock(), "orphan", "")
+        shelf.finish(CallResult(replace(job, unknown_call=call), shelf.clock(), again, found=found))
+    else:
+        shelf.finish(shelf.got(job, shelf.session(reference="same")))
+    assert (shelf.job("Jonas").state is JobState.HELD) is repeats_it
+    assert (shelf.job("Ona").state is JobState.HELD) is (repeats_it and not listed)
 
 
 LEFT = ("sent", "delivered", "working", "held")

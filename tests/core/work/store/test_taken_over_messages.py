@@ -291,11 +291,11 @@ def test_a_row_takes_over_only_its_own_customers_link_that_leads_on_and_was_not_
     [({"ends_at": MINUTE}, False), ({"ends_at": MINUTE + timedelta(seconds=1)}, True), ({"revoked_at": MINUTE}, False)],
     ids=str,
 )
-def test_a_link_that_leads_nowhere_any_more_is_not_taken_over(shelf, served, keyring, link, taken):
+def test_a_link_that_leads_nowhere_any_more_is_not_taken_over(shelf, served, keyring, link, ends, taken):
     now = shelf.clock()
     secret_of_link(shelf, keyring, LINKS)
     shelf.set(StableLink, **{name: now + value for name, value in link.items()})
-    session = {"state": SessionState.DEFERRED, "encrypted": ERASED, "check_at": now + HOUR, "expires_at": now + WEEK}
+    session = {"state": SessionState.DEFERRED, "encrypted": ERASED, "check_at": now + HOUR, "expires_at": now + ends}
     first, own = served(session=session)
     shelf.policy = replace(shelf.policy, any_age=True, on_click=LINKS)
     shelf.claim()
