@@ -1,5 +1,6 @@
 """Places of an address: never more messages than the cap within a period, and a place for each that may leave."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -86,6 +87,31 @@ def test_a_place_whose_message_never_leaves_is_free_at_once(subtests):
         with subtests.test(taken=taken):
             (given_,) = give_places(AddressCap(1, 7 * DAY), [taken], jobs(7), now=NOW)
             assert given_ == (0 if free else NOW + 6 * DAY)
+
+
+def test_a_hand_over_that_may_have_arrived_keeps_its_place_whatever_becomes_of_its_message():
+    ended = place(0, invitation_id=MESSAGES[0], invitation=InvitationState.FAILED)
+    once = replace(ended, unknown_handovers=1)
+    assert give_places(AddressCap(1, 7 * DAY), [ended], jobs(7), now=NOW) == [0]
+    assert give_places(AddressCap(1, 7 * DAY), [once], jobs(7), now=NOW) == [NOW + 6 * DAY]
+
+
+def test_a_message_that_may_have_arrived_needs_a_place_more_for_each_time():
+    first, second = (
+        place(number, days_ago=3 - number, invitation_id=MESSAGES[1], invitation=InvitationState.WAITING)
+        for number in range(2)
+    )
+    wishes = [Wish(0, MESSAGES[1], handovers) for handovers in range(3)]
+    assert [give_places(CAP, [first], [wish], now=NOW)[0] for wish in wishes] == [0, 1, 1]
+    assert [give_places(CAP, [first, second], [wish], now=NOW)[0] for wish in wishes] == [1, 1, 2]
+    assert give_places(AddressCap(1, 7 * DAY), [first], wishes[1:2], now=NOW) == [NOW + 4 * DAY]
+
+
+def test_two_wishes_of_one_job_never_share_a_place():
+    both = [Wish(7, MESSAGES[1]), Wish(7, MESSAGES[2])]
+    assert give_places(CAP, [place(1, job_id=7)], both, now=NOW) == [1, 0]
+    assert give_places(CAP, [place(1, job_id=7), place(2, job_id=7, days_ago=2)], both, now=NOW) == [1, 2]
+    assert give_places(AddressCap(1, 7 * DAY), [place(0, job_id=7)], both, now=NOW) == [0, NOW + 6 * DAY]
 
 
 def test_a_cap_that_was_lowered_gives_no_place_until_few_enough_count():

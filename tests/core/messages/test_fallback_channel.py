@@ -5,6 +5,7 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.suite.cases import differing
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.messages.contact import following, writable
 from worker.core.model.channels import CHANNELS, ChannelName, SuppressionReason
@@ -46,7 +47,32 @@ def test_a_whatsapp_message_falls_back_to_a_text_if_texts_have_a_sender():
     ] == []
 
 
+BOUNCE, STOP, MANUAL = SuppressionReason.BOUNCE, SuppressionReason.STOP, SuppressionReason.MANUAL
+ALONG = {"whatsapp": "sms", "sms": "email"}
+
+
+def test_in_place_of_a_bounced_channel_stands_the_first_of_its_fallbacks_that_may_be_used():
+    cases = [
+        (("email",), {}, {"email": None}, ("email",)),
+        (("email", "sms"), {}, {"email": None, "sms": None}, ("email", "sms")),
+        (("email",), {}, {"sms": None}, ()),  # no address
+        (("email",), ALONG, {"email": BOUNCE, "sms": None}, ()),
+        (("sms",), ALONG, {"sms": BOUNCE, "email": None}, ("email",)),
+        (("sms",), ALONG, {"sms": STOP, "email": None}, ()),
+        (("sms",), ALONG, {"sms": MANUAL, "email": None}, ()),
+        (("sms",), ALONG, {"sms": BOUNCE}, ()),
+        (("sms",), ALONG, {"sms": BOUNCE, "email": BOUNCE}, ()),
+        (("whatsapp",), ALONG, {"whatsapp": BOUNCE, "sms": None, "email": None}, ("sms",)),
+        (("whatsapp",), ALONG, {"whatsapp": BOUNCE, "sms": STOP, "email": None}, ("email",)),
+        (("whatsapp",), ALONG, {"whatsapp": BOUNCE, "email": None}, ("email",)),
+        (("email", "sms"), ALONG, {"email": None, "sms": BOUNCE}, ("email",)),
+    ]
+    assert differing(cases, writable) == []
+
+
 def test_no_channel_is_tried_twice():
+    assert following("sms", {}) == ()
+    assert following("whatsapp", {"whatsapp": "sms", "sms": "email", "email": "sms"}) == ("sms", "email")
     assert following("whatsapp", fallbacks("email", CHANNELS)) == ("sms", "email")
     assert following("email", {"email": "sms", "sms": "email"}) == ("sms",)
 
