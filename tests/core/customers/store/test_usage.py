@@ -6,8 +6,9 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from tests.stored.shelf import customer
-from worker.core.customers.store.usage import Messages, messages_of, sessions_of
-from worker.core.database.tables import InvitationRow, SessionRow
+from worker.core.customers.store.usage import Messages, messages_of, reissues_so_far, reissues_today, sessions_of
+from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
+from worker.core.limits.limits import day_of
 from worker.core.messages.contact import COUNTED
 from worker.core.model.states import InvitationState, SessionState
 
@@ -80,3 +81,15 @@ def test_messages_are_added_up_over_all_sessions_of_a_customer_but_those_before_
     with shelf.database.read() as connection:
         (had,) = messages_of(connection, ["Ona"]).values()
     assert (had, had.all) == (Messages(sent=3, sending=1), 4)
+
+
+def test_only_a_count_that_is_locked_is_stored_before_anything_is_counted(shelf):
+    with shelf.database.write() as connection:
+        assert reissues_so_far(connection, [], day_of(shelf.clock())) == {}
+        assert reissues_today(connection, "kyc", lock=False, now=shelf.clock()) == 0
+    assert shelf.rows(ReissueCount) == []
+    with shelf.database.write() as connection:
+        assert reissues_today(connection, "kyc", lock=True, now=shelf.clock()) == 0
+    assert [(row.account, row.day, row.count) for row in shelf.rows(ReissueCount)] == [
+        ("kyc", day_of(shelf.clock()), 0)
+    ]
