@@ -20,7 +20,7 @@ def test_a_number_has_the_country_of_its_plan():
         "+99912345678": NOWHERE,
         "": NOWHERE,
         "37060000001": NOWHERE,
-        "+370ąčęėįšųū": NOWHERE,
+        "+370@@@@@@@@": NOWHERE,
         "+3701": NOWHERE,  # too short for any plan
         "+370" + "1" * 20: NOWHERE,
         "+3706000000": "LT",

@@ -169,3 +169,37 @@ def test_messages_that_have_been_sent_keep_their_priority(shelf, decide, count):
     decide.finish_pauses(now=shelf.clock() + timedelta(seconds=1))
     row = shelf.row(InvitationRow)
     assert (row.state, row.priority) == (InvitationState.SENT, BATCH)
+
+
+def test_an_hour_is_the_sixty_minutes_before(shelf, count):
+    exact, within = shelf.batch(), shelf.batch()
+    for batch in (exact, within):
+        count(batch, tried=100_000)
+    shelf.clock.advance(hours=3)
+    count(exact, tried=49, refused=49)
+    shelf.clock.advance(minutes=1)
+    count(within, tried=49, refused=49)
+    shelf.clock.advance(minutes=59)
+    for batch in (exact, within):
+        count(batch, tried=1, bounced=1)
+    assert reason(shelf, exact) == ""
+    assert reason(shelf, within).startswith("50 of 50")
+
+
+def test_what_was_counted_in_the_minute_of_a_resume_was_seen(shelf, count):
+    batch = shelf.batch()
+    shelf.set(Batch, resumed_at=shelf.clock())
+    count(batch, tried=60, bounced=60)
+    assert reason(shelf, batch) == ""
+    shelf.clock.advance(minutes=1)
+    count(batch, tried=60, bounced=60)
+    assert reason(shelf, batch).startswith("60 of 60")
+
+
+def test_of_several_batches_each_is_judged_by_its_own_counts(shelf):
+    good, bad, few, empty = (shelf.batch() for _ in range(4))
+    counts = {bad: Counted(50, 6, 0), good: Counted(50, 5, 0), few: Counted(49, 49, 0), empty: Counted(0, 0, 0)}
+    with shelf.database.write() as connection:
+        tallies.count_bounces(connection, counts, RULE, now=shelf.clock())
+    assert [bool(reason(shelf, batch)) for batch in (good, bad, few, empty)] == [False, True, False, False]
+    assert {row.batch_id for row in shelf.rows(BounceCount)} == {good, bad, few}

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from tests.stored.reconciling import advance, reconcilable, sweep
-from tests.stored.shelf import customer
+from tests.stored.shelf import changed, customer
 from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, InvitationRow, Job
+from worker.core.database.tables import Attempt, InvitationRow, Job, Suppression
 from worker.core.limits.store.flush import CallResult
 from worker.core.messages.contact import Wording
-from worker.core.model.endings import Cancel, Done, Kind, Problem, Retry
+from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem, Retry
 from worker.core.model.states import LATE, InvitationState, JobState
 from worker.core.unknown.reconciliation import Nothing
 
@@ -99,3 +99,62 @@ def test_a_receipt_that_comes_too_late_is_kept_with_its_attempt_alone(shelf):
     attempt = shelf.row(Attempt, id=sent.attempt_id)
     assert (attempt.outcome, attempt.found) == (LATE, "queued as 4F8")
     assert (shelf.row(InvitationRow), shelf.job("Ona")) == before
+
+
+@pytest.mark.parametrize("state", [JobState.HELD, JobState.COMPLETED, JobState.CANCELLED])
+def test_a_receipt_that_settles_a_held_message_frees_its_own_job_if_that_is_still_held(shelf, state):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue()
+    ona, _ = sorted(
+        shelf.open_messages(shelf.claim_messages(), repeatable=False), key=lambda one: one.customer.customer_id != "Ona"
+    )
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    assert {job.state for job in shelf.rows(Job)} == {JobState.HELD}
+    shelf.set(Job, Job.customer_id == "Ona", state=state)
+    shelf.finish_messages(CallResult(ona, shelf.clock(), Done()))
+    assert shelf.job("Ona").state is (JobState.INVITED if state is JobState.HELD else state)
+    assert shelf.job("Jonas").state is JobState.HELD
+
+
+def test_only_a_first_message_that_left_is_followed_by_reminders(shelf):
+    shelf.message_policy = changed(shelf.message_policy, reminders=(timedelta(days=2),))
+    for kind, ending, reminded in [
+        ("invitation", Done(), True),
+        ("invitation", Retry(shelf.clock() + AGAIN, "transient", "450"), False),
+        ("resend-1", Done(), False),
+    ]:
+        shelf.add(customer(f"{kind} {reminded}"))
+        shelf.issue()
+        session = shelf.job(f"{kind} {reminded}").session_id
+        shelf.set(InvitationRow, InvitationRow.session_id == session, kind=kind)
+        shelf.hand_over(shelf.claim_messages(), ending)
+        kinds = {row.kind for row in shelf.rows(InvitationRow, session_id=session)}
+        assert ("reminder-1" in kinds) is reminded, (kind, ending)
+
+
+@pytest.mark.parametrize(
+    ("address", "ending", "state"),
+    [
+        (AddressIs.GONE, Cancel("bad_input", "550"), InvitationState.BOUNCED),
+        (AddressIs.GONE, Hold("unknown", "550"), InvitationState.HELD),
+        (AddressIs.OPTED_OUT, Retry(None, "transient", "550"), InvitationState.WAITING),
+        (AddressIs.REFUSED, Cancel("attempts_spent", "550"), InvitationState.BOUNCED),
+        (None, Cancel("attempts_spent", "550"), InvitationState.FAILED),
+        (None, Cancel("bad_input", "550"), InvitationState.FAILED),
+    ],
+)
+def test_only_a_message_that_is_given_up_has_an_address_that_was_refused(shelf, address, ending, state):
+    if isinstance(ending, Retry):
+        ending = replace(ending, at=shelf.clock() + AGAIN)
+    message = opened(shelf)
+    shelf.finish_messages(
+        CallResult(message, shelf.clock(), ending, problem=Problem(Kind.BAD_INPUT, "", address=address))
+    )
+    row = shelf.row(InvitationRow)
+    refused = {InvitationState.BOUNCED: "bounced", InvitationState.FAILED: "message_refused"}
+    expected = refused.get(state, ending.reason)
+    assert row.state is state
+    assert row.reason == ("attempts_spent" if address is None and ending.reason == "attempts_spent" else expected)
+    suppressed = {AddressIs.GONE} if isinstance(ending, Cancel) else set()
+    assert len(shelf.rows(Suppression)) == (address in suppressed)
