@@ -6,8 +6,17 @@ import sqlalchemy as sa
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store import usage
-from worker.core.customers.store.suppressions import has_address, hash_anew, suppress, suppress_again, suppressed
-from worker.core.database.journal import Happened, Note
+from worker.core.customers.store.suppressions import (
+    has_address,
+    hash_anew,
+    release,
+    suppress,
+    suppress_again,
+    suppressed,
+)
+from worker.core.database.database import Database
+from worker.core.database.encrypted_values import ADDRESS
+from worker.core.database.journal import Happened, Journal, Note, read
 from worker.core.database.tables import CustomerRow, Suppression
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.limits import day_of
@@ -78,3 +87,43 @@ def test_an_accounts_reissues_are_counted_by_account_and_day(connection, clock, 
     assert (today("kyc"), today("au"), today("us")) == (5, 1, 0)
     clock.advance(days=1)
     assert today("kyc") == 0
+
+
+@pytest.fixture
+def journaled(sqlite_url, clock, tmp_path):
+    """Does something with a database that has a journal; returns what was noted of each digest, as it was called."""
+    path = tmp_path / "journal"
+    database = Database(sqlite_url, journal=Journal(path, clock))
+    names = {
+        ring.digests(ADDRESS, text_of(*address))[0]: f"{name} {address[0]}"
+        for name, ring in {"old": BEFORE, "new": AFTER}.items()
+        for address in (ONA, TEXT)
+    }
+
+    def do(*calls):
+        path.unlink(missing_ok=True)
+        for of, *given, how in calls:
+            with database.write() as connection:
+                of(connection, *given, **how)
+        found = read(path)[0] if path.exists() else []
+        return [(names[note.digest], note.what, note.reason) for note in found]
+
+    yield do
+    database.close()
+
+
+def test_a_journal_says_which_digest_is_on_the_list_and_which_is_not_any_more(journaled, clock):
+    put, lifted, now = Happened.SUPPRESSED, (Happened.LIFTED, None), {"now": clock()}
+    by = ("vita", now)
+    assert journaled((suppress, BEFORE, *ONA, BOUNCE, *by)) == [("old email", put, BOUNCE)]
+    assert journaled((suppress, AFTER, *TEXT, STOP, *by)) == [("new sms", put, STOP)]
+    again = journaled((suppress, DURING, *ONA, STOP, *by))
+    assert again == [("new email", put, BOUNCE), ("new email", put, STOP), ("old email", *lifted)]
+    assert journaled((suppressed, DURING, [ONA, TEXT], {})) == []
+    journaled((suppress, BEFORE, *TEXT, SuppressionReason.MANUAL, *by))
+    merged = journaled((suppressed, DURING, [TEXT], {}))
+    assert merged == [("new sms", put, STOP), ("old sms", *lifted)]
+    taken_back = journaled((release, DURING, *TEXT, {"only": {STOP}}))
+    assert set(taken_back) == {("new sms", put, SuppressionReason.MANUAL), ("new sms", *lifted), ("old sms", *lifted)}
+    assert journaled((release, DURING, *ONA, {"only": {BOUNCE}})) == []
+    assert set(journaled((release, DURING, *ONA, {}))) == {("new email", *lifted), ("old email", *lifted)}
