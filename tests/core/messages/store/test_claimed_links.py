@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from tests.stored.own_link import LINKS
 from tests.stored.shelf import changed, customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow, StableLink
 from worker.core.messages.contact import Ladder, Rung, Wording
 from worker.core.messages.store.claim_invitations import has_stale_link
 from worker.core.model.refusals import advice_of, of_stored
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.unknown.reconciliation import UnknownCall
 
 DAY = timedelta(days=1)
 ONA = ("Ona", "onboarding")
@@ -136,3 +138,20 @@ def test_a_refused_customers_message_says_what_to_do_better(shelf):
     message = claimed(shelf)
     assert (message.wording, message.advice) == (Wording.TRY_AGAIN, advice_of(of_stored("DOC_TOO_BLURRY")))
     assert message.advice
+
+
+def test_a_link_that_is_too_old_is_replaced_instead_of_opened_unless_it_may_have_left_before(shelf):
+    issued(shelf, *map(customer, ("Stale", "Ended", "Unknown", "Fresh")))
+    messages = {message.customer.customer_id: message for message in shelf.claim_messages()}
+    stale = replace(messages["Stale"], expires_at=shelf.clock())
+    unknown = replace(messages["Unknown"], expires_at=shelf.clock(), unknown_call=UnknownCall(uuid4(), shelf.clock()))
+    items = [stale, replace(messages["Ended"], ended=True), unknown, messages["Fresh"]]
+    opened = shelf.open_messages(items)
+    assert [(item.customer.customer_id, item.at) for item in opened] == [
+        ("Unknown", shelf.clock()),
+        ("Fresh", shelf.clock()),
+    ]
+    assert {row.invitation_id for row in shelf.rows(Attempt, account="email")} == {item.id for item in opened}
+    jobs = {name: (shelf.job(name).state, shelf.job(name).reason) for name in messages}
+    again, issued_ = (JobState.WAITING, "stale_link"), (JobState.ISSUED, "")
+    assert jobs == {"Stale": again, "Ended": again, "Unknown": issued_, "Fresh": issued_}

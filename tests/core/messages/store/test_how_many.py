@@ -56,6 +56,20 @@ def test_a_last_text_waits_only_for_an_email_of_its_session_that_is_due_too(shel
     assert [(case, got) for case, got in zip(cases, found, strict=True) if got is not case[-1]] == []
 
 
+@pytest.mark.postgresql_alone
+def test_a_customers_last_message_keeps_no_other_customers_from_leaving(shelf):
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
+    shelf.add(customer("Ona"), customer("Jonas", channel=Channel.SMS))
+    shelf.issue()
+    texts = []
+
+    def meanwhile(_connection, _emails):
+        texts.extend(shelf.claim_messages(channel="sms"))
+
+    emails = shelf.invitations.claim(shelf.on("email"), most=9, now=shelf.clock(), on_claim=meanwhile).invitations
+    assert (len(emails), len(texts)) == (1, 1)
+
+
 def test_a_message_that_may_leave_no_more_ends_by_its_kind_and_by_what_may_have_arrived(shelf):
     message = claimed(shelf)
     cases = [

@@ -8,9 +8,9 @@ import pytest
 from tests.stored.reconciling import advance, reconcilable, sweep
 from tests.stored.shelf import changed, customer
 from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, InvitationRow, Job, Suppression
+from worker.core.database.tables import Attempt, BounceCount, InvitationRow, Job, SessionRow, Suppression
 from worker.core.limits.store.flush import CallResult
-from worker.core.messages.contact import Wording
+from worker.core.messages.contact import PauseRule, Wording
 from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem, Retry
 from worker.core.model.states import LATE, InvitationState, JobState
 from worker.core.unknown.reconciliation import Nothing
@@ -158,3 +158,39 @@ def test_only_a_message_that_is_given_up_has_an_address_that_was_refused(shelf, 
     assert row.reason == ("attempts_spent" if address is None and ending.reason == "attempts_spent" else expected)
     suppressed = {AddressIs.GONE} if isinstance(ending, Cancel) else set()
     assert len(shelf.rows(Suppression)) == (address in suppressed)
+
+
+@pytest.mark.parametrize("settles", [True, False])
+def test_the_session_of_a_message_whose_unknown_outcome_is_settled_is_looked_at(shelf, settles):
+    if settles:
+        _, item, policy = looked_up(shelf)
+    else:
+        item, policy = opened(shelf), shelf.message_policy
+    shelf.set(SessionRow, check_at=None)
+    shelf.finish_messages(CallResult(item, shelf.clock(), Done()), policy=policy)
+    assert shelf.row(InvitationRow).state is InvitationState.SENT
+    assert (shelf.row(SessionRow).check_at is not None) is settles
+
+
+def test_a_batch_counts_what_left_or_was_refused_for_its_address_and_nothing_else(shelf):
+    shelf.message_policy = changed(shelf.message_policy, pause=PauseRule(10, 1000))
+    later = shelf.clock() + AGAIN
+    cases = [
+        (Done(), None, (1, 0)),
+        (Cancel("bad_input", "550"), None, (1, 1)),
+        (Cancel("bad_input", "550"), AddressIs.GONE, (1, 1)),
+        (Cancel("bad_input", "550"), AddressIs.ELSEWHERE, (0, 0)),
+        (Cancel("attempts_spent", "450"), None, (0, 0)),
+        (Retry(later, "bad_input", "450"), None, (0, 0)),
+        (Hold("bad_input", "450"), None, (0, 0)),
+        (None, None, (0, 0)),
+    ]
+    for number, (ending, address, expected) in enumerate(cases):
+        batch = shelf.add(customer(f"C-{number}"))
+        shelf.issue()
+        (message,) = shelf.open_messages(shelf.claim_messages())
+        problem = None if ending is None or ending == Done() else Problem(Kind.BAD_INPUT, "550", address=address)
+        shelf.finish_messages(CallResult(message, shelf.clock(), ending, problem=problem))
+        counts = [(row.tried, row.refused, row.bounced) for row in shelf.rows(BounceCount, batch_id=batch)]
+        assert counts == ([(*expected, 0)] if any(expected) else []), (ending, address)
+        shelf.set(InvitationRow, state=InvitationState.FAILED)
