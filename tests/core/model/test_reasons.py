@@ -4,11 +4,13 @@ all.
 
 from pathlib import Path
 
+import pytest
+
 from tests.core.model.reason_tables import page_with_tables
 from tests.suite.of_features import needs
 from worker.core.foundation.notation import spreadsheet_safe
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.reasons import Reason, known_reason, meaning_of
+from worker.core.model.reasons import ABOUT_ANOTHER, Reason, known_reason, meaning_of
 from worker.core.model.states import InvitationState, JobState, LineState
 from worker.reporting.steps import OF_REASONS, STEPS, step_for
 
@@ -84,6 +86,43 @@ def test_a_step_belongs_to_the_state_as_well_as_to_the_reason():
 def test_a_refused_address_gives_the_message_a_reason_of_the_same_name():
     assert Reason(InvitationState.BOUNCED) is Reason.BOUNCED
     assert Reason(InvitationState.SUPPRESSED) is Reason.SUPPRESSED
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (
+            InvitationState.WAITING,
+            "quiet_hours address_spent planned brand_missing country_spent in_review last_message_on_its_way reminder"
+            " rate_limited unreachable transient auth out_of_credit unclear unknown",
+        ),
+        (InvitationState.SENT, "sent_by_provider"),
+        (InvitationState.BOUNCED, "bounced"),
+        (InvitationState.SUPPRESSED, "address_spent suppressed messages_spent"),
+        (InvitationState.FAILED, "number_refused message_refused attempts_spent erased abandoned"),
+        (InvitationState.HELD, "unknown cannot_open cannot_keep cannot_work template"),
+        (
+            InvitationState.SUPERSEDED,
+            "address_spent stale_link address_corrected link_revoked joined_job answer_repeated not_me reissues_spent"
+            " messages_spent cancelled session_ended passed_over none_left not_open not_reached link_ends_first",
+        ),
+    ],
+)
+def test_a_message_in_a_state_may_have_these_reasons(state, words):
+    assert {reason.value for reason in Reason if state in reason.messages} == set(words.split())
+
+
+def test_a_row_whose_message_has_not_left_may_have_these_reasons():
+    words = "brand_missing joined_session batch_paused account_stopped account_paused limit_used_up"
+    assert {reason.value for reason in Reason if JobState.ISSUED in reason.jobs} == set(words.split())
+
+
+def test_a_message_that_is_out_or_being_sent_needs_no_reason():
+    assert [one for one in Reason if {InvitationState.WORKING, InvitationState.DELIVERED} & {*one.messages}] == []
+
+
+def test_these_holds_are_about_another_session():
+    assert set(ABOUT_ANOTHER) == {"second_session", "conflict", "answer_repeated"}
 
 
 def test_no_sentence_is_changed_by_the_guard_against_formulas():

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.model.refusals import (
+    FRAUD,
     KNOWN,
     LONGEST,
     MOST,
     STORED_LENGTH,
+    Advice,
     advice_of,
     asks_again,
     code_in_words,
@@ -45,6 +47,12 @@ def test_what_says_that_all_is_well_is_not_kept_and_fraud_is_marked_wherever_it_
     assert codes(listed, fraud) == kept
 
 
+def test_as_many_codes_are_kept_as_fit_and_none_in_part():
+    longest = "A" * (LONGEST - len(FRAUD))
+    assert codes([f"{longest}A", longest, "A" * 9_999]) == (longest,)
+    assert codes(f"CODE_{number}" for number in range(MOST + 1)) == tuple(f"CODE_{number}" for number in range(MOST))
+
+
 @pytest.mark.parametrize(
     ("reasons", "again"),
     [
@@ -72,6 +80,10 @@ def test_each_thing_to_do_is_said_once_and_of_a_code_that_is_not_known_nothing()
     assert advice_of(("NAME", "DOC_GLARED", "DOC_TOO_BLURRY", "SOMETHING_NEW")) == "photo details"
 
 
-def test_the_page_has_every_code():
-    page = PAGE.read_text()
-    assert [one for one in KNOWN if f"`{plain(one)}`" not in page] == []
+def test_the_page_says_of_every_code_what_it_asks_for():
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    asked = [*Advice, Advice.NONE]
+    found = [(one, advice) for advice, (_, listed) in zip(asked, rows[1:], strict=True) for one in listed.split(", ")]
+    assert sorted(found) == sorted((f"`{plain(code)}`", advice) for code, advice in KNOWN.items())
+    fraud = {f"{FRAUD}{code.strip('`')}" for code in rows[-1][1].split(", ")}
+    assert fraud == {code for code in KNOWN if code.startswith(FRAUD)}

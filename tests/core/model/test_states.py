@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from worker.core.model.endings import (
     Asked,
     Cancel,
@@ -19,16 +21,25 @@ from worker.core.model.states import (
     ENDED_JOBS,
     EVENT,
     HELD_BACK,
+    LISTED_WEBHOOKS,
     LIVE_SESSIONS,
+    OPEN_INVITATIONS,
+    OPEN_JOBS,
     OUT_JOBS,
     PAUSED,
+    REACHED_JOBS,
+    UNDELIVERED_INVITATIONS,
+    UNISSUED_JOBS,
+    UNSENT_JOBS,
+    WEBHOOKS_TO_CHECK,
     InvitationState,
     JobState,
-    SessionState,
+    LineState,
     job_state_from_invitations,
     of_a_person,
     of_reminders,
     references,
+    state_of_line,
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -83,10 +94,31 @@ def test_the_invitations_of_a_job_decide_its_state(subtests):
             assert job_state_from_invitations(invitations[::-1]) is state
 
 
-def test_the_sets_of_states_are_as_designed():
-    assert {state.value for state in ENDED_JOBS} == {"completed", "lapsed", "failed", "cancelled"}
-    assert {state.value for state in OUT_JOBS - ENDED_JOBS} == {"invited", "held"}
-    assert {SessionState.WAITING, SessionState.STARTED} == LIVE_SESSIONS
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        (ENDED_JOBS, "completed lapsed failed cancelled"),
+        (OPEN_JOBS, "waiting working issued invited held"),
+        (OUT_JOBS, "completed lapsed failed cancelled invited held"),
+        (REACHED_JOBS, "invited completed lapsed"),
+        (UNISSUED_JOBS, "waiting working"),
+        (UNSENT_JOBS, "waiting working issued"),
+        (OPEN_INVITATIONS, "waiting working held"),
+        (UNDELIVERED_INVITATIONS, "failed superseded bounced suppressed"),
+        (LIVE_SESSIONS, "waiting started"),
+        (LISTED_WEBHOOKS, "unknown alert broken"),
+        (WEBHOOKS_TO_CHECK, "alert broken"),
+    ],
+)
+def test_the_sets_of_states_are_as_designed(states, words):
+    assert sorted(state.value for state in states) == sorted(words.split())
+
+
+def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined_but_for_its_invitation():
+    assert [(state, got) for state in JobState if (got := state_of_line(state, joined=False)) is not state] == []
+    assert [(state, got) for state in JobState if (got := state_of_line(state, joined=True)) is not state] == [
+        (JobState.INVITED, LineState.JOINED)
+    ]
 
 
 def test_a_pause_holds_a_lists_reminders_and_no_message_that_a_person_sends(subtests):

@@ -74,6 +74,16 @@ def test_what_is_no_address_is_refused_without_repeating_it(subtests):
             assert str(refused.value) in SAID
 
 
+def test_the_longest_address_and_number_are_taken_and_no_longer_ones():
+    longest = "a" * 308 + "@example.com"
+    assert text_of("email", longest) == f"suppressed email {longest}"
+    assert text_of("sms", "+123456789012345") == "suppressed sms +123456789012345"
+    assert text_of("sms", "+1234567") == "suppressed sms +1234567"
+    for channel, address in [("email", f"a{longest}"), ("sms", "+1234567890123456"), ("sms", "+123456")]:
+        with pytest.raises(ValueError, match="expected"):
+            text_of(channel, address)
+
+
 def test_the_hash_of_a_phone_is_that_of_nothing_else():
     text = text_of("sms", "+37060000000")
     assert KEYRING.digests("address", text) != KEYRING.digests("address", "+37060000000")
@@ -101,6 +111,11 @@ def test_the_customers_wish_outranks_our_findings():
     )
     assert stronger(SuppressionReason.MANUAL, SuppressionReason.COMPLAINT) is SuppressionReason.COMPLAINT
     assert stronger(SuppressionReason.BOUNCE, SuppressionReason.MANUAL) is SuppressionReason.MANUAL
+
+
+def test_a_reason_that_only_a_newer_release_has_outranks_all_others():
+    for known in SuppressionReason:
+        assert stronger("deceased", known) == stronger(known, "deceased") == "deceased"
 
 
 def test_every_reason_has_a_text():
