@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 from tests.core.lifecycle.test_reissue import DAY, FACTS, HOUR, LONG_AGO, MINUTE, NOW, RULE, decision
 from worker.core.lifecycle.given_links import SameLink
-from worker.core.lifecycle.reissue import LEAVING, SETTLES, Ask, Lapsed, Leave, Reissue, Rest, Stands, Wait
+from worker.core.lifecycle.reissue import LEAVING, SETTLES, Ask, Lapsed, Leave, Reissue, Rest, Stands, Wait, ahead_at
 from worker.core.messages.contact import CorrectedRule
+from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, SessionState
 
@@ -25,6 +26,7 @@ def test_a_refused_customer_is_asked_once_more_within_the_caps_or_stays_refused(
     cases = [
         ({}, Reissue(NOW)),
         ({"allowed_from": NOW + DAY}, Reissue(NOW)),  # the verdict has ended the session
+        ({"expires_at": NOW + DAY, "given_away": True}, Reissue(NOW)),
         ({"may_ask_again": False}, Stands()),
         ({"reissues": 3}, Stands()),
         ({"in_review_before": True}, REVIEWED_BEFORE),
@@ -56,6 +58,9 @@ def test_our_own_link_waits_for_the_customer_and_the_job_ends_with_it():
         (over, Lapsed(Reason.LINK_ENDED, Reason.LINK_ENDED.meaning)),
         ({"session": SessionState.DEFERRED}, Rest(NOW + DAY)),
         ({"session": SessionState.DEFERRED, "link_until": None}, Leave(Reason.SESSION_DECIDED)),
+        ({"session": SessionState.COMPLETED}, Leave(Reason.SESSION_DECIDED)),
+        ({"job": JobState.WAITING}, Leave(Reason.NOT_INVITED)),
+        ({"expires_at": NOW}, Wait(NOW + SETTLES, Reason.ALIVE)),
     ]
     assert differing(own, cases) == []
 
@@ -69,7 +74,12 @@ def test_the_provider_is_asked_before_a_job_ends_and_not_before_the_day_allows_a
         ({"lists": True, "end_is_theirs": False}, Wait(NOW + HOUR, Reason.ALIVE)),
         ({"lists": True}, Reissue(NOW)),
         ({"end_is_theirs": False}, Reissue(NOW)),
+        ({"end_is_theirs": False} | LISTED, Ask()),
+        ({"lists": True, "end_is_theirs": False, "asked_at": NOW}, Reissue(NOW)),
+        ({"lists": True, "end_is_theirs": False, "session": SessionState.EXPIRED}, Reissue(NOW)),
+        ({"session": SessionState.EXPIRED, "allowed_from": NOW + DAY}, Reissue(NOW)),
         ({"job": JobState.COMPLETED, "in_review": True} | LISTED, Leave(Reason.JOB_ENDED)),
+        ({"job": JobState.WAITING} | LISTED, Leave(Reason.NOT_INVITED)),
     ]
     assert differing(FACTS, cases) == []
 
@@ -88,6 +98,10 @@ def test_a_link_that_went_to_an_address_corrected_since_is_replaced_early_or_at_
         ({"rule": replace(RULE, corrected=CorrectedRule.SAME_LINK)}, SameLink()),
         ({"job": JobState.ISSUED}, Wait(NOW + LEAVING, Reason.NOT_INVITED)),
         ({"job": JobState.ISSUED, "expires_at": NOW}, Leave(Reason.NOT_INVITED)),
+        ({"job": JobState.ISSUED, "given_away": False}, Leave(Reason.NOT_INVITED)),
+        (early | {"session": SessionState.EXPIRED, "issued_at": NOW - 2 * DAY}, Reissue(NOW)),
+        (early | {"expires_at": NOW - HOUR, "issued_at": NOW - 2 * DAY}, Reissue(NOW)),
+        (early | {"session": SessionState.DEFERRED}, Leave(Reason.SESSION_DECIDED)),
     ]
     assert differing(given, cases) == []
 
@@ -109,5 +123,29 @@ def test_a_link_is_replaced_ahead_of_its_end_only_for_a_customer_who_has_not_sta
         ({"expires_at": NOW - MINUTE}, Reissue(NOW)),  # its replacement is late
         ({"job": JobState.ISSUED}, Wait(NOW + LEAVING, Reason.NOT_INVITED)),
         ({"job": JobState.ISSUED, "expires_at": NOW + 3 * HOUR}, Wait(NOW + HOUR, Reason.NOT_INVITED)),
+        ({"job": JobState.ISSUED, "expires_at": NOW}, Leave(Reason.NOT_INVITED)),
+        ({"job": JobState.ISSUED, "in_review": True, "lists": True}, Wait(NOW + DAY, Reason.IN_REVIEW)),
+        ({"job": JobState.ISSUED, "in_review_before": True}, Leave(Reason.NOT_INVITED)),
+        ({"job": JobState.WORKING}, Leave(Reason.NOT_INVITED)),
+        ({"expires_at": NOW}, Reissue(NOW)),
+        ({"expires_at": NOW - MINUTE, "given_away": True}, Wait(NOW - MINUTE + SETTLES, Reason.ALIVE)),
+        ({"expires_at": NOW - MINUTE, "reissues": 3}, Wait(NOW - MINUTE + SETTLES, Reason.ALIVE)),
+        (SPENT_TODAY | {"expires_at": NOW + 12 * HOUR, "now": NOW + 11 * HOUR}, Wait(NOW + 12 * HOUR, Reason.ALIVE)),
     ]
     assert differing(ends_soon, cases, rule=rule) == []
+
+
+def test_a_link_that_ends_at_night_is_replaced_before_it_or_as_early_as_it_may_be():
+    """Where it is not known until when a message may leave, the result is the earliest time."""
+    begins, end = NOW, NOW + 10 * HOUR
+    quiet = Hours({"email": QuietHours.parse("21:00-08:00")})
+    for hours, last_message, at in [
+        (Hours({}), None, NOW + 8 * HOUR),
+        (quiet, None, NOW + 5 * HOUR),
+        (quiet, NOW + 9 * HOUR, NOW + 7 * HOUR),
+        (quiet, NOW + 6 * HOUR, NOW + 5 * HOUR),
+    ]:
+        rule = replace(RULE, ahead=2 * HOUR, spacing=HOUR, hours=hours)
+        assert ahead_at(rule, begins, end, LONG_AGO, last_message) == at
+        assert ahead_at(replace(rule, ahead=0 * HOUR), begins, end, LONG_AGO, last_message) is None
+        assert ahead_at(rule, begins, end, end, last_message) is None

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.lifecycle.given_links import (
+    GIVEN_AWAY,
+    MAY_HAVE_LEFT,
     AnotherSession,
     GivenLink,
     SameLink,
@@ -68,3 +70,8 @@ def test_a_message_on_a_channel_of_an_address_that_is_right_may_repeat_the_link(
 def test_the_kinds_of_addresses_are_read_as_they_were_written():
     for given_away, kinds in [("", ()), ("phone", ("phone",)), ("email phone", ("email", "phone"))]:
         assert (kinds_of(given_away), written(kinds[::-1])) == (kinds, given_away)
+    assert kinds_of(GIVEN_AWAY) == ("email", "phone")
+
+
+def test_a_message_may_have_left_while_it_is_sent_or_held():
+    assert {state.value for state in MAY_HAVE_LEFT} == {"working", "sent", "delivered", "held"}
