@@ -23,7 +23,9 @@ from worker.lists.decisions.store.settlement import Which
 from worker.settings.policies import fallbacks
 
 DAY = timedelta(days=1)
-TERMS = ExpiryPolicy(ContactPolicy(Caps(3, 100), DAY, 10_000), {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+TERMS = ExpiryPolicy(
+    ContactPolicy(Caps(3, 100), DAY, per_day=10_000), {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at}
+)
 
 
 @pytest.fixture
