@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from tests.stored.own_link import LINKS
 from worker.core.database.tables import StableLink
+from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.lifecycle.store.own_links import digests_of, ends_of, forget, renew
 
 ONA, JONAS = ("Ona", "onboarding"), ("Jonas", "onboarding")
@@ -69,3 +70,41 @@ def test_a_forgotten_customers_links_are_gone_and_no_one_elses(connection, keyri
     assert [forget(connection, names) for names in ([], ["Jonas"])] == [0, 0]
     assert row(connection)
     assert forget(connection, ["Ona"]) == 1
+
+
+JONAS_LATER = ("Jonas", "renewal")
+
+
+@pytest.mark.both_databases
+def test_each_customer_and_purpose_has_a_link_of_its_own_that_stays(connection, keyring, clock):
+    first = LINKS.ensure(connection, keyring, [ONA, JONAS], now=clock())
+    clock.advance(hours=1)
+    both = LINKS.ensure(connection, keyring, [JONAS_LATER, JONAS], now=clock())
+    assert both[JONAS] == first[JONAS]
+    assert len({link.address for link in [*first.values(), *both.values()]}) == 3
+    assert {key: link.made_at for key, link in both.items()} == {JONAS: first[JONAS].made_at, JONAS_LATER: clock()}
+    assert both[JONAS_LATER].address.startswith("https://verify.test/s/")
+
+
+@pytest.mark.both_databases
+def test_what_is_done_to_one_link_is_done_to_no_other(connection, keyring, clock):
+    made = LINKS.ensure(connection, keyring, [ONA, JONAS, JONAS_LATER], now=clock())
+    before = {key: link.ends_at for key, link in made.items()}
+    clock.advance(days=2)
+    later = LINKS.ensure(connection, keyring, [ONA, JONAS], now=clock())
+    LINKS.put_off(connection, [later[ONA]], now=clock())
+    assert ends_of(connection, made) == before | {ONA: clock() + LINKS.valid}
+    renew(connection, keyring, [row(connection)], now=clock())
+    renewed = LINKS.ensure(connection, keyring, list(made), now=clock())
+    assert [key for key, link in renewed.items() if link.address != made[key].address] == [ONA]
+    renew(connection, keyring, [], now=clock())
+    assert forget(connection, ["Jonas", "Nobody"]) == 2
+    assert list(ends_of(connection, made)) == [ONA]
+
+
+def test_a_link_that_no_key_decrypts_is_named_and_the_others_are_read(connection, keyring, clock, link):
+    link()
+    connection.execute(sa.update(StableLink).values(encrypted=b"x"))
+    found = LINKS.ensure(connection, keyring, [ONA, JONAS], now=clock())
+    assert isinstance(found[ONA], CannotDecrypt)
+    assert found[JONAS].ends_at == clock() + LINKS.valid
