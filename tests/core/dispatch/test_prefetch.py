@@ -18,6 +18,7 @@ from worker.core.dispatch.prefetch import (
     SteadyTime,
 )
 from worker.core.foundation.clock import system_clock
+from worker.core.limits.store.leases import MOST_PER_PERMIT
 
 QUICK = timedelta(milliseconds=10)
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
@@ -106,6 +107,71 @@ def test_a_claim_waits_until_the_opened_rows_last_hardly_longer_than_a_flush():
     assert not prefetch(permits=100, calls=100, in_flight=100, opened=60).worth_a_claim
     assert prefetch(permits=100, calls=100, in_flight=100, opened=30).worth_a_claim
     assert prefetch(permits=100, calls=100, in_flight=70).worth_a_claim
+
+
+def test_a_claim_is_worth_it_once_a_quarter_of_the_permits_is_free_beyond_the_opened_rows(subtests):
+    for permits, in_flight, opened, worth in [
+        (100, 70, 5, True),
+        (100, 71, 5, False),
+        (7, 4, 2, True),
+        (7, 5, 2, False),
+        (2, 0, 1, True),
+        (2, 1, 1, False),
+        (0, 0, 1, False),
+        (100, 100, 0, True),
+    ]:
+        with subtests.test(permits=permits, in_flight=in_flight, opened=opened):
+            found = prefetch(permits=permits, calls=1, in_flight=in_flight, opened=opened)
+            assert found.worth_a_claim is worth
+
+
+def test_a_permit_has_so_many_rows_at_most_and_a_dispatcher_without_any_as_many_as_one():
+    assert [prefetch(permits=permits, calls=150, in_flight=permits).rows for permits in (0, 1, 2, 3)] == [
+        MOST_PER_PERMIT,
+        MOST_PER_PERMIT,
+        2 * MOST_PER_PERMIT,
+        150,
+    ]
+
+
+def test_the_pace_is_that_of_the_best_moment_of_the_last_second():
+    at = 0.0
+    found = Prefetch(100, lambda: at)
+    for number in range(12):
+        at = 0.049 if number < 10 else 0.51
+        found.call_ended()
+    for at, rows in [(0.9, 10), (1.0, 10), (1.06, 2), (1.5, 2), (1.56, 0)]:
+        ahead = found.ahead(in_flight=100, opened=0, unwritten=0, events=0, spacing=timedelta(0))
+        assert (at, ahead.rows) == (at, rows)
+
+
+def test_flushes_follow_sooner_only_where_a_limit_allows_many_calls_in_between(subtests):
+    for limit, milliseconds in [(None, 50), (20, 50), (1000, 50), (1250, 30), (20_000, 30)]:
+        with subtests.test(limit=limit):
+            assert prefetch(permits=500, calls=1, limit=limit).flush_every == timedelta(milliseconds=milliseconds)
+
+
+def test_a_second_flush_begins_next_to_one_that_usually_lasts_longer_than_the_time_between_two(subtests):
+    for flushes, long in [([50], False), ([51], True), ([51, 10, 10], False), ([51, 10, 51], True), ([], False)]:
+        with subtests.test(flushes=flushes):
+            took = [timedelta(milliseconds=each) for each in flushes]
+            assert prefetch(permits=10, calls=1, flushes=took).flushes_take_long is long
+
+
+def test_on_a_slow_database_slots_are_reserved_for_the_time_of_two_flushes_and_no_longer(subtests):
+    for took, horizon in [(0, 50), (20, 70), (50, 100), (900, 100)]:
+        with subtests.test(took=took):
+            found = prefetch(permits=10, calls=1, flushes=[timedelta(milliseconds=took)], limit=200)
+            assert found.horizon == timedelta(milliseconds=horizon)
+
+
+def test_those_of_the_opened_rows_that_are_called_while_the_flush_lasts_make_room_for_as_many():
+    flushes = [timedelta(milliseconds=25), timedelta(milliseconds=50)]
+    found = [
+        prefetch(permits=100, calls=40, flushes=flushes, in_flight=100, opened=opened).rows
+        for opened in (0, 10, 30, 60)
+    ]
+    assert found == [40, 40, 30, 0]
 
 
 def test_slots_begin_later_where_most_of_the_last_flushes_were_long(subtests):
