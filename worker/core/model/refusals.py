@@ -72,9 +72,8 @@ def code_in_words(text: str) -> tuple[str, ...]:
 
 def _good(given: Iterable[Any]) -> Iterable[str]:
     for one in given:
-        code = one if isinstance(one, str) and len(one) <= LONGEST else ""
-        if _CODE.fullmatch(code) and code not in WELL:
-            yield code
+        if isinstance(one, str) and _CODE.fullmatch(one) and one not in WELL:
+            yield one
 
 
 def stored(reasons: Iterable[str]) -> str:
