@@ -253,9 +253,7 @@ class _Chunk:
 
     def _ended_unused(self, row: Any, decision: Decision | None) -> bool:
         """True if the customer is left alone and the link has ended: this session needs no further check."""
-        left_alone = decision is None or (
-            isinstance(decision, Leave) and decision.why in (Reason.JOB_ENDED, Reason.ERASED)
-        )
+        left_alone = decision is None or decision == Leave(Reason.ERASED)
         unused = row.state in LIVE_SESSIONS and row.result != Result.REVIEW
         return left_alone and unused and row.expires_at + SETTLES <= self.now
 
