@@ -1,0 +1,93 @@
+"""The exact times up to which a call is made, and what a dispatcher writes and returns when little is left."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from tests.simulated.bench import BAD_ROW, MINUTE
+from worker.core.limits.limits import Limit
+from worker.core.model.metrics import WorkMeter
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(("more", "made"), [(timedelta(0), True), (-MICROSECOND, False)])
+async def test_a_call_is_made_if_its_lease_is_as_long_as_the_longest_call(bench, more, made):
+    rows = bench.rows(1, lease=timedelta(seconds=10) + more)
+    await bench.run(rows, longest=timedelta(seconds=0.5))
+    assert rows.numbers("call") == [0] * made
+
+
+@pytest.mark.parametrize(("more", "released"), [(timedelta(0), [0]), (-MICROSECOND, [])])
+async def test_a_lease_is_over_at_its_end_by_the_databases_time(bench, more, released):
+    rows = bench.rows(1)
+    claim, ends = rows.claim, []
+
+    def noted(room, now):
+        flushed = claim(room, now)
+        ends.extend(each.lease_until + more for each in flushed.opened)
+        return flushed
+
+    rows.claim = noted
+    rows.database_time = lambda: ends.pop() if len(rows.numbers("open")) == 1 and ends else bench.clock()
+    await bench.run(rows)
+    assert rows.numbers("release") == released
+    assert rows.numbers("done") == [0]
+
+
+@pytest.mark.parametrize(("seconds", "skipped"), [(0.21, True), (0.211, False)])
+async def test_a_call_is_made_before_the_end_of_its_credits_day(bench, seconds, skipped):
+    """Its connection is there after 0.21 seconds."""
+    rows = bench.rows(1, connecting=lambda: 0.2)
+    rows.day_ends = bench.clock() + timedelta(seconds=seconds)
+    await bench.run(rows)
+    assert bool(rows.numbers("not made")) is skipped
+    assert rows.numbers("call") == [0]
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "longest", "more"),
+    [(2, "1/minute", 60, False), (9, "2/second", 0.7, True), (1, "1/minute", 0.02, False), (1, None, 0.02, False)],
+)
+async def test_more_is_due_only_for_a_dispatcher_whose_time_was_up_before(bench, count, limit, longest, more):
+    """What comes due later is the sweep's."""
+    rows = bench.rows(count, limit=limit and Limit.parse(limit))
+    assert await bench.run(rows, longest=timedelta(seconds=longest)) is more
+
+
+async def test_under_a_limit_too_a_dispatcher_gives_up_the_permits_that_a_claim_takes_from_it(bench):
+    rows = bench.rows(90, permits=20, limit=Limit.parse("20/second"), latency=dict.fromkeys(range(90), 0.9))
+    rows.shares = [(0, 20), (1.5, 2)]
+    going = asyncio.create_task(bench.run(rows, longest=5 * MINUTE))
+    await asyncio.sleep(1.4)
+    assert rows.calls > 10
+    for _ in range(9):
+        await asyncio.sleep(1)
+        assert rows.calls <= 2 or bench.clock.elapsed < 2.9
+    await going
+    assert sorted(rows.numbers("done")) == list(range(90))
+
+
+async def test_a_row_that_cannot_even_be_held_costs_no_other_result(bench):
+    rows = bench.rows(9)
+    finish = rows.finish
+
+    def finish_others(results, now):
+        if any(result.number == 4 for result in results):
+            raise BAD_ROW
+        finish(results, now)
+
+    rows.finish = finish_others
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == [0, 1, 2, 3, 5, 6, 7, 8]
+    assert rows.numbers("call") == list(range(9))
+    assert rows.permits_released == 1
+
+
+async def test_a_flush_counts_as_a_claim_if_it_claimed_and_else_as_one_of_results(bench):
+    seconds = {"called": [], "claimed": [], "wrote": []}
+    meter = WorkMeter(**{name: found.append for name, found in seconds.items()})
+    await bench.dispatcher(bench.rows(1), meter=meter).run()
+    assert [len(found) for found in seconds.values()] == [1, 1, 1]
+    assert (seconds["claimed"], seconds["wrote"]) == (pytest.approx([0.01]), pytest.approx([0.01]))
