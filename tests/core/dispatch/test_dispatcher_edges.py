@@ -1,6 +1,5 @@
 """The exact times up to which a call is made, and what a dispatcher writes and returns when little is left."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
@@ -56,17 +55,20 @@ async def test_more_is_due_only_for_a_dispatcher_whose_time_was_up_before(bench,
     assert await bench.run(rows, longest=timedelta(seconds=longest)) is more
 
 
-async def test_under_a_limit_too_a_dispatcher_gives_up_the_permits_that_a_claim_takes_from_it(bench):
-    rows = bench.rows(90, permits=20, limit=Limit.parse("20/second"), latency=dict.fromkeys(range(90), 0.9))
-    rows.shares = [(0, 20), (1.5, 2)]
-    going = asyncio.create_task(bench.run(rows, longest=5 * MINUTE))
-    await asyncio.sleep(1.4)
-    assert rows.calls > 10
-    for _ in range(9):
-        await asyncio.sleep(1)
-        assert rows.calls <= 2 or bench.clock.elapsed < 2.9
-    await going
-    assert sorted(rows.numbers("done")) == list(range(90))
+async def test_no_call_that_waits_for_its_slot_is_made_once_a_claim_has_taken_the_permits(bench):
+    rows = bench.rows(30, permits=9, limit=Limit.parse("4/second"), horizon=timedelta(seconds=2))
+    rows.shares, claim, taken = [(0, 9), (1, 0), (4, 9)], rows.claim, []
+
+    def noted(room, now):
+        flushed = claim(room, now)
+        taken.extend([bench.clock()] * (flushed.permits == 0))
+        return flushed
+
+    rows.claim = noted
+    await bench.run(rows, longest=MINUTE)
+    assert sorted(rows.numbers("done")) == list(range(30))
+    assert [at for at in rows.begun if taken[0] < at < taken[-1]] == []
+    assert taken[-1] - taken[0] > timedelta(seconds=2)
 
 
 async def test_a_row_that_cannot_even_be_held_costs_no_other_result(bench):
@@ -88,6 +90,8 @@ async def test_a_row_that_cannot_even_be_held_costs_no_other_result(bench):
 async def test_a_flush_counts_as_a_claim_if_it_claimed_and_else_as_one_of_results(bench):
     seconds = {"called": [], "claimed": [], "wrote": []}
     meter = WorkMeter(**{name: found.append for name, found in seconds.items()})
+    await bench.dispatcher(bench.rows(0), meter=meter).run()
+    assert [len(found) for found in seconds.values()] == [0, 1, 0]
     await bench.dispatcher(bench.rows(1), meter=meter).run()
-    assert [len(found) for found in seconds.values()] == [1, 1, 1]
-    assert (seconds["claimed"], seconds["wrote"]) == (pytest.approx([0.01]), pytest.approx([0.01]))
+    assert [len(found) for found in seconds.values()] == [1, 2, 1]
+    assert (seconds["claimed"], seconds["wrote"]) == (pytest.approx([0.01] * 2), pytest.approx([0.01]))
