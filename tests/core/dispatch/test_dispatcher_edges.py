@@ -95,3 +95,10 @@ async def test_a_flush_counts_as_a_claim_if_it_claimed_and_else_as_one_of_result
     await bench.dispatcher(bench.rows(1), meter=meter).run()
     assert [len(found) for found in seconds.values()] == [1, 2, 1]
     assert (seconds["claimed"], seconds["wrote"]) == (pytest.approx([0.01] * 2), pytest.approx([0.01]))
+
+
+async def test_a_claim_for_a_few_rows_goes_with_the_results_that_are_due(bench):
+    rows = bench.rows(800, permits=40, latency={number: 0.05 + number % 7 / 100 for number in range(800)})
+    await bench.run(rows)
+    assert [results for results, room in rows.flushes[1:] if room is not None and not results] == []
+    assert len(rows.flushes) < 60
