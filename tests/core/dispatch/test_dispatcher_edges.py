@@ -102,3 +102,6 @@ async def test_a_claim_for_a_few_rows_goes_with_the_results_that_are_due(bench):
     await bench.run(rows)
     assert [results for results, room in rows.flushes[1:] if room is not None and not results] == []
     assert len(rows.flushes) < 60
+    rows = bench.rows(200, permits=10, latency={number: 0.3 + number % 10 / 30 for number in range(200)})
+    await bench.run(rows)
+    assert len([room for _, room in rows.flushes if room is None]) < 30
