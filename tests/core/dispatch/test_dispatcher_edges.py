@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.simulated.bench import BAD_ROW, MINUTE
+from tests.simulated.bench import BAD_ROW, MINUTE, Result
 from worker.core.limits.limits import Limit
+from worker.core.model.endings import Kind, Problem
 from worker.core.model.metrics import WorkMeter
 
 MICROSECOND = timedelta(microseconds=1)
@@ -105,3 +106,23 @@ async def test_a_claim_for_a_few_rows_goes_with_the_results_that_are_due(bench):
     rows = bench.rows(200, permits=10, latency={number: 0.3 + number % 10 / 30 for number in range(200)})
     await bench.run(rows)
     assert len([room for _, room in rows.flushes if room is None]) < 30
+
+
+class Refused(Result):
+    @property
+    def problem(self):
+        return Problem(Kind.BAD_INPUT, "HTTP 422")
+
+
+async def test_a_refusal_of_one_row_halts_no_other_call(bench):
+    rows = bench.rows(20, limit=Limit.parse("50/second"), latency=dict.fromkeys(range(20), 0.01))
+    call = rows.call
+
+    async def refused(*arguments):
+        result = await call(*arguments)
+        return Refused(result.number, result.what) if result.number == 3 else result
+
+    rows.call = refused
+    await bench.run(rows)
+    assert rows.numbers("call") == list(range(20))
+    assert rows.numbers("not made") == []
