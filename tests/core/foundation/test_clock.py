@@ -1,12 +1,14 @@
 """A process's time: an anchor and the seconds since. Steps of the machine's clock do not count, the database's does."""
 
 import logging
+import runpy
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.foundation.clock import ProcessClock, elapsed
+from worker.core.foundation import clock as module
+from worker.core.foundation.clock import SLACK, SLOW, ProcessClock, elapsed
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
@@ -82,6 +84,23 @@ def test_a_measurement_that_took_long_is_ignored(machine):
     assert off(clock, machine) == 60
 
 
+def test_a_measurement_is_slow_from_more_than_three_times_the_best_on():
+    as_long_as_may_be = SLOW + SLACK.total_seconds()  # the best took a second
+    for took, counts in [(as_long_as_may_be, True), (as_long_as_may_be + 0.01, False)]:
+        clock = ProcessClock(lambda: NOW, lambda: 0.0)
+        clock.measured(before=0.0, theirs=NOW, after=1.0)
+        clock.measured(before=0.0, theirs=NOW + MINUTE, after=took)
+        assert (clock() > NOW) is counts
+
+
+def test_what_was_slow_twice_is_still_slow(machine):
+    clock = machine.clock()
+    sample(clock, machine, MINUTE)
+    for _ in range(2):
+        sample(clock, machine, 2 * MINUTE, took=500 * MS)
+    assert off(clock, machine) == 60
+
+
 def test_when_all_measurements_take_long_they_count_after_a_while(machine):
     clock = machine.clock()
     sample(clock, machine, MINUTE)
@@ -94,6 +113,7 @@ def test_a_difference_of_more_than_a_second_is_logged_once(machine, caplog):
     caplog.set_level(logging.WARNING)
     clock = machine.clock()
     sample(clock, machine, 300 * MS)
+    sample(clock, machine, 1300 * MS)
     assert caplog.messages == []
     clock = machine.clock()
     sample(clock, machine, 5 * MINUTE)
@@ -101,6 +121,25 @@ def test_a_difference_of_more_than_a_second_is_logged_once(machine, caplog):
     assert len(caplog.messages) == 1
     sample(clock, machine, -2 * MINUTE)
     assert len(caplog.messages) == 2
+
+
+@pytest.mark.parametrize(("behind", "words"), [(MINUTE, "60.0 s behind"), (-MINUTE, "60.0 s ahead")])
+def test_the_log_says_whose_time_was_wrong_and_which_way(machine, caplog, behind, words):
+    clock = machine.clock()
+    sample(clock, machine, behind)
+    sample(clock, machine, 2 * behind)
+    machines, processes = caplog.messages
+    assert words in machines
+    assert words in processes
+    assert ("machine's" in machines, "machine's" in processes) == (True, False)
+
+
+def test_the_seconds_are_those_that_go_on_in_sleep_where_the_system_has_them(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: -1.0)
+    assert runpy.run_path(module.__file__)["elapsed"]() > 0
+    for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
+        monkeypatch.delattr(time, name, raising=False)
+    assert runpy.run_path(module.__file__)["elapsed"]() == -1.0
 
 
 def test_the_seconds_go_on_while_the_machine_sleeps():
