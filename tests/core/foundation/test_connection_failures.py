@@ -3,13 +3,14 @@
 import errno
 import socket
 import ssl
+from itertools import islice
 
 import amqp
 import pytest
 import redis
 from kombu.exceptions import OperationalError
 
-from worker.core.foundation.connection_failures import certificate_help, in_words, refusal
+from worker.core.foundation.connection_failures import causes, certificate_help, in_words, refusal
 from worker.events.brokers.connection import broker_fault
 
 NETWORK = [
@@ -77,6 +78,28 @@ def test_any_other_failure_is_named_by_its_type():
     assert in_words(wrapper) == "ResponseError"
 
 
+def test_the_cause_is_looked_for_in_what_was_being_handled_and_a_circle_ends():
+    wrapper = OperationalError("at secret-host")
+    wrapper.__context__ = ConnectionRefusedError(errno.ECONNREFUSED, "secret-host")
+    assert in_words(wrapper) == "connection refused"
+    first, second = ValueError(), KeyError()
+    first.__cause__, second.__cause__ = second, first
+    assert [*islice(causes(first), 3)] == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (ssl.SSLError(1, "wrong version number of secret-host"), "TLS handshake failed"),
+        (ssl.SSLCertVerificationError(1, "certificate verify failed for secret-host"), "certificate not trusted"),
+    ],
+)
+def test_tls_that_fails_without_a_code_is_said_to_be_tls(failure: ssl.SSLError, words: str):
+    wrapper = OperationalError("at secret-host")
+    wrapper.__cause__ = failure
+    assert (in_words(failure), in_words(wrapper)) == (words, words)
+
+
 def refused(code: int) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed for secret-host")
     error.verify_code = code
@@ -107,6 +130,8 @@ def test_a_refused_certificate_says_why_and_who_has_to_do_something(subtests: py
     ("words", "step"),
     [
         ("SSL error: certificate verify failed", "name it in [database] ca"),
+        ("SSL error: certificate verify failed: certificate is not yet valid", "look at this machine's clock"),
+        ("SSL error: certificate verify failed: certificate has expired", "let those who run the server renew"),
         ('server certificate for "a" does not match host name "b"', "write the host name"),
     ],
 )

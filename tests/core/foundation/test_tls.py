@@ -23,6 +23,19 @@ def test_the_server_is_verified_with_its_name_and_the_given_authorities():
     assert (Tls().is_usual, Tls(ca=CA).is_usual, Tls(certificate=OWN).is_usual) == (True, False, False)
 
 
+@pytest.mark.parametrize("given", [Tls(ca=CA), Tls(certificate=OWN)])
+def test_a_file_that_is_named_is_read_and_missed(given):
+    with pytest.raises(FileNotFoundError):
+        given.context()
+
+
+@pytest.mark.parametrize(("pythons", "named"), [("/etc/all.pem", "/etc/all.pem"), (None, "system")])
+def test_postgresqls_library_gets_pythons_authorities_or_its_own(monkeypatch, pythons, named):
+    found = ssl.get_default_verify_paths()._replace(cafile=pythons)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: found)
+    assert Tls().libpq()["sslrootcert"] == named
+
+
 @pytest.mark.parametrize(
     ("host", "here"), [("127.0.0.9", True), ("::1", True), ("10.0.0.1", False), ("db.test", False), ("", False)]
 )
