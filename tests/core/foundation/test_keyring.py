@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.foundation.keyring import NONCE_BYTES, CannotDecrypt, Keyring, derived_digest_key, key_id_of, new_key
+from worker.core.foundation.keyring import (
+    KEY_ID_BYTES,
+    NONCE_BYTES,
+    CannotDecrypt,
+    Keyring,
+    derived_digest_key,
+    key_id_of,
+    key_id_of_value,
+    new_key,
+)
 
 OLD, NEW = new_key(), new_key()
 RING = Keyring([NEW])
@@ -51,6 +60,22 @@ def test_a_key_that_was_removed_too_early_is_named_as_the_likely_cause():
     encrypted = Keyring([OLD]).encrypt(PERSON, context="customer C-1")
     with pytest.raises(CannotDecrypt, match=r"customer C-1.*older key missing"):
         RING.decrypt(encrypted, context="customer C-1")
+
+
+def test_the_key_that_a_value_needs_is_known_from_its_start_without_any_key(subtests):
+    ring, encrypted = Keyring([NEW, OLD]), Keyring([OLD]).encrypt(PERSON, context="customer C-1")
+    start = encrypted[:KEY_ID_BYTES]
+    assert key_id_of_value(start) == key_id_of_value(encrypted) == ring.ids[1]
+    assert (ring.is_current(start), Keyring([OLD, NEW]).is_current(start)) == (False, True)
+    for damaged in (start[:-1], b"\x02" + start[1:], b""):
+        with subtests.test(damaged=damaged):
+            assert key_id_of_value(damaged) == ""
+    for value, needed in ((encrypted, ring.ids[1]), (b"\x02" + encrypted[1:], "?")):
+        with pytest.raises(CannotDecrypt) as error:
+            RING.decrypt(value, context="customer C-1")
+        for text in (str(error.value), error.value.for_logs):
+            assert f"it needs the key {needed};" in text
+        assert "C-1" not in error.value.for_logs
 
 
 def test_a_value_copied_into_another_row_cannot_be_decrypted_there():
@@ -109,6 +134,7 @@ def test_a_digest_key_of_its_own_outlives_the_encryption_keys():
     digest_key = new_key()
     before, after = Keyring([OLD], [digest_key]), Keyring([NEW], [digest_key])
     assert before.digests("address", "maria@example.org") == after.digests("address", "maria@example.org")
+    assert (before.derives_digest_keys, Keyring([OLD]).derives_digest_keys) == (False, True)
 
 
 def test_the_derived_digest_key_may_be_written_as_a_digest_key_and_changes_nothing():
