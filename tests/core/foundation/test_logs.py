@@ -1,15 +1,55 @@
-"""What a burst is logged as: the counts since the last line, once in a while."""
+"""What a line of the log is about; and what a burst is logged as: the counts since the last line, once in a while."""
 
 import logging
 
-from worker.core.foundation.logs import EVERY_SECONDS, CountLog
+import pytest
+
+from worker.core.foundation.logs import EVERY_SECONDS, CountLog, about, ids_of, logged
 
 
-def test_a_line_has_what_was_counted_since_the_line_before():
-    lines = []
-    counts = CountLog(logging.getLogger("worker.test"), lambda counted: lines.append(dict(counted)) or "")
+def a_line(logger="worker.test", **named):
+    return logging.makeLogRecord({"name": logger, **named})
+
+
+def test_a_line_has_the_ids_of_the_blocks_around_it_in_one_order():
+    line = a_line()
+    with about(batch=7, account="kyc"):
+        with about(job=3, batch=8):
+            assert [*ids_of(line).items()] == [("account", "kyc"), ("batch", 8), ("job", 3)]
+        assert ids_of(line) == {"account": "kyc", "batch": 7}
+    assert ids_of(line) == {}
+
+
+@pytest.mark.parametrize(
+    ("logger", "named"),
+    [("worker", {"batch": 9}), ("worker.test", {"batch": 9}), ("workers", {}), ("aiohttp.worker", {})],
+)
+def test_only_a_line_of_ours_names_ids_itself_and_a_library_s_has_those_of_the_block(logger, named):
+    with about(batch=7, account="kyc"):
+        assert ids_of(a_line(logger, batch=9, customer="C-1")) == {"account": "kyc", "batch": 7} | named
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def counts(lines):
+    return CountLog(logging.getLogger("worker.test"), lambda counted: lines.append(dict(counted)) or "")
+
+
+def test_a_line_has_what_was_counted_since_the_line_before(counts, lines):
     counts.add(["taken", "taken"], 1.0)
     counts.add(["taken", "refused"], 2.0)  # too soon for another line
-    counts.write_if_due(1.0 + EVERY_SECONDS)
-    counts.write_if_due(3 * EVERY_SECONDS)  # nothing has come
-    assert lines == [{"taken": 2}, {"taken": 1, "refused": 1}]
+    for now in (1.0 + EVERY_SECONDS, 3 * EVERY_SECONDS):  # at the second one nothing has come
+        counts.write_if_due(now)
+        assert lines == [{"taken": 2}, {"taken": 1, "refused": 1}]
+
+
+async def test_what_was_counted_last_is_logged_at_the_end(counts, lines):
+    async with logged(counts):
+        counts.add(["taken"], 1.0)
+        counts.add(["refused"], 2.0)
+        assert lines == [{"taken": 1}]
+    assert lines == [{"taken": 1}, {"refused": 1}]

@@ -38,7 +38,7 @@ def test_it_lasts_from_the_first_failure_to_the_last_until_it_is_over(outage):
     assert outage.lasted == 0
     for seconds in (5.0, 7.0, 9.0):
         outage.lasts("unreachable", seconds, why=f"why at {seconds}")
-    assert (outage.lasted, outage.why) == (4.0, "why at 9.0")
+    assert (outage.lasted, outage.last_at, outage.why) == (4.0, 9.0, "why at 9.0")
     outage.over("back", 10.0)
     assert outage.lasted == 0
     outage.lasts("unreachable", 20.0)
