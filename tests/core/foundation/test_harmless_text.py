@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.core.foundation.notation import STARTS, spreadsheet_safe
+from worker.core.foundation.notation import STARTS, spreadsheet_safe, unguarded
 
 SIGNS = "=+-@"
 
@@ -32,6 +32,12 @@ def test_the_part_behind_a_separator_gets_one_too(subtests):
             assert spreadsheet_safe(f"A{separator}=cmd") == f"A{separator}'=cmd"
             assert spreadsheet_safe(f'A{separator}"=cmd') == f"A{separator}'\"=cmd"
             assert spreadsheet_safe(f"A{separator};  ﹦cmd") == f"A{separator};'  ﹦cmd"
+
+
+def test_what_an_apostrophe_was_put_before_is_read_as_it_was(subtests):
+    for text in ["=1+1", "A;=cmd", 'A,"=cmd', "\t", "\r\n", "A\t@x|-1", "O'Neil", "a=1"]:
+        with subtests.test(text=text):
+            assert unguarded(spreadsheet_safe(text)) == text
 
 
 def test_other_text_is_left_as_it_is():

@@ -4,7 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from worker.core.foundation.notation import counted, listed_in_words, parse_duration, plain, printable, show_duration
+from worker.core.foundation.notation import (
+    are,
+    counted,
+    listed_in_words,
+    parse_duration,
+    plain,
+    printable,
+    show_duration,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,12 +43,13 @@ def test_what_is_no_duration_is_refused(given):
 
 def test_numbers_and_names_read_as_in_a_sentence():
     assert [counted(number, "row") for number in (0, 1, 1000)] == ["0 rows", "1 row", "1,000 rows"]
-    assert counted(2, "entry", "entries") == "2 entries"
+    assert [counted(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]
+    assert [are(number) for number in (0, 1, 2)] == ["are", "is", "are"]
     assert [listed_in_words("abc"[:most]) for most in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
 def test_a_text_of_others_is_one_line_of_visible_characters_and_no_longer_than_asked():
     assert plain(" a\n\tb\u202e\u200bc\x1b ", most=5) == "a bc"
     assert plain("abcde", most=5) == "abcde"
-    assert plain("abc def", most=5) == "abc…"
+    assert plain("abc defghij", most=5) == "abc…"
     assert printable("a\nb\u202ec", 4) == "a?b?"
