@@ -195,6 +195,13 @@ def test_who_looks_whether_the_server_takes_writes_is_not_told_for_ever_that_it_
     assert database.why_nothing_is_written() == ""
 
 
+def test_of_several_hosts_in_the_urls_own_place_the_one_that_takes_writes_is_used(url):
+    several = sa.make_url(url).set(host="127.0.0.1,127.0.0.1")
+    database = Database(several.render_as_string(hide_password=False))
+    assert parameters(database)["target_session_attrs"] == "read-write"
+    database.close()
+
+
 @pytest.mark.parametrize("hosts", ["host=127.0.0.1:5432&host=127.0.0.1:1", "host=127.0.0.1,127.0.0.1"])
 def test_of_several_hosts_the_one_that_takes_writes_is_used(url, hosts):
     names_hosts = sa.make_url(url).set(host=None, port=None).render_as_string(hide_password=False)
