@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.core.database.job_ids import new_id, new_ids
+from worker.core.database.job_ids import guessable_ids, new_id, new_ids
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -15,6 +15,17 @@ def test_an_id_is_a_version_7_uuid_of_rfc_9562():
     made = [new_id(NOW) for _ in range(200)] + new_ids(NOW, 200)
     assert {item.version for item in made} == {7}
     assert {item.variant for item in made} == {uuid.RFC_4122}
+
+
+def test_a_rehearsal_makes_the_same_ids_again_and_nothing_else_does():
+    def zeros(size):
+        return bytes(size)
+
+    with guessable_ids(zeros):
+        first, second = new_ids(NOW, 2)
+    assert first == second
+    assert first.int & (2**62 - 1) == 0
+    assert new_id(NOW) != first
 
 
 def test_an_id_contains_its_millisecond():
