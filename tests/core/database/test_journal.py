@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
 from worker.core.database.database import Database
-from worker.core.database.journal import Happened, Journal, Note, note, read
+from worker.core.database.journal import JOURNAL, LONGEST, Happened, Journal, Note, note, read
 from worker.core.model.channels import SuppressionReason
 
 AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -72,6 +73,37 @@ def test_what_is_no_note_is_counted_and_harms_no_note(journal, path, hostile):
     assert damaged
 
 
+def test_an_empty_line_is_no_damage_and_a_longer_one_than_ours_is(journal, path):
+    journal.add([SUPPRESSED])
+    written = path.read_bytes()
+    path.write_bytes(b"\n" + written + b"\n\n" + b" " * LONGEST + b"\n")
+    notes, damaged = read(path)
+    assert (notes, damaged) == ([SUPPRESSED], 1)
+
+
+def test_no_note_makes_no_file(journal, path):
+    journal.add([])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "more"),
+    [
+        (Happened.SUPPRESSED, {"reason": SuppressionReason.STOP}),
+        (Happened.SUPPRESSED, {"channel": Channel.EMAIL}),
+        (Happened.ERASED, {"channel": Channel.EMAIL, "reason": SuppressionReason.STOP}),
+    ],
+)
+def test_a_note_without_what_it_is_about_is_refused(what, more):
+    with pytest.raises(ValueError, match="lacks"):
+        Note(what, ONA, AT, **more)
+
+
+@pytest.mark.parametrize("what", [Happened.LIFTED, Happened.BROUGHT_BACK])
+def test_what_ends_that_a_person_is_left_alone_needs_no_more(what):
+    assert Note(what, ONA, AT).final is False
+
+
 def write_many(path: Path, digest: str) -> None:
     journal = Journal(path, lambda: AT)
     for _ in range(50):
@@ -118,4 +150,21 @@ def test_what_is_rolled_back_is_not_noted(noted, path):
 
     with pytest.raises(KeyError):
         fail()
+    assert not path.exists()
+
+
+def test_a_callers_own_transaction_is_noted_at_once_since_its_end_is_not_known(noted, path):
+    engine = sa.create_engine(noted.engine.url)
+    with engine.connect() as own, noted.write(own) as connection:
+        note(connection, Happened.LIFTED, [ONA, JONAS])
+    engine.dispose()
+    assert read(path) == ([Note(Happened.LIFTED, digest, AT) for digest in (ONA, JONAS)], 0)
+
+
+def test_without_a_journal_nothing_is_noted(sqlite_url, path):
+    database = Database(sqlite_url)
+    with database.write() as connection:
+        assert connection.get_execution_options()[JOURNAL] is None
+        note(connection, Happened.LIFTED, [ONA])
+    database.close()
     assert not path.exists()
