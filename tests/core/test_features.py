@@ -52,12 +52,30 @@ def test_a_folder_whose_manifest_has_another_name_is_refused(tmp_path, monkeypat
         _ = features(tmp_path, monkeypatch, a="name='b'").here
 
 
+def test_a_folder_without_a_manifest_is_refused(tmp_path, monkeypatch):
+    found = features(tmp_path, monkeypatch, a="")
+    (package,) = tmp_path.glob("features_of_test_*")
+    (package / "a" / "__init__.py").write_text(
+        "from types import SimpleNamespace\nFEATURE = SimpleNamespace(name='a', needs=())\n"
+    )
+    with pytest.raises(TypeError, match="a: its FEATURE"):
+        _ = found.here
+
+
 def test_pieces_come_in_the_order_of_names_and_manifests(tmp_path, monkeypatch):
     offers = "offers={'CALLS': ('PACKAGE.%s:TWO', 'PACKAGE.%s:ONE')}"
     found = features(tmp_path, monkeypatch, b=offers % ("b", "b"), a=offers % ("a", "a"), c="")
 
     assert [piece.name for piece in Hook("CALLS", Piece).offered(found)] == ["a two", "a one", "b two", "b one"]
     assert Hook("SECTIONS", Piece).offered(found) == ()
+
+
+def test_a_hook_of_functions_takes_each_function(tmp_path, monkeypatch):
+    found = features(tmp_path, monkeypatch, a="offers={'CALLS': ('builtins:len', 'builtins:abs')}")
+
+    assert Hook("CALLS").offered(found) == (len, abs)
+    with pytest.raises(TypeError, match="builtins:len: CALLS takes a Piece"):
+        Hook("CALLS", Piece).offered(found)
 
 
 @pytest.mark.parametrize(
