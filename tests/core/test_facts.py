@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.database.database import Database
-from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsExpired, happened
+from worker.core.facts import STOPPED, Fact, JobsStopped, MessagesSent, SessionsExpired, happened
+from worker.core.model.states import JobState
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 TOLD = sa.table("told", sa.column("what", sa.Text))
@@ -34,6 +35,10 @@ def told(tmp_path):
 def words(database):
     with database.read() as connection:
         return list(connection.execute(sa.select(TOLD)).scalars())
+
+
+def test_a_job_that_failed_or_is_held_has_stopped_and_no_other():
+    assert [state for state in JobState if state in STOPPED] == [JobState.HELD, JobState.FAILED]
 
 
 def test_each_observer_is_told_what_happened(told):
