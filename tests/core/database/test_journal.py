@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +36,22 @@ def test_what_was_noted_is_read_again_and_only_the_owner_may_read_it(journal, pa
     journal.add([SUPPRESSED, ERASED])
     journal.add([lifted])
     assert read(path) == ([SUPPRESSED, ERASED, lifted], 0)
+    assert all(path.read_bytes().splitlines())  # a line for each, and no empty one
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_each_line_is_on_the_disk_and_so_is_the_name_of_a_new_file(journal, monkeypatch):
+    synced, to_disk = [], os.fsync
+
+    def note_and_sync(descriptor):
+        synced.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        to_disk(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note_and_sync)
+    journal.add([SUPPRESSED])
+    assert synced == ["file", "folder"]
+    journal.add([ERASED])
+    assert synced == ["file", "folder", "file"]
 
 
 def test_a_line_that_was_cut_off_costs_no_other_line(journal, path):
@@ -136,9 +153,11 @@ def noted(sqlite_url, journal):
 def test_what_leaves_a_person_alone_is_noted_before_the_commit_and_what_ends_that_after_it(noted, path):
     with noted.write() as connection:
         note(connection, Happened.LIFTED, [ONA])
+        note(connection, Happened.SUPPRESSED, [ONA], channel=Channel.EMAIL, reason=SuppressionReason.STOP)
+        note(connection, Happened.BROUGHT_BACK, [JONAS])
         note(connection, Happened.ERASED, [JONAS], as_of=AT, final=True)
     notes, _ = read(path)
-    assert [one.what for one in notes] == [Happened.ERASED, Happened.LIFTED]
+    assert [one.what for one in notes] == [Happened.SUPPRESSED, Happened.ERASED, Happened.LIFTED, Happened.BROUGHT_BACK]
 
 
 def test_what_is_rolled_back_is_not_noted(noted, path):
