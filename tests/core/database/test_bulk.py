@@ -63,6 +63,30 @@ def test_a_row_that_another_has_written_since_it_was_read_is_not_overwritten(dat
     assert database.value(sa.select(AddressPlace.job_id)) == 3
 
 
+def test_a_row_that_is_there_is_skipped_and_left_as_it_is(database):
+    with database.write() as connection:
+        bulk.add(connection, Batch, [row_of(number, "there") for number in (1, 2)])
+        assert bulk.add_missing(connection, Batch, {"id": [], "name": []}, key="id") == set()
+        more = columns_of([row_of(number, "new") for number in (2, 3)])
+        assert bulk.add_missing(connection, Batch, more, key="id") == {2}
+        # In the way of these are the id of a row, and another unique key.
+        bulk.add_new(connection, Batch, [row_of(3, "again"), row_of(4, "new"), row_of(5, "new") | {"generation": 1}])
+    assert [(row.id, row.name) for row in database.rows(sa.select(Batch.id, Batch.name).order_by(Batch.id))] == [
+        (1, "there"),
+        (2, "there"),
+        (3, "new"),
+        (4, "new"),
+    ]
+
+
+def test_a_row_whose_key_is_missing_is_refused_where_another_unique_key_is_there(database):
+    with database.write() as connection:
+        bulk.add(connection, Batch, [row_of(1, "there")])
+    clash = columns_of([row_of(2, "new") | {"generation": 1}])
+    with pytest.raises(sa.exc.IntegrityError), database.write() as connection:
+        bulk.add_missing(connection, Batch, clash, key="id")
+
+
 def test_rows_that_are_asked_for_by_their_ids_are_found_without_reading_the_others(database):
     asked = {"ids": bulk.keys([3, 5])}
     among, others = bulk.among(Batch.id, "ids"), ~bulk.among(Batch.id, "ids")
