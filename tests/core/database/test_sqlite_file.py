@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import stat
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -153,4 +154,4 @@ def test_rows_are_read_in_order_a_chunk_at_a_time_and_behind_one(made, tmp_path,
     thing = sa.table("thing", sa.column("id", sa.Integer), sa.column("name", sa.Text))
     database.change(thing.insert(), [{"id": number, "name": ""} for number in (3, 1, 4, 0, 2)])
     read = database.in_order(sa.select(thing.c.id), thing.c.id, chunk=chunk, after=after)
-    assert [row.id for row in read] == [number for number in range(5) if after is None or number > after]
+    assert [row.id for row in islice(read, 9)] == [number for number in range(5) if after is None or number > after]
