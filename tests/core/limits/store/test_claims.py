@@ -10,6 +10,7 @@ from tests.stored.shelf import customer
 from worker.core.database.tables import Budget, EmergencyStop, Job
 from worker.core.limits.limits import CreditCap, Limit
 from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import UnknownFlush
 from worker.core.model.states import JobState
 
 pytestmark = pytest.mark.both_databases
@@ -63,3 +64,28 @@ def test_slots_of_rows_that_could_not_be_opened_are_free_again(shelf):
     flushed = jobs.flush(policy, [], Room(4, 0, horizon=SECOND), clock=shelf.clock)
     assert (len(flushed.opened), list(flushed.slots)) == (1, [shelf.clock()])
     assert shelf.budgets.all()["kyc"].next_at == shelf.clock() + SECOND / 10
+
+
+@pytest.mark.parametrize(("waits", "most", "more"), [(2, 9, False), (2, 2, True), (5, 2, True)])
+def test_a_claim_is_made_again_at_once_where_more_rows_may_wait_and_no_limit_spaces_them(shelf, waits, most, more):
+    shelf.add(*(customer(f"C{number}") for number in range(waits)))
+    claimed = shelf.jobs.claim(shelf.policy, most=most, now=shelf.clock())
+    assert (len(claimed.jobs), claimed.slots) == (min(waits, most), ())
+    assert claimed.again_at == (shelf.clock() if more else None)
+
+
+@pytest.mark.parametrize(("names", "raised"), [(["Ona"], UnknownFlush), ([], sa.exc.OperationalError)])
+def test_the_outcome_of_a_flush_whose_commit_was_lost_is_unknown_only_if_it_opened_rows(shelf, names, raised):
+    shelf.add(*map(customer, names))
+
+    def break_off(_connection):
+        raise sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
+
+    sa.event.listen(shelf.database.engine, "commit", break_off)
+    try:
+        with pytest.raises(raised) as found:
+            shelf.flush()
+    finally:
+        sa.event.remove(shelf.database.engine, "commit", break_off)
+    if names:
+        assert [job.customer.customer_id for job in found.value.opened] == names
