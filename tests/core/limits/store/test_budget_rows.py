@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.core.limits.call_outcomes import call_outcome
+from worker.core.database.tables import Budget
 from worker.core.limits.budgets import ASK_AGAIN_AFTER, LATE_NOW, BudgetRule, BudgetState, Grant, at_cap, with_credits
 from worker.core.limits.call_outcomes import repeating
 from worker.core.limits.limits import FREE, CreditCap, Limit, Slots, UsedCredits
@@ -328,3 +329,14 @@ def test_the_first_answers_are_of_the_budgets_that_were_asked_for(shelf, put):
             first = budgets.ask_first(connection, "kyc", event, {}, beside=[OTHER])
         assert (first.state.failures, first.stopped, first.event_is_due) == (3, False, due)
         assert {name: state.unproven for name, state in first.beside.items()} == {OTHER: True}
+
+
+@pytest.mark.postgresql_alone
+@pytest.mark.parametrize("locks", ["for a claim", "with its state"])
+def test_a_budget_is_locked_alone(shelf, locks):
+    with shelf.database.write() as one, shelf.database.write() as other:
+        if locks == "for a claim":
+            budgets.lock(one, RULE)
+        assert budgets.read(one, "kyc", lock=locks == "with its state") == BudgetState()
+        free = set(other.execute(sa.select(Budget.name).with_for_update(skip_locked=True)).scalars())
+    assert ("kyc" in free, OTHER in free) == (False, True)

@@ -1,5 +1,6 @@
 """What keeps a claim from leasing rows, and what becomes of slots whose rows are not opened."""
 
+import re
 from copy import copy
 from datetime import timedelta
 
@@ -7,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.shelf import customer
-from worker.core.database.tables import Budget, EmergencyStop, Job
+from tests.stored.statements import statements
+from worker.core.database.tables import Batch, BatchPlan, Budget, EmergencyStop, Job
 from worker.core.limits.limits import CreditCap, Limit
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import UnknownFlush
@@ -89,3 +91,25 @@ def test_the_outcome_of_a_flush_whose_commit_was_lost_is_unknown_only_if_it_open
         sa.event.remove(shelf.database.engine, "commit", break_off)
     if names:
         assert [job.customer.customer_id for job in found.value.opened] == names
+
+
+@pytest.mark.postgresql_alone
+@pytest.mark.parametrize(
+    ("planned", "names", "locked"),
+    [(True, ["Ona", "Jonas"], ["budget", "batch_plan"]), (False, ["Ona", "Jonas"], ["budget"]), (True, [], [])],
+)
+def test_the_budget_is_locked_before_the_plan_of_a_batch(shelf, planned, names, locked):
+    """Else two workers could wait for each other."""
+    batch = shelf.add(customer("Last"), *map(customer, names))
+    words = dict.fromkeys(("first", "condition", "verdict", "numbers"), "")
+    shelf.set(Batch, planned=planned)
+    with shelf.database.write() as connection:
+        connection.execute(sa.insert(BatchPlan).values(batch_id=batch, per_hour=60, **words))
+    policy = shelf.ruled(limits=(Limit.parse("10/second"),))
+    shelf.claim(0, policy)  # the permits, which a first claim asks for under the budget's lock
+    shelf.set(Job, Job.customer_id == "Last", due_at=shelf.clock() + DAY)
+    with statements(shelf.database) as made:
+        opened = shelf.jobs.flush(policy, [], Room(4, 0, horizon=SECOND), clock=shelf.clock).opened
+    assert len(opened) == min(len(names), 1 if planned else 2)
+    selects = [text for text in made if text.startswith("SELECT") and " FOR UPDATE" in text]
+    assert list(dict.fromkeys(re.findall(r"FROM (\w+)", text)[-1] for text in selects)) == locked

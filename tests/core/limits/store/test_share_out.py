@@ -1,5 +1,6 @@
 """How an account's slots are shared: events before batches, a share for batches, and no slot left unused."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,3 +81,32 @@ def test_events_come_first():
 def test_single_slots_add_up_to_the_share():
     first = [shared(1, step / 100, 9, 9)[0] for step in range(100)]
     assert first.count(["batch"]) == round(100 * BATCH_SHARE)
+
+
+@pytest.mark.parametrize(
+    ("events", "batches", "more"),
+    [
+        (0, 9, False),
+        (0, 10, True),
+        (3, 6, False),
+        (3, 7, True),
+        (8, 1, False),
+        (8, 2, True),
+        (9, 0, False),
+        (10, 0, True),
+        (9, 1, True),
+        (11, 0, True),
+    ],
+)
+def test_more_rows_may_wait_only_where_all_slots_are_given(events, batches, more):
+    waiting = {"event": events, "batch": batches}
+
+    def queue(kind):
+        def some(most):
+            found = min(most, waiting[kind])
+            waiting[kind] -= found
+            return [kind] * found
+
+        return some
+
+    assert share_out(10, 0.0, soon=10, events=queue("event"), batches=queue("batch"))[1] is more
