@@ -42,6 +42,8 @@ def test_a_first_refusal_is_open_whatever_others_got_before_it():
 def test_it_is_about_the_row_where_most_others_have_succeeded_since():
     assert judged(OURS, after(1, "a", succeeded=True), after(2, "b", succeeded=True)) is Subject.ROW
     assert judged(OURS, after(1, "a", succeeded=True), after(2, "b", succeeded=False)) is Subject.OPEN
+    again = [after(2, "ours", succeeded=False), after(3, "ours", succeeded=False)]
+    assert judged(OURS, after(1, "a", succeeded=True), *again) is Subject.ROW
 
 
 def test_it_is_about_us_where_none_of_the_last_tries_succeeded():
@@ -223,3 +225,10 @@ def test_a_refusal_as_old_as_a_success_or_older_is_not_counted_with_those_after_
     assert judged(*same, after(1, "b", succeeded=False), OURS, at=LONGEST_LOOK) is Subject.ROW
     later = [after(-1, "sent", succeeded=True), after(0, "a", succeeded=False)]
     assert judged(*later, after(0.5, "ours", succeeded=False), at=LONGEST_LOOK) is Subject.US
+
+
+def test_successes_whose_answers_came_in_another_order_than_their_calls_are_no_refusals():
+    succeeded = [after(5, "sent", succeeded=True), after(3, "sent too", succeeded=True)]
+    refused = [after(6, row, succeeded=False) for row in ("a", "b", "ours")]
+    assert judged(*succeeded, *refused, at=LONGEST_LOOK + 5.5 * SECOND) is Subject.ROW
+    assert judged(*succeeded, *refused, at=LONGEST_LOOK + 6 * SECOND) is Subject.US
