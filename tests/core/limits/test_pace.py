@@ -101,7 +101,7 @@ REFUSED = {"granted": 50.0, "refused": 5.0}
         ({**REFUSED, "rate": 12.0}, 120.0, {**UNDONE, "rate": 40.0}),
         ({"granted": 200.0, "refused": 5.0}, 40.0, {**OVER, "rate": 10.0, "good": None, "trial_rate": 20.0}),
         (
-            {"granted": 100.0, "refused": 5.0, "trial_share": 0.2},
+            {"granted": 100.0, "refused": 6.0, "trial_share": 0.2},
             40.0,
             {"rate": 10.0, "good": None, "trial_rate": 20.0},
         ),
