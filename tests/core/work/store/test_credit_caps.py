@@ -80,6 +80,19 @@ def test_rows_of_two_days_that_are_released_at_once_give_each_day_its_own_credit
     assert shelf.row(Budget, name="kyc").credits_used == 1
 
 
+def test_a_call_that_was_not_made_gives_its_own_day_the_credit_back(shelf):
+    policy = shelf.ruled(credits_by=DAILY)
+    shelf.add(*(customer(f"C{number}") for number in range(5)))
+    shelf.clock.advance(seconds=(midnight_after(shelf) - shelf.clock()).total_seconds() - 1)
+    before = shelf.flush(policy=policy, most=3).opened
+    shelf.clock.advance(seconds=2)
+    after = shelf.flush(policy=policy, most=2).opened
+    for item, credits_today in ((before[0], 2), (after[0], 1)):
+        shelf.finish(CallResult(item, shelf.clock(), None), policy=policy)
+        assert shelf.row(Budget, name="kyc").credits_today == credits_today
+    assert shelf.row(Budget, name="kyc").credits_used == 3
+
+
 def stop_of(shelf):
     row = shelf.row(Budget, name="kyc")
     return row.credits_used, row.stop_reason
