@@ -79,13 +79,13 @@ DECIDED = [
     (LIVES_ON | {"same_link": True}, "early", {}, ("invited", "", "waiting", DAY + SETTLES)),
     (LIVES_ON | {"given_away": ""}, "early", {}, ("invited", "", "waiting", DAY + SETTLES)),
     # A provider that lists its sessions is asked about those that it has opened itself.
-    ({}, "asks", {}, ("waiting", "asks", "waiting", None)),
+    ({}, "asks", {}, ("waiting", "status_check", "waiting", None)),
     ({"asked_at": timedelta(0)}, "asks", {}, WAITS),
     ({}, "asks", {"account": "kyc"}, WAITS),
     ({"expiry_source": ExpirySource.FALLBACK}, "asks", {"account": "away"}, WAITS),
     ({"expiry_source": ExpirySource.FALLBACK}, "away", {}, ("invited", "", "waiting", HOUR)),
     ({}, "away", {}, WAITS),
-    ({"result": "review", "state": SessionState.STARTED}, "asks", {}, ("waiting", "asks", "started", None)),
+    ({"result": "review", "state": SessionState.STARTED}, "asks", {}, ("waiting", "status_check", "started", None)),
     # Of an account that is configured no more.
     ({}, "gone", {}, WAITS),
     ({"expires_at": DAY}, "gone", {}, ("invited", "", "waiting", DAY + SETTLES)),
@@ -141,8 +141,8 @@ def test_a_job_that_moves_begins_anew_unless_it_has_ended(shelf, scan, spent):
 def test_a_job_whose_provider_is_asked_is_due_at_once_for_a_look_up(shelf, scan):
     invited(shelf)
     let_expire(shelf)
-    set_session(shelf, "Ona", account="status_check")
-    shelf.set(Job, account="status_check")
+    set_session(shelf, "Ona", account="asks")
+    shelf.set(Job, account="asks")
     assert scan() == ExpiryCounts(asked=1)
     assert (shelf.job("Ona").due_at, shelf.job("Ona").needs_status_check) == (shelf.clock(), True)
 

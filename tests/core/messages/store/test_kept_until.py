@@ -54,6 +54,7 @@ def test_before_its_lists_start_no_message_leaves_whatever_its_kind(shelf, plann
 
 def test_only_first_messages_to_customers_who_had_none_are_paced(shelf, planned):
     ids = planned("Ona", "Jonas", "Resent", "Reached", per_hour=1, start_at=None)
+    shelf.set(InvitationRow, InvitationRow.id == ids["Ona"], due_at=shelf.clock() - timedelta(seconds=1))
     shelf.add(customer("Unplanned"))
     shelf.issue()
     shelf.set(InvitationRow, InvitationRow.id == ids["Resent"], kind="resend-1")

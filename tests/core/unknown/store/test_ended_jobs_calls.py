@@ -1,7 +1,7 @@
 """The calls of ended jobs: which are handed over, marked, claimed and settled, and which rows beside them are not."""
 
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -112,7 +112,7 @@ def test_only_the_unknown_call_of_an_ended_job_at_an_account_with_a_list_is_mark
         *(({"outcome": word}, True) for word in ("more", "rate_limited", "auth", "out_of_credit")),
         *(({"outcome": word}, True) for word in ("unreachable", "not_sent", "unanswered")),
         ({"outcome": None, "closed_at": None}, True),
-        ({"outcome": "done", "reconciles": uuid4()}, True),
+        ({"outcome": "done", "reconciles": UUID(int=1)}, True),
     ],
     ids=str,
 )

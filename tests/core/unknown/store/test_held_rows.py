@@ -1,7 +1,7 @@
 """Rows that are held: those that are named, in the states that are named, with the call that may still be open."""
 
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.store.row_by_row import hold_back, hold_jobs, hold_messages
 
-EARLIER = uuid4()
+EARLIER = UUID(int=1)
 
 
 def attempt_like(shelf, row, **values):
@@ -31,13 +31,15 @@ def in_store(shelf, statement, *given, **how):
 CALLS = [
     ({}, {}, "its call"),
     ({}, {"closed_at": timedelta(0)}, None),
-    ({}, {"reconciles": uuid4()}, None),
+    ({}, {"reconciles": UUID(int=2)}, None),
     ({}, {"fence": 7}, None),
     ({"unknown_attempt": EARLIER}, {}, EARLIER),
 ]
 
 
-@pytest.mark.parametrize(("of_row", "of_call", "unknown"), [*CALLS, ({}, {"invitation_id": uuid4()}, None)], ids=str)
+@pytest.mark.parametrize(
+    ("of_row", "of_call", "unknown"), [*CALLS, ({}, {"invitation_id": UUID(int=2)}, None)], ids=str
+)
 def test_a_held_job_keeps_the_call_that_may_have_opened_a_session(shelf, of_row, of_call, unknown):
     shelf.add(customer("Ona"), customer("Jonas"), customer("Rasa"))
     shelf.open(shelf.claim())
@@ -69,7 +71,7 @@ def test_each_held_row_says_what_it_raised_itself(shelf):
 
 @pytest.mark.parametrize(
     ("of_row", "of_call", "unknown"),
-    [*CALLS, ({}, {"invitation_id": None}, None), ({}, {"invitation_id": uuid4()}, None)],
+    [*CALLS, ({}, {"invitation_id": None}, None), ({}, {"invitation_id": UUID(int=2)}, None)],
     ids=str,
 )
 def test_a_held_message_keeps_the_hand_over_that_may_have_arrived(shelf, of_row, of_call, unknown):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -101,7 +101,7 @@ async def test_a_conflict_is_looked_into_only_where_sessions_are_listed(make, li
     [
         (timedelta(hours=12), True, None, False, "done"),
         (timedelta(hours=12) - MINUTE, False, None, False, "held"),
-        (timedelta(hours=12) - MINUTE, True, uuid4(), False, "held"),
+        (timedelta(hours=12) - MINUTE, True, UUID(int=1), False, "held"),
         (timedelta(hours=12) - MINUTE, True, None, False, "waits"),
         (timedelta(hours=12) - MINUTE, True, None, True, "at once"),
     ],

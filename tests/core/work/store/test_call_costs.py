@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -62,7 +62,7 @@ def test_a_list_may_pay_for_what_is_left_of_its_credits(shelf, called, most, wan
         ({"outcome": "transient"}, 0),
         ({"outcome": "more"}, 0),
         ({"found": "scan-1"}, 0),
-        ({"reconciles": uuid4()}, 0),
+        ({"reconciles": UUID(int=1)}, 0),
     ],
     ids=str,
 )
@@ -140,7 +140,7 @@ def test_the_credit_of_a_lost_call_comes_back_to_its_day_once_it_is_known_to_hav
 
 @pytest.mark.parametrize(
     ("look", "counted"),
-    [({}, 1), ({"outcome": "transient"}, 0), ({"found": "scan-1"}, 0), ({"reconciles": uuid4()}, 0)],
+    [({}, 1), ({"outcome": "transient"}, 0), ({"found": "scan-1"}, 0), ({"reconciles": UUID(int=1)}, 0)],
     ids=str,
 )
 @pytest.mark.parametrize("outcome", ["unknown", "done"])

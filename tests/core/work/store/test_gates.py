@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -18,6 +18,7 @@ from worker.core.model.channels import SuppressionReason
 from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 from worker.plans.store.plans import Plan
 
+OTHER = UUID(int=1)  # one and the same in each process: tests are named after it
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 
@@ -114,14 +115,14 @@ REVIEWED = {"state": SessionState.EXPIRED, "result": "review"}
     ("session", "row", "becomes"),
     [
         (REVIEWED, {}, "follows"),
-        (REVIEWED, {"session_id": uuid4()}, "waits"),
-        (REVIEWED | {"purpose": "renewal"}, {"session_id": uuid4()}, "called"),
-        (REVIEWED | {"customer_id": "Petras"}, {"session_id": uuid4()}, "called"),
-        (REVIEWED, {"session_id": uuid4(), "unknown_attempt": uuid4()}, "called"),
-        (REVIEWED, {"session_id": uuid4(), "needs_status_check": True}, "called"),
-        (REVIEWED, {"unknown_attempt": uuid4()}, "called"),
+        (REVIEWED, {"session_id": OTHER}, "waits"),
+        (REVIEWED | {"purpose": "renewal"}, {"session_id": OTHER}, "called"),
+        (REVIEWED | {"customer_id": "Petras"}, {"session_id": OTHER}, "called"),
+        (REVIEWED, {"session_id": OTHER, "unknown_attempt": OTHER}, "called"),
+        (REVIEWED, {"session_id": OTHER, "needs_status_check": True}, "called"),
+        (REVIEWED, {"unknown_attempt": OTHER}, "called"),
         (REVIEWED, {"needs_status_check": True}, "called"),
-        (REVIEWED | {"past": True}, {"session_id": uuid4()}, "called"),
+        (REVIEWED | {"past": True}, {"session_id": OTHER}, "called"),
         ({"state": SessionState.EXPIRED}, {}, "called"),
     ],
     ids=str,
@@ -158,7 +159,7 @@ BRANDED = customer("Ona", brand="gone")
 
 @pytest.mark.parametrize(
     ("priority", "row", "waits"),
-    [(BATCH, {}, True), (EVENT, {}, False), (EVENT, {"session_id": uuid4()}, True)],
+    [(BATCH, {}, True), (EVENT, {}, False), (EVENT, {"session_id": OTHER}, True)],
     ids=["a list's", "an event's first", "an event's second"],
 )
 def test_a_row_of_a_brand_that_is_no_more_waits_unless_the_sender_of_an_event_does(shelf, priority, row, waits):
@@ -200,7 +201,7 @@ SENT = {"state": InvitationState.SENT}
             if one not in ("waiting", "started")
         ),
         (SENT | {"kind": "first"}, {}, JobState.FAILED),
-        (SENT | {"session_id": uuid4()}, {}, JobState.FAILED),
+        (SENT | {"session_id": OTHER}, {}, JobState.FAILED),
     ],
     ids=str,
 )
@@ -241,7 +242,7 @@ def test_with_a_full_sender_other_rows_of_lists_are_put_off_with_the_first_and_a
 
 
 @pytest.mark.parametrize(
-    ("row", "counts"), [({}, True), ({"session_id": uuid4()}, False), ({"attempts": 1}, False)], ids=str
+    ("row", "counts"), [({}, True), ({"session_id": OTHER}, False), ({"attempts": 1}, False)], ids=str
 )
 def test_only_first_sessions_of_planned_lists_take_places_of_their_pace(shelf, row, counts):
     plan = Plan(per_hour=1)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -49,7 +49,8 @@ def message(shelf, first):
 
 
 WAITS, HOLDS, STAYS = "waits", "held", "stays"
-UNKNOWN = {"unknown_attempt": uuid4()}
+OTHER = UUID(int=1)  # a test has the same name in each process
+UNKNOWN = {"unknown_attempt": OTHER}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ ENDED = {"kind": "first", "state": S.SUPERSEDED, "reason": "cancelled"}
         (REMINDER | {"state": S.SENT}, False),
         (ENDED | {"due_at": None}, False),
         (REMINDER | {"channel": "sms"}, False),
-        (REMINDER | {"session_id": uuid4()}, False),
+        (REMINDER | {"session_id": OTHER}, False),
         (REMINDER | {"kind": "resend-1"}, False),
         (ENDED | {"kind": "resend-1"}, False),
     ],
@@ -260,8 +261,8 @@ LINKS = StableLinks("https://verify.test", timedelta(days=60))
         ({"purpose": "renewal"}, {}, False),
         ({"customer_id": "Petras"}, {}, False),
         ({"state": SessionState.SUPERSEDED}, {}, False),
-        ({}, {"unknown_attempt": uuid4()}, False),
-        ({}, {"session_id": uuid4()}, False),
+        ({}, UNKNOWN, False),
+        ({}, {"session_id": OTHER}, False),
         ({}, {"link_requested_at": timedelta(0)}, False),
         ({}, {"invite_at": HOUR}, False),
         ({}, {"invite_at": MINUTE}, True),
@@ -287,8 +288,13 @@ def test_a_row_takes_over_only_its_own_customers_link_that_leads_on_and_was_not_
 
 
 @pytest.mark.parametrize(
-    ("link", "taken"),
-    [({"ends_at": MINUTE}, False), ({"ends_at": MINUTE + timedelta(seconds=1)}, True), ({"revoked_at": MINUTE}, False)],
+    ("link", "ends", "taken"),
+    [
+        ({"ends_at": MINUTE}, WEEK, False),
+        ({"ends_at": MINUTE + timedelta(seconds=1)}, WEEK, True),
+        ({"ends_at": HOUR}, MINUTE, False),
+        ({"revoked_at": MINUTE}, WEEK, False),
+    ],
     ids=str,
 )
 def test_a_link_that_leads_nowhere_any_more_is_not_taken_over(shelf, served, keyring, link, ends, taken):
@@ -309,3 +315,11 @@ def test_the_end_of_a_link_that_nothing_was_bought_for_is_ours_and_not_a_provide
     session = shelf.row(SessionRow)
     assert (session.state, session.expires_at) == (SessionState.DEFERRED, shelf.clock() + LINKS.valid)
     assert session.expiry_source is ExpirySource.FALLBACK
+
+
+@pytest.mark.parametrize(("ends", "follows"), [(MINUTE, True), (MINUTE + timedelta(seconds=1), False)])
+def test_with_our_own_links_too_a_review_whose_link_has_ended_is_followed(shelf, served, ends, follows):
+    first, own = served(session={"result": "review", "expires_at": shelf.clock() + ends})
+    assert shelf.claim(policy=replace(shelf.policy, any_age=True)) == []
+    row = shelf.row(Job, id=own.id)
+    assert (row.session_id, row.state) == (first.session_id, JobState.INVITED if follows else JobState.ISSUED)
