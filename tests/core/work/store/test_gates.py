@@ -108,6 +108,12 @@ def test_a_job_that_asks_about_its_session_reuses_none(shelf, again):
     assert (job.asks_about, shelf.job("Ona").session_id) == (session.reference, session.id)
 
 
+def test_a_job_whose_session_is_gone_asks_about_it_all_the_same_and_opens_none(shelf, again):
+    again(needs_status_check=True, session_id=None)
+    (job,) = shelf.claim()
+    assert (job.asks_about, job.looks_up) == ("", True)
+
+
 REVIEWED = {"state": SessionState.EXPIRED, "result": "review"}
 
 
