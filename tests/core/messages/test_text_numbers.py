@@ -49,3 +49,9 @@ def test_a_usual_number_gets_texts_where_its_country_is_among_the_configured_one
             assert why_not_texted(phone, None) == ""
             assert why_not_texted(phone, ["AT", country]) == ""
             assert "[sms] countries" in why_not_texted(phone, ["AT", "FR"])
+
+
+def test_the_test_numbers_of_twilio_get_texts_whatever_their_plan_says():
+    for countries in (None, [], ["LT"]):
+        assert why_not_texted("+15005550006", countries) == ""
+        assert why_not_texted("+15005540006", countries) != ""

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers.timezone import time_zones_for_number
 
-from worker.core.messages.quiet_hours import Hours, zone_names, zones_of_countries
+from worker.core.customers.customers import Customer
+from worker.core.messages.quiet_hours import Hours, QuietHours, zone_names, zones_of_countries
 from worker.providers.countries import ALPHA3_OF
 
 AUSTRALIAN_MOBILE, LITHUANIAN, TOLL_FREE = "+61412345678", "+37060000000", "+18005551234"
@@ -108,3 +109,20 @@ def test_no_zone_that_the_number_may_be_in_is_left_out():
                 assert library <= set(candidates(phone=phone))
                 compared += bool(library)
     assert compared > 1000
+
+
+def test_the_zone_matters_only_where_a_channel_has_quiet_hours():
+    hours = Hours({"sms": QuietHours.parse("21:00-08:00")}, zone="Asia/Tokyo")
+    ona = Customer("Ona", timezone="Europe/Vilnius")
+    cases = [((), ()), (("email",), ()), (("sms",), ("Europe/Vilnius",)), (("email", "sms"), ("Europe/Vilnius",))]
+    assert [(channels, hours.zones(ona, channels)) for channels, _ in cases] == cases
+    assert [hours.concern(channels) for channels, _ in cases] == [False, False, True, True]
+    assert hours.zones(Customer("Jonas"), ("sms",)) == ("Asia/Tokyo",)
+
+
+def test_quiet_hours_are_read_as_they_are_written():
+    night = QuietHours.parse(" 21:00 - 08:30 ")
+    assert (str(night), QuietHours.parse(night)) == ("21:00-08:30", night)
+    for wrong in ("21:00-21:00", "24:00-08:00", "21:60-08:00", "21:00", "", None, 21, "21:00-08:00 or so"):
+        with pytest.raises(ValueError, match="expected"):
+            QuietHours.parse(wrong)
