@@ -24,6 +24,7 @@ def test_a_number_has_the_country_of_its_plan():
         "+3701": NOWHERE,  # too short for any plan
         "+370" + "1" * 20: NOWHERE,
         "+3706000000": "LT",
+        "+370٦٠٠٠٠٠٠٠": "LT",  # digits of another script
         "+4960000001": "DE",
     }
     assert {phone: country_of(phone) for phone in cases} == cases

@@ -89,7 +89,7 @@ NOWHERE = "??"  # the country of a number that no number plan knows
 def country_of(phone: str) -> str:
     """The country of a number (E.164), by its ISO code; where several share a calling code, the main one."""
     regions = sharing(phone)
-    if len(regions) == 1 and 8 <= len(phone[1:]) <= 15 and phone[1:].isascii() and phone[1:].isdecimal():
+    if len(regions) == 1 and 8 <= len(phone[1:]) <= 15 and phone[1:].isdecimal():
         return regions[0]  # as `phonenumbers` finds it, in a fraction of the time: lists have a million rows
     number = _parsed(phone)
     return (_country(number) if number is not None else "") or NOWHERE
