@@ -58,6 +58,14 @@ def test_of_several_reasons_the_strongest_is_kept_with_its_source(connection, ke
     assert [(row.reason, row.created_at) for row in rows(connection)] == [("complaint", clock())]
 
 
+def test_the_same_reason_again_leaves_who_gave_it_first_and_when(connection, keyring, clock):
+    noon = clock()
+    for reason in (SuppressionReason.BOUNCE, SuppressionReason.STOP):
+        suppress(connection, keyring, *TEXT, reason, "first", now=noon)
+        suppress(connection, keyring, *TEXT, reason, "second", now=clock.advance(days=1))
+        assert [(row.reason, row.source, row.created_at) for row in rows(connection)] == [(reason, "first", noon)]
+
+
 def test_what_is_released_for_one_reason_stays_for_another(connection, keyring, clock):
     suppress(connection, keyring, *TEXT, SuppressionReason.BOUNCE, "sender/sms", now=clock())
     assert release(connection, keyring, *TEXT, only={SuppressionReason.STOP}) is None
