@@ -65,9 +65,11 @@ def test_only_first_messages_to_customers_who_had_none_are_paced(shelf, planned)
         connection.execute(sa.insert(SessionRow), session | earlier)
         sent = {"id": uuid4(), "session_id": earlier["id"], "state": InvitationState.SENT}
         connection.execute(sa.insert(InvitationRow), message | sent)
-    assert left(shelf) == {"Ona", "Resent", "Reached", "Unplanned"}
+    gone = left(shelf)
+    assert gone > {"Resent", "Reached", "Unplanned"}
     (row,) = shelf.rows(InvitationRow, state=WAITING)
-    assert (row.id, row.reason) == (ids["Jonas"], "planned")
+    (waits,) = {"Ona", "Jonas"} - gone  # one place is free, and both are due
+    assert (row.id, row.reason) == (ids[waits], "planned")
     assert shelf.clock() + HOUR <= row.due_at < shelf.clock() + HOUR + timedelta(minutes=1)
 
 
