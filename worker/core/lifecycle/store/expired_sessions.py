@@ -179,7 +179,7 @@ class _Chunk:
                 session=row.state,
                 issued_at=row.issued_at,
                 expires_at=row.expires_at,
-                allowed_from=by_adapter(row.expires_at) if by_adapter else max(row.expires_at, self.now),
+                allowed_from=by_adapter(row.expires_at) if by_adapter else row.expires_at,
                 # If nothing is known here, the dispatcher that claims the job records why.
                 channels=writable(channels, fallbacks, ways) if ways else channels,
                 zones=hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country),
