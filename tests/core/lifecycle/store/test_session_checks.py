@@ -207,6 +207,7 @@ def test_where_the_configuration_allows_it_a_corrected_address_gets_the_same_lin
     assert (message.session_id, message.channel, message.due_at) == (session.id, "email", shelf.clock())
     let_expire(shelf)
     assert scan(corrected=CorrectedRule.SAME_LINK).reissued == 2
+    assert shelf.row(SessionRow, customer_id="Ona").same_link
 
 
 def test_a_link_that_is_replaced_ahead_is_the_live_one_until_the_new_one_is_there(shelf, scan):
@@ -252,8 +253,29 @@ def test_without_own_links_one_that_was_made_before_keeps_no_session_from_being_
 
 
 def test_an_erased_customer_whose_session_has_ended_is_checked_no_more_and_keeps_the_job(shelf, scan):
-    invited(shelf, customer("Ona"), customer("Rasa"))
+    """Of one whom no key decrypts, the dispatcher that claims the job says so."""
+    invited(shelf, customer("Ona"), customer("Rasa"), customer("Eva"))
     shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", encrypted=None)
+    shelf.set(CustomerRow, CustomerRow.customer_id == "Eva", encrypted=b"x")
     let_expire(shelf)
-    assert scan() == ExpiryCounts(reissued=1, unchanged=1)
-    assert after(shelf, "Ona") == ("invited", "", "expired", None)
+    assert scan() == ExpiryCounts(reissued=2, unchanged=1)
+    assert (after(shelf, "Ona"), after(shelf, "Eva")) == (("invited", "", "expired", None), WAITS)
+
+
+def test_only_sessions_that_have_ended_now_are_told_as_expired(shelf, scan, monkeypatch):
+    told, tell = [], expiring.happened
+
+    def noted(connection, fact, *, now):
+        told.extend(fact.ids)
+        tell(connection, fact, now=now)
+
+    monkeypatch.setattr(expiring, "happened", noted)
+    invited(shelf, *map(customer, ("Ended", "Before", "Corrected", "Refused")))
+    let_expire(shelf)
+    set_session(shelf, "Before", state=SessionState.EXPIRED)
+    set_session(shelf, "Corrected", account="early", **LIVES_ON)
+    set_session(shelf, "Refused", state=SessionState.FAILED, reasons="NAME")
+    refused = Job.customer_id == "Refused"
+    shelf.set(Job, refused, refused_session=shelf.job("Refused").session_id)
+    assert scan() == ExpiryCounts(reissued=4)
+    assert told == [shelf.job("Ended").session_id]
