@@ -243,6 +243,19 @@ def test_a_customer_with_our_own_link_gets_another_session_only_when_they_come(
     assert after(shelf, "Ona") == left
 
 
+@pytest.mark.parametrize(("made_ago", "again"), [(DAY, LINKS.valid - DAY), (LINKS.valid - HOUR, DAY)])
+def test_before_its_first_message_a_session_is_looked_at_again_at_its_links_end_or_in_a_day(
+    shelf, scan, keyring, made_ago, again
+):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    with shelf.database.write() as connection:
+        LINKS.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock() - made_ago)
+    set_session(shelf, "Ona", check_at=timedelta(0))
+    assert scan(stable=True) == ExpiryCounts(unchanged=1)
+    assert after(shelf, "Ona") == ("issued", "", "waiting", again)
+
+
 def test_without_own_links_one_that_was_made_before_keeps_no_session_from_being_replaced(shelf, scan, keyring):
     invited(shelf)
     with shelf.database.write() as connection:
