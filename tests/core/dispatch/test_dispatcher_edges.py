@@ -1,5 +1,6 @@
 """The exact times up to which a call is made, and what a dispatcher writes and returns when little is left."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -126,3 +127,22 @@ async def test_a_refusal_of_one_row_halts_no_other_call(bench):
     await bench.run(rows)
     assert rows.numbers("call") == list(range(20))
     assert rows.numbers("not made") == []
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_call_that_fails_counts_as_a_call_only_if_it_was_written(bench, stopped):
+    rows, called = bench.rows(1, connecting=lambda: 0.4), []
+    call = rows.call
+
+    async def fails(*arguments):
+        await call(*arguments)
+        raise ZeroDivisionError
+
+    rows.call = fails
+    meter = WorkMeter(called=called.append, claimed=lambda _: None, wrote=lambda _: None)
+    going = asyncio.create_task(bench.dispatcher(rows, meter=meter).run())
+    await asyncio.sleep(0.2)
+    if stopped:
+        bench.stopping.set()
+    await going
+    assert (len(called), rows.numbers("ZeroDivisionError")) == ((0, []) if stopped else (1, [0]))
