@@ -94,6 +94,7 @@ def test_what_is_done_to_one_link_is_done_to_no_other(connection, keyring, clock
     later = LINKS.ensure(connection, keyring, [ONA, JONAS], now=clock())
     LINKS.put_off(connection, [later[ONA]], now=clock())
     assert ends_of(connection, made) == before | {ONA: clock() + LINKS.valid}
+    assert ends_of(connection, [JONAS_LATER]) == {JONAS_LATER: before[JONAS_LATER]}
     renew(connection, keyring, [row(connection)], now=clock())
     renewed = LINKS.ensure(connection, keyring, list(made), now=clock())
     assert [key for key, link in renewed.items() if link.address != made[key].address] == [ONA]

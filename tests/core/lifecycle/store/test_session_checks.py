@@ -275,6 +275,23 @@ def test_an_erased_customer_whose_session_has_ended_is_checked_no_more_and_keeps
     assert (after(shelf, "Ona"), after(shelf, "Eva")) == (("invited", "", "expired", None), WAITS)
 
 
+def test_of_sessions_that_cannot_be_checked_the_jobs_that_wait_for_their_customers_are_held(shelf, scan):
+    states = {"Ona": JobState.INVITED, "Rasa": JobState.ISSUED, "Eva": JobState.WAITING}
+    invited(shelf, *map(customer, [*states, "Other"]))
+    let_expire(shelf)
+    for name, state in states.items():
+        set_session(shelf, name, account="broken")
+        shelf.set(Job, Job.customer_id == name, state=state)
+    rules = {**POLICY.reissue_at, "broken": lambda _: 1 / 0}
+    assert scan(reissue_at=rules).reissued == 1
+    assert [after(shelf, name) for name in states] == [
+        ("held", "cannot_work", "waiting", None),
+        ("held", "cannot_work", "waiting", None),
+        ("waiting", "", "waiting", None),
+    ]
+    assert after(shelf, "Other") == WAITS
+
+
 def test_only_sessions_that_have_ended_now_are_told_as_expired(shelf, scan, monkeypatch):
     told, tell = [], expiring.happened
 
