@@ -300,12 +300,13 @@ def test_only_sessions_that_have_ended_now_are_told_as_expired(shelf, scan, monk
         tell(connection, fact, now=now)
 
     monkeypatch.setattr(expiring, "happened", noted)
-    invited(shelf, *map(customer, ("Ended", "Before", "Corrected", "Refused")))
+    invited(shelf, *map(customer, ("Ended", "Before", "Corrected", "Refused", "Alive")))
     let_expire(shelf)
     set_session(shelf, "Before", state=SessionState.EXPIRED)
     set_session(shelf, "Corrected", account="early", **LIVES_ON)
+    set_session(shelf, "Alive", expires_at=DAY)
     set_session(shelf, "Refused", state=SessionState.FAILED, reasons="NAME")
     refused = Job.customer_id == "Refused"
     shelf.set(Job, refused, refused_session=shelf.job("Refused").session_id)
-    assert scan() == ExpiryCounts(reissued=4)
+    assert scan() == ExpiryCounts(reissued=4, unchanged=1)
     assert told == [shelf.job("Ended").session_id]
