@@ -7,6 +7,7 @@ A time has one form that is printed: ISO 8601, UTC, whole seconds, `Z`. Others' 
 import re
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -62,13 +63,10 @@ def parse_duration(given: Any) -> timedelta:
     match = (
         re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]+)\s*", given, re.ASCII) if isinstance(given, str) else None
     )
-    unit = match and (UNITS.get(match[2]) or UNITS.get(match[2].removesuffix("s")))
-    if not match or not unit:
-        raise ValueError(EXPECTED)
-    try:
-        return unit * float(match[1])
-    except OverflowError:
-        raise ValueError(EXPECTED) from None
+    if match and (unit := UNITS.get(match[2]) or UNITS.get(match[2].removesuffix("s"))):
+        with suppress(OverflowError):
+            return unit * float(match[1])
+    raise ValueError(EXPECTED)
 
 
 def show_duration(span: timedelta) -> str:
@@ -137,4 +135,4 @@ _GUARD = re.compile(rf"(\A|[{SEPARATORS}])'(?=[^\w'{SEPARATORS}]*[{re.escape(STA
 
 def unguarded(text: str) -> str:
     """The text that `spreadsheet_safe` made this of."""
-    return _GUARD.sub(lambda found: found[1] or "", text)
+    return _GUARD.sub(r"\1", text)
