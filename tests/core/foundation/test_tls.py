@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+import trustme
 
 from worker.core.foundation import tls
 from worker.core.foundation.tls import Tls, is_loopback, localhost_is_here
@@ -21,6 +22,15 @@ def test_the_server_is_verified_with_its_name_and_the_given_authorities():
     assert Tls(CA, OWN).libpq() == {"sslmode": "verify-full"} | files
     assert Tls().libpq().keys() == {"sslmode", "sslrootcert"}
     assert (Tls().is_usual, Tls(ca=CA).is_usual, Tls(certificate=OWN).is_usual) == (True, False, False)
+
+
+def test_the_given_authority_is_the_only_one_and_the_own_certificate_is_one_of_it(tmp_path):
+    authority, ca, own = trustme.CA(), tmp_path / "ca.pem", tmp_path / "own.pem"
+    authority.cert_pem.write_to_path(ca)
+    authority.issue_cert("worker.test").private_key_and_cert_chain_pem.write_to_path(own)
+    context = Tls(ca, own).context()
+    assert len(context.get_ca_certs()) == 1
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 @pytest.mark.parametrize("given", [Tls(ca=CA), Tls(certificate=OWN)])

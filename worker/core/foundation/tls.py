@@ -33,7 +33,7 @@ class Tls:
 
     def context(self) -> ssl.SSLContext:
         """For asyncio, aiohttp and SMTP. Raises OSError or ssl.SSLError if a file is not what it should be."""
-        context = ssl.create_default_context(cafile=self.ca and str(self.ca))
+        context = ssl.create_default_context(cafile=self.ca)
         if self.certificate is not None:
             # A password is never asked for: a service has no terminal.
             context.load_cert_chain(self.certificate, password="")
