@@ -28,8 +28,8 @@ def tls_failure(error: BaseException) -> str:
     import ssl  # here: the logs of every command load this module
 
     found = list(causes(error))
-    codes = [code for cause in found if (code := getattr(cause, "verify_code", None)) is not None]
-    if codes or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):
+    if refused := [cause for cause in found if isinstance(cause, ssl.SSLCertVerificationError)]:
+        codes = (getattr(cause, "verify_code", None) for cause in refused)
         return next((_REFUSED[code] for code in codes if code in _REFUSED), NOT_TRUSTED)
     if any(isinstance(cause, ssl.SSLError) for cause in found):
         return "TLS handshake failed"
