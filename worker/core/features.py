@@ -88,7 +88,7 @@ class Features:
         folders = [Path(folder) for folder in import_module(self._package).__path__]
         names = sorted(path.parent.name for folder in folders for path in folder.glob("*/__init__.py"))
         found = {name: self._manifest(name) for name in names}
-        while off := [name for name, one in found.items() if not found.keys() >= {*one.needs}]:
+        while off := [name for name, one in found.items() if {*one.needs} - found.keys()]:
             for name in off:
                 del found[name]
         return found
