@@ -67,7 +67,7 @@ def reason(error: sa.exc.SQLAlchemyError) -> str:
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     text = str(cause).strip()
     first = text.splitlines()[0] if text else type(error).__name__
-    limit = LIMITS.get(getattr(cause, "sqlstate", None) or "")
+    limit = LIMITS.get(getattr(cause, "sqlstate", ""))
     if limit is None or BY_A_PERSON in first:
         return first
     return f"{first} ({limit} is too short for this worker: `ALTER ROLE … SET {limit} = 0`, then start it again)"
