@@ -192,6 +192,33 @@ def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database)
     assert [row.pause_reason for row in rows] == ["look", "ona", "look", "ona", "look"]
 
 
+EXTEND = bulk.Change(
+    Batch.id,
+    {"name": Batch.name + sa.bindparam("name"), "generation": Batch.generation * 10 + sa.bindparam("more")},
+    Batch.pause_cause == "ona",
+    by="which",
+)
+
+
+def test_a_parameter_is_neither_the_column_of_its_name_nor_a_constant_and_conditions_hold(database):
+    with database.write() as connection:
+        bulk.add(connection, Batch, [row_of(number, "before") for number in range(4)])
+        connection.execute(sa.update(Batch).where(Batch.id == 3).values(pause_cause="rita"))
+        EXTEND.run(connection, [{"which": which, "name": " after", "more": which + 1} for which in (1, 2, 3)])
+        rows = fetch(connection, sa.select(Batch.name, Batch.generation).order_by(Batch.id))
+    assert [tuple(row) for row in rows] == [("before", 0), ("before after", 12), ("before after", 23), ("before", 3)]
+
+
+@pytest.mark.postgresql_alone
+def test_without_arrays_postgresql_is_sent_row_by_row(database, monkeypatch):
+    monkeypatch.setattr(fast, "plain", frozenset({fast.Twin.ARRAYS}))
+    with database.write() as connection:
+        bulk.add(connection, Batch, [row_of(number, "before") for number in range(3)])
+        RENAME.run(connection, [{"which": number} for number in (0, 2)], to="after")
+        rows = fetch(connection, sa.select(Batch.name).order_by(Batch.id))
+    assert [row.name for row in rows] == ["after", "before", "after"]
+
+
 IF_ONA = bulk.Change(
     Batch.id,
     {"name": sa.bindparam("to"), "pause_reason": sa.bindparam("why")},
