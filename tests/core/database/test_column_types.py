@@ -68,7 +68,7 @@ def test_a_word_is_stored_as_it_is_and_one_that_is_not_known_is_read_as_no_membe
 def test_a_row_with_a_word_that_is_not_known_is_not_worked():
     good, bad = (1, JobState.HELD, "queued"), (1, UnknownWord("queued"))
     assert known(good) == good
-    assert known("queued") == "queued"
+    assert [known("queued"), known(7), known(None)] == ["queued", 7, None]  # values alone
     assert known(UnknownWord("queued")) == "queued"  # of no row
     with pytest.raises(NotKnown) as error:
         known(bad)

@@ -50,6 +50,7 @@ def test_tables_of_another_program_with_our_names_are_said_and_left_alone(fresh,
         assert schema.current(fresh) is None
     else:
         assert "is empty" in schema.why_not_ready(fresh)
+    assert schema.outdated(fresh) is None
 
 
 def test_a_database_that_was_migrated_has_no_tables_of_others(fresh):

@@ -1,10 +1,22 @@
 """How a row is counted, and what a transaction has counted at its end."""
 
 import pytest
+import sqlalchemy as sa
 
 from worker.core.database import fast
 from worker.core.database.fast import Twin
-from worker.core.database.fast.tally import LATER, MANY, Alike, Tally, call, counts_in_bulk, job, message
+from worker.core.database.fast.tally import (
+    LATER,
+    MANY,
+    OPTION,
+    Alike,
+    Tally,
+    call,
+    count_new_jobs,
+    counts_in_bulk,
+    job,
+    message,
+)
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 
@@ -55,3 +67,19 @@ def test_what_changes_nothing_in_the_end_is_not_written():
 def test_a_statement_over_many_rows_counts_them_itself(monkeypatch, plain, rows, counts):
     monkeypatch.setattr(fast, "plain", frozenset(plain))
     assert counts_in_bulk(rows) == counts
+
+
+def test_of_new_jobs_those_that_join_another_are_not_counted():
+    jobs = {
+        "batch_id": [1, 1, 1, 1],
+        "state": [JobState.WAITING, JobState.WAITING, JobState.HELD, JobState.HELD],
+        "channel": ["email"] * 4,
+        "account": ["kyc"] * 4,
+        "result": [""] * 4,
+        "reason": [""] * 4,
+        "leader_id": [None, None, None, 5],
+    }
+    counts = Tally()
+    with sa.create_engine("sqlite://").connect() as connection:
+        count_new_jobs(connection.execution_options(**{OPTION: counts}), jobs)
+    assert {(row["state"], row["rows"]) for row in counts.changes()} == {("waiting", 2), ("held", 1)}
