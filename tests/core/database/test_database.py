@@ -169,6 +169,10 @@ def test_a_server_that_takes_no_writes_is_known_without_a_write(open_database):
     assert standby.why_nothing_is_written() == "the database server is read-only, or a standby"
 
 
+def test_the_server_removes_by_itself_what_rows_held_before(open_database):
+    assert open_database().forget_erased() is True
+
+
 def stay_read_only(database: Database, *, connections: int = 1) -> None:
     """Leave these connections in the pool as they are after a failover, whose server takes writes again."""
     with ExitStack() as exits:
