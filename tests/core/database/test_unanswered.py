@@ -81,6 +81,8 @@ def test_nothing_is_left_outstanding_after_a_commit_or_a_rollback(database):
 
 @pytest.mark.parametrize("after", ["the commit", "the next statement", "settle"])
 def test_an_error_is_raised_by_what_waits_for_the_answer_and_nothing_is_kept(database, after):
+    went_on = []
+
     def add_twice():
         with database.write() as connection:
             connection.execute(sa.select(Batch.id)).all()
@@ -91,9 +93,11 @@ def test_an_error_is_raised_by_what_waits_for_the_answer_and_nothing_is_kept(dat
                 connection.execute(sa.select(Batch.id)).all()
             elif after == "settle":
                 settle(connection)
+            went_on.append(after)
 
     with pytest.raises(sa.exc.IntegrityError):
         add_twice()
+    assert set(went_on) <= {"the commit"}
     assert names(database) == []
     with database.write() as connection:  # the same connection works on
         add(connection, 6)
