@@ -146,11 +146,12 @@ def test_the_credit_of_a_lost_call_comes_back_to_its_day_once_it_is_known_to_hav
 @pytest.mark.parametrize("outcome", ["unknown", "done"])
 def test_a_late_sessions_credit_is_counted_again_only_if_a_look_up_had_given_it_back(shelf, look, counted, outcome):
     policy = reconcilable(shelf.ruled(credits=9))
-    shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
+    shelf.add(customer("Ona"), customer("Jonas"))
+    opened, other = shelf.open(shelf.claim(policy=policy), policy=policy)
     shelf.set(Attempt, outcome=outcome, closed_at=shelf.clock())
     shelf.set(Job, state=JobState.WAITING)  # its lease was ended
     with_look_up(shelf, opened, **look)
+    with_look_up(shelf, other)
     before = shelf.row(Budget, name="kyc").credits_used
     shelf.finish(shelf.got(opened), policy=policy)
     assert shelf.row(Budget, name="kyc").credits_used - before == (counted if outcome == "unknown" else 0)
