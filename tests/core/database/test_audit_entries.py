@@ -41,7 +41,7 @@ def test_an_entry_says_who_acts_on_the_connection_and_why(asked):
 def test_who_acts_on_the_same_connections_by_another_name_is_not_mixed_up(database, asked):
     for one in (asked, database):
         note_alone(one, "batch 1", now=NOW, reason="")
-    assert [actor for actor, *_ in entries(database)] == ["rita", "unknown"]
+    assert [(actor, count) for actor, _, _, count, _ in entries(database)] == [("rita", 1), ("unknown", 1)]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

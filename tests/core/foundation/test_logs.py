@@ -1,6 +1,7 @@
 """What a line of the log is about; and what a burst is logged as: the counts since the last line, once in a while."""
 
 import logging
+import re
 
 import pytest
 
@@ -39,12 +40,14 @@ def counts(lines):
     return CountLog(logging.getLogger("worker.test"), lambda counted: lines.append(dict(counted)) or "")
 
 
-def test_a_line_has_what_was_counted_since_the_line_before(counts, lines):
+def test_a_line_has_what_was_counted_since_the_line_before(counts, lines, caplog):
+    caplog.set_level(logging.INFO, "worker.test")
     counts.add(["taken", "taken"], 1.0)
     counts.add(["taken", "refused"], 2.0)  # too soon for another line
     for now in (1.0 + EVERY_SECONDS, 3 * EVERY_SECONDS):  # at the second one nothing has come
         counts.write_if_due(now)
         assert lines == [{"taken": 2}, {"taken": 1, "refused": 1}]
+    assert [re.findall(r"\d+", record.getMessage()) for record in caplog.records] == [["2"], ["4"]]  # in all
 
 
 async def test_what_was_counted_last_is_logged_at_the_end(counts, lines):

@@ -274,6 +274,12 @@ def messages(shelf):
     return [(row.batch_id, row.channel, row.state) for row in shelf.rows(InvitationRow)]
 
 
+@pytest.mark.parametrize("channel", list(Channel))
+def test_a_session_is_bought_on_click_where_a_message_brings_our_link(on_click, channel):
+    on_click.add(customer("Ona", channel=channel))
+    assert (on_click.claim() == []) is (channel is not Channel.NONE)
+
+
 def test_who_has_our_link_from_a_cancelled_list_gets_it_from_no_other(on_click):
     first = in_list(on_click)
     second = on_click.add(customer("Ona"))
