@@ -63,6 +63,7 @@ def test_a_page_without_one_is_followed_by_the_next_and_not_for_ever():
     assert isinstance(compare(Listing((LOST,), more=True), unknown_call()), Unmatched)
     endless = compare(Listing((OURS,), more=True), unknown_call(page=MOST_PAGES))
     assert isinstance(endless, Problem)
+    assert endless.kind is Kind.BAD_INPUT
     assert isinstance(ending(endless), Hold)
 
 
@@ -186,6 +187,9 @@ def test_an_orphan_is_looked_at_now_and_then_and_at_its_end(subtests):
     assert ends == [NOW + 7 * HOUR + MARGIN, NOW - 8 * HOUR + LONGEST_LIFE, None]
     assert [rule.is_over(SEEN, SEEN.opened_at + 8 * HOUR - wait) for wait in (0 * HOUR, SECOND)] == [True, False]
     assert not OrphanRule().is_over(SEEN, NOW + 2 * LONGEST_LIFE)
+    # A moment after its own life, or after the longest that a provider offers.
+    ends = [OrphanRule(life).ends_at(NOW) for life in (8 * HOUR, None)]
+    assert ends == [NOW + 8 * HOUR + 5 * SECOND, NOW + 30 * DAY + 5 * SECOND]
 
 
 def test_a_hand_over_that_may_have_reached_the_customer_is_repeated_ever_later_and_no_other_one(subtests):
@@ -202,6 +206,7 @@ def test_a_hand_over_that_may_have_reached_the_customer_is_repeated_ever_later_a
     assert not stays_unknown(retry, refused)
     later = Retry(NOW + timedelta(seconds=90), "unknown", "no answer")
     assert not_before_its_wait(later, lost, before=1, now=NOW).at == later.at
+    assert not_before_its_wait(Retry(NOW, "unknown", ""), lost, before=1, now=NOW).at == NOW + 30 * SECOND
     first, second = (not_before_its_wait(retry, lost, before=before, now=NOW).detail for before in (0, 1))
     assert ("1 hand-over with" in first, "2 hand-overs with" in second) == (True, True)
 

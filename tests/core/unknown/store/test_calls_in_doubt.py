@@ -10,7 +10,7 @@ from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, Job, SessionRow
 from worker.core.model.endings import Kind
 from worker.core.model.states import ENDED_JOBS, JobState, SessionState
-from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR, in_doubt, release_cleared
+from worker.core.unknown.store.calls_in_doubt import in_doubt, release_cleared
 
 SECOND = timedelta(seconds=1)
 
@@ -52,7 +52,6 @@ OF_CALL = [
     ({"outcome": "transient"}, False),
     ({"repeatable": True}, False),
     ({"invitation_id": UUID(int=1)}, False),
-    ({"opened_at": -UNKNOWN_FOR}, False),
 ]
 OF_LATER_ROW = [
     ({"fence": 1}, False),
@@ -90,6 +89,17 @@ def test_a_call_of_an_ended_row_is_in_doubt_until_something_of_its_customer_and_
     if values:
         shelf.set(model, where, **values)
     assert found(shelf) == ([(batch, ended.row, "Ona", "onboarding")] if doubtful else [])
+
+
+def test_a_call_is_in_doubt_for_thirty_days(shelf, doubted):
+    """For as long as any session lives that it may have opened."""
+    days = timedelta(days=30)
+    shelf.set(SessionRow, issued_at=shelf.clock() - 2 * days)
+    ages = {}
+    for age in (days - SECOND, days):
+        shelf.set(Attempt, Attempt.job_id == doubted[1].id, opened_at=shelf.clock() - age)
+        ages[age] = bool(found(shelf))
+    assert ages == {days - SECOND: True, days: False}
 
 
 def test_of_several_calls_in_doubt_that_of_the_newest_row_is_the_first(shelf, doubted):

@@ -1,5 +1,6 @@
 """Which leases are ended, and that all that stands beside them stays as it is."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -61,6 +62,15 @@ def test_without_a_lease_that_is_over_nothing_changes(leased):
     before = standing(leased)
     assert leased.expired_leases.end(POLICY, now=leased.clock()) == EndedLeases()
     assert standing(leased) == before
+
+
+@pytest.mark.parametrize(("attempts", "state"), [(6, JobState.WAITING), (7, JobState.FAILED)])
+def test_a_call_whose_lease_is_over_counts_as_an_attempt_and_the_last_ends_its_row(leased, attempts, state):
+    over = leased.job("Over")
+    leased.set(Job, Job.id == over.id, attempts=attempts)
+    leased.set(Attempt, Attempt.job_id == over.id, repeatable=True)
+    leased.expired_leases.end(replace(POLICY, attempts=8), now=leased.clock())
+    assert (leased.job("Over").state, leased.job("Over").attempts) == (state, attempts + 1)
 
 
 def test_an_attempt_of_an_earlier_claim_does_not_say_what_the_last_one_did(leased):

@@ -60,11 +60,18 @@ def test_work_that_raises_without_any_row_is_no_rows_fault():
     assert worked.aside == {}
 
 
-def test_if_every_row_of_a_large_chunk_raises_none_is_set_aside():
-    worked = Worked(2 * SAMPLE, raising_for(*range(2 * SAMPLE)))
+@pytest.mark.parametrize("rows", [SAMPLE, 2 * SAMPLE])
+def test_if_every_row_of_a_large_chunk_raises_none_is_set_aside(rows: int):
+    worked = Worked(rows, raising_for(*range(rows)))
     with pytest.raises(ZeroDivisionError):
         worked.run()
     assert worked.aside == {}
+
+
+def test_if_every_row_of_a_small_chunk_raises_each_is_set_aside():
+    worked = Worked(SAMPLE - 1, raising_for(*range(SAMPLE)))
+    assert worked.run() == []
+    assert set(worked.aside) == set(range(SAMPLE - 1))
 
 
 def test_rows_that_raise_one_after_the_other_are_told_from_a_fault_of_all():
