@@ -61,6 +61,11 @@ def test_what_a_journal_names_is_suppressed_again_and_a_stored_reason_stays(conn
     assert hash_anew(connection, keyring, digests(connection)) == (2, 0)
 
 
+def test_who_suppressed_an_address_is_kept_as_far_as_there_is_room(connection, keyring, clock):
+    suppress(connection, keyring, *ONA, STOP, "v" * 300, now=clock())
+    assert connection.execute(sa.select(Suppression.source)).scalar_one() == "v" * 80
+
+
 def test_an_address_is_that_of_every_customer_who_has_it_and_of_no_other(shelf, keyring):
     def whose(channel, address):
         with shelf.database.read() as reading:

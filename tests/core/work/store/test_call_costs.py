@@ -53,6 +53,7 @@ def with_look_up(shelf, call, **values):
 def test_a_list_may_pay_for_what_is_left_of_its_credits(shelf, called, most, wanted, may):
     assert left(shelf, called[0], most, wanted) == may
     assert left(shelf, called[1], most, wanted) == min(wanted, most - 1)
+    assert left(shelf, shelf.batch(), most, wanted) == min(wanted, most)
 
 
 @pytest.mark.parametrize(

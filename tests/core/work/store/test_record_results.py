@@ -127,8 +127,17 @@ def test_an_explanation_of_any_length_is_kept_as_far_as_there_is_room(shelf):
 
 def test_a_reference_of_any_length_does_not_lose_the_session(shelf):
     shelf.add(customer("Ona"))
-    shelf.issue(reference="r" * 300, vendor="v" * 300)
-    assert shelf.row(SessionRow).reference == "r" * 100
+    shelf.issue(reference="r" * 300, vendor="v" * 300, references={"companyId": "c" * 300})
+    session = shelf.row(SessionRow)
+    assert (session.reference, session.vendor, session.company_id) == ("r" * 100, "v" * 64, "c" * 100)
+
+
+def test_a_late_session_is_named_as_far_as_there_is_room(shelf):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim())
+    shelf.set(Job, fence=opened.fence + 1)
+    shelf.finish(shelf.got(opened, shelf.session(reference="r" * 300)))
+    assert (shelf.row(Attempt).outcome, shelf.row(Attempt).found) == ("late", "r" * 100)
 
 
 def test_a_call_that_was_not_made_is_released_and_not_counted(shelf):

@@ -295,6 +295,13 @@ def test_an_id_that_another_account_gave_is_another_session(shelf, opened, accou
     assert (shelf.job("Ona").state is JobState.HELD) is (repeats_it and not listed)
 
 
+def test_an_id_of_any_length_is_known_again(shelf):
+    for name in ("Ona", "Jonas"):
+        shelf.add(customer(name))
+        shelf.issue(reference="r" * 300)
+    assert set(held(shelf)) == {"Ona", "Jonas"}
+
+
 LEFT = ("sent", "delivered", "working", "held")
 
 

@@ -26,8 +26,9 @@ from worker.core.work.store.sessions import outlived, schedule_checks
         ({"expiry_source": ExpirySource.ANSWER}, False),
         ({"issued_at": -LONGEST_LIFE}, False),
         ({"expires_at": LATEST_LOOK / 2}, False),
+        ({"expires_at": timedelta(0)}, True),
     ],
-    ids=["", "started", "known as ended", "the end is the provider's", "older than any lives", "not over yet"],
+    ids=["", "started", "known as ended", "the end is the provider's", "older than any lives", "not over yet", "just"],
 )
 def test_an_end_that_was_only_assumed_is_put_off_where_the_list_knows_better(shelf, changes, lives_on):
     now = shelf.clock()
