@@ -249,7 +249,7 @@ async def test_a_template_that_does_not_work_is_held_and_names_the_template_not_
     assert world.job("Ona").state is JobState.HELD
     assert world.senders["email"].messages == []
     (attempt,) = world.rows(Attempt, account="email")
-    assert attempt.closed_at is not None
+    assert (attempt.closed_at is not None, attempt.outcome) == (True, "bad_input")
 
 
 async def test_an_inactive_customer_is_reminded_gets_another_link_and_then_no_more_messages(make):

@@ -10,11 +10,13 @@ import pytest
 
 from onboarding_testing.fakes import FakeHttp
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
+from worker.core.database.tables import Job
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Asked, Cancel, Done, Hold, Kind, Reconcile, Retry, Snooze
 from worker.core.model.http_messages import Broken, HttpAnswer
 from worker.core.model.metrics import FRESHNESS, SUM, Series
+from worker.core.model.states import BATCH, EVENT, JobState
 from worker.core.unknown.reconciliation import LONGEST_LIFE, Nothing, UnknownCall, Unmatched
 from worker.core.work.kinds import SHORT_IN_A_ROW, FirstLinks
 from worker.wiring.work import invite_work, issue_work
@@ -163,6 +165,7 @@ async def test_an_answer_about_other_sessions_is_no_news_of_this_one(make, liste
     result = await one.call(asks_about="session-1")
     assert (result.ending, result.problem) == (Asked(), None)
     assert (result.news and result.news.status) == news
+    assert one.world.http.requests[-1].url.endswith("&page=1")
     one.provider.lists = False
     assert (await one.call(asks_about="session-1")).ending == Asked()
 
@@ -234,6 +237,20 @@ def test_one_job_at_a_time_shows_how_long_links_live():
 def test_so_many_short_links_in_a_row_are_the_accounts_unless_one_has_lived(seen):
     links = FirstLinks(seen=seen)
     assert [links.was_short() for _ in range(SHORT_IN_A_ROW)] == [False] * (SHORT_IN_A_ROW - 1) + [not seen]
+
+
+@pytest.mark.parametrize(("priority", "at_once"), [(BATCH, False), (EVENT, True)])
+async def test_the_message_of_an_event_goes_at_once_and_so_does_that_of_a_session_that_is_reused(
+    make, priority, at_once
+):
+    one, woken = One(make), []
+    one.work = replace(one.work, wake_invite=lambda _wake_up, soon: woken.append(soon))
+    one.work.flush([await one.call(priority=priority)], None)
+    assert woken == [at_once]
+    one.world.set(Job, state=JobState.CANCELLED)
+    one.world.add(customer("Ona"))
+    one.work.flush([], Room(50, 50))
+    assert woken == [at_once, True]
 
 
 # A message.

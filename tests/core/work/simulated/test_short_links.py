@@ -9,6 +9,7 @@ import pytest
 
 from tests.simulated.world import customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.limits.budgets import PROBE_PATIENCE
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.model.states import JobState
@@ -78,7 +79,19 @@ async def test_two_flushes_at_once_try_one_link(make):
     for _ in range(2):  # the first two found nothing
         one, other = flushes_at_once(work, Flushed)
         assert (one is None) != (other is None)
+        tries = one or other
+        assert (tries.rows, tries.events) == (0 if one else 1, 1)
         assert (one or other).events == 1
+
+
+async def test_only_a_flush_that_has_to_wait_for_the_first_link_says_when_it_asks_again(make):
+    world = make(first_links=True)
+    world.add_many(2)
+    work = issue_work(world.parts, "kyc", None, wake_invite=lambda *_: None)
+    flushed = [work.flush([], room) for room in (Room(50, 50), Room(50, 50), None)]
+    assert [len(one.opened) for one in flushed] == [1, 0, 0]
+    soon = world.clock() + PROBE_PATIENCE
+    assert [one.again_at == soon for one in flushed] == [False, True, False]
 
 
 async def test_a_claim_that_failed_leaves_the_try_to_the_next_one(make):

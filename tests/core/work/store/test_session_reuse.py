@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -183,10 +183,11 @@ def test_with_a_link_too_old_to_send_the_call_is_made_at_once_if_the_provider_al
     assert (job.batch_id, job.session_id) == (batch, shelf.row(SessionRow).id)
 
 
-def test_a_session_whose_link_has_expired_is_not_adopted(shelf, served):
+@pytest.mark.parametrize("hours", [0, 1])
+def test_a_session_whose_link_has_expired_is_not_adopted(shelf, served, hours):
     served(lifetime=timedelta(hours=20))
-    shelf.clock.advance(hours=21)
-    assert len(claimed(shelf).jobs) == 1
+    shelf.clock.now = shelf.row(SessionRow).expires_at + timedelta(hours=hours)
+    assert [job.session_id for job in claimed(shelf, replace(shelf.policy, any_age=True)).jobs] == [None]
 
 
 def test_a_job_that_needs_no_call_takes_no_slot(shelf, served):
@@ -313,13 +314,23 @@ def test_another_channel_gets_a_message_with_the_same_link(on_click):
     assert len(on_click.rows(SessionRow)) == 1
 
 
-@pytest.mark.parametrize("channel", [Channel.NONE, Channel.EMAIL])
-def test_who_needs_the_session_at_once_gets_one(on_click, channel):
+@pytest.mark.parametrize(("channel", "minutes"), [(Channel.NONE, 0), (Channel.EMAIL, 10), (Channel.EMAIL, 0)])
+def test_who_needs_the_session_at_once_gets_one(on_click, channel, minutes):
     in_list(on_click)
     batch = on_click.add(customer("Ona", channel=channel))
-    if channel is Channel.EMAIL:  # an event: the customer is in the app
-        on_click.set(Job, Job.batch_id == batch, invite_at=on_click.clock() + timedelta(minutes=10))
-    assert [opened.batch_id for opened in on_click.flush().opened] == [batch]
+    if channel is Channel.EMAIL:  # an event: the customer is in the app until then
+        on_click.set(Job, Job.batch_id == batch, invite_at=on_click.clock() + timedelta(minutes=minutes))
+    needs = channel is Channel.NONE or minutes > 0
+    assert [opened.batch_id for opened in on_click.flush().opened] == ([batch] if needs else [])
+
+
+@pytest.mark.parametrize("row", [{"unknown_attempt": UUID(int=1)}, {"needs_status_check": True}], ids=str)
+def test_what_is_to_be_looked_up_first_brings_no_message(on_click, row):
+    first = in_list(on_click)
+    second = on_click.add(customer("Ona"))
+    on_click.set(Job, Job.batch_id == second, **row)
+    assert [job.looks_up for job in on_click.flush().opened] == [True]
+    assert messages(on_click) == [(first, "email", InvitationState.SENT)]
 
 
 @pytest.mark.both_databases
