@@ -240,6 +240,8 @@ def test_the_successor_of_a_row_waits_or_is_held_and_keeps_what_the_provider_sti
     ]
     found = [successor(shelf, **how) for how, _ in cases]
     assert [(how, got) for (how, expected), got in zip(cases, found, strict=True) if got != expected] == []
+    checked = sum(row.check_at == shelf.clock() for row in shelf.rows(SessionRow))
+    assert checked == sum(expected[-1] for _, expected in cases)
 
 
 def test_rows_that_had_joined_a_row_that_did_not_end_stay_with_it(shelf):

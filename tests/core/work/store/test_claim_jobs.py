@@ -22,7 +22,6 @@ from worker.core.limits.store import budgets
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind
 from worker.core.model.states import BATCH, EVENT, JobState
-from worker.core.work.store.gates import A_MOMENT
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.plans.store.plans import Plan
@@ -339,7 +338,9 @@ def test_workers_that_start_at_once_make_each_budget_once(shelf):
     assert {row.name for row in shelf.rows(Budget)} == {*names, "kyc", *(f"sender/{channel}" for channel in CHANNELS)}
 
 
-@pytest.mark.parametrize(("hours", "asked_again_in"), [(1, timedelta(hours=1)), (2, A_MOMENT), (3, A_MOMENT)])
+@pytest.mark.parametrize(
+    ("hours", "asked_again_in"), [(1, timedelta(hours=1)), (2, timedelta(seconds=1)), (3, timedelta(seconds=1))]
+)
 def test_a_row_whose_details_wait_is_looked_at_at_their_time_and_then_each_second(shelf, hours, asked_again_in):
     shelf.add(customer("Ona"))
     shelf.set(Job, state=JobState.LAPSED, due_at=None)
@@ -350,7 +351,8 @@ def test_a_row_whose_details_wait_is_looked_at_at_their_time_and_then_each_secon
     shelf.clock.advance(hours=hours)
     shelf.set(Job, Job.batch_id == batch.id, due_at=shelf.clock())
     assert shelf.claim() == []
-    assert shelf.job("Ona", batch_id=batch.id).due_at == shelf.clock() + asked_again_in
+    row = shelf.job("Ona", batch_id=batch.id)
+    assert (row.due_at, row.reason) == (shelf.clock() + asked_again_in, "planned")
 
 
 def test_a_customer_whose_details_were_erased_is_not_called_for(shelf):

@@ -103,6 +103,7 @@ def test_a_customer_in_the_app_gets_the_message_of_a_reused_session_later(shelf,
     shelf.claim()
     after = message(shelf, first)
     assert (after.due_at, after.job_id) == (invite_at if waits else shelf.clock(), own.id)
+    assert shelf.row(Job, id=own.id).state is JobState.ISSUED
 
 
 REMINDER = {"kind": "first", "state": S.WAITING, "reason": ""}
