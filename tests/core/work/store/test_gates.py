@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.stored.shelf import WEEK, changed, customer
-from worker.core.customers.customers import Channel
+from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppress
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import REVIEWED_AGAIN
@@ -220,6 +220,16 @@ def test_an_unreachable_customer_who_got_a_link_that_ended_unused_has_lapsed(she
         )
     assert shelf.claim() == []
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (state, "suppressed")
+
+
+def test_only_customers_all_of_whose_own_addresses_are_suppressed_are_unreachable(shelf, again):
+    again(session={"state": SessionState.EXPIRED})
+    shelf.set(InvitationRow, state=InvitationState.SENT)
+    shelf.add(customer("Lina", person=Person(first_name="Lina")), customer("Rasa", channel=Channel.BOTH))
+    with shelf.database.write() as connection:
+        for address in ("jonas@example.org", "rasa@example.org"):
+            suppress(connection, shelf.keyring, "email", address, SuppressionReason.MANUAL, "v", now=shelf.clock())
+    assert sorted(names(shelf.claim())) == ["Lina", "Ona", "Rasa"]
 
 
 @pytest.mark.both_databases

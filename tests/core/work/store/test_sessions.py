@@ -117,7 +117,7 @@ def test_a_first_message_is_due_once_its_customer_may_have_it(shelf, hours, nigh
 )
 @pytest.mark.parametrize("sent", [False, True])
 def test_of_two_live_sessions_the_customer_keeps_the_one_that_leads_on(shelf, ends_in, own, becomes, held, sent):
-    shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.add(customer("Ona", channel=Channel.BOTH), customer("Jonas"))
     shelf.issue()
     (old,) = shelf.rows(SessionRow, customer_id="Ona")
     other = shelf.row(SessionRow, customer_id="Jonas")
@@ -128,7 +128,8 @@ def test_of_two_live_sessions_the_customer_keeps_the_one_that_leads_on(shelf, en
     shelf.set(Job, Job.id == job.id, session_id=old.id if own else None)
     (opened,) = shelf.open(shelf.claim())
     shelf.set(SessionRow, SessionRow.id == old.id, state="waiting", expires_at=shelf.clock() + ends_in)
-    shelf.finish(shelf.got(opened, shelf.session(sms_sent=sent)))
+    policy = replace(shelf.policy, reminds=True)
+    shelf.finish(shelf.got(opened, shelf.session(sms_sent=sent)), policy=policy)
     after = {row.id: row for row in shelf.rows(SessionRow)}
     assert after[old.id].state == becomes
     assert after[old.id].check_at == (old.check_at if held else None)
