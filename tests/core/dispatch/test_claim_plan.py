@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from worker.core.dispatch.prefetch import CLAIM_EVERY, ClaimPlan, SteadyTime
+from worker.core.dispatch.prefetch import ClaimPlan, SteadyTime
 
-SECOND = timedelta(seconds=1)
+SECOND, CLAIM_EVERY = timedelta(seconds=1), timedelta(milliseconds=200)
 
 
 @pytest.fixture

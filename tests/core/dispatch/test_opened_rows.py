@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.simulated.bench import EVENTS, MINUTE, Row
-from worker.core.dispatch.state import STRETCH, BusyStretch, FlushTasks, OpenedRows, Results
+from worker.core.dispatch.state import BusyStretch, FlushTasks, OpenedRows, Results
 from worker.core.limits.throughput import Stretch
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+STRETCH = timedelta(seconds=1)
 SLOTS = [NOW + timedelta(seconds=second) for second in range(6)]
 
 

@@ -5,22 +5,11 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dispatch.prefetch import (
-    CLAIM_EVERY,
-    CLAIM_MOST,
-    EVENTS_AT_ONCE,
-    FLUSH_EVERY,
-    OPEN_LEAST,
-    OPEN_MOST,
-    ClaimPlan,
-    FlushTimes,
-    Prefetch,
-    SteadyTime,
-)
+from worker.core.dispatch.prefetch import ClaimPlan, FlushTimes, Prefetch, SteadyTime
 from worker.core.foundation.clock import system_clock
-from worker.core.limits.store.leases import MOST_PER_PERMIT
 
-QUICK = timedelta(milliseconds=10)
+QUICK, FLUSH_EVERY, CLAIM_EVERY = (timedelta(milliseconds=number) for number in (10, 50, 200))
+OPEN_LEAST, OPEN_MOST, CLAIM_MOST, EVENTS_AT_ONCE, MOST_PER_PERMIT = 3, 400, 200, 20, 60
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 

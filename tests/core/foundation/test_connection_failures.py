@@ -106,12 +106,18 @@ def refused(code: int) -> ssl.SSLCertVerificationError:
     return error
 
 
+UNKNOWN_AUTHORITY = "certificate not trusted (its authority is unknown here"
 CERTIFICATES = [
     (9, "certificate not trusted (not valid yet, or this machine's clock is slow)", "look at this machine's clock"),
     (10, "certificate not trusted (expired)", "let those who run the server renew"),
     (18, "certificate not trusted (self-signed, and not named as `ca`)", "name it in [bus] ca"),
-    (19, "certificate not trusted (its authority is unknown here)", "name it in [bus] ca"),
+    (19, f"{UNKNOWN_AUTHORITY})", "name it in [bus] ca"),
+    *(
+        (code, f"{UNKNOWN_AUTHORITY}, or the server leaves out a certificate between)", "name it in [bus] ca")
+        for code in (20, 21)
+    ),
     (62, "certificate for another host name", "write the host name that the certificate has into [bus]"),
+    (64, "certificate for another host name", "write the host name that the certificate has into [bus]"),
     (23, "certificate not trusted", "name it in [bus] ca"),
 ]
 

@@ -11,9 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.core.limits.call_outcomes import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, call_outcome, granted
 from worker.core.limits.budgets import (
-    ASK_AGAIN_AFTER,
-    LATE_NOW,
-    PROBE_PATIENCE,
     BudgetRule,
     BudgetState,
     after_claim,
@@ -66,6 +63,7 @@ def test_after_a_limit_was_raised_the_next_call_keeps_to_the_new_one(before):
 
 
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
+LATE_NOW, PROBE_PATIENCE, ASK_AGAIN_AFTER = 30 * SECOND, SECOND / 5, 5 * MINUTE
 BURST = replace(RULE, limits=(Limit.parse("1000/hour"),), ahead=2 * MINUTE)
 
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.limits.rate_adaptation import FORGET_FOUND_LIMIT_AFTER, FORGET_HABIT_AFTER, Pace, adapted, counted
+from worker.core.limits.rate_adaptation import Pace, adapted, counted
 
 SECOND, TICK = timedelta(seconds=1), timedelta(microseconds=1)
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+FORGET_HABIT_AFTER, FORGET_FOUND_LIMIT_AFTER = timedelta(minutes=10), timedelta(hours=1)
 KNOWN = Pace(granted=100.0, refused=10.0, counted_at=NOW, refused_at=NOW - SECOND, lowered_at=NOW)
 
 

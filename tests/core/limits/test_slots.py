@@ -4,20 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.limits.limits import (
-    BACK_BEFORE,
-    LATE,
-    LEFT_OUT_MOST,
-    QUICK,
-    Burst,
-    Limit,
-    NextSlot,
-    Slots,
-    burst_of,
-    offer,
-    unit_of,
-    unused,
-)
+from worker.core.limits.limits import Burst, Limit, NextSlot, Slots, burst_of, offer, unit_of, unused
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MS, TICK = timedelta(milliseconds=1), timedelta(microseconds=1)
@@ -68,14 +55,14 @@ def test_what_is_free_after_so_many_of_them_and_when_to_claim_again(number, next
     assert OTHERS.reserved(number) == (NOW + next_ms * MS, left_at)
     assert OTHERS.again_at(number, horizon=30 * MS, now=NOW) == NOW + again_ms * MS
     assert OTHERS.again_at(number, horizon=30 * MS, now=NOW + 500 * MS) == NOW + 500 * MS
-    far = {0: 15, 1: 35, 2: 45}.get(number, 60 - BACK_BEFORE / MS)
+    far = {0: 15, 1: 35, 2: 45}.get(number, 50)
     assert OTHERS.again_at(number, horizon=15 * MS, now=NOW) == NOW + far * MS
 
 
 def test_a_worker_that_has_left_out_nothing_yet_need_not_come_back_for_it():
     close = Slots(NOW + 50 * MS, 2 * MS, 3, leaves_out=True)
     assert close.again_at(0, horizon=3 * MS, now=NOW) == NOW + 49 * MS
-    assert close.again_at(1, horizon=3 * MS, now=NOW) == NOW + 52 * MS - BACK_BEFORE
+    assert close.again_at(1, horizon=3 * MS, now=NOW) == NOW + 42 * MS
 
 
 HUNDRED = Limit(100, SECOND)
@@ -111,7 +98,7 @@ def test_which_slots_are_free_within_the_horizon(next_ms, left_ms, horizon, offe
 
 @pytest.mark.parametrize(
     ("interval", "shared", "leaves_out"),
-    [(LEFT_OUT_MOST, True, True), (LEFT_OUT_MOST + TICK, True, False), (LEFT_OUT_MOST, False, False)],
+    [(25 * MS, True, True), (25 * MS + TICK, True, False), (25 * MS, False, False)],
 )
 def test_every_other_slot_is_left_out_where_they_are_close_and_others_make_calls(interval, shared, leaves_out):
     asked = {"next_at": None, "most": 9, "now": NOW, "horizon": 4 * interval, "shared": shared}
@@ -147,8 +134,8 @@ def test_what_is_free_once_slots_were_not_used(next_ms, left_ms, released, after
 @pytest.mark.parametrize(
     ("limits", "ahead", "burst"),
     [
-        (["3600/hour"], HOUR / 30, Burst(1000278 * TICK, 1034771 * TICK, QUICK, 1034771 * TICK * 120)),
-        (["3600/hour"], HOUR, Burst(1000278 * TICK, 1111420 * TICK, QUICK, 1111420 * TICK * 360)),
+        (["3600/hour"], HOUR / 30, Burst(1000278 * TICK, 1034771 * TICK, 50 * MS, 1034771 * TICK * 120)),
+        (["3600/hour"], HOUR, Burst(1000278 * TICK, 1111420 * TICK, 50 * MS, 1111420 * TICK * 360)),
         (["3600/hour", "2/second"], HOUR, Burst(1000278 * TICK, 1111420 * TICK, SECOND / 2, 1111420 * TICK * 360)),
         (["3600/hour", "1/second"], HOUR, None),
         (["3600/hour", "9/day"], HOUR, None),
@@ -157,7 +144,6 @@ def test_what_is_free_once_slots_were_not_used(next_ms, left_ms, released, after
     ],
 )
 def test_what_may_go_ahead_of_the_pace_of_hours_and_days(limits, ahead, burst):
-    assert LATE == SECOND
     assert burst_of(tuple(map(Limit.parse, limits)), ahead) == burst
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.dispatch.state import BusyStretch
-from worker.core.limits.throughput import FRESH, WINDOW, MeasuredThroughput, Stretch, with_stretch
+from worker.core.limits.throughput import WINDOW, MeasuredThroughput, Stretch, with_stretch
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
+SECOND, FRESH = timedelta(seconds=1), timedelta(minutes=10)
 NOTHING = MeasuredThroughput()
 
 
@@ -85,10 +85,11 @@ def test_the_time_since_the_last_stretch_is_counted_once_and_gaps_of_seconds_wit
     assert after.until == max(NOW, before.until or NOW)
 
 
-def test_what_was_measured_before_a_longer_pause_fades():
-    before = MeasuredThroughput(5.0, 5.0, NOW - 65 * SECOND)
+@pytest.mark.parametrize("idle", [3.6, 60])
+def test_what_was_measured_before_a_longer_pause_fades(idle):
+    before = MeasuredThroughput(5.0, 5.0, NOW - (5 + idle) * SECOND)
     after = with_stretch(before, Stretch(7, 5 * SECOND), now=NOW)
-    assert (after.calls, after.seconds) == pytest.approx((5 / math.e + 7, 5 / math.e + 5))
+    assert (after.calls, after.seconds) == pytest.approx((5 * math.exp(-idle / 60) + 7, 5 * math.exp(-idle / 60) + 5))
 
 
 @pytest.mark.parametrize(

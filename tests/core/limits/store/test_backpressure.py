@@ -49,10 +49,11 @@ def test_a_pause_that_is_over_soon_is_a_part_of_the_queue():
 
 
 def test_without_room_it_is_asked_again_before_the_sender_has_nothing_to_do():
-    def again(**sender):
-        return ask_again_at(max_age=30 * MINUTE, sender=sender_of(**sender), now=NOW) - NOW
+    def again(max_age=30 * MINUTE, **sender):
+        return ask_again_at(max_age=max_age, sender=sender_of(**sender), now=NOW) - NOW
 
     assert again() == 225 * SECOND  # the queue is fifteen minutes long then
+    assert [again(max_age) for max_age in (2 * SECOND, 8 * HOUR)] == [SECOND, 10 * MINUTE]
     assert again(paused_until=NOW + 2 * HOUR) == 2 * HOUR
     assert again(stopped=True) == 5 * MINUTE
     assert again(unproven=True) == again(unproven=True, paused_until=NOW - HOUR) == SECOND

@@ -9,10 +9,8 @@ import sqlalchemy as sa
 from tests.stored.shelf import customer
 from worker.core.database.tables import BatchPlan
 from worker.core.limits.store.batch_pace import (
-    HOUR,
     MESSAGES,
     SESSIONS,
-    TOLERANCE,
     PacedRow,
     give_back,
     give_places,
@@ -26,7 +24,7 @@ from worker.core.model.reasons import Reason
 
 pytestmark = pytest.mark.both_databases
 
-TICK = timedelta(microseconds=1)
+TICK, TOLERANCE, HOUR = timedelta(microseconds=1), timedelta(seconds=10), timedelta(hours=1)
 MINUTELY = 60  # places an hour
 MINUTE = interval(MINUTELY)
 

@@ -13,12 +13,14 @@ from worker.core.database.tables import Permit
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store import leases
 from worker.core.limits.store.claims import Room
-from worker.core.limits.store.leases import ASK_AGAIN, MOST_PER_PERMIT, RENEW_AFTER, Permits
+from worker.core.limits.store.leases import Permits
 
 pytestmark = pytest.mark.both_databases
 
 LEASE, TICK = timedelta(minutes=1), timedelta(microseconds=1)
 RULE = BudgetRule("kyc", concurrency=10)
+ASK_AGAIN, RENEW_AFTER = timedelta(milliseconds=200), timedelta(seconds=5)
+MOST_PER_PERMIT = 60
 
 
 def hold(shelf, permits, *, owner="a", rule=RULE, busy=0, is_locked=False, after=timedelta(0)):

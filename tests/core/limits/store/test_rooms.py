@@ -9,13 +9,14 @@ import pytest
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import InvitationRow
-from worker.core.limits.store.backpressure import HOLDS, NOT_THERE, TRUSTED, Rooms, SenderState
+from worker.core.limits.store.backpressure import NOT_THERE, Rooms, SenderState
 from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState
 
 pytestmark = pytest.mark.both_databases
 
 SECOND, TICK = timedelta(seconds=1), timedelta(microseconds=1)
 PACED = SenderState(SECOND)
+TRUSTED, HOLDS = SECOND, 10 * SECOND
 
 
 @pytest.fixture
