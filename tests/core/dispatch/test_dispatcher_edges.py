@@ -47,6 +47,13 @@ async def test_a_call_is_made_before_the_end_of_its_credits_day(bench, seconds, 
     assert rows.numbers("call") == [0]
 
 
+@pytest.mark.parametrize(("seconds", "made"), [(0.5, True), (0.5005, False)])
+async def test_a_call_may_leave_until_half_a_second_after_its_slot(bench, seconds, made):
+    rows = bench.rows(1, limit=Limit.parse("1/second"), connecting=lambda: seconds)
+    await bench.run(rows, longest=timedelta(seconds=0.3))
+    assert (rows.numbers("call"), bool(rows.numbers("not made"))) == (([0], False) if made else ([], True))
+
+
 @pytest.mark.parametrize(
     ("count", "limit", "longest", "more"),
     [(2, "1/minute", 60, False), (9, "2/second", 0.7, True), (1, "1/minute", 0.02, False), (1, None, 0.02, False)],

@@ -93,8 +93,8 @@ def test_with_all_permits_in_use_and_rows_enough_a_few_events_are_opened_all_the
 
 def test_a_claim_waits_until_the_opened_rows_last_hardly_longer_than_a_flush():
     """A transaction for a few rows costs nearly as much as one for many."""
-    assert not prefetch(permits=100, calls=100, in_flight=100, opened=60).worth_a_claim
-    assert prefetch(permits=100, calls=100, in_flight=100, opened=30).worth_a_claim
+    assert not prefetch(permits=100, calls=100, in_flight=100, opened=41).worth_a_claim
+    assert prefetch(permits=100, calls=100, in_flight=100, opened=40).worth_a_claim
     assert prefetch(permits=100, calls=100, in_flight=70).worth_a_claim
 
 
@@ -135,7 +135,7 @@ def test_the_pace_is_that_of_the_best_moment_of_the_last_second():
 
 
 def test_flushes_follow_sooner_only_where_a_limit_allows_many_calls_in_between(subtests):
-    for limit, milliseconds in [(None, 50), (20, 50), (1000, 50), (1250, 30), (20_000, 30)]:
+    for limit, milliseconds in [(None, 50), (20, 50), (1000, 50), (1010, 30), (1250, 30), (20_000, 30)]:
         with subtests.test(limit=limit):
             assert prefetch(permits=500, calls=1, limit=limit).flush_every == timedelta(milliseconds=milliseconds)
 
@@ -181,6 +181,14 @@ def test_slots_begin_later_where_most_of_the_last_flushes_were_long(subtests):
 
             assert flush_times.lead == timedelta(milliseconds=lead)
             assert flush_times.longest <= timedelta(seconds=5)
+
+
+def test_how_short_and_how_long_the_last_eight_flushes_were_is_known():
+    flush_times, found = FlushTimes(), []
+    for milliseconds in [400, 5, *[10] * 8]:
+        flush_times.add(timedelta(milliseconds=milliseconds))
+        found.append((flush_times.shortest.microseconds // 1000, flush_times.longest.microseconds // 1000))
+    assert found == [(400, 400), *[(5, 400)] * 7, (5, 10), (10, 10)]
 
 
 async def test_a_wake_up_followed_while_a_claim_is_under_way_plans_another_claim_whatever_this_one_finds(subtests):
