@@ -207,8 +207,9 @@ async def test_a_dispatcher_waits_for_rows_that_come_due_within_the_linger(bench
     assert len(rows.numbers("done")) == 3
 
 
-async def test_rows_that_come_due_later_are_left_to_the_sweep(bench):
-    rows = bench.rows(2, limit=Limit.parse("1/minute"))
+@pytest.mark.parametrize("limit", ["1/minute", "40/minute"])
+async def test_rows_that_come_due_later_are_left_to_the_sweep(bench, limit):
+    rows = bench.rows(2, limit=Limit.parse(limit))
     await bench.run(rows)
     assert rows.numbers("done") == [0]
     assert bench.clock.elapsed < 2
@@ -230,7 +231,7 @@ async def test_results_wait_for_a_database_that_cannot_be_reached(bench):
     await bench.run(rows)
     assert sorted(rows.numbers("done")) == list(range(30))
     assert len(rows.numbers("call")) == 30
-    assert bench.clock.elapsed > 2
+    assert 2 < bench.clock.elapsed < 3
 
 
 async def test_a_stopping_worker_waits_half_a_minute_for_a_lost_database_and_not_for_ever(bench):
@@ -239,7 +240,7 @@ async def test_a_stopping_worker_waits_half_a_minute_for_a_lost_database_and_not
     await asyncio.sleep(5)
     bench.stopping.set()
     await running
-    assert 35 <= bench.clock.elapsed < 40
+    assert 35 <= bench.clock.elapsed < 36
     assert rows.written == {}
 
 
