@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.suite.databases import Databases, in_encoding
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.database import Database
-from worker.core.database.outages import DEADLOCK_BACKOFF, TRIES, outlive_deadlocks, reason
+from worker.core.database.outages import DEADLOCK_BACKOFF, outlive_deadlocks, reason
 from worker.core.database.postgresql_engine import CONNECT_SECONDS, IDLE_IN_TRANSACTION_SECONDS, LOCK_SECONDS, SILENCE
 
 TEMPORARY = sa.exc.OperationalError
@@ -329,6 +329,11 @@ def test_a_transaction_is_repeated_after_growing_pauses_and_not_for_ever():
     assert (done, paused) == ("done", [0.05, 0.1])
     with pytest.raises(TEMPORARY):
         outlive_deadlocks(failing(3, Sacrificed()), backoff=replace(DEADLOCK_BACKOFF, attempts=3), pause=paused.append)
+    pauses: list[float] = []
+    assert outlive_deadlocks(failing(4, Sacrificed()), jitter=lambda: 1.0, pause=pauses.append) == "done"
+    assert pauses == [0.1, 0.2, 0.4, 0.8]
+    with pytest.raises(TEMPORARY):
+        outlive_deadlocks(failing(5, Sacrificed()), jitter=lambda: 1.0, pause=pauses.append)
 
 
 def test_a_transaction_that_another_one_has_beaten_is_repeated_at_once_and_not_for_ever():
@@ -346,9 +351,9 @@ def test_a_transaction_that_another_one_has_beaten_is_repeated_at_once_and_not_f
 
         return outlive_deadlocks(transaction, Beaten, pause=lambda _seconds: pytest.fail("it waits"))
 
-    assert len(beaten(TRIES - 1)) == TRIES
+    assert len(beaten(4)) == 5
     with pytest.raises(Beaten):
-        beaten(TRIES)
+        beaten(5)
 
 
 def test_a_transaction_that_may_have_been_committed_is_not_repeated():

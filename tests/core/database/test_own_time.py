@@ -22,7 +22,7 @@ def standing(at):
     return ProcessClock(lambda: at, lambda: 0.0)
 
 
-@pytest.mark.parametrize("off", [HOUR, -HOUR])
+@pytest.mark.parametrize("off", [HOUR, -HOUR, timedelta(seconds=-1.5)])
 def test_a_clock_that_is_far_off_is_set_whenever_the_database_is_asked_for_its_time(database, off):
     began = database.now()
     clock = standing(began + off)

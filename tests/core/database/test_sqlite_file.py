@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.database import FULL, Database, is_there
+from worker.core.database.database import Database, is_there
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_what_was_erased_is_gone_from_the_log_once_no_one_reads_it(made, tmp_pat
 
 @pytest.mark.parametrize(
     ("where", "free", "is_full"),
-    [("file", FULL - 1, True), ("file", FULL, False), ("memory", 0, False), ("named memory", 0, False)],
+    [("file", 10 * 2**20 - 1, True), ("file", 10 * 2**20, False), ("memory", 0, False), ("named memory", 0, False)],
 )
 def test_a_full_disk_is_known_without_a_write(made, tmp_path, monkeypatch, where, free, is_full):
     urls = {"file": f"sqlite:///{tmp_path / 'own.db'}", "memory": "sqlite://", "named memory": "sqlite:///:memory:"}

@@ -4,9 +4,10 @@ import logging
 
 import pytest
 
-from worker.core.foundation.outage_log import EVERY_SECONDS, FORGOTTEN_SECONDS, Outage
+from worker.core.foundation.outage_log import Outage
 
 log = logging.getLogger("tests.outage")
+EVERY_SECONDS, FORGOTTEN_SECONDS = 60.0, 30.0
 
 
 @pytest.fixture
