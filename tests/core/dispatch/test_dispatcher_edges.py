@@ -1,11 +1,13 @@
 """The exact times up to which a call is made, and what a dispatcher writes and returns when little is left."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from tests.simulated.bench import BAD_ROW, MINUTE, Result
+from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, Result
+from tests.simulated.virtual_time import START
 from worker.core.limits.limits import Limit
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.metrics import WorkMeter
@@ -52,6 +54,28 @@ async def test_a_call_may_leave_until_half_a_second_after_its_slot(bench, second
     rows = bench.rows(1, limit=Limit.parse("1/second"), connecting=lambda: seconds)
     await bench.run(rows, longest=timedelta(seconds=0.3))
     assert (rows.numbers("call"), bool(rows.numbers("not made"))) == (([0], False) if made else ([], True))
+
+
+async def test_a_slot_that_only_a_wrong_clock_can_have_reserved_is_waited_for_once(bench):
+    """For 1.55 seconds, as far as slots may be ahead. An event comes meanwhile."""
+    rows = bench.rows(1, limit=Limit.parse("20/second"))
+    claim = rows.claim
+
+    def wrong(room, now):
+        rows.claim = claim
+        return replace(claim(room, now), slots=[now + timedelta(days=1)])
+
+    rows.claim = wrong
+    dispatcher = bench.dispatcher(rows)
+    going = asyncio.create_task(dispatcher.run())
+    await asyncio.sleep(1.3)
+    rows.waiting.append(EVENTS)
+    dispatcher.wake()
+    await going
+    assert rows.numbers("call") == [EVENTS, 0]
+    first, second = ((at - START).total_seconds() for at in rows.begun)
+    assert first == pytest.approx(1.56, abs=0.0005)
+    assert second - first < 0.1
 
 
 @pytest.mark.parametrize(
