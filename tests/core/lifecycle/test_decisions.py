@@ -5,7 +5,21 @@ from datetime import UTC, datetime
 
 from tests.core.lifecycle.test_reissue import DAY, FACTS, HOUR, LONG_AGO, MINUTE, NOW, RULE, decision
 from worker.core.lifecycle.given_links import SameLink
-from worker.core.lifecycle.reissue import LEAVING, SETTLES, Ask, Lapsed, Leave, Reissue, Rest, Stands, Wait, ahead_at
+from worker.core.lifecycle.reissue import (
+    LEAVING,
+    REVIEW_ASKED,
+    REVIEWED_AGAIN,
+    SETTLES,
+    Ask,
+    Lapsed,
+    Leave,
+    Reissue,
+    Rest,
+    Stands,
+    Wait,
+    ahead_at,
+)
+from worker.core.lifecycle.store.expired_sessions import LOOKED_AT_AGAIN
 from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.reasons import Reason
@@ -149,3 +163,8 @@ def test_a_link_that_ends_at_night_is_replaced_before_it_or_as_early_as_it_may_b
         assert ahead_at(rule, begins, end, LONG_AGO, last_message) == at
         assert ahead_at(replace(rule, ahead=0 * HOUR), begins, end, LONG_AGO, last_message) is None
         assert ahead_at(rule, begins, end, end, last_message) is None
+
+
+def test_a_session_is_looked_at_again_after_these_times():
+    assert (SETTLES, LEAVING, REVIEWED_AGAIN) == (15 * MINUTE, MINUTE, HOUR)
+    assert REVIEW_ASKED == LOOKED_AT_AGAIN == DAY

@@ -48,6 +48,7 @@ def test_what_says_that_all_is_well_is_not_kept_and_fraud_is_marked_wherever_it_
 
 
 def test_as_many_codes_are_kept_as_fit_and_none_in_part():
+    assert (MOST, LONGEST, STORED_LENGTH) == (12, 48, 588)
     longest = "A" * (LONGEST - len(FRAUD))
     assert codes([f"{longest}A", longest, "A" * 9_999]) == (longest,)
     assert codes(f"CODE_{number}" for number in range(MOST + 1)) == tuple(f"CODE_{number}" for number in range(MOST))

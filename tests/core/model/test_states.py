@@ -27,6 +27,7 @@ from worker.core.model.states import (
     OPEN_JOBS,
     OUT_JOBS,
     PAUSED,
+    PRIORITIES,
     REACHED_JOBS,
     UNDELIVERED_INVITATIONS,
     UNISSUED_JOBS,
@@ -131,6 +132,10 @@ def test_a_pause_holds_a_lists_reminders_and_no_message_that_a_person_sends(subt
     ]:
         with subtests.test(job=job):
             assert (of_reminders(job), of_a_person(job)) == (reminders, of_person)
+
+
+def test_the_priorities_that_are_stored_with_rows_stay_as_they_are():
+    assert (EVENT, BATCH, PAUSED, HELD_BACK, PRIORITIES) == (0, 10, 100, 200, (0, 10))
 
 
 def test_no_reference_is_stored_in_part():
