@@ -10,7 +10,7 @@ from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.tables import AddressPlace, InvitationRow, TextCount
 from worker.core.limits.store.flush import Flush
-from worker.core.messages.contact import FIRST, AddressCap, Caps
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, AddressCap, Caps
 from worker.core.messages.store.how_many import GOES_FIRST, end_waits, is_capped, no_more, take_back, without_place
 from worker.core.messages.text_numbers import KEPT, hour_of
 from worker.core.model.channels import CHANNELS
@@ -28,6 +28,11 @@ def claimed(shelf, channel="email"):
     shelf.issue()
     (message,) = shelf.claim_messages(channel=channel)
     return message
+
+
+def test_a_message_that_is_kept_is_looked_at_again_after_these_times():
+    minute = timedelta(minutes=1)
+    assert (5 * minute, 15 * minute, 48 * HOUR) == (GOES_FIRST, BRAND_LOOKED_AT_AGAIN, KEPT)
 
 
 def test_a_last_text_waits_only_for_an_email_of_its_session_that_is_due_too(shelf):

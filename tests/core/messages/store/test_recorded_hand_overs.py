@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -101,8 +102,19 @@ def test_a_receipt_that_comes_too_late_is_kept_with_its_attempt_alone(shelf):
     assert (shelf.row(InvitationRow), shelf.job("Ona")) == before
 
 
-@pytest.mark.parametrize("state", [JobState.HELD, JobState.COMPLETED, JobState.CANCELLED])
-def test_a_receipt_that_settles_a_held_message_frees_its_own_job_if_that_is_still_held(shelf, state):
+@pytest.mark.parametrize(
+    ("state", "about", "becomes"),
+    [
+        (JobState.HELD, {}, JobState.INVITED),
+        (JobState.HELD, {"unknown_attempt": UUID(int=1)}, JobState.HELD),
+        (JobState.HELD, {"reason": "second_session"}, JobState.HELD),
+        (JobState.HELD, {"reason": "conflict"}, JobState.HELD),
+        (JobState.HELD, {"reason": "answer_repeated"}, JobState.HELD),
+        (JobState.COMPLETED, {}, JobState.COMPLETED),
+        (JobState.CANCELLED, {}, JobState.CANCELLED),
+    ],
+)
+def test_a_receipt_that_settles_a_held_message_frees_its_own_job_if_that_is_held_for_it(shelf, state, about, becomes):
     shelf.add(customer("Ona"), customer("Jonas"))
     shelf.issue()
     ona, _ = sorted(
@@ -111,9 +123,9 @@ def test_a_receipt_that_settles_a_held_message_frees_its_own_job_if_that_is_stil
     advance(shelf, seconds=61)
     sweep(shelf)
     assert {job.state for job in shelf.rows(Job)} == {JobState.HELD}
-    shelf.set(Job, Job.customer_id == "Ona", state=state)
+    shelf.set(Job, Job.customer_id == "Ona", state=state, **about)
     shelf.finish_messages(CallResult(ona, shelf.clock(), Done()))
-    assert shelf.job("Ona").state is (JobState.INVITED if state is JobState.HELD else state)
+    assert shelf.job("Ona").state is becomes
     assert shelf.job("Jonas").state is JobState.HELD
 
 

@@ -155,6 +155,14 @@ def test_a_refusal_says_what_is_known_of_the_address(desk, shelf, address, state
     assert job.reason == reasons.get(state, "")
 
 
+def test_of_several_addresses_that_are_refused_at_once_each_is_suppressed_and_each_customer_gets_a_text(desk, shelf):
+    desk.issue(customer("Ona"), customer("Jonas"))
+    desk.refused(AddressIs.GONE)
+    jonas = ("email", "jonas@example.org")
+    assert desk.suppressed(EMAIL, jonas) == {EMAIL: SuppressionReason.BOUNCE, jonas: SuppressionReason.BOUNCE}
+    assert len(shelf.rows(InvitationRow, channel="sms")) == 2
+
+
 def test_a_job_whose_messages_were_all_refused_has_bounced(desk, shelf):
     desk.issue(customer("Ona"))
     desk.refused(AddressIs.GONE)
