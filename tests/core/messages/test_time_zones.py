@@ -56,6 +56,11 @@ def test_a_country_says_more_than_a_number_that_is_used_all_over_a_continent():
     assert candidates(phone=JAMAICAN, country="JM") == ("America/Jamaica",)
 
 
+def test_a_number_of_a_calling_code_that_one_country_has_is_of_this_country_even_where_no_plan_knows_it():
+    assert candidates(phone="+8610", country="CN") == ("Asia/Shanghai",)
+    assert set(zones_of_countries()["CN"]) > {"Asia/Shanghai"}
+
+
 def test_with_a_number_of_another_country_the_customer_may_be_in_either():
     assert set(candidates(phone=LITHUANIAN, country="JP")) == {"Asia/Tokyo", *candidates(phone=LITHUANIAN)}
     assert {"America/Jamaica", "America/New_York"} < set(candidates(phone=JAMAICAN, country="US"))

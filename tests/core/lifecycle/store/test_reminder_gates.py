@@ -2,17 +2,21 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from tests.stored.own_link import LINKS
 from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.messages.contact import Caps, Ladder, Rung
+from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.states import InvitationState, JobState, SessionState
 
 DAY = timedelta(days=1)
+WAITS = InvitationState.WAITING
 ALIVE, EXPIRED, DEFERRED = SessionState.WAITING, SessionState.EXPIRED, SessionState.DEFERRED
 
 
@@ -69,6 +73,37 @@ def test_a_step_by_another_channel_is_counted_from_the_earliest_message(remindin
     invited(reminding, channels=("email", "sms"), apart=DAY)
     assert left(reminding, 3 * DAY - timedelta(seconds=1), "sms") == [("Ona", "reminder-1")]
     assert left(reminding, timedelta(seconds=1), "sms") == [("Ona", "reminder-2")]
+
+
+def test_a_step_by_another_channel_is_due_after_the_quiet_hours_of_that_one(reminding):
+    noon, ladder = Hours({"sms": QuietHours.parse("11:00-14:00")}), Ladder({2 * DAY: Rung("sms")})
+    reminding.message_policy = changed(reminding.message_policy, ladder=ladder, hours=noon)
+    invited(reminding, customer("Ona", timezone="UTC"))
+    due = {
+        row.kind: (row.channel, row.due_at - reminding.clock()) for row in reminding.rows(InvitationRow, state=WAITS)
+    }
+    assert due == {"reminder-1": ("sms", 2 * DAY + timedelta(hours=2)), "reminder-2": ("email", 5 * DAY)}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "replaces", "leaves"),
+    [
+        (InvitationState.SENT, None, False),
+        (InvitationState.SUPERSEDED, UUID(int=1), False),
+        (InvitationState.SUPERSEDED, None, True),
+    ],
+)
+def test_a_reminder_of_a_session_that_follows_one_in_review_does_not_leave(reminding, earlier, replaces, leaves):
+    invited(reminding)
+    session, message = reminding.row(SessionRow), reminding.row(InvitationRow, kind="invitation")
+    before = {"id": UUID(int=1), "state": EXPIRED, "token_digest": None, "result": "review"}
+    first = {"id": UUID(int=2), "session_id": UUID(int=1), "state": earlier}
+    reminding.set(SessionRow, replaces=replaces)
+    with reminding.database.write() as connection:
+        connection.execute(sa.insert(SessionRow), session._asdict() | before)
+        connection.execute(sa.insert(InvitationRow), message._asdict() | first)
+    assert left(reminding) == [("Ona", "reminder-1")] * leaves
+    assert why(reminding) == ("" if leaves else "not_open")
 
 
 def test_a_reminder_whose_step_goes_by_another_channel_by_now_is_none_any_more(reminding):

@@ -9,7 +9,7 @@ from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.store.sent_again import send_again
-from worker.core.model.states import EVENT, InvitationState, JobState
+from worker.core.model.states import BATCH, EVENT, InvitationState, JobState
 
 WAITING, SENT = InvitationState.WAITING, InvitationState.SENT
 
@@ -67,11 +67,16 @@ def test_a_message_of_a_channel_that_this_release_does_not_have_is_not_sent_agai
     assert sent_again({"Ona": ("email", "phone")}) == []
 
 
-def test_it_is_a_message_of_the_row_that_leads_with_its_priority(shelf, sent_again):
+@pytest.mark.parametrize("first_leads", [True, False])
+def test_it_is_a_message_of_the_row_that_leads_with_its_priority(shelf, sent_again, first_leads):
     invited(shelf, priority=EVENT)
     second = shelf.add(customer("Ona"))
     session = shelf.row(SessionRow)
     shelf.set(Job, Job.batch_id == second, session_id=session.id, state=JobState.INVITED)
+    if not first_leads:
+        of_second = shelf.row(Job, batch_id=second).id
+        shelf.set(Job, Job.batch_id != second, leader_id=of_second, priority=BATCH)
+        shelf.set(Job, Job.batch_id == second, leader_id=None, priority=EVENT)
     assert sent_again({"Ona": ("email",)}) == [("Ona", "email", "resend-1")]
     lead, message = shelf.row(Job, leader_id=None), shelf.row(InvitationRow, kind="resend-1")
     assert (message.job_id, message.batch_id, message.priority) == (lead.id, lead.batch_id, EVENT)
