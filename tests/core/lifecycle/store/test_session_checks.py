@@ -310,3 +310,16 @@ def test_only_sessions_that_have_ended_now_are_told_as_expired(shelf, scan, monk
     shelf.set(Job, refused, refused_session=shelf.job("Refused").session_id)
     assert scan() == ExpiryCounts(reissued=4, unchanged=1)
     assert told == [shelf.job("Ended").session_id]
+
+
+def test_of_a_session_that_cannot_be_checked_the_row_that_leads_is_held_alone(shelf, scan):
+    invited(shelf)
+    second = shelf.add(customer("Ona"))
+    shelf.set(Job, Job.batch_id == second, session_id=shelf.row(SessionRow).id, state=JobState.INVITED)
+    shelf.set(CustomerRow, encrypted=shelf.keyring.encrypt({"date_of_birth": 7}, context="customer Ona"))
+    let_expire(shelf)
+    scan()
+    assert {row.leader_id is None: row.state for row in shelf.rows(Job)} == {
+        True: JobState.HELD,
+        False: JobState.INVITED,
+    }
