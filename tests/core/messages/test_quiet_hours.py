@@ -111,6 +111,12 @@ def test_where_no_hour_suits_all_zones_it_is_the_one_that_disturbs_the_fewest(zo
     assert allowed_at(tuple(sorted(zones)), quiet, now) == by_the_clock(zones, quiet, now, QUARTER)
 
 
+def test_a_clock_that_is_set_back_out_of_quiet_hours_lets_messages_leave_at_once():
+    set_back = datetime(2026, 11, 1, 6, tzinfo=UTC)  # to 01:00
+    quiet = QuietHours.parse("01:30-08:00")
+    assert allowed_at(("America/New_York",), quiet, set_back - 15 * MINUTE) == set_back
+
+
 @given(st.lists(st.sampled_from(ZONES), max_size=8, unique=True), hours, moments, st.timedeltas(MINUTE * 0, MINUTE))
 def test_it_is_never_in_the_past_and_less_than_two_days_ahead(zones, quiet, now, more):
     now += more
