@@ -87,6 +87,7 @@ def test_there_is_room_until_the_messages_ahead_fill_half_of_a_links_life(rooms,
     assert let_go(here, job) == (2, PACED)
     assert let_go(here, job, priority=EVENT) == (4, PACED)
     assert here.delay(job) == 9 * SECOND
+    assert let_go(rooms(sms=PACED), job, channel=Channel.SMS, priority=EVENT) == (5, PACED)  # no other event waits
 
 
 SHUT, QUICK = SenderState(is_shut=True), SenderState()
