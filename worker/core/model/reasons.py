@@ -68,7 +68,7 @@ class Reason(StrEnum):
         "the texts to its country have reached the most of an hour ([sms] per_country)",
         *_LATER,
     )
-    IN_REVIEW = ("in_review", "the customer has finished their part, and the provider has not decided yet", *_LATER)
+    IN_REVIEW = ("in_review", "the customer has finished their part, and the provider has not decided yet", *_BOTH)
     LAST_MESSAGE_UNDER_WAY = (
         "last_message_on_its_way",
         "another message to the customer is being sent, and may be the last one",

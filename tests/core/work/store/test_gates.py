@@ -15,6 +15,7 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import SuppressionReason
+from worker.core.model.reasons import Reason
 from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 from worker.plans.store.plans import Plan
 
@@ -146,6 +147,7 @@ def test_a_customer_in_review_is_not_called_for(shelf, again, session, row, beco
             shelf.clock() + REVIEWED_AGAIN,
             "in_review",
         )
+        assert after.state in Reason(after.reason).jobs
 
 
 @pytest.mark.parametrize(("starts_in", "waits"), [(SECOND, True), (timedelta(0), False)])
