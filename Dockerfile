@@ -12,7 +12,6 @@ RUN python -m venv /build && /build/bin/pip install --require-hashes -r requirem
 COPY pyproject.toml README.md LICENSE LICENSE.unicode ./
 COPY migrations migrations
 COPY celeryconfig.py ./
-COPY onboarding_worker onboarding_worker
 COPY worker worker
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
 COPY onboarding_sandbox onboarding_sandbox

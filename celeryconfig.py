@@ -35,7 +35,7 @@ worker_prefetch_multiplier = 1
 worker_enable_remote_control = False
 
 # No message of a stranger ends it.
-worker_consumer = "worker.runtime.celery_consumer:Consumer"
+worker_consumer = "onboarding_worker.runtime.celery_consumer:Consumer"
 # Time limits are neither set nor needed: a dispatcher claims rows for a bounded time, and each of its calls has a
 # time-out. The threads pool would not keep them.
 
@@ -49,7 +49,7 @@ enable_utc = True
 # One tick a second, which may be late, early or double: no file needs to keep the schedule. Without `expires`, because
 # a worker compares it with its own clock, which may be wrong. The seconds of `confirm_timeout` are for a broker that
 # hangs.
-beat_scheduler = "worker.runtime.celery_beat:Scheduler"
+beat_scheduler = "onboarding_worker.runtime.celery_beat:Scheduler"
 beat_max_loop_interval = 1
 beat_schedule = {
     "sweep": {"task": "sweep", "schedule": 1.0, "options": {"queue": "sweep", "retry": False, "confirm_timeout": 5.0}}

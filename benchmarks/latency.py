@@ -21,9 +21,9 @@ from benchmarks import product
 from benchmarks.events import Feeder
 from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, report, running, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
+from onboarding_worker.core.foundation.clock import system_clock
+from onboarding_worker.core.limits.limits import Limit
 from trials.servers import free_port
-from worker.core.foundation.clock import system_clock
-from worker.core.limits.limits import Limit
 
 # From the first call to the first event: the second worker's wake-up, connections, and one-time planning and compiling.
 WARM_UP = 5.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from trials.processes import end
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-ONBOARD = (sys.executable, "-c", "from worker.cli import main; main()")
+ONBOARD = (sys.executable, "-c", "from onboarding_worker.cli import main; main()")
 END_SECONDS = 40  # a warm shutdown waits for calls in flight
 TICKS = os.sysconf("SC_CLK_TCK")
 

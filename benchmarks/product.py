@@ -10,7 +10,7 @@ import psycopg
 
 from benchmarks.processes import ONBOARD, Started, onboard, running
 from benchmarks.services import driver_url
-from worker.core.foundation.keyring import new_key
+from onboarding_worker.core.foundation.keyring import new_key
 
 # More about the account, and other tables, may follow.
 CONFIGURATION = """

@@ -45,7 +45,7 @@ def decisions(files: Any) -> str:
 
 def commands() -> str:
     """A heading and the help of each command."""
-    from worker.cli.registry import main_group
+    from onboarding_worker.cli.registry import main_group
 
     parts = _helps(main_group, click.Context(main_group, info_name="onboard", max_content_width=100))
     return "\n".join(f"## {path}\n\n```text\n{text}\n```\n" for path, text in parts)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from onboarding_worker import EventRefused, request_onboarding
-from worker.settings.load import load
+from onboarding_worker.settings.load import load
 
 
 class Base(DeclarativeBase):

@@ -5,8 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context
 
-from worker.core.database.database import Database
-from worker.core.database.schema import all_metadata
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import all_metadata
 
 config = context.config
 # A change to a table waits for all transactions that read the table, and later transactions wait behind the change. The
@@ -42,7 +42,7 @@ given = config.attributes.get("connection")
 if given is not None:
     migrate(given)
 else:
-    from worker.settings.load import load
+    from onboarding_worker.settings.load import load
 
     section = load().database
     with Database(section.url, tls=section.protection).engine.connect() as opened:

@@ -25,11 +25,11 @@ from onboarding_testing.accounts import (
     read,
     shown_of,
 )
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import Session
-from worker.providers.account import AccountUnusable
-from worker.providers.contract import HttpAnswer, HttpRequest, Listing
-from worker.providers.facts import facts_of
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.contract import HttpAnswer, HttpRequest, Listing
+from onboarding_worker.providers.facts import facts_of
 
 
 def sent(request: HttpRequest) -> dict[str, str]:

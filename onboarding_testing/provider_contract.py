@@ -33,12 +33,12 @@ from onboarding_testing.accounts import (
     shown_of,
 )
 from onboarding_testing.configured_adapters import *  # noqa: F403
-from worker.core.foundation.clock import EPOCH
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import ExpirySource, Session
-from worker.providers.contract import Broken, HttpAnswer, endpoint_of
-from worker.providers.facts import ProviderFacts, facts_of
-from worker.providers.parameters import check_parameters
+from onboarding_worker.core.foundation.clock import EPOCH
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import ExpirySource, Session
+from onboarding_worker.providers.contract import Broken, HttpAnswer, endpoint_of
+from onboarding_worker.providers.facts import ProviderFacts, facts_of
+from onboarding_worker.providers.parameters import check_parameters
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

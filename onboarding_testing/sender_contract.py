@@ -22,10 +22,10 @@ import pytest
 
 from onboarding_testing.accounts import PlainSecret
 from onboarding_testing.fakes import Recorder
-from worker.core.model.channels import channels_of
-from worker.core.model.endings import Kind, Problem
-from worker.providers.facts import text_facts_of
-from worker.senders.contract import (
+from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.providers.facts import text_facts_of
+from onboarding_worker.senders.contract import (
     DeliveryUpdate,
     HttpAnswer,
     Message,

@@ -18,17 +18,17 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.http.event_loop import new_event_loop
+from onboarding_worker.wiring.runner import tune_gc
 from tests.simulated.statements import STATEMENTS
 from tests.suite.accepted_sockets import close_what_is_not_attached
 from tests.suite.databases import Databases
 from tests.suite.locks import out_of_order
 from tests.suite.order import Portions, long_first
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.database.schema import all_tables
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.http.event_loop import new_event_loop
-from worker.wiring.runner import tune_gc
 
 # The duration of an example depends on the machine, so there is no deadline. EXAMPLES=1000 looks longer.
 settings.register_profile(

@@ -23,6 +23,9 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from onboarding_worker.core.foundation.clock import system_clock as now
+from onboarding_worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, configure
+from onboarding_worker.settings.model import Settings
 from trials.case import ENDPOINTS, Restore
 from trials.customers import Listed
 from trials.evidence import logged
@@ -30,9 +33,6 @@ from trials.processes import Process, kill_group
 from trials.producer import Producer
 from trials.servers import Postgres, Server, until
 from trials.stage import Stage
-from worker.core.foundation.clock import system_clock as now
-from worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, configure
-from worker.settings.model import Settings
 
 ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
 CHANNELS = ("email", "sms")

@@ -25,6 +25,7 @@ from typing import NoReturn
 
 import psycopg
 
+from onboarding_worker.settings.load import load
 from trials.blows import BLOWS, JOURNAL, Strike, Target, draw
 from trials.case import ISSUING, Cap, Case
 from trials.customers import ACCOUNTS, listed, write_list
@@ -35,7 +36,6 @@ from trials.producer import id_of
 from trials.promises import broken, late_calls, refused_by_limit, second_copies
 from trials.servers import Postgres, RabbitMq, Redis, Server, missing
 from trials.stage import Stage
-from worker.settings.load import load
 
 SIGNUPS = 7  # one customer in so many, of each account in turn, is not on the list: an event asks for it meanwhile
 COMBINATIONS = (("amqp", "threads"), ("redis", "prefork"), ("amqp", "prefork"), ("redis", "threads"))

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from multidict import CIMultiDict
 
 from onboarding_sandbox.wire import Answer, Call, Endpoint
-from worker.core.model.http_messages import HttpAnswer, HttpRequest
+from onboarding_worker.core.model.http_messages import HttpAnswer, HttpRequest
 
 
 def addressed(endpoints: Iterable[Endpoint], request: HttpRequest, now: datetime) -> tuple[Endpoint, Call] | None:

@@ -17,11 +17,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
 from tests.simulated.queue import HOUR, Case, Outcome, lived
 from tests.simulated.virtual_time import VirtualLoop
 from tests.simulated.world import World
-from worker.core.database import schema
-from worker.core.database.database import Database
 
 LONG = timedelta(hours=10)
 PAUSE = (4 * HOUR, 2 * HOUR)

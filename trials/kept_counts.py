@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.fast import tally
-from worker.core.database.fast.tally import Alike
-from worker.core.database.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
-from worker.core.messages.contact import FIRST
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.fast.tally import Alike
+from onboarding_worker.core.database.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
+from onboarding_worker.core.messages.contact import FIRST
 
 # Made once: thousands of tests end with these statements.
 _KEPT = [column.name for column in BatchCount.__table__.columns]

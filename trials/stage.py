@@ -43,7 +43,7 @@ class Stage:
         with log.open("w") as stream:
             process = subprocess.Popen(
                 # Not the console script, which may belong to another checkout.
-                [sys.executable, "-c", "from worker.cli import main; main()", *arguments],
+                [sys.executable, "-c", "from onboarding_worker.cli import main; main()", *arguments],
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **self.environ},
                 text=True,

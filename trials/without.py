@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from onboarding_worker.core import shipped
+from onboarding_worker.core.features import FEATURES, NOT_INSTALLED
 from tests.suite.order import LONG
-from worker.core import shipped
-from worker.core.features import FEATURES, NOT_INSTALLED
 
 ROOT = Path(__file__).parents[1]
 ALL = "all"
@@ -63,7 +63,7 @@ def _files() -> list[str]:
     """The files of this checkout, without what is made from them."""
     listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    return [name for name in names if (ROOT / name).is_file()]
+    return [name for name in names if (ROOT / name).is_file() or (ROOT / name).is_symlink()]
 
 
 def _python_for(copy: Path) -> None:

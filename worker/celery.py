@@ -1,5 +1,5 @@
-"""The Celery application, under the name that Celery looks for: `celery -A worker worker`."""
+"""The Celery application, where Celery looks for it: `celery -A onboarding_worker worker`."""
 
-from worker.app import app
+from onboarding_worker.runtime.celery_app import app
 
 __all__ = ["app"]

@@ -32,7 +32,7 @@ LIST = Path(__file__).parent / "customers.csv"
 SQLITE = 'url = "sqlite:///onboarding.db"'
 # Addresses of servers may have passwords, which stand in no file.
 DATABASE, BROKER = "ONBOARDING_DEMO_DATABASE", "ONBOARDING_DEMO_BROKER"
-_MAIN = "from worker.cli import main; main()"
+_MAIN = "from onboarding_worker.cli import main; main()"
 
 
 class CannotPlay(Exception):

@@ -14,12 +14,12 @@ from benchmarks.limits import Calls
 from benchmarks.processes import Failed
 from benchmarks.provider import answering, nginx
 from benchmarks.sides import Figure, expect
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.some import some
-from worker.core.limits.limits import Limit
-from worker.lists.lines import AcceptedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TEN = Limit.parse("10/second")

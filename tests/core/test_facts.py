@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.facts import STOPPED, Fact, JobsStopped, MessagesSent, SessionsExpired, happened
-from worker.core.model.states import JobState
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.facts import STOPPED, Fact, JobsStopped, MessagesSent, SessionsExpired, happened
+from onboarding_worker.core.model.states import JobState
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 TOLD = sa.table("told", sa.column("what", sa.Text))

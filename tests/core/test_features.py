@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.core.features import FEATURES, Feature, Features, Hook, hint
+from onboarding_worker.core.features import FEATURES, Feature, Features, Hook, hint
 
 NUMBERS = count()
 
@@ -23,7 +23,7 @@ def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **manifests: str) 
         folder = tmp_path / package / name
         folder.mkdir(parents=True)
         (folder / "__init__.py").write_text(
-            "from tests.core.test_features import Piece\nfrom worker.core.features import Feature\n"
+            "from tests.core.test_features import Piece\nfrom onboarding_worker.core.features import Feature\n"
             f"FEATURE = Feature(**({{'name': {name!r}, 'about': ''}} | dict({manifest})))\n"
             f"ONE, TWO, WRONG = Piece('{name} one'), Piece('{name} two'), 'a text'\n".replace("PACKAGE", package)
         )

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core import shipped
+from onboarding_worker.core.features import FEATURES, HOOKS, Feature, Hook, loaded
+from onboarding_worker.features.__main__ import formats, page, sections
 from tests.suite.of_features import ALL
 from tests.suite.some import some
-from worker import features
-from worker.core import shipped
-from worker.core.features import FEATURES, HOOKS, Feature, Hook, loaded
-from worker.features.__main__ import formats, page, sections
 
 ROOT = Path(__file__).parents[2]
-FOLDER = Path(features.__file__).parent
+FOLDER = ROOT / "worker/features"
 # Each feature, also one that is off because another one that it needs is not there.
 MANIFESTS = {
-    path.parent.name: loaded(f"worker.features.{path.parent.name}:FEATURE") for path in FOLDER.glob("*/__init__.py")
+    path.parent.name: loaded(f"onboarding_worker.features.{path.parent.name}:FEATURE")
+    for path in FOLDER.glob("*/__init__.py")
 }
 ALL_HERE = MANIFESTS.keys() >= ALL
 OWNED = {"DASHBOARD_PARTS": "dashboard", "LOG_IN_WAYS": "dashboard"}  # hooks that go with the feature that asks them
-ELSEWHERE = ("worker", "onboarding_worker", "onboarding_sandbox", "onboarding_testing", "migrations", "tests", "trials")
+ELSEWHERE = ("worker", "onboarding_sandbox", "onboarding_testing", "migrations", "tests", "trials")
 
 
 def hooks() -> dict[str, Hook]:
@@ -31,7 +31,7 @@ def hooks() -> dict[str, Hook]:
     for path in (ROOT / "worker").rglob("*.py"):
         for name in re.findall(r'^([A-Z_]+)(?:: .+)? = Hook\("\1"[,)]', path.read_text(encoding="utf-8"), re.MULTILINE):
             assert name not in places
-            places[name] = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            places[name] = ".".join(("onboarding_worker", *path.relative_to(ROOT / "worker").with_suffix("").parts))
     return {name: loaded(f"{module}:{name}") for name, module in places.items()}
 
 
@@ -70,7 +70,7 @@ def test_what_features_bring_is_written_down_by_name_for_who_lacks_one():
         (shipped.FORMATS, {name: one.name for one in MANIFESTS.values() for name in formats(one)}),
     ):
         assert {name: owner for name, owner in written.items() if owner in MANIFESTS} == now, (
-            "run `python -m worker.features`"
+            "run `python -m onboarding_worker.features`"
         )
     served = {name: one.serves for name, one in MANIFESTS.items() if one.serves}
     assert {name: what for name, what in shipped.SERVES.items() if name in MANIFESTS} == served
@@ -92,7 +92,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 def features_in(path: Path) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for name, at_once in imports(path):
-        if match := re.match(r"worker\.features\.(\w+)", name):
+        if match := re.match(r"onboarding_worker\.features\.(\w+)", name):
             found[match[1]] = found.get(match[1], False) or at_once
     return found
 
@@ -108,14 +108,16 @@ def test_a_feature_imports_only_the_features_that_its_manifest_names(name: str):
 
 def test_a_manifest_imports_only_the_registry():
     for name in MANIFESTS:
-        assert {one.rpartition(".")[0] for one, _ in imports(FOLDER / name / "__init__.py")} == {"worker.core.features"}
+        assert {one.rpartition(".")[0] for one, _ in imports(FOLDER / name / "__init__.py")} == {
+            "onboarding_worker.core.features"
+        }
 
 
 def test_no_code_but_the_registry_names_a_feature():
     for path in some(path for folder in ELSEWHERE for path in (ROOT / folder).rglob("*.py")):
         if not path.is_relative_to(FOLDER) and not path.is_relative_to(ROOT / "tests/features"):
             text = path.read_text(encoding="utf-8").replace("/", ".")
-            named = {name for name in MANIFESTS if f"worker.features.{name}" in text}
+            named = {name for name in MANIFESTS if f"onboarding_worker.features.{name}" in text}
             assert named == set(), path
 
 

@@ -9,18 +9,18 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
+from onboarding_worker.cli.commands.sandbox import sandbox
+from onboarding_worker.cli.registry import main_group
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.runtime.celery_app import needs_typed
+from onboarding_worker.runtime.celery_settings import QUEUES, computed
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
+from onboarding_worker.settings.problems import SettingsError
 from tests.deploy.compose_file import ROOT, compose, fill_in, ours, secrets_of, services
 from tests.desk.desk import Desk
 from tests.suite.some import some
-from worker.cli.commands.sandbox import sandbox
-from worker.cli.registry import main_group
-from worker.core.database.database import Database
-from worker.core.foundation.tls import is_loopback
-from worker.runtime.celery_app import needs_typed
-from worker.runtime.celery_settings import QUEUES, computed
-from worker.settings.load import load
-from worker.settings.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
-from worker.settings.problems import SettingsError
 
 # What each service's command needs of the configuration's secrets.
 # The ports in the URLs that `make secrets` writes.
@@ -56,7 +56,7 @@ def celery_words(command: list[str]) -> tuple[click.Command, list[str]]:
     # Imported here: it loads a library for prompts, which each test process would load.
     from celery.bin.celery import celery
 
-    assert (program, option, application) == ("celery", "-A", "worker.app")
+    assert (program, option, application) == ("celery", "-A", "onboarding_worker")
     rest = [word for word in rest if word != "--quiet"]
     return celery.commands[rest[0]], rest[1:]
 
@@ -287,7 +287,7 @@ def test_an_option_that_no_command_has_would_be_noticed():
     with pytest.raises(click.UsageError):
         parsed(main_group, ["sandbox", "--smtpport", "1"])
     with pytest.raises(AssertionError):
-        check_celery(["celery", "-A", "worker.app", "worker", "--log-level", "info"])
+        check_celery(["celery", "-A", "onboarding_worker", "worker", "--log-level", "info"])
 
 
 def test_the_schema_is_upgraded_and_then_the_roles_have_their_rights():

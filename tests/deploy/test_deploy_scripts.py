@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.wiring.store import roles
 from tests.conftest import POSTGRESQL, service_or_skip
 from tests.deploy.compose_file import IMAGES, ROOT, compose, services
 from tests.suite.waiting import wait_until
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.foundation.keyring import Keyring
-from worker.wiring.store import roles
 
 DIGEST = "sha256:" + "a1" * 32
 BROKER = "COMPOSE_PROFILES=${BROKER:-rabbitmq}\n"

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from onboarding_worker.cli.registry import main_group
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.needs import BEATING, EVERYTHING, SERVING, Needs
+from onboarding_worker.settings.problems import SettingsError
 from tests.deploy.compose_file import ROOT
-from worker.cli.registry import main_group
-from worker.core.foundation.keyring import new_key
-from worker.settings.load import load
-from worker.settings.needs import BEATING, EVERYTHING, SERVING, Needs
-from worker.settings.problems import SettingsError
 
 FOLDER = ROOT / "deploy/kubernetes"
 # The port that the address in each secret has, by the secret.

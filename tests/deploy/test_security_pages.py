@@ -5,13 +5,13 @@ import re
 from functools import cache
 from typing import Any
 
+from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.runtime.celery_settings import QUEUES
+from onboarding_worker.settings.model import Retention
+from onboarding_worker.settings.outside import REQUESTS, Bus
+from onboarding_worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 from tests.deploy.compose_file import ROOT
 from tests.deploy.test_pages import of_no_feature
-from worker.core.database.schema import all_tables
-from worker.runtime.celery_settings import QUEUES
-from worker.settings.model import Retention
-from worker.settings.outside import REQUESTS, Bus
-from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 SEALED = [*(column.value for column in ENCRYPTED), *(column.digest for column in DIGESTS)]
 PAGES = ("threat-model", "data-map", "asvs", "questionnaire")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.cli.registry import main_group
 from tests.deploy.compose_file import ROOT
 from tests.suite.waiting import ENDS_WITHIN
-from worker.cli.registry import main_group
 
 FOLDER = ROOT / "deploy/systemd"
 SERVICES = sorted(FOLDER.glob("*.service"))

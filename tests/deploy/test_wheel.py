@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.suite.packages import PACKAGES, ROOT
+from tests.suite.packages import FOLDERS, PACKAGES, ROOT
 from tests.suite.waiting import ENDS_WITHIN
 
 # The host project's files with our names fail if they are read.
@@ -110,17 +110,21 @@ def test_the_wheel_has_the_package_and_nothing_else(installed: Installed):
         names = set(archive.namelist())
     assert {name.partition("/")[0].partition("-")[0] for name in names} == set(PACKAGES)
     expected = {
-        path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file()
+        f"{name}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, name in zip(FOLDERS, PACKAGES, strict=True)
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
     }
-    expected |= {f"worker/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.*")}
-    expected.add("worker/celeryconfig.py")
+    ours = "onboarding_worker"
+    expected |= {f"{ours}/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.*")}
+    expected.add(f"{ours}/celeryconfig.py")
     inside = {name for name in names if ".dist-info/" not in name}
     assert {name for name in expected if "__pycache__" not in name} == inside
     assert {f"{name}/py.typed" for name in PACKAGES} <= inside
-    assert {"worker/reporting/pages/report.html", "onboarding_sandbox/demo/customers.csv"} <= inside
-    assert "worker/migrations/env.py" in inside
-    assert any(re.match(r"worker/migrations/versions/0001_\w+\.py", name) for name in inside)
-    assert any(re.match(r"worker/templates/shipped/default/\w+/sms\.txt", name) for name in inside)
+    assert {f"{ours}/reporting/pages/report.html", "onboarding_sandbox/demo/customers.csv"} <= inside
+    assert f"{ours}/migrations/env.py" in inside
+    assert any(re.match(rf"{ours}/migrations/versions/0001_\w+\.py", name) for name in inside)
+    assert any(re.match(rf"{ours}/templates/shipped/default/\w+/sms\.txt", name) for name in inside)
 
 
 def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
@@ -139,25 +143,32 @@ def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
 def test_what_runs_is_the_wheel_and_neither_the_checkout_nor_a_folder_of_the_host_with_the_name_worker(
     installed: Installed, host: Path
 ):
-    (host / "worker/__init__.py").write_text("")
-    ours = "import onboarding_worker as o; print(o.request_onboarding.__module__, o.__version__)"
+    (host / "worker/__init__.py").write_text("theirs = True\n")
     asked = (
-        "import worker, worker.core.database.schema as schema, worker.runtime.celery_settings as celery;"
-        "print(worker.__file__); print(schema.MIGRATIONS); print(celery.CELERYCONFIG)"
+        "import worker, onboarding_worker as o, onboarding_worker.core.database.schema as schema;"
+        "import onboarding_worker.runtime.celery_settings as celery;"
+        "print(worker.theirs, o.request_onboarding.__module__);"
+        "print(o.__file__); print(schema.MIGRATIONS); print(celery.CELERYCONFIG)"
     )
-    ended = installed.run(host, "python", "-c", f"{ours}; {asked}")
-    late = installed.run(host, "python", "-c", f"import worker; {ours}")
 
-    assert "another package `worker` is loaded" in late.stderr
-    assert "onboarding_worker first" in late.stderr
+    ended = installed.run(host, "python", "-c", asked)
+
     assert ended.returncode == 0, ended.stderr
-    api, *files = ended.stdout.splitlines()
-    assert api.split()[0] == "worker.runtime.python_api"
+    loaded, *files = ended.stdout.splitlines()
+    assert loaded == "True onboarding_worker.runtime.python_api"
     package, migrations, celeryconfig = map(Path, files)
     assert package.is_relative_to(installed.folder)
     assert migrations == package.parent / "migrations"
     assert celeryconfig == package.parent / "celeryconfig.py"
     assert migrations.is_dir()
+
+
+def test_the_folder_of_a_checkout_is_not_a_second_package():
+    ended = subprocess.run(
+        [sys.executable, "-c", "import worker.core.facts"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "celery -A onboarding_worker" in ended.stderr
 
 
 def test_the_command_prints_its_help(installed: Installed, tmp_path: Path):
@@ -186,10 +197,9 @@ def test_a_list_is_checked_run_and_reported_next_to_a_host_projects_own_files(
 
 
 def test_celery_reads_our_settings_and_not_the_host_projects(installed: Installed, host: Path, configured: Path):
-    (host / "worker/__init__.py").unlink()
-    (host / "worker").rmdir()  # Celery imports from its own directory first
     shutil.copytree(configured, host, dirs_exist_ok=True)
-    ended = installed.run(host, "python", "-m", "celery", "-A", "worker", "report", ONBOARDING_CONFIG="onboarding.toml")
+    command = ("-m", "celery", "-A", "onboarding_worker", "report")
+    ended = installed.run(host, "python", *command, ONBOARDING_CONFIG="onboarding.toml")
     assert ended.returncode == 0, ended.stderr
     assert "host's own" not in ended.stdout + ended.stderr
     assert "task_default_queue: 'sweep'" in ended.stdout
@@ -207,7 +217,7 @@ def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(
     with subprocess.Popen(command, cwd=host, env=clean(**nobody), stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            assert "worker.runtime.celery_beat" in process.stderr.readline()  # it looks for its broker
+            assert "onboarding_worker.runtime.celery_beat" in process.stderr.readline()  # it looks for its broker
         finally:
             process.send_signal(signal.SIGTERM)
 

@@ -24,15 +24,15 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from onboarding_sandbox import Entry, Sandbox, SandboxOptions
+from onboarding_worker.cli import main
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.runtime import embedded
 from tests.desk.preloaded import Preloaded
 from tests.suite.databases import not_synced
 from tests.suite.waiting import ENDS_WITHIN
-from worker.cli import main
-from worker.core.database.database import Database
-from worker.runtime import embedded
 
 ONBOARD = str(Path(sys.executable).with_name("onboard"))
-CELERY = (sys.executable, "-m", "celery", "-A", "worker.app", "--quiet")  # with ONBOARDING_CONFIG
+CELERY = (sys.executable, "-m", "celery", "-A", "onboarding_worker", "--quiet")  # with ONBOARDING_CONFIG
 DATABASE = "onboarding.db"  # as `init` names it
 # `run` ends at a tick, and a command here has a few rows: its processor time is the same, and it waits less.
 TICK = timedelta(milliseconds=50)

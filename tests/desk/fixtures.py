@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.cli.commands.init import starter
+from onboarding_worker.plans.store import pilots
+from onboarding_worker.runtime import batch_run
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.desk.own_redis import OwnRedis
-from worker.cli.commands.init import starter
-from worker.plans.store import pilots
-from worker.runtime import batch_run
 
 # Fast enough for tests, and still backing off.
 RETRY = '[retry]\nfirst = "20 ms"\nmost = "50 ms"\n'

@@ -24,9 +24,9 @@ import time
 from functools import cache
 from typing import Any
 
+from onboarding_worker.cli.registry import COMMANDS
+from onboarding_worker.core.features import loaded
 from tests.deploy.compose_file import ROOT
-from worker.cli.registry import COMMANDS
-from worker.core.features import loaded
 
 # Not `runtime`: as they are loaded, its modules read the configuration and the command line, or make a secret, or what
 # a process shares with the children that it forks.
@@ -34,7 +34,7 @@ ROOMS = (
     *("core", "events", "features", "lists", "plans", "providers"),
     *("reporting", "senders", "settings", "templates", "web", "wiring"),
 )
-ITS_OWN = ("worker.runtime.celery_app", "worker.runtime.process")
+ITS_OWN = ("onboarding_worker.runtime.celery_app", "onboarding_worker.runtime.process")
 LIBRARIES = (
     "celery.apps.beat",
     "celery.apps.worker",
@@ -102,7 +102,7 @@ def load() -> None:
     for command in COMMANDS.values():
         loaded(command.place)
     for room in ROOMS:
-        package = importlib.import_module(f"worker.{room}")
+        package = importlib.import_module(f"onboarding_worker.{room}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     for name in LIBRARIES:
@@ -152,4 +152,4 @@ if __name__ == "__main__":
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     else:
         sys.path[0] = os.path.dirname(sys.argv[0])
-        importlib.import_module("worker.cli").main()
+        importlib.import_module("onboarding_worker.cli").main()

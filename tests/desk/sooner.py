@@ -6,9 +6,9 @@ from tests.desk.desk import Desk
 
 SOONER = """
 import asyncio
-from worker.cli import main
-from worker.runtime.process import Process
-from worker.web import middlewares, server
+from onboarding_worker.cli import main
+from onboarding_worker.runtime.process import Process
+from onboarding_worker.web import middlewares, server
 
 # How often a worker looks whether the database was upgraded, and for due work that no wake-up tells of.
 Process.__init__.__kwdefaults__["check_seconds"] = 0.2

@@ -8,11 +8,11 @@ from typing import Any
 import click
 import pytest
 
+from onboarding_worker.cli.registry import main_group
 from tests.desk.desk import Desk, Played
 from tests.docs.shown import text_of
 from tests.docs.test_shown_commands import PAGES
 from tests.suite.of_features import is_missing
-from worker.cli.registry import main_group
 
 PAGE = text_of("reference/json.md")
 SHOWN = {

@@ -16,14 +16,14 @@ from pathlib import Path
 import click
 import pytest
 
+from onboarding_worker.cli.registry import main_group
+from onboarding_worker.core.features import NOT_INSTALLED
+from onboarding_worker.core.foundation.clock import system_clock
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.docs.shown import PAGES, commands_of, text_of
 from tests.docs.test_shown_commands import PAGES as RUN_WHOLE
 from tests.suite.of_features import is_missing, needs_all, of_features
 from tests.suite.some import some
-from worker.cli.registry import main_group
-from worker.core.features import NOT_INSTALLED
-from worker.core.foundation.clock import system_clock
 
 GOES_ON = (0, 1, 3)  # done; something needs a person; rows wait
 Values = dict[str, str]

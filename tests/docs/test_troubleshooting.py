@@ -3,8 +3,8 @@
 import ast
 import re
 
+from onboarding_worker.core.features import FEATURES
 from tests.suite.packages import CODE, ROOT
-from worker.core.features import FEATURES
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
 MESSAGES = re.findall(r"^\| `([^|]+)` \|(.*)", PAGE, re.MULTILINE)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import click
 
+from onboarding_worker.cli.registry import main_group
 from tests.deploy.compose_file import ROOT
 from tests.suite.of_features import is_missing
-from worker.cli.registry import main_group
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # At the begin of a line of code, after a prompt or a path, or in backticks.

@@ -3,8 +3,8 @@
 import uuid
 from typing import Any
 
+from onboarding_worker.events.cloudevents import Happened, OutgoingEvent
 from tests.conftest import NOON
-from worker.events.cloudevents import Happened, OutgoingEvent
 
 
 def event(number: int, customer: str | None = None, **changes: Any) -> OutgoingEvent:

@@ -14,16 +14,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.core.customers.customers import MESSAGE, MOST_OWN, UPDATABLE, Channel, CustomerKind, invitation_channels
-from worker.core.foundation.notation import UNITS
-from worker.core.model.channels import CHANNELS
-from worker.core.model.incoming import EventKind
-from worker.core.model.refusals import LONGEST, MOST
-from worker.events.cloudevents import SEQUENCE_DIGITS, SOURCE, Happened
-from worker.lists.own_columns import RESERVED
-from worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
-from worker.providers.facts import PROVIDERS
-from worker.templates.values import OWN_NAME, SHEET_ERRORS, VALUE_LENGTH
+from onboarding_worker.core.customers.customers import (
+    MESSAGE,
+    MOST_OWN,
+    UPDATABLE,
+    Channel,
+    CustomerKind,
+    invitation_channels,
+)
+from onboarding_worker.core.foundation.notation import UNITS
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.core.model.refusals import LONGEST, MOST
+from onboarding_worker.events.cloudevents import SEQUENCE_DIGITS, SOURCE, Happened
+from onboarding_worker.lists.own_columns import RESERVED
+from onboarding_worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
+from onboarding_worker.providers.facts import PROVIDERS
+from onboarding_worker.templates.values import OWN_NAME, SHEET_ERRORS, VALUE_LENGTH
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]

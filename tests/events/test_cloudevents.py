@@ -6,10 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.database.tables import Inbox
+from onboarding_worker.core.model.incoming import Event, EventKind
+from onboarding_worker.events.cloudevents import (
+    LARGEST,
+    LONGEST,
+    Listed,
+    Unreadable,
+    cloud_event,
+    is_json,
+    read,
+    read_list,
+)
 from tests.events.outgoing import event as outgoing
-from worker.core.database.tables import Inbox
-from worker.core.model.incoming import Event, EventKind
-from worker.events.cloudevents import LARGEST, LONGEST, Listed, Unreadable, cloud_event, is_json, read, read_list
 
 CLOUD = "application/cloudevents+json"
 JSON = "application/json; charset=utf-8"

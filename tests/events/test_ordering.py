@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.lifecycle.customer_days import DAWN, C, CustomerEvent, E, R, U, days
-from worker.core.customers.customers import Customer, Person
-from worker.core.model.incoming import EventKind
-from worker.events.standing import (
+from onboarding_worker.core.customers.customers import Customer, Person
+from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.events.standing import (
     EarlierEvents,
     brings_details,
     changed,
@@ -20,6 +19,7 @@ from worker.events.standing import (
     spares_newer,
     why_ignored,
 )
+from tests.core.lifecycle.customer_days import DAWN, C, CustomerEvent, E, R, U, days
 
 
 @dataclass

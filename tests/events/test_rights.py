@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.incoming import NOBODY, OPERATOR, EventKind, EventSender
-from worker.events.standing import SenderStanding, may_name, standing_of
+from onboarding_worker.core.model.incoming import NOBODY, OPERATOR, EventKind, EventSender
+from onboarding_worker.events.standing import SenderStanding, may_name, standing_of
 
 SIGNUP = EventSender("signup", frozenset(EventKind))
 PRIVACY = EventSender("privacy", frozenset(EventKind), every_customer=True)

@@ -8,12 +8,12 @@ import jsonschema
 import pytest
 import yaml
 
+from onboarding_worker.core.messages import contact
+from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.events.cloudevents import Happened, cloud_event
+from onboarding_worker.settings.model import Bus
 from tests.events.outgoing import event
 from tests.events.schemas import files
-from worker.core.messages import contact
-from worker.core.model.incoming import EventKind
-from worker.events.cloudevents import Happened, cloud_event
-from worker.settings.model import Bus
 
 FOLDER = Path(__file__).parents[2] / "docs" / "events"
 KINDS = [*EventKind, *Happened]

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.limits import Limit
-from worker.core.limits.rate_adaptation import Pace
-from worker.failover.store.takeovers import (
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.rate_adaptation import Pace
+from onboarding_worker.failover.store.takeovers import (
     CHUNK,
     LEAST,
     ROUTE_LENGTH,
@@ -19,7 +19,7 @@ from worker.failover.store.takeovers import (
     taker,
     trouble,
 )
-from worker.lists.store.new_rows import FALLBACK_ACCOUNTS_LENGTH, fallbacks_text
+from onboarding_worker.lists.store.new_rows import FALLBACK_ACCOUNTS_LENGTH, fallbacks_text
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WELL = BudgetState()

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from tests.conftest import SetClock
 from tests.hostile import places
 from tests.hostile.served import served
 from tests.stored.shelf import Shelf, customer
 from tests.web.site import FIRST, KEYS, Site
-from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 
 # No limit of events, so that each answer is that of its own case.
 WEB = KEYS + '[web]\nevent_limit = "100000/second"\n'

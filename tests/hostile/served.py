@@ -8,11 +8,11 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from unittest import mock
 
+from onboarding_worker.http.event_loop import new_event_loop
+from onboarding_worker.web import middlewares, server
+from onboarding_worker.web.server import listening
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import Site
-from worker.http.event_loop import new_event_loop
-from worker.web import middlewares, server
-from worker.web.server import listening
 
 
 async def at_once(_seconds: float) -> None:

@@ -16,6 +16,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from onboarding_worker.core.customers.customers import CustomerKind
+from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.templates.render import Templates
 from tests.conftest import SetClock
 from tests.hostile.conftest import WEB
 from tests.hostile.requests import event, raw, status_of
@@ -24,9 +27,6 @@ from tests.hostile.test_webhooks import VERIFIED, hook
 from tests.suite.some import some
 from tests.templates.test_render import LINK, NOW, Page, to
 from tests.web.site import Site
-from worker.core.customers.customers import CustomerKind
-from worker.core.foundation.notation import spreadsheet_safe
-from worker.templates.render import Templates
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

@@ -2,12 +2,12 @@
 
 import json
 
+from onboarding_worker.events.cloudevents import LARGEST_LIST
+from onboarding_worker.settings.outside import hash_of
 from tests.hostile.genuine import standard_webhooks
 from tests.hostile.requests import GOOD, data, event, raw, status_of
 from tests.hostile.served import say
 from tests.web.site import EVENT, FIRST
-from worker.events.cloudevents import LARGEST_LIST
-from worker.settings.outside import hash_of
 
 LIST = "application/cloudevents-batch+json"
 

@@ -18,6 +18,9 @@ import pytest
 from aiohttp import web
 
 from onboarding_sandbox import Fault, SmtpFault
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.events.bus.sources import events_of
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.desk.listener import Listener
 from tests.desk.own_redis import OwnRedis
@@ -34,9 +37,6 @@ from tests.runtime.test_up import started
 from tests.suite.of_features import needs, of_features
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from tests.web.site import FIRST, HOOKS, SECOND, SIGNING, THIRD
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.events.bus.sources import events_of
 
 # Each place that is searched; docs/security/threat-model.md lists the same.
 PLACES = (

@@ -5,9 +5,9 @@ import resource
 import zipfile
 from datetime import date
 
-from worker.lists.lines import AcceptedLine, ListRefused
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
+from onboarding_worker.lists.lines import AcceptedLine, ListRefused
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 
 HEAD = b"customer_id,email,first_name\n"
 GOOD = b"A%d,a%d@example.com,Ann\n"

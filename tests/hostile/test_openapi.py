@@ -15,13 +15,13 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core.model.incoming import EventKind
 from tests.events.schemas import files
 from tests.hostile.genuine import genuine
 from tests.hostile.requests import raw
 from tests.hostile.served import say
 from tests.web.described import document
 from tests.web.site import HOOKS
-from worker.core.model.incoming import EventKind
 
 LONGER = "EXAMPLES" in os.environ
 THERE = {"account": ["kyc", "au"], "sender": ["sms", "email"], "rest": [f"{HOOKS['PATH_SECRET']}/1"]}

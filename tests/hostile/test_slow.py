@@ -8,13 +8,13 @@ from unittest import mock
 
 import pytest
 
+from onboarding_worker.web import server
 from tests.conftest import SetClock
 from tests.hostile.conftest import WEB
 from tests.hostile.genuine import AU
 from tests.hostile.requests import raw, status_of
 from tests.hostile.served import ENDS_WITHIN, say, served
 from tests.web.site import Site
-from worker.web import server
 
 BODY_SECONDS, IDLE_SECONDS = 0.2, 0.3  # for the test; the product's are 10 and 30
 HEAD = raw(b"", length="100", Connection=None)

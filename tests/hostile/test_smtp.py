@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.senders.email import Client, Connection
 from tests.senders.conftest import REPLIES, email, message, relay
-from worker.core.model.endings import Kind
-from worker.senders.email import Client, Connection
 
 __all__ = ["email", "message", "relay"]
 SECRETS = ("hunter2", "t0k3n", "maria.lopez", "López")

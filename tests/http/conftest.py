@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from worker.http.client import Http, open_http_session
-from worker.http.event_loop import new_event_loop
-from worker.http.trust import NO_TRUST, Trust
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.http.event_loop import new_event_loop
+from onboarding_worker.http.trust import NO_TRUST, Trust
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.http.client import Http
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from onboarding_worker.http.client import Http
 
 LONG = timedelta(seconds=10)
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -5,8 +5,8 @@ import gzip
 import socket
 import struct
 
+from onboarding_worker.core.model.http_messages import LARGEST_ANSWER, Broken, HttpAnswer
 from tests.http.talks import call, read_request, says
-from worker.core.model.http_messages import LARGEST_ANSWER, Broken, HttpAnswer
 
 ZIPPED = gzip.compress(b"{}")
 

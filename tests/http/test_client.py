@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
+from onboarding_worker.core.foundation.version import __version__
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from onboarding_worker.http.client import Http
 from tests.http.talks import LONG, call, listening, post, read_request, says
-from worker.core.foundation.version import __version__
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.http.client import Http
 
 SHORT = timedelta(milliseconds=80)
 CONNECTED = timedelta(milliseconds=600)  # by then there is a connection, on a busy machine too

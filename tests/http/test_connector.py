@@ -6,11 +6,11 @@ import aiohttp
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
+from onboarding_worker.http.client import Connector, check_aiohttp, open_http_session
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.opening import check_configuration
 from tests.http.talks import listening, says
 from tests.settings.samples import loaded, tree
-from worker.http.client import Connector, check_aiohttp, open_http_session
-from worker.settings.problems import SettingsError
-from worker.wiring.opening import check_configuration
 
 OWN = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown"
 OTHER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from worker.http import event_loop
+from onboarding_worker.http import event_loop
 
 
 async def kind_of_loop() -> str:

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from onboarding_worker.http import client
 from tests.http.talks import LONG, call, listening, post, read_request, says
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.http import client
 
 
 async def test_a_kept_connection_that_the_server_closes_under_the_request_was_sent_once(http):

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from worker.core.customers.customers import Customer
-from worker.lists.accept import accept
-from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine
-from worker.lists.listing import CustomerList, open_list
-from worker.lists.options import ListOptions
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine
+from onboarding_worker.lists.listing import CustomerList, open_list
+from onboarding_worker.lists.options import ListOptions
 
 TODAY = date(2026, 11, 20)
 

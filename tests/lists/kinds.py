@@ -1,6 +1,6 @@
 """What a list's own checks make of a line."""
 
-from worker.lists.lines import AcceptedLine, Line, RefusedLine
+from onboarding_worker.lists.lines import AcceptedLine, Line, RefusedLine
 
 ACCEPTED, REJECTED, DUPLICATE = "accepted", "rejected", "duplicate"
 

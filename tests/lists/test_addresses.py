@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from worker.lists.sources import CannotFetch, ListSource, fetch, is_address, name_of
+from onboarding_worker.lists.sources import CannotFetch, ListSource, fetch, is_address, name_of
 
 
 def test_a_batch_has_the_name_of_the_file_alone():

@@ -15,21 +15,21 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.formats.csv_list import records
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.phone_numbers import phone
+from onboarding_worker.lists.rules import COLUMNS, email
+from onboarding_worker.lists.warned import problems_csv
+from onboarding_worker.providers.values import Refusal
 from tests.lists.formats.files import csv_of, workbook
 from tests.lists.kinds import ACCEPTED, DUPLICATE, kind_of
 from tests.suite.of_features import needs
 from tests.suite.some import some
-from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.notation import spreadsheet_safe
-from worker.lists.accept import accept
-from worker.lists.formats.csv_list import records
-from worker.lists.lines import AcceptedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
-from worker.lists.phone_numbers import phone
-from worker.lists.rules import COLUMNS, email
-from worker.lists.warned import problems_csv
-from worker.providers.values import Refusal
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

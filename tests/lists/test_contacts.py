@@ -6,9 +6,9 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.lists.phone_numbers import phone, plain_phone
-from worker.lists.rules import PLAIN_EMAIL, email
-from worker.providers.values import Refusal
+from onboarding_worker.lists.phone_numbers import phone, plain_phone
+from onboarding_worker.lists.rules import PLAIN_EMAIL, email
+from onboarding_worker.providers.values import Refusal
 
 LABELS = st.text(string.ascii_letters + string.digits + "-._+", max_size=70)
 

@@ -1,7 +1,7 @@
-from worker.core.messages.quiet_hours import zones_of_countries
-from worker.lists import other_names
-from worker.lists.rules import country
-from worker.providers import countries
+from onboarding_worker.core.messages.quiet_hours import zones_of_countries
+from onboarding_worker.lists import other_names
+from onboarding_worker.lists.rules import country
+from onboarding_worker.providers import countries
 
 
 def test_there_are_249_countries_and_each_code_leads_to_the_other():

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.lists.formats.csv_list import LONGEST_RECORD, MOST_AGAIN, records
+from onboarding_worker.lists.formats.kind import refuse_binary
+from onboarding_worker.lists.lines import AcceptedLine, ListRefused, OpenQuote, RefusedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 from tests.lists.kinds import ACCEPTED, REJECTED, kind_of
 from tests.suite.some import some
-from worker.lists.formats.csv_list import LONGEST_RECORD, MOST_AGAIN, records
-from worker.lists.formats.kind import refuse_binary
-from worker.lists.lines import AcceptedLine, ListRefused, OpenQuote, RefusedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
 
 HEADER = "customer_id,email,first_name,address\n"
 RANDOM = random.Random(7).randbytes(5000)  # noqa: S311 -- the same each time

@@ -1,7 +1,7 @@
 import re
 from datetime import date
 
-from worker.lists.options import ListOptions
+from onboarding_worker.lists.options import ListOptions
 
 HASHED = ListOptions(today=date(2026, 11, 20), hash_ids=True)
 

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from worker.lists.dates import DateForm
+from onboarding_worker.lists.dates import DateForm
 
 DAY = date(1980, 3, 12)
 HEAD = "customer_id,email,date_of_birth\n"

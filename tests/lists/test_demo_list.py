@@ -5,12 +5,12 @@ from datetime import date
 from pathlib import Path
 
 import onboarding_sandbox.demo
+from onboarding_worker.core.customers.customers import Channel, CustomerKind
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.lists.make_list import demo_rows, example_rows, write
-from worker.core.customers.customers import Channel, CustomerKind
-from worker.lists.lines import AcceptedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
 
 DEMO = Path(onboarding_sandbox.demo.__file__).parent / "customers.csv"
 EXAMPLE = DEMO.parents[2] / "examples" / "customers.csv"

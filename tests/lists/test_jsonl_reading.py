@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.lists import columns
+from onboarding_worker.lists.columns import MOST_KEYS
+from onboarding_worker.lists.formats.json_list import LONGEST_LINE, json_lines
+from onboarding_worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.providers.parameters import parse_cell, unknown_parameter
+from onboarding_worker.providers.strict_json import MOST_LEVELS
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.cases import lacking
-from worker.lists import columns
-from worker.lists.columns import MOST_KEYS
-from worker.lists.formats.json_list import LONGEST_LINE, json_lines
-from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
-from worker.providers.parameters import parse_cell, unknown_parameter
-from worker.providers.strict_json import MOST_LEVELS
 
 ANN = {"customer_id": "A1", "email": "ann@example.com"}
 BOB = {"customer_id": "A2", "email": "bob@example.com"}

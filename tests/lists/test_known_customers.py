@@ -3,8 +3,16 @@
 import re
 from pathlib import Path
 
-from worker.core.model.states import JobState
-from worker.lists.known_customers import Becomes, Decision, KnownRule, Standing, decide, refuses_lists, standing_of
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.lists.known_customers import (
+    Becomes,
+    Decision,
+    KnownRule,
+    Standing,
+    decide,
+    refuses_lists,
+    standing_of,
+)
 
 PAGE = Path(__file__).parents[2] / "docs/reference/known-customers.md"
 LEADS, JOINS, FINISHED = Decision(Becomes.LEADS), Decision(Becomes.JOINS), Decision(Becomes.FINISHED)

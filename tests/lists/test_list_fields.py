@@ -3,12 +3,12 @@ from datetime import date, datetime
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Customer, CustomerKind, Person
+from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.templates.values import SHEET_ERRORS
 from tests.suite.cases import differing
-from worker.core.customers.customers import Channel, Customer, CustomerKind, Person
-from worker.lists.accept import accept
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.options import ListOptions
-from worker.templates.values import SHEET_ERRORS
 
 TODAY = date(2026, 11, 20)
 

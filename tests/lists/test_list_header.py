@@ -4,13 +4,13 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.lists.columns import nearest, whole_and_in_parts
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.other_names import NAMES
+from onboarding_worker.lists.rules import COLUMNS
 from tests.suite.cases import lacking
-from worker.lists.columns import nearest, whole_and_in_parts
-from worker.lists.lines import AcceptedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
-from worker.lists.other_names import NAMES
-from worker.lists.rules import COLUMNS
 
 ROW = "A1,a@example.com\n"
 

@@ -1,7 +1,7 @@
 from datetime import date
 from typing import Any
 
-from worker.lists.options import ListOptions
+from onboarding_worker.lists.options import ListOptions
 
 
 def test_parameters_nest_by_dots_and_empty_cells_are_not_sent(customer):

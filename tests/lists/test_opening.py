@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.lists.formats.opening import content_digest
-from worker.lists.lines import ListRefused
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
+from onboarding_worker.lists.formats.opening import content_digest
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 
 LIST = b"customer_id,email\nA1,a@example.com\n"
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import MOST_OWN, Person, with_own
-from worker.core.database.encrypted_values import decrypt_person, encrypt_person
-from worker.lists.accept import accept
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.options import ListOptions
-from worker.templates.values import ADDRESS_IN_VALUE
+from onboarding_worker.core.customers.customers import MOST_OWN, Person, with_own
+from onboarding_worker.core.database.encrypted_values import decrypt_person, encrypt_person
+from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.templates.values import ADDRESS_IN_VALUE
 
 TODAY = date(2026, 11, 20)
 DECLARED = {"branch": "message.branch"}

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.customers.customers import Channel, Customer, CustomerKind, FieldProblem, Person
+from onboarding_worker.lists.importing.intake import Rule, brand_for, choose_account, freshness_of
+from onboarding_worker.lists.lines import Chosen
+from onboarding_worker.settings.routes import ROUTABLE
 from tests.suite.cases import differing
-from worker.core.customers.customers import Channel, Customer, CustomerKind, FieldProblem, Person
-from worker.lists.importing.intake import Rule, brand_for, choose_account, freshness_of
-from worker.lists.lines import Chosen
-from worker.settings.routes import ROUTABLE
 
 RULES = (
     Rule({"kind": "company"}, ("kyb",)),

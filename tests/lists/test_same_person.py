@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import CustomerKind, Person
-from worker.lists.same_person import Match, changed_addresses, compare, compare_marks, marks
+from onboarding_worker.core.customers.customers import CustomerKind, Person
+from onboarding_worker.lists.same_person import Match, changed_addresses, compare, compare_marks, marks
 
 ONA = Person(
     email="ona@example.com",

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.lists.dates import DatesSeen
+from onboarding_worker.lists.formats.opening import content_digest
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.rules import RULES
+from onboarding_worker.lists.same_person import Seen
+from onboarding_worker.lists.warned import problems_csv
+from onboarding_worker.providers.values import Refusal
 from tests.lists.formats.files import workbook
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.of_features import needs
-from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.notation import spreadsheet_safe
-from worker.lists.dates import DatesSeen
-from worker.lists.formats.opening import content_digest
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.rules import RULES
-from worker.lists.same_person import Seen
-from worker.lists.warned import problems_csv
-from worker.providers.values import Refusal
 
 
 def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):

@@ -10,16 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from onboarding_worker.lists.accept import accept, customer_id
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.phone_numbers import phone, phone_of_any_country, readings
+from onboarding_worker.lists.rules import RULES, whole
+from onboarding_worker.providers.values import Refusal
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
-from worker.lists.accept import accept, customer_id
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
-from worker.lists.phone_numbers import phone, phone_of_any_country, readings
-from worker.lists.rules import RULES, whole
-from worker.providers.values import Refusal
 
 REGIONS = "AT AU BE BR CH CN CZ DE DK ES FI FR GB ID IE IN IT JP KR LT LU NL NO PL PT RU SE TR UA US ZA"
 OF_MOBILES = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.plans.pilot import (
+from onboarding_worker.plans.pilot import (
     NAMES,
     BadCondition,
     Bound,

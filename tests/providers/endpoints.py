@@ -25,6 +25,15 @@ from onboarding_testing.accounts import (
 )
 from onboarding_testing.fakes import FakeHttp, FakeProvider
 from onboarding_testing.provider_contract import ProviderCase
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.http_messages import HttpAnswer
+from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.providers.frankieone_hosted import FrankieOneHosted
+from onboarding_worker.providers.frankieone_v1 import FrankieOneV1
+from onboarding_worker.providers.frankieone_v2 import FrankieOneV2
+from onboarding_worker.providers.idenfy_kyb import IdenfyKyb
+from onboarding_worker.providers.idenfy_kyc import IdenfyKyc
 from tests.providers.accounts import (
     frankie_account,
     frankie_hosted_account,
@@ -50,15 +59,6 @@ from tests.providers.idenfy_answers import (
     OPENAPI_OPENED,
     spoilt_tokens,
 )
-from worker.core.customers.customers import Customer
-from worker.core.model.endings import Kind
-from worker.core.model.http_messages import HttpAnswer
-from worker.core.model.sessions import SessionRequest
-from worker.providers.frankieone_hosted import FrankieOneHosted
-from worker.providers.frankieone_v1 import FrankieOneV1
-from worker.providers.frankieone_v2 import FrankieOneV2
-from worker.providers.idenfy_kyb import IdenfyKyb
-from worker.providers.idenfy_kyc import IdenfyKyc
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from onboarding_testing.accounts import HTML, Bad, answer
-from worker.core.model.endings import Kind
-from worker.providers.contract import HttpAnswer
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.providers.contract import HttpAnswer
 
 
 def frankie_error(status: int, code: str | None, message: str, *issues: tuple[str, str], **more: Any) -> HttpAnswer:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from onboarding_testing.accounts import HTML, Bad, answer
-from worker.core.model.endings import Kind
-from worker.providers.contract import HttpAnswer
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.providers.contract import HttpAnswer
 
 
 def idenfy_error(status: int, identifier: str | None, message: Any, **more: Any) -> HttpAnswer:

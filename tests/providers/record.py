@@ -15,10 +15,10 @@ from typing import Any
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_testing.accounts import NOW
+from onboarding_worker.core.foundation.version import __version__
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.providers.contract import Broken, HttpAnswer
 from tests.providers.recording import CASES, Case, tape
-from worker.core.foundation.version import __version__
-from worker.http.client import Http, open_http_session
-from worker.providers.contract import Broken, HttpAnswer
 
 NEEDED = {
     "idenfy": ("IDENFY_TEST_KEY", "IDENFY_TEST_SECRET"),

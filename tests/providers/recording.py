@@ -16,12 +16,12 @@ from vcr.request import Request
 
 from onboarding_sandbox.faults import Fault
 from onboarding_testing.accounts import ENTITY, PlainSecret, company_request, request
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.http_messages import HttpRequest
+from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.providers.contract import Provider, build_provider
 from tests.providers.accounts import FRANKIE_CUSTOMER
 from tests.providers.endpoints import HOSTED, KYB, KYC, OPENAPI, V1, V2
-from worker.core.model.endings import Kind
-from worker.core.model.http_messages import HttpRequest
-from worker.core.model.sessions import SessionRequest
-from worker.providers.contract import Provider, build_provider
 
 CASSETTES = Path(__file__).parent / "cassettes"
 SCRUBBED = "SCRUBBED"

@@ -7,11 +7,11 @@ from itertools import product
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.faults import Fault
 from onboarding_testing.accounts import ENTITY, NOW
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.providers.contract import Broken, Listing
 from tests.providers.recording import CASES, Case
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import Session
-from worker.http.client import Http, open_http_session
-from worker.providers.contract import Broken, Listing
 
 LONG = timedelta(seconds=10)
 CREATED = {case.endpoint: case for case in CASES if case.name in ("created-200", "created-201")}

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_testing.accounts import NOW
+from onboarding_worker.providers.bodies import BadAnswer, json_object, optional_text, retry_after, text
 from tests.suite.cases import differing
-from worker.providers.bodies import BadAnswer, json_object, optional_text, retry_after, text
 
 SECRET = "tk-5d0e8b31"
 

@@ -3,7 +3,7 @@ from datetime import date, datetime
 
 import pytest
 
-from worker.providers.bodies import json_body, merged, nested
+from onboarding_worker.providers.bodies import json_body, merged, nested
 
 
 def test_dotted_names_become_objects():

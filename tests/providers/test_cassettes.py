@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from onboarding_testing.accounts import API_KEY, API_SECRET, ENTITY, NOW
+from onboarding_worker.core.model.endings import Problem
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.providers.contract import Broken, HttpAnswer, Listed, Listing
 from tests.providers.accounts import FRANKIE_CUSTOMER
 from tests.providers.recording import CASES, CASSETTES, SCRUBBED, SCRUBBED_FIELDS, Case, scrubbed, tape
 from tests.suite.some import some
-from worker.core.model.endings import Problem
-from worker.core.model.sessions import Session
-from worker.http.client import Http, open_http_session
-from worker.providers.contract import Broken, HttpAnswer, Listed, Listing
 
 LONG = timedelta(seconds=10)
 FILES = sorted(CASSETTES.rglob("*.yaml"))

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from onboarding_worker.providers.facts import AdapterBroken, Catalogue
 from tests.providers.installed import install
-from worker.providers.facts import AdapterBroken, Catalogue
 
 GROUP = "onboarding_worker.test_adapters"
 OURS = {"json-reader": "json:loads"}

@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from onboarding_testing.accounts import ENTITY, NOW, PlainSecret, company_request, request
+from onboarding_worker.core.customers.customers import CustomerKind, Person
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.facts import asked_lifetime, lifetime_of
 from tests.providers.endpoints import HOSTED, KYB, KYC, OPENAPI, V1, V2
-from worker.core.customers.customers import CustomerKind, Person
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import ExpirySource
-from worker.providers.account import AccountUnusable
-from worker.providers.facts import asked_lifetime, lifetime_of
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 IVS = "https://ivs.idenfy.com/"

@@ -3,9 +3,9 @@ from datetime import timedelta
 
 from onboarding_testing.accounts import NOW, request
 from onboarding_testing.fakes import HANG, FakeHttp, FakeProvider
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import Session
-from worker.providers.contract import Broken, HttpAnswer
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.providers.contract import Broken, HttpAnswer
 
 SOON = timedelta(seconds=1)
 

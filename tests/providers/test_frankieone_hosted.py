@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from onboarding_testing.accounts import ENTITY, NOW, answer, company, customer, request
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.providers.frankieone_hosted import FrankieOneHosted
 from tests.providers.accounts import frankie_hosted_account
 from tests.providers.frankieone_answers import HOSTED_OPENED
-from worker.core.model.sessions import Session
-from worker.providers.frankieone_hosted import FrankieOneHosted
 
 
 def built(asked=None, **settings):

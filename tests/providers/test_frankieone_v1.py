@@ -4,14 +4,14 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.accounts import ENTITY, NOW, customer, request
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.contract import Broken
+from onboarding_worker.providers.frankieone import FACTS
 from tests.providers.endpoints import V1, V1_OPENED, V2, answer
 from tests.providers.frankieone_answers import NOT_SENT
-from worker.core.customers.customers import Person
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import SessionRequest
-from worker.providers.account import AccountUnusable
-from worker.providers.contract import Broken
-from worker.providers.frankieone import FACTS
 
 body, opened = V1.body, V1.read
 NEW = request(entity_id="")

@@ -2,9 +2,9 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from onboarding_testing.accounts import API_KEY, ENTITY, NOW, PlainSecret, customer, request
+from onboarding_worker.core.model.sessions import ExpirySource, SessionRequest
 from tests.providers.accounts import FRANKIE_CUSTOMER
 from tests.providers.endpoints import V2
-from worker.core.model.sessions import ExpirySource, SessionRequest
 
 body, opened = V2.body, V2.read
 

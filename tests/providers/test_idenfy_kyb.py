@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from onboarding_testing.accounts import NOW, company, company_request, customer
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.sessions import Session
 from tests.providers.endpoints import KYB, answer
-from worker.core.model.endings import Kind
-from worker.core.model.sessions import Session
 
 body, opened = KYB.body, KYB.read
 UUID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"

@@ -3,9 +3,9 @@ import json
 from datetime import timedelta
 
 from onboarding_testing.accounts import API_KEY, API_SECRET, NOW, customer, request
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.model.sessions import ExpirySource
 from tests.providers.endpoints import KYC
-from worker.core.customers.customers import Person
-from worker.core.model.sessions import ExpirySource
 
 body, opened = KYC.body, KYC.read
 

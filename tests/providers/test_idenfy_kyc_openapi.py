@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from onboarding_testing.accounts import NOW, customer, request
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.sessions import ExpirySource, Session
+from onboarding_worker.providers.account import AccountUnusable
 from tests.providers.endpoints import KYC, OPENAPI
-from worker.core.customers.customers import Person
-from worker.core.model.endings import Kind
-from worker.core.model.sessions import ExpirySource, Session
-from worker.providers.account import AccountUnusable
 
 DAY = timedelta(days=1)
 body, opened = OPENAPI.body, OPENAPI.read

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from onboarding_worker.cli.registry import main_group
+from onboarding_worker.lists.columns import known_name
+from onboarding_worker.providers.facts import PROVIDERS, TEXT_SERVICES
+from onboarding_worker.providers.parameters import parse_cell
+from onboarding_worker.wiring.container import build_providers
+from onboarding_worker.wiring.senders import build_senders
 from tests.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
-from worker.cli.registry import main_group
-from worker.lists.columns import known_name
-from worker.providers.facts import PROVIDERS, TEXT_SERVICES
-from worker.providers.parameters import parse_cell
-from worker.wiring.container import build_providers
-from worker.wiring.senders import build_senders
 
 EXAMPLE = Path(__file__).parents[2] / "examples/adapter"
 
@@ -168,7 +168,7 @@ def test_what_is_no_endpoint_is_refused(site, tmp_path):
 
     assert line == (
         "accounts.acme.provider: the adapter acme-idv of zz-text 0.1.0 cannot be used: its entry point is no"
-        " worker.providers.contract.Endpoint"
+        " onboarding_worker.providers.contract.Endpoint"
     )
 
 

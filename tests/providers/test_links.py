@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.providers.account import LONGEST_LINK, Links, https_link, template_problem
+from onboarding_worker.providers.account import LONGEST_LINK, Links, https_link, template_problem
 
 HOSTS = ("ivs.idenfy.com", "verify.example.com:8443", "127.0.0.1", "localhost", "::1")
 LINKS = Links("https://ivs.idenfy.com/{token}", HOSTS)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from onboarding_testing.accounts import AOIFE, API_KEY, API_SECRET, HTML, NOW, PlainSecret, answer, request, shown_of
 from onboarding_testing.fakes import FakeProvider
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.providers.contract import HttpAnswer, Listed, Listing
 from tests.providers.endpoints import CASES, KYC, OPENAPI
-from worker.core.model.endings import Kind, Problem
-from worker.providers.contract import HttpAnswer, Listed, Listing
 
 LISTS = {
     "idenfy-kyc": KYC.make,

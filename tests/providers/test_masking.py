@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_testing.accounts import AOIFE, request, shown_of
-from worker.core.customers.customers import Person
-from worker.providers.bodies import LONGEST_MESSAGE, LONGEST_READ, MASK, PATTERNS, masked
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.providers.bodies import LONGEST_MESSAGE, LONGEST_READ, MASK, PATTERNS, masked
 
 
 def test_the_providers_own_words_are_kept():

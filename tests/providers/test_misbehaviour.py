@@ -16,14 +16,14 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.faults import Fault
 from onboarding_testing.accounts import AOIFE, HTML, NOW, PlainSecret, shown_of
 from onboarding_testing.provider_contract import ProviderCase
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import LARGEST_ANSWER
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.providers.contract import Broken
 from tests.providers import endpoints as tables
 from tests.providers.recording import CASES
 from tests.providers.test_against_sandbox import results
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import LARGEST_ANSWER
-from worker.core.model.sessions import Session
-from worker.http.client import Http, open_http_session
-from worker.providers.contract import Broken
 
 REAL = {name: endpoint for name, endpoint in tables.CASES.items() if name != "fake"}
 endpoints = pytest.mark.parametrize("endpoint", REAL.values(), ids=REAL)

@@ -1,9 +1,17 @@
 """The contract of every adapter (onboarding_testing/provider_contract.py), over every endpoint and the shipped fake."""
 
 from onboarding_testing.provider_contract import *  # noqa: F403 -- the suite
+from onboarding_worker.providers import (
+    frankieone,
+    frankieone_hosted,
+    frankieone_v1,
+    frankieone_v2,
+    idenfy,
+    idenfy_kyb,
+    idenfy_kyc,
+)
+from onboarding_worker.providers.facts import PROVIDERS
 from tests.providers.endpoints import CASES
-from worker.providers import frankieone, frankieone_hosted, frankieone_v1, frankieone_v2, idenfy, idenfy_kyb, idenfy_kyc
-from worker.providers.facts import PROVIDERS
 
 
 def test_every_built_in_provider_has_its_case():

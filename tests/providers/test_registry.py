@@ -1,9 +1,9 @@
 import pytest
 
 from onboarding_testing.accounts import PlainSecret
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.contract import build_provider, shared_webhook_keys
 from tests.providers.endpoints import HOSTED, KYB, KYC, OPENAPI, V1, V2
-from worker.providers.account import AccountUnusable
-from worker.providers.contract import build_provider, shared_webhook_keys
 
 FRANKIE = "frankieone-v2"
 

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from worker.core.features import hint
-from worker.reporting.store.processes import (
+from onboarding_worker.core.features import hint
+from onboarding_worker.reporting.store.processes import (
     BEAT_IS_MISSING_AFTER,
     SWEEP_IS_MISSING_AFTER,
     WAKE_UPS_MISSING_AFTER,
@@ -11,7 +11,7 @@ from worker.reporting.store.processes import (
     Wakening,
     kinds_at_work,
 )
-from worker.reporting.waits import (
+from onboarding_worker.reporting.waits import (
     Level,
     Wait,
     level_of,

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.states import ENDED_JOBS, OUT_JOBS, BatchState, JobState
-from worker.lists.decisions.store.decisions import RepeatCost
-from worker.lists.store.batches import BatchFacts
-from worker.reporting import batch_report
+from onboarding_worker.core.model.states import ENDED_JOBS, OUT_JOBS, BatchState, JobState
+from onboarding_worker.lists.decisions.store.decisions import RepeatCost
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.reporting import batch_report
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.limits import CreditCap, Limit, UsedCredits
-from worker.core.limits.rate_adaptation import Pace
-from worker.core.limits.throughput import FRESH, MeasuredThroughput
-from worker.core.messages.quiet_hours import QuietHours, allowed_at
-from worker.reporting.forecast import (
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.limits import CreditCap, Limit, UsedCredits
+from onboarding_worker.core.limits.rate_adaptation import Pace
+from onboarding_worker.core.limits.throughput import FRESH, MeasuredThroughput
+from onboarding_worker.core.messages.quiet_hours import QuietHours, allowed_at
+from onboarding_worker.reporting.forecast import (
     Forecast,
     Load,
     by_country,
@@ -24,8 +24,8 @@ from worker.reporting.forecast import (
     through_nights,
     with_country_cap,
 )
-from worker.reporting.store.outlook import Orphans, UnknownOutcomes
-from worker.reporting.waits import Wait
+from onboarding_worker.reporting.store.outlook import Orphans, UnknownOutcomes
+from onboarding_worker.reporting.waits import Wait
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SATURDAY = datetime(2026, 11, 28, 23, 59, 30, tzinfo=UTC)

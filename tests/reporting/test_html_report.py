@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.reporting.html_report import STATES, STATIC, write_html
+from onboarding_worker.reporting.prices import Prices
+from onboarding_worker.reporting.report_lines import Columns
+from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.reporting.store.spending import Figures, Spending
+from onboarding_worker.settings.money import Price
 from tests.suite.some import some
-from worker.core.model.sessions import Opening
-from worker.core.model.states import JobState, LineState
-from worker.reporting.html_report import STATES, STATIC, write_html
-from worker.reporting.prices import Prices
-from worker.reporting.report_lines import Columns
-from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.store.spending import Figures, Spending
-from worker.settings.money import Price
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FIELDS = Columns(NOON, routes=True).names

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.reporting.html_report import write_html
+from onboarding_worker.reporting.report_lines import Columns
+from onboarding_worker.reporting.store.report_rows import LineFacts
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.reporting.test_html_report import facts
-from worker.reporting.html_report import write_html
-from worker.reporting.report_lines import Columns
-from worker.reporting.store.report_rows import LineFacts
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

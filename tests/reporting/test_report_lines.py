@@ -10,13 +10,13 @@ from itertools import product
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Details, Person
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.lists.columns import REPORT_COLUMNS
+from onboarding_worker.reporting.report_lines import DETAILS, TIMES, Columns, line_values, write_csv
+from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.reporting.xlsx_report import write_xlsx
 from tests.reporting.test_html_report import facts
-from worker.core.customers.customers import Details, Person
-from worker.core.model.sessions import Opening
-from worker.lists.columns import REPORT_COLUMNS
-from worker.reporting.report_lines import DETAILS, TIMES, Columns, line_values, write_csv
-from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.xlsx_report import write_xlsx
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LINE = LineFacts(

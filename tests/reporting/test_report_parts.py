@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.reporting.html_report import HEIGHT, timeline
-from worker.reporting.operation_report import state_in_words
-from worker.reporting.row_groups import RowNumbers, headline, without_ids
-from worker.reporting.store.spending import MOST_STEPS
+from onboarding_worker.reporting.html_report import HEIGHT, timeline
+from onboarding_worker.reporting.operation_report import state_in_words
+from onboarding_worker.reporting.row_groups import RowNumbers, headline, without_ids
+from onboarding_worker.reporting.store.spending import MOST_STEPS
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.ramp import Ramp
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.reporting.waits import Wait, first_cause, is_healthy, of_account, of_row
 from tests.core.limits.call_outcomes import call_outcome
-from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
-from worker.core.limits.limits import Limit
-from worker.core.limits.ramp import Ramp
-from worker.core.model.endings import Kind
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
-from worker.reporting.waits import Wait, first_cause, is_healthy, of_account, of_row
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from onboarding_worker.reporting.report_lines import Columns
+from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.reporting.xlsx_report import write_xlsx
 from tests.reporting.test_html_report import facts
-from worker.reporting.report_lines import Columns
-from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.xlsx_report import write_xlsx
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 NOON_IN_EXCEL = 46346.5  # days since 1899-12-30

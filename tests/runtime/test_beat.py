@@ -20,9 +20,9 @@ from celery.signals import beat_init
 from kombu.exceptions import ChannelError
 from redis.exceptions import ExecAbortError, OutOfMemoryError
 
+from onboarding_worker.runtime.celery_beat import MOST_WAITING, Scheduler
 from tests.desk.desk import Desk
 from tests.suite.waiting import ENDS_WITHIN
-from worker.runtime.celery_beat import MOST_WAITING, Scheduler
 
 SWEEP = SimpleNamespace(name="sweep", task="sweep")
 SIGNAL_AS_IT_LOADS = """
@@ -111,7 +111,7 @@ def test_it_sends_no_more_when_wake_ups_pile_up(broker, sent):
 
 
 def test_a_full_queue_is_logged_once_and_that_it_is_consumed_again_once(caplog):
-    caplog.set_level(logging.INFO, logger="worker.runtime.celery_beat")
+    caplog.set_level(logging.INFO, logger="onboarding_worker.runtime.celery_beat")
     beat = Beat(Broker())
     for beat.broker.waiting in (MOST_WAITING, MOST_WAITING, 0, 0):
         apply(beat)
@@ -119,7 +119,7 @@ def test_a_full_queue_is_logged_once_and_that_it_is_consumed_again_once(caplog):
 
 
 def test_the_loss_of_the_broker_and_its_return_are_two_lines(caplog):
-    caplog.set_level(logging.INFO, logger="worker.runtime.celery_beat")
+    caplog.set_level(logging.INFO, logger="onboarding_worker.runtime.celery_beat")
     beat = Beat(Broker())
     for beat.unreachable in (False, True, True, True, False, False):
         apply(beat)
@@ -235,7 +235,7 @@ def test_a_signal_that_comes_while_the_scheduler_is_loaded_is_no_traceback(desk:
         "ONBOARDING__DATABASE__URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
         "ONBOARDING__BROKER__URL": "redis://127.0.0.1:1/0",
     }
-    beat = desk.start("beat", program=(sys.executable, "-c", SIGNAL_AS_IT_LOADS, "-A", "worker.app", "--quiet"))
+    beat = desk.start("beat", program=(sys.executable, "-c", SIGNAL_AS_IT_LOADS, "-A", "onboarding_worker", "--quiet"))
     ended = desk.end(beat)
     assert ended.code in (0, -signal.SIGTERM)
     assert ended.err == ""

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from onboarding_sandbox.faults import Latency
+from onboarding_worker.core.features import hint
+from onboarding_worker.runtime.celery_settings import ISSUE, SWEEP
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.desk.sooner import sooner
 from tests.suite.waiting import wait_until
-from worker.core.features import hint
-from worker.runtime.celery_settings import ISSUE, SWEEP
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.events.bus.sources import Unfit
+from onboarding_worker.runtime import bus_consumers
+from onboarding_worker.settings.load import load
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.foundation.keyring import new_key
-from worker.events.bus.sources import Unfit
-from worker.runtime import bus_consumers
-from worker.settings.load import load
 
 
 class Inbox:

@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, QUEUES, SWEEP, left_to_others
+from onboarding_worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, QUEUES, SWEEP, left_to_others
 
 
 @pytest.fixture(scope="module")
 def tasks():
-    return importlib.import_module("worker.runtime.celery_tasks")
+    return importlib.import_module("onboarding_worker.runtime.celery_tasks")
 
 
 def test_sweeps_that_piled_up_are_processed_as_one(tasks):

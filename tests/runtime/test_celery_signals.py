@@ -7,7 +7,7 @@ import pytest
 from celery.concurrency.prefork import TaskPool as Prefork
 from celery.concurrency.thread import TaskPool as Threads
 
-from worker.runtime import celery_tasks, process
+from onboarding_worker.runtime import celery_tasks, process
 
 
 @pytest.fixture

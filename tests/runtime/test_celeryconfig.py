@@ -7,12 +7,12 @@ import pytest
 from celery import Celery
 from celery.app.utils import find_app
 
+from onboarding_worker.celery import app
+from onboarding_worker.runtime.celery_settings import CELERYCONFIG, SWEEP, SWEEP_SECONDS, celeryconfig, configure
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.problems import SettingsError
 from tests.deploy.compose_file import ROOT
 from tests.desk.desk import Desk
-from worker.app import app
-from worker.runtime.celery_settings import CELERYCONFIG, SWEEP, SWEEP_SECONDS, celeryconfig, configure
-from worker.settings.load import load
-from worker.settings.problems import SettingsError
 
 
 def configured(desk: Desk) -> Any:
@@ -35,7 +35,7 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return edit
 
 
-@pytest.mark.parametrize("name", ["worker", "worker.celery", "worker.app"])
+@pytest.mark.parametrize("name", ["onboarding_worker.celery", "onboarding_worker"])
 def test_celery_finds_the_application_by_each_name_that_is_typed(name: str):
     assert find_app(name) is app
 
@@ -43,7 +43,7 @@ def test_celery_finds_the_application_by_each_name_that_is_typed(name: str):
 def test_the_file_of_the_checkout_is_the_configuration(desk: Desk):
     assert CELERYCONFIG == ROOT / "celeryconfig.py"
     conf = configured(desk)
-    assert conf.worker_consumer == "worker.runtime.celery_consumer:Consumer"
+    assert conf.worker_consumer == "onboarding_worker.runtime.celery_consumer:Consumer"
     assert (conf.broker_url, conf.worker_pool) == ("redis://127.0.0.1:1/0", "threads")
     assert conf.beat_schedule[SWEEP]["schedule"] == SWEEP_SECONDS
 

@@ -15,6 +15,18 @@ import sqlalchemy as sa
 import trustme
 from kombu.connection import Connection
 
+from onboarding_worker.cli import online
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.connection_failures import in_words
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.foundation.tls import Tls
+from onboarding_worker.events.brokers.connection import connection_to, redis_client, tls_options
+from onboarding_worker.events.bus.sources import sources_of
+from onboarding_worker.http import event_loop
+from onboarding_worker.runtime.wakeups import WakeUps
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.wiring.container import Parts
 from tests.conftest import AMQP, NOON, POSTGRESQL, REDIS
 from tests.desk.tls_front import (
     Inside,
@@ -28,18 +40,6 @@ from tests.desk.tls_front import (
     passed_on,
     smtp,
 )
-from worker.cli import online
-from worker.core.database.outages import reason
-from worker.core.foundation.connection_failures import in_words
-from worker.core.foundation.keyring import new_key
-from worker.core.foundation.tls import Tls
-from worker.events.brokers.connection import connection_to, redis_client, tls_options
-from worker.events.bus.sources import sources_of
-from worker.http import event_loop
-from worker.runtime.wakeups import WakeUps
-from worker.settings.load import load
-from worker.settings.model import Settings
-from worker.wiring.container import Parts
 
 COMMON = """
 [encryption]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.dispatch import flushes
 from tests.desk.desk import DATABASE, Desk, Played, customers
 from tests.suite.some import some
-from worker.core.dispatch import flushes
 
 NUMBER = 30
 

@@ -13,12 +13,12 @@ import redis
 from celery import Celery
 from celery.events.event import get_exchange
 
+from onboarding_worker.runtime.celery_consumer import LARGEST, WakeUpMessage, wake_up_in
+from onboarding_worker.runtime.celery_settings import ISSUE, PUBLISH, QUEUES, SWEEP
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.hostile import places
 from tests.runtime.test_workers import DEAD_REQUESTS, OUR_QUEUES, alone, broker, office, rabbitmq, start_bus
 from tests.suite.waiting import wait_until
-from worker.runtime.celery_consumer import LARGEST, WakeUpMessage, wake_up_in
-from worker.runtime.celery_settings import ISSUE, PUBLISH, QUEUES, SWEEP
 
 __all__ = ["alone", "broker", "office", "rabbitmq"]
 MARKER = "quirin@example.com"

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from onboarding_sandbox import Latency
+from onboarding_worker.cli.running.ends import stopped_at
+from onboarding_worker.core.database import schema
+from onboarding_worker.runtime.batch_run import Stand
 from tests.desk.desk import ONBOARD, Desk, Ended, Played, customers
 from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.cli.running.ends import stopped_at
-from worker.core.database import schema
-from worker.runtime.batch_run import Stand
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 NUMBER = 120
@@ -33,8 +33,8 @@ SLOWLY = """
 import signal
 import sys
 import time
-from worker.cli import main
-from worker.lists.store.added_lines import Adding
+from onboarding_worker.cli import main
+from onboarding_worker.lists.store.added_lines import Adding
 
 add, rests = Adding.add, iter([0, 150])
 
@@ -240,7 +240,10 @@ def test_the_numbers_of_a_stop_are_those_after_it():
     assert stopped_at(parts, batch, Stand.INTERRUPTED).startswith("stopped at 5 of 10; 5 will not be sent until")
 
 
-BEFORE_THE_WORK = ("worker.cli.running.work.left_alone", "worker.runtime.embedded.Embedded.__aenter__")
+BEFORE_THE_WORK = (
+    "onboarding_worker.cli.running.work.left_alone",
+    "onboarding_worker.runtime.embedded.Embedded.__aenter__",
+)
 
 
 @pytest.mark.parametrize("before", BEFORE_THE_WORK)
@@ -257,7 +260,7 @@ def test_ctrl_c_before_the_first_call_stops_the_list_too(desk: Desk, played: Pla
 
 
 def test_the_stop_of_a_list_and_its_way_on_show_how_far_they_are(desk: Desk, played: Played, monkeypatch):
-    monkeypatch.setattr("worker.cli.shared_options.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("onboarding_worker.cli.shared_options.EVERY_SECONDS", 0.0)
     listed = desk.list_of(customers(5))
     with monkeypatch.context() as interrupting:
         interrupting.setattr(BEFORE_THE_WORK[0], interrupted)
@@ -271,7 +274,7 @@ def test_ctrl_c_during_the_import_of_run_stops_what_is_imported_until_the_same_l
 ):
     listed = desk.list_of(customers(5))
     with monkeypatch.context() as interrupting:
-        interrupting.setattr("worker.lists.store.added_lines.all_added", interrupted)
+        interrupting.setattr("onboarding_worker.lists.store.added_lines.all_added", interrupted)
         ended = desk.onboard("run", listed)
     assert ended.code == 130
     assert "stopped in the middle of the import, 5 rows in and 0 out; no more are sent until `onboard run" in ended.err
@@ -349,7 +352,7 @@ class Interrupting:
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Interrupting())
-import worker.cli
+import onboarding_worker.cli
 """
 
 

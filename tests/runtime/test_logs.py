@@ -11,14 +11,15 @@ import pytest
 from celery.worker.consumer import consumer as celerys
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
+from onboarding_worker.core.foundation.logs import OURS, about
+from onboarding_worker.runtime import logs
+from onboarding_worker.runtime.logs import KNOWN, line_form
+from onboarding_worker.wiring.runner import StoreCalls
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.foundation.logs import about
-from worker.runtime import logs
-from worker.runtime.logs import KNOWN, line_form
-from worker.wiring.runner import StoreCalls
 
 # Celery's own text.
 FORMAT = "Task %(name)s[%(id)s] %(description)s: %(exc)s\n%(traceback)s\n"
+LOGGER = f"{OURS}.x"
 BELONGS = {"name": "issue", "id": "1", "description": "raised unexpected", "args": "('kyc',)"}
 
 
@@ -43,24 +44,22 @@ def written(tmp_path: Path, form: str):
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\x1b[2K", "\u2028", "\u202e", "\x85", "\x0b"])
 def test_no_value_makes_a_line_of_its_own(written, end: str):
-    logging.getLogger("worker.x").warning(
-        "no account %s is known", f"a{end}2026-11-20 12:00:00 CRITICAL worker: forged"
-    )
+    logging.getLogger(LOGGER).warning("no account %s is known", f"a{end}2026-11-20 12:00:00 CRITICAL worker: forged")
 
     [line] = written().splitlines()
-    assert " warning  worker.x: no account a\\" in line
+    assert f" warning  {LOGGER}: no account a\\" in line
     assert line.endswith("forged is known")
 
 
 @pytest.mark.parametrize("form", ["json"])
 @pytest.mark.parametrize("end", ["\n", "\r", "\x1b[2K", "\u2028", "\u202e", "\x85", '", "level": "critical", "x": "'])
 def test_no_value_makes_a_line_or_a_field_of_json(written, end: str):
-    logging.getLogger("worker.x").warning("no account %s is known", f"a{end}forged", extra={"account": f"k{end}"})
+    logging.getLogger(LOGGER).warning("no account %s is known", f"a{end}forged", extra={"account": f"k{end}"})
 
     [line] = written().splitlines()
     found = json.loads(line)
     assert set(found) == {"timestamp", "level", "logger", "account", "event"}
-    assert (found["level"], found["logger"]) == ("warning", "worker.x")
+    assert (found["level"], found["logger"]) == ("warning", LOGGER)
     assert found["event"].isprintable()
     assert found["account"].isprintable()
 
@@ -71,9 +70,9 @@ def test_a_line_of_json_has_its_ids_and_the_kind_of_its_exception(written):
         try:
             raise ValueError("quirin@example.com")
         except ValueError:
-            logging.getLogger("worker.x").exception("a step failed", extra={"job": 7, "email": "quirin@example.com"})
+            logging.getLogger(LOGGER).exception("a step failed", extra={"job": 7, "email": "quirin@example.com"})
         logging.getLogger("celery.apps.worker").info("%s ready.", "node", extra={"job": 8})
-    logging.getLogger("worker.x").info("outside")
+    logging.getLogger(LOGGER).info("outside")
 
     ours, celerys, outside = map(json.loads, written().splitlines())
     assert {name: ours[name] for name in ("account", "batch", "job")} == {"account": "kyc", "batch": 3, "job": 7}
@@ -86,20 +85,20 @@ def test_a_line_of_json_has_its_ids_and_the_kind_of_its_exception(written):
 @pytest.mark.parametrize("as_json", [False, True])
 def test_half_of_a_surrogate_pair_is_an_escape(as_json: bool):
     # Not by a logger: the test runner could not send it on.
-    record = logging.LogRecord("worker.x", logging.INFO, "x.py", 1, "no account %s", ("a\ud800",), None)
+    record = logging.LogRecord(LOGGER, logging.INFO, "x.py", 1, "no account %s", ("a\ud800",), None)
     assert "a" + "\\" * (1 + as_json) + "ud800" in line_form(as_json=as_json).format(record)
 
 
 def test_a_line_of_text_ends_with_its_ids(written):
     with about(account="kyc"):
-        logging.getLogger("worker.x").warning("12 done", extra={"job": 7})
-    assert written().endswith(" warning  worker.x: 12 done account=kyc job=7\n")
+        logging.getLogger(LOGGER).warning("12 done", extra={"job": 7})
+    assert written().endswith(f" warning  {LOGGER}: 12 done account=kyc job=7\n")
 
 
 async def test_lines_of_tasks_and_threads_have_the_ids_of_the_block_that_started_them(written):
     calls = StoreCalls(["b"], threads=1, on_the_loop=0)
     with about(account="kyc"):
-        await asyncio.gather(calls.in_thread(logging.getLogger("worker.x").warning, "in a thread"))
+        await asyncio.gather(calls.in_thread(logging.getLogger(LOGGER).warning, "in a thread"))
     calls.close()
     assert written().endswith("in a thread account=kyc\n")
 
@@ -109,8 +108,8 @@ async def test_lines_of_tasks_and_threads_have_the_ids_of_the_block_that_started
 )
 def test_text_is_for_a_terminal_and_json_for_all_else(form: str, terminal: bool, is_json: bool):
     code = f"import logging, sys; sys.stderr.isatty = lambda: {terminal}\n"
-    code += "from worker.runtime.logs import set_up\n"
-    code += f"set_up('info', None, {form!r}); logging.getLogger('worker').info('said')"
+    code += "from onboarding_worker.runtime.logs import set_up\n"
+    code += f"set_up('info', None, {form!r}); logging.getLogger('onboarding_worker').info('said')"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=ENDS_WITHIN, check=True
     )
@@ -119,7 +118,7 @@ def test_text_is_for_a_terminal_and_json_for_all_else(form: str, terminal: bool,
 
 
 def test_a_process_that_logs_nothing_does_not_load_structlog():
-    code = "import sys; from worker.runtime.logs import set_up; set_up(); "
+    code = "import sys; from onboarding_worker.runtime.logs import set_up; set_up(); "
     code += "sys.exit('structlog' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], timeout=ENDS_WITHIN, check=True)
 
@@ -175,7 +174,7 @@ def test_the_libraries_lines_that_are_known_are_those_of_this_release():
 
 UNCAUGHT = f"""
 import asyncio, threading, warnings
-from worker.runtime.logs import set_up
+from onboarding_worker.runtime.logs import set_up
 
 set_up("debug")
 

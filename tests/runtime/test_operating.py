@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_sandbox.faults import Latency
+from onboarding_worker.core.database.database import Database
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.desk.sooner import sooner
 from tests.suite.waiting import wait_until
-from worker.core.database.database import Database
 
 NUMBER = 1000  # a hundred seconds of calls: on a busy machine `status` and the signal need some of them
 

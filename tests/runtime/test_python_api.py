@@ -10,21 +10,20 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-import worker
+from onboarding_worker.core.model.incoming import Outcome
+from onboarding_worker.runtime import python_api as library
+from onboarding_worker.runtime.celery_settings import ISSUE
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.os_user import os_user
 from tests.desk.desk import Desk
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.core.model.incoming import Outcome
-from worker.runtime import python_api as library
-from worker.runtime.celery_settings import ISSUE
-from worker.settings.load import load
-from worker.wiring.os_user import os_user
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "from_your_app.py"
 ROW = {"customer_id": "C-1", "email": "ona@example.org", "country": "LT"}
 FORKS = """
 import os, sys
-from worker import request_onboarding
+from onboarding_worker import request_onboarding
 
 def ask(name):
     row = {"customer_id": name, "email": "ona@example.org"}
@@ -84,11 +83,11 @@ def run(desk: Desk, *arguments: str) -> list[str]:
 
 
 def test_a_request_is_taken_once_and_a_second_call_says_so(app: Desk):
-    first = worker.request_onboarding(ROW, source="/app", id="1")
-    again = worker.request_onboarding(ROW, source="/app", id="1")
+    first = library.request_onboarding(ROW, source="/app", id="1")
+    again = library.request_onboarding(ROW, source="/app", id="1")
     assert (first.outcome, again.outcome) == (Outcome.TAKEN, Outcome.DUPLICATE)
     assert again.job_id == first.job_id
-    gone = worker.take_event("onboarding.cancelled", {"customer_id": "C-1"}, source="/app")
+    gone = library.take_event("onboarding.cancelled", {"customer_id": "C-1"}, source="/app")
     assert gone.job_id == first.job_id
     assert app.onboard("status", "latest", "--json").facts["rows"]["cancelled"] == 1
     entries = [one for one in app.audited() if one["subject"] == "customer C-1"]
@@ -97,36 +96,36 @@ def test_a_request_is_taken_once_and_a_second_call_says_so(app: Desk):
 
 
 def test_a_refusal_names_what_is_wrong_and_no_value(app: Desk):
-    with pytest.raises(worker.EventRefused) as refused:
-        worker.request_onboarding(ROW | {"email": "secret-address"}, source="/app")
+    with pytest.raises(library.EventRefused) as refused:
+        library.request_onboarding(ROW | {"email": "secret-address"}, source="/app")
     assert [found.column for found in refused.value.problems] == ["email"]
     assert "email: " in str(refused.value)
     assert "secret" not in f"{refused.value!r}{refused.value}"
-    with pytest.raises(worker.EventRefused, match="its type is none of"):
-        worker.take_event("secret.kind", ROW, source="/app")
+    with pytest.raises(library.EventRefused, match="its type is none of"):
+        library.take_event("secret.kind", ROW, source="/app")
 
 
 def test_workers_are_woken_for_a_request_when_its_session_is_committed(session: Session, own_redis: OwnRedis):
     of_this_thread = scoped_session(sessionmaker())
     of_this_thread.registry.set(session)
     with own_redis.client() as redis:
-        worker.request_onboarding(ROW, source="/app", connection=of_this_thread)
+        library.request_onboarding(ROW, source="/app", connection=of_this_thread)
         session.rollback()
         with session.begin_nested():
-            worker.request_onboarding(ROW, source="/app", connection=session)
+            library.request_onboarding(ROW, source="/app", connection=session)
         assert session.scalar(sa.text("SELECT count(*) FROM job")) == 1
         assert redis.llen(ISSUE) == 0
         session.commit()
         wait_until(lambda: redis.llen(ISSUE) == 1, "the wake-up is sent")
         session.execute(sa.text("SELECT 1"))
         session.commit()
-        worker.request_onboarding(ROW | {"customer_id": "C-2"}, source="/app")
+        library.request_onboarding(ROW | {"customer_id": "C-2"}, source="/app")
         wait_until(lambda: redis.llen(ISSUE) == 2, "the second request sends the second wake-up")
 
 
 def test_a_request_within_a_connection_vanishes_with_it(session: Session):
     connection = session.connection()
-    worker.request_onboarding(ROW, source="/app", connection=connection)
+    library.request_onboarding(ROW, source="/app", connection=connection)
     connection.rollback()
     assert session.scalar(sa.text("SELECT count(*) FROM inbox")) == 0
 
@@ -136,16 +135,16 @@ def test_a_process_and_its_child_have_connections_of_their_own(office: Desk):
 
 
 def test_importing_the_package_loads_nothing(app: Desk):
-    loaded = "import sys, worker; print([name for name in ('celery', 'sqlalchemy', 'aiohttp') if name in sys.modules])"
-    assert run(app, "-c", loaded) == ["[]"]
+    loaded = "print([name for name in ('celery', 'sqlalchemy', 'aiohttp') if name in sys.modules])"
+    assert run(app, "-c", f"import sys, onboarding_worker; {loaded}") == ["[]"]
     with pytest.raises(AttributeError, match="no attribute 'request_onbording'"):
-        worker.request_onbording  # noqa: B018
+        library.request_onbording  # noqa: B018
 
 
 def test_an_application_keeps_its_own_log_and_celery_as_they_are(app: Desk):
     signals = (
         "from celery.signals import setup_logging, celeryd_init, worker_ready\n"
-        "from worker import request_onboarding\n"
+        "from onboarding_worker import request_onboarding\n"
         f"request_onboarding({ROW!r}, source='/app')\n"
         "import logging\n"
         "receivers = [len(signal.receivers) for signal in (setup_logging, celeryd_init, worker_ready)]\n"

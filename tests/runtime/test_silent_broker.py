@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
 
-from worker.runtime.celery_consumer import Consumer
+from onboarding_worker.runtime.celery_consumer import Consumer
 
 
 class Silent:

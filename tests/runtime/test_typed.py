@@ -5,23 +5,23 @@ import importlib
 
 import pytest
 
-from worker.settings.needs import BEATING, EVERYTHING
+from onboarding_worker.settings.needs import BEATING, EVERYTHING
 
 
 @pytest.fixture(scope="module")
 def pool_typed():
-    return importlib.import_module("worker.runtime.celery_app").pool_typed
+    return importlib.import_module("onboarding_worker.runtime.celery_app").pool_typed
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "celery -A worker.app worker --pool prefork",
-        "celery -A worker.app worker --pool=prefork",
-        "celery -A worker.app worker -P prefork",
-        "celery -A worker.app worker -Pprefork",
-        "celery -A worker.app worker -P prefork --concurrency 2",
-        "celery -A worker.app --pool prefork worker",
+        "celery -A onboarding_worker worker --pool prefork",
+        "celery -A onboarding_worker worker --pool=prefork",
+        "celery -A onboarding_worker worker -P prefork",
+        "celery -A onboarding_worker worker -Pprefork",
+        "celery -A onboarding_worker worker -P prefork --concurrency 2",
+        "celery -A onboarding_worker --pool prefork worker",
     ],
 )
 def test_a_pool_is_found_however_it_is_typed(pool_typed, line):
@@ -32,12 +32,12 @@ def test_a_pool_is_found_however_it_is_typed(pool_typed, line):
     "line",
     [
         "",
-        "celery -A worker.app worker",
-        "celery -A worker.app beat",
-        "celery -A worker.app worker --pool-like prefork",
-        "celery -A worker.app worker -p prefork",
-        "celery -A worker.app worker -P",
-        "celery -A worker.app worker --pool",
+        "celery -A onboarding_worker worker",
+        "celery -A onboarding_worker beat",
+        "celery -A onboarding_worker worker --pool-like prefork",
+        "celery -A onboarding_worker worker -p prefork",
+        "celery -A onboarding_worker worker -P",
+        "celery -A onboarding_worker worker --pool",
     ],
 )
 def test_a_line_that_asks_for_none_gives_none(pool_typed, line):
@@ -52,12 +52,12 @@ def test_another_pool_is_returned_as_it_is(pool_typed):
 def test_beat_alone_needs_no_more_than_the_broker(subtests):
     for line, needs in [
         ("onboard beat", BEATING),
-        ("celery -A worker.app beat --loglevel info", BEATING),
-        ("celery -A worker.app worker", EVERYTHING),
-        ("celery -A worker.app worker -B", EVERYTHING),
+        ("celery -A onboarding_worker beat --loglevel info", BEATING),
+        ("celery -A onboarding_worker worker", EVERYTHING),
+        ("celery -A onboarding_worker worker -B", EVERYTHING),
         ("onboard worker --queues beat", EVERYTHING),
-        ("celery -A worker.app inspect ping", EVERYTHING),
+        ("celery -A onboarding_worker inspect ping", EVERYTHING),
         ("/srv/beat", EVERYTHING),
     ]:
         with subtests.test(line=line, needs=needs):
-            assert importlib.import_module("worker.runtime.celery_app").needs_typed(line.split()) == needs
+            assert importlib.import_module("onboarding_worker.runtime.celery_app").needs_typed(line.split()) == needs

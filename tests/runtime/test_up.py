@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.cli.exits import Stopped
 from tests.cli.events.test_web import EVENT, ask, with_key
 from tests.desk.desk import ONBOARD, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.cli.exits import Stopped
 
 
 def started(desk: Desk, *arguments: str, program: Sequence[str] = (ONBOARD,)) -> tuple[subprocess.Popen[str], str]:
@@ -121,7 +121,7 @@ def test_what_fails_as_it_tells_the_progress_ends_it_and_is_told_but_for_an_outa
     def look(_watch: object) -> str:
         raise next(fails)
 
-    monkeypatch.setattr("worker.cli.commands.serving._Watch.look", look)
+    monkeypatch.setattr("onboarding_worker.cli.commands.serving._Watch.look", look)
     failed = desk.onboard("up", "--bind", "127.0.0.1:0")
     assert (failed.code, failed.err.splitlines()[-1]) == (1, "the progress cannot be told")
     assert next(fails, None) is None

@@ -4,8 +4,8 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from onboarding_sandbox import Fault
+from onboarding_worker.core.features import hint
 from tests.desk.desk import Desk, Played, customers
-from worker.core.features import hint
 
 
 def test_what_the_provider_puts_off_for_an_hour_ends_with_3_and_says_when(desk_at, play):

@@ -6,14 +6,14 @@ import threading
 import pytest
 from celery import Celery
 
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.runtime import wakeups
+from onboarding_worker.runtime.celery_settings import ISSUE
+from onboarding_worker.runtime.wakeups import BackgroundSender, WakeUps
+from onboarding_worker.settings.load import load
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.foundation.keyring import new_key
-from worker.core.model.wakeups import WakeUp
-from worker.runtime import wakeups
-from worker.runtime.celery_settings import ISSUE
-from worker.runtime.wakeups import BackgroundSender, WakeUps
-from worker.settings.load import load
 
 
 class Broker:

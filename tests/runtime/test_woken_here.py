@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from celery.worker.consumer import Consumer as CelerysConsumer
 
-from worker.core.foundation.clock import monotonic
-from worker.core.model.wakeups import WakeUp
-from worker.runtime import celery_consumer, process, worker_process
-from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP
-from worker.runtime.worker_process import woken_here
-from worker.wiring.background import Ticks
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.runtime import celery_consumer, process, worker_process
+from onboarding_worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP
+from onboarding_worker.runtime.worker_process import woken_here
+from onboarding_worker.wiring.background import Ticks
 
 
 @dataclass

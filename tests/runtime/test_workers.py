@@ -16,11 +16,11 @@ import pytest
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
+from onboarding_worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, celeryconfig, computed
+from onboarding_worker.settings.load import load
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.some import some
 from tests.suite.waiting import wait_until
-from worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, celeryconfig, computed
-from worker.settings.load import load
 
 NUMBER = 60
 DEAD_REQUESTS = "requests.dead"

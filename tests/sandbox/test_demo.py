@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from onboarding_sandbox.demo.play import _summary
+from onboarding_worker.cli.registry import main_group
 from tests.conftest import AMQP, POSTGRESQL
-from worker.cli.registry import main_group
 
 
 def demo(*arguments: str):

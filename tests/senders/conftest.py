@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from onboarding_worker.senders.contract import Message
+from onboarding_worker.senders.email import EmailSender
 from tests.senders.works import Works
-from worker.senders.contract import Message
-from worker.senders.email import EmailSender
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 DROP, HANG = "DROP", "HANG"

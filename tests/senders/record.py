@@ -11,11 +11,11 @@ import sys
 from datetime import timedelta
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
+from onboarding_worker.core.foundation.version import __version__
+from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.senders.contract import Message
 from tests.senders.far_side import NOW, Token, sms_sender
 from tests.senders.tape import CASES, LINK, PRODUCTION, Case, tape
-from worker.core.foundation.version import __version__
-from worker.http.client import OwnHttp
-from worker.senders.contract import Message
 
 
 async def record(case: Case) -> str:

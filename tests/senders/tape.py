@@ -9,8 +9,8 @@ import vcr
 import yaml
 from vcr.request import Request
 
+from onboarding_worker.core.model.endings import Kind
 from tests.senders.far_side import NUMBER, SERVICE
-from worker.core.model.endings import Kind
 
 CASSETTES = Path(__file__).parent / "cassettes" / "twilio"
 SCRUBBED = "scrubbed"

@@ -3,10 +3,10 @@
 import json
 from datetime import UTC, datetime
 
-from worker.core.model.endings import AddressIs, Kind
-from worker.core.model.http_messages import HttpAnswer
-from worker.senders.smtp_answers import Phase, refused
-from worker.senders.twilio_answers import read
+from onboarding_worker.core.model.endings import AddressIs, Kind
+from onboarding_worker.core.model.http_messages import HttpAnswer
+from onboarding_worker.senders.smtp_answers import Phase, refused
+from onboarding_worker.senders.twilio_answers import read
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -7,14 +7,14 @@ import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import InvitationRow
+from onboarding_worker.core.model.sessions import ExpirySource, Session
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.senders.contract import Receipt
+from onboarding_worker.wiring.work import invite_work
 from tests.senders.works import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import InvitationRow
-from worker.core.model.sessions import ExpirySource, Session
-from worker.core.model.states import InvitationState, JobState
-from worker.core.model.wakeups import WakeUp
-from worker.senders.contract import Receipt
-from worker.wiring.work import invite_work
 
 EMAIL = '[email]\nurl = "smtp://127.0.0.1:{smtp}"\nfrom = "Example Bank <verify@bank.example>"\n'
 SMS = """[sms]

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow
+from onboarding_worker.core.model.states import InvitationState, JobState
 from tests.senders.conftest import DROP
 from tests.senders.works import customer
-from worker.core.database.tables import InvitationRow
-from worker.core.model.states import InvitationState, JobState
 
 SECTION = """[email]
 url = "smtp://127.0.0.1:{port}"

@@ -7,20 +7,20 @@ from datetime import UTC, datetime
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.providers.facts import TEXT_SERVICES
+from onboarding_worker.providers.webhooks.contract import Delivery
+from onboarding_worker.web.webhooks.sources import sender_sources
+from onboarding_worker.wiring.senders import build_senders
 from tests.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from tests.suite.of_features import needs
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.providers.facts import TEXT_SERVICES
-from worker.providers.webhooks.contract import Delivery
-from worker.web.webhooks.sources import sender_sources
-from worker.wiring.senders import build_senders
 
 GROUP = "onboarding_worker.senders"
 ACME = """
-from worker.senders.contract import TextCallbacks, TextFacts, TextService
+from onboarding_worker.senders.contract import TextCallbacks, TextFacts, TextService
 from onboarding_testing.fakes import FakeSender
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate
 
 made = []
 
@@ -109,7 +109,7 @@ def test_a_channel_that_it_does_not_serve_is_refused(site, tmp_path):
     ("module", "problem"),
     [
         ("raise ValueError('hunter2')", "cannot be loaded: ValueError at zz_texts.py, line 1"),
-        ("TEXTS = 1", "cannot be used: its entry point is no worker.senders.contract.TextService"),
+        ("TEXTS = 1", "cannot be used: its entry point is no onboarding_worker.senders.contract.TextService"),
     ],
 )
 def test_a_broken_one_is_named_with_its_package(site, tmp_path, module, problem):

@@ -1,6 +1,6 @@
 """What a mail server or Twilio says, as it may be stored and shown."""
 
-from worker.senders.contract import DETAIL_LENGTH, mask
+from onboarding_worker.senders.contract import DETAIL_LENGTH, mask
 
 
 def test_no_character_hides_or_reverses_what_follows():

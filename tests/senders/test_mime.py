@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.core.foundation.notation import plain
-from worker.senders import mime
-from worker.senders.contract import Message
-from worker.senders.mime import From, Mailbox, compose
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.senders import mime
+from onboarding_worker.senders.contract import Message
+from onboarding_worker.senders.mime import From, Mailbox, compose
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 BANK = From.read("Example Bank <verify@bank.example>")

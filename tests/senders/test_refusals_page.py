@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.senders.smtp_answers import GREYLISTING, Phase, refused
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.senders.smtp_answers import GREYLISTING, Phase, refused
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "refusals.md"
 CONNECTION = (Phase.CONNECT, Phase.GREETING, Phase.TLS, Phase.AUTH)

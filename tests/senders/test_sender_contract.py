@@ -8,10 +8,10 @@ import pytest
 from onboarding_testing.fakes import FakeSender
 from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
 from onboarding_testing.sender_contract import SenderSide
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken
 from tests.senders.conftest import DROP
 from tests.senders.far_side import FakeCaller, Token, error, sms_sender
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken
 
 
 class FakeSide(SenderSide):

@@ -4,13 +4,13 @@ import base64
 
 import yaml
 
+from onboarding_worker.core.model.endings import Problem
+from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.senders.contract import Receipt
 from tests.senders.far_side import NOW, sms_sender
 from tests.senders.record import message_of
 from tests.senders.tape import CASES, CASSETTES, LINK, PUBLIC_ACCOUNT, SCRUBBED, tape
 from tests.suite.some import some
-from worker.core.model.endings import Problem
-from worker.http.client import OwnHttp
-from worker.senders.contract import Receipt
 
 FILES = sorted(CASSETTES.rglob("*.yaml"))
 

@@ -8,11 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer
+from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.senders.contract import Receipt
 from tests.senders.far_side import ACCOUNT, NOW, NUMBER, SERVICE, FakeCaller, Token, error, sms_sender
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken, HttpAnswer
-from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.senders.contract import Receipt
 
 LINK = "https://verify.example.com/s?t=t0k3n"
 TO = "+37060000001"

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.senders.contract import Receipt
 from tests.senders.far_side import ACCOUNT, TAKEN, Token, error, sms_sender
-from worker.core.model.endings import Kind
-from worker.senders.contract import Receipt
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from itertools import product
 import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
+from onboarding_worker.core.model.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
+from onboarding_worker.core.model.http_messages import HttpAnswer
+from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.senders.contract import Receipt
+from onboarding_worker.senders.twilio_answers import KINDS
 from tests.senders.far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, error, sms_sender
-from worker.core.model.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
-from worker.core.model.http_messages import HttpAnswer
-from worker.http.client import OwnHttp
-from worker.senders.contract import Receipt
-from worker.senders.twilio_answers import KINDS
 
 HOURS = timedelta(hours=1)
 LINK = "https://verify.example.com/s?t=t0k3n"

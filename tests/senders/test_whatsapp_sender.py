@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.core.model.http_messages import HttpAnswer
+from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.senders.contract import Receipt
 from tests.senders.far_side import NOW, SERVICE, FakeCaller, error, sms_sender
-from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.core.model.http_messages import HttpAnswer
-from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.senders.contract import Receipt
 
 SID = f"HX{'0123456789abcdef' * 2}"
 LINK = "https://verify.example.com/s?t=t0k3n"

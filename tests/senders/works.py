@@ -11,16 +11,16 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeHttp, FakeProvider
+from onboarding_worker.core.customers.customers import Channel, Customer, Person
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.states import BATCH
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.runner import Runner
 from tests.stored.shelf import add_lines
 from tests.suite.databases import not_synced
-from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.foundation.keyring import new_key
-from worker.core.model.states import BATCH
-from worker.lists.lines import AcceptedLine
-from worker.settings.load import load
-from worker.wiring.container import Parts
-from worker.wiring.runner import Runner
 
 BASE = """
 [database]

@@ -8,14 +8,14 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from worker.core import shipped
-from worker.core.foundation.notation import show_duration
-from worker.core.limits.limits import Limit
-from worker.core.messages.contact import AddressCap
-from worker.settings.model import Settings, whole_model
-from worker.settings.shape import SECTIONS, Tables, bare, keys_of, tables_of
-from worker.settings.tls import PresentsCertificate
-from worker.settings.values import Shown
+from onboarding_worker.core import shipped
+from onboarding_worker.core.foundation.notation import show_duration
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.messages.contact import AddressCap
+from onboarding_worker.settings.model import Settings, whole_model
+from onboarding_worker.settings.shape import SECTIONS, Tables, bare, keys_of, tables_of
+from onboarding_worker.settings.tls import PresentsCertificate
+from onboarding_worker.settings.values import Shown
 
 DOCS = Path("docs")
 START, END = "<!-- keys -->", "<!-- end of keys -->"

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.shape import SECTIONS
 from tests.suite.of_features import of_features
-from worker.settings.load import load
-from worker.settings.model import Settings
-from worker.settings.problems import SettingsError
-from worker.settings.shape import SECTIONS
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 ENVIRON = {

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.settings.sending import Email, NamedBrand
 from tests.settings.samples import loaded, problems, tree
-from worker.settings.sending import Email, NamedBrand
 
 NOVA = {"name": "Nova", "from": "Nova <hello@nova.example>", "reply_to": "help@nova.example"}
 BANK, HELP, OWN = "Bank <bank@example.com>", "help@example.com", "nova@nova.example"

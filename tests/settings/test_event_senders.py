@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.model.incoming import EventKind, EventSender
+from onboarding_worker.settings.outside import hash_of, queues_published_to
 from tests.settings.samples import loaded, problems, tree
-from worker.core.model.incoming import EventKind, EventSender
-from worker.settings.outside import hash_of, queues_published_to
 
 KEY, OTHER = {"env": "EVENTS_KEY"}, {"env": "OTHER_KEY"}
 KEYS = {"EVENTS_KEY": "k" * 31 + "1", "OTHER_KEY": "k" * 31 + "2"}

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core import shipped
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import whole_model
+from onboarding_worker.settings.problems import show_path
+from onboarding_worker.settings.shape import keys_of, tables_of
 from tests.settings.reference import page_with_tables, pages
 from tests.settings.samples import ENVIRON, problems, tree, with_value
 from tests.suite.of_features import of_features
 from tests.suite.some import some
-from worker.core import shipped
-from worker.settings.load import load
-from worker.settings.model import whole_model
-from worker.settings.problems import show_path
-from worker.settings.shape import keys_of, tables_of
 
 ROOT = Path(__file__).parents[2]
 FRANKIEONE_ONLY = ("customer_id", "customer_child_id", "channel", "jwt_key", "webhook_secret", "link")

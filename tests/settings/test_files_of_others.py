@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.problems import SettingsError
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
-from worker.settings.load import load
-from worker.settings.problems import SettingsError
 
 NOBODY = 65534
 CHANGED = "its directory can be changed by other users of this machine: use one that only its user can change"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from onboarding_worker.cli.commands.init import init, sandbox_webhooks
+from onboarding_worker.settings.load import load
 from tests.settings.samples import ENVIRON
-from worker.cli.commands.init import init, sandbox_webhooks
-from worker.settings.load import load
 
 PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"
 SMTP = {"SMTP_URL": "smtp+starttls://user:password@mail.example.com"}

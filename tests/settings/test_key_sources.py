@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.settings import key_sources
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.needs import NOTHING
 from tests.settings.samples import ENVIRON, loaded, problems, with_value, write
 from tests.suite.waiting import ENDS_WITHIN
-from worker.settings import key_sources
-from worker.settings.load import load
-from worker.settings.needs import NOTHING
 
 KEY = base64.b64encode(b"w" * 32).decode()
 TOKEN, WRAPPED = "token-of-vault", "vault:v1:wrapped"
@@ -145,7 +145,7 @@ def test_a_command_that_gives_no_key_is_a_problem_of_its_key_and_shows_nothing(
 
 
 def test_a_command_that_does_not_end_is_given_up(tmp_path: Path, subtests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.settings.key_sources.SECONDS", 1.0)
+    monkeypatch.setattr("onboarding_worker.settings.key_sources.SECONDS", 1.0)
     waits = f"import sys, time; {{}}; time.sleep({10 * ENDS_WITHIN})"
     for before in ("pass", "sys.stdout.close()", f"print({KEY!r}, flush=True)"):
         with subtests.test(before=before):

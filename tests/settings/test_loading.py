@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.endings import RetryPolicy
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.problems import SettingsError
 from tests.settings.samples import ENVIRON, KEY, loaded, problems, tree, with_value, without_credentials, write
-from worker.core.limits.limits import Limit
-from worker.core.model.endings import RetryPolicy
-from worker.settings.load import load
-from worker.settings.problems import SettingsError
 
 
 def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.needs import EVERYTHING, NOTHING, Need, is_needed
+from onboarding_worker.settings.problems import SettingsError
 from tests.settings.samples import ENVIRON, tree, with_value, write
-from worker.settings.load import load
-from worker.settings.model import Settings
-from worker.settings.needs import EVERYTHING, NOTHING, Need, is_needed
-from worker.settings.problems import SettingsError
 
 ABSENT = {"env": "ABSENT"}
 LINE = "the environment variable ABSENT is not set"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.settings.secrets import Referenced
 from tests.settings.samples import loaded, problems, with_value
-from worker.settings.secrets import Referenced
 
 PUBLIC = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n"
 PRIVATE = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"

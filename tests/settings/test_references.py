@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core.features import hint
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.secrets import Secret
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
 from tests.settings.test_every_key import KEYS, Key
-from worker.core.features import hint
-from worker.settings.problems import SettingsError
-from worker.settings.secrets import Secret
 
 SECRETS = st.text("abcdefghijkmnpqrstuvwxyz%:/@{}[]\"'\\\n 0123456789", min_size=8, max_size=40).map("ZqX".__add__)
 SAME_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)

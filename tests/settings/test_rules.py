@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.cli.commands.serving import address
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.core.limits.limits import CreditCap, Limit
+from onboarding_worker.core.messages.quiet_hours import QuietHours, allowed_at
+from onboarding_worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
+from onboarding_worker.providers.facts import PROVIDERS, facts_of
+from onboarding_worker.settings.rules import apart, lifetimes_unknown
 from tests.settings.samples import loaded, problems, tree, with_value, without_credentials
 from tests.suite.of_features import of_features
-from worker.cli.commands.serving import address
-from worker.cli.exits import CannotStart
-from worker.core.limits.limits import CreditCap, Limit
-from worker.core.messages.quiet_hours import QuietHours, allowed_at
-from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
-from worker.providers.facts import PROVIDERS, facts_of
-from worker.settings.rules import apart, lifetimes_unknown
 
 KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import trustme
 
+from onboarding_worker.core.foundation.tls import Tls, localhost_is_here
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.needs import NOTHING
+from onboarding_worker.settings.problems import SettingsError
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
 from tests.suite.of_features import of_features
-from worker.core.foundation.tls import Tls, localhost_is_here
-from worker.settings.load import load
-from worker.settings.needs import NOTHING
-from worker.settings.problems import SettingsError
 
 DATABASE, BROKER, BUS, EMAIL, SMS = ("database",), ("broker",), ("bus",), ("email",), ("sms",)
 ACCOUNT = ("accounts", "kyc")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.foundation.notation import parse_duration, show_duration
+from onboarding_worker.core.messages.quiet_hours import QuietHours
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.problems import SettingsError
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
-from worker.core.foundation.notation import parse_duration, show_duration
-from worker.core.messages.quiet_hours import QuietHours
-from worker.settings.load import load
-from worker.settings.problems import SettingsError
 
 
 def test_durations_read_as_people_write_them(subtests: pytest.Subtests) -> None:

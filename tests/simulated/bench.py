@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.dispatch.dispatcher import Dispatcher
+from onboarding_worker.core.dispatch.prefetch import EVENTS_AHEAD
+from onboarding_worker.core.limits.limits import Limit, offer, spacing, unused
+from onboarding_worker.core.limits.store.claims import Room, share_out
+from onboarding_worker.core.limits.store.flush import Flushed, UnknownFlush
+from onboarding_worker.core.limits.store.leases import ASK_AGAIN
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.metrics import WorkMeter
 from tests.simulated.virtual_time import VirtualClock
-from worker.core.dispatch.dispatcher import Dispatcher
-from worker.core.dispatch.prefetch import EVENTS_AHEAD
-from worker.core.limits.limits import Limit, offer, spacing, unused
-from worker.core.limits.store.claims import Room, share_out
-from worker.core.limits.store.flush import Flushed, UnknownFlush
-from worker.core.limits.store.leases import ASK_AGAIN
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.metrics import WorkMeter
 
 MINUTE = timedelta(minutes=1)
 EVENTS = 1000  # rows with this number and above are events

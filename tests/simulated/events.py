@@ -4,11 +4,11 @@ import itertools
 from datetime import datetime, timedelta
 from typing import Any
 
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.database.encrypted_values import decrypt_person
+from onboarding_worker.core.database.tables import CustomerRow
+from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, Received
 from tests.simulated.world import World
-from worker.core.customers.customers import Person
-from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import CustomerRow
-from worker.core.model.incoming import OPERATOR, Event, EventKind, Received
 
 _ids = itertools.count(1)
 # Before the tests' now.

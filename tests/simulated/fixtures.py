@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.events.event_receiver import Receiver
 from tests.simulated.bench import Bench
 from tests.simulated.virtual_time import VirtualClock, VirtualLoop
 from tests.simulated.world import World
-from worker.events.event_receiver import Receiver
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -11,13 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeProvider, FakeSender
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.providers.contract import HttpAnswer
+from onboarding_worker.senders.contract import MayWrite, Message, Receipt
 from tests.simulated.world import World, customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.states import InvitationState, JobState
-from worker.core.model.wakeups import WakeUp
-from worker.providers.contract import HttpAnswer
-from worker.senders.contract import MayWrite, Message, Receipt
 
 HOUR = timedelta(hours=1)
 LONG_AGO = timedelta(days=365)

@@ -3,8 +3,8 @@
 import asyncio
 
 from onboarding_testing.fakes import FakeSender
-from worker.core.model.endings import Problem
-from worker.senders.contract import TOO_LATE, MayWrite, Message, Receipt
+from onboarding_worker.core.model.endings import Problem
+from onboarding_worker.senders.contract import TOO_LATE, MayWrite, Message, Receipt
 
 
 class Stalling(FakeSender):

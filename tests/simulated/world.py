@@ -14,24 +14,24 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeHttp, FakeProvider, FakeSender
+from onboarding_worker.core.customers.customers import Channel, Customer, Person
+from onboarding_worker.core.database.tables import Attempt, Base, InvitationRow, Job
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.states import BATCH
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.work.kinds import FirstLinks
+from onboarding_worker.events.event_receiver import Receiver
+from onboarding_worker.lists.known_customers import KnownChoices
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.providers.contract import HttpAnswer
+from onboarding_worker.runtime.embedded import Embedded
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.runner import Runner
+from onboarding_worker.wiring.sweep import each_alone
 from tests.simulated.virtual_time import VirtualClock
 from tests.stored.shelf import add_lines
 from tests.suite.databases import not_synced
-from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.tables import Attempt, Base, InvitationRow, Job
-from worker.core.foundation.keyring import new_key
-from worker.core.model.states import BATCH
-from worker.core.model.wakeups import WakeUp
-from worker.core.work.kinds import FirstLinks
-from worker.events.event_receiver import Receiver
-from worker.lists.known_customers import KnownChoices
-from worker.lists.lines import AcceptedLine
-from worker.providers.contract import HttpAnswer
-from worker.runtime.embedded import Embedded
-from worker.settings.load import load
-from worker.wiring.container import Parts
-from worker.wiring.runner import Runner
-from worker.wiring.sweep import each_alone
 
 SETTINGS = """
 [database]

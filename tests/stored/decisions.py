@@ -1,9 +1,9 @@
 """An operator's decisions about a batch, one line each, and rows to decide about."""
 
+from onboarding_worker.core.model.endings import Cancel, Hold, Kind
+from onboarding_worker.lists.decisions.store.decisions import Decisions, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Decided, Which
 from tests.stored.shelf import Shelf
-from worker.core.model.endings import Cancel, Hold, Kind
-from worker.lists.decisions.store.decisions import Decisions, Verdict
-from worker.lists.decisions.store.settlement import Decided, Which
 
 OUTCOME_UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from worker.core.database.database import Database
-from worker.core.foundation.keyring import Keyring
-from worker.events.standing import EarlierEvents
-from worker.events.store.event_customers import erase_customer
-from worker.lists.store.admission import lock_customers
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.events.standing import EarlierEvents
+from onboarding_worker.events.store.event_customers import erase_customer
+from onboarding_worker.lists.store.admission import lock_customers
 
 
 def erased(database: Database, keyring: Keyring, customer_id: str, *, now: datetime) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.lists.decisions.store.decisions import Decisions
 from tests.stored.post import Post
 from tests.stored.recount import expect_true_counts
 from tests.stored.shelf import Shelf, customer
 from tests.stored.webhook_feed import WebhookFeed
 from tests.suite.databases import KeptOpen, not_synced
 from tests.suite.of_features import of_features
-from worker.core.database.database import Database
-from worker.core.foundation.keyring import Keyring
-from worker.failover.store.takeovers import Takeovers
-from worker.lists.decisions.store.decisions import Decisions
 
 WITNESSES = of_features("WITNESSES")
 OBSERVERS = [witness.observer for witness in WITNESSES]

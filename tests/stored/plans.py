@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
+from onboarding_worker.core.database.database import Database
 
 
 @contextmanager

@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.suppressions import suppressed
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.tables import InvitationRow
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.endings import Done
+from onboarding_worker.senders.contract import DeliveryUpdate
+from onboarding_worker.settings.policies import fallbacks
+from onboarding_worker.web.webhooks.store.delivery_reports import apply_delivery_updates
+from onboarding_worker.web.webhooks.store.webhooks import KeptWebhook, given_of
 from tests.stored.shelf import CONTACT, Shelf, customer
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.suppressions import suppressed
-from worker.core.database.job_ids import new_id
-from worker.core.database.tables import InvitationRow
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.channels import CHANNELS
-from worker.core.model.endings import Done
-from worker.senders.contract import DeliveryUpdate
-from worker.settings.policies import fallbacks
-from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
-from worker.web.webhooks.store.webhooks import KeptWebhook, given_of
 
 BOTH_WAYS = replace(CONTACT, fallbacks=fallbacks("sms", CHANNELS))
 EMAIL = "ona@example.org"

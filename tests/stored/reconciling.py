@@ -3,9 +3,9 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Kind, Problem, Reconcile
 from tests.stored.shelf import POLICY, customer
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Kind, Problem, Reconcile
 
 AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")

@@ -2,10 +2,10 @@
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.tables import BatchCountChange
 from trials.kept_counts import untrue_counts
-from worker.core.database.database import Database
-from worker.core.database.fast import tally
-from worker.core.database.tables import BatchCountChange
 
 
 def expect_true_counts(database: Database) -> None:

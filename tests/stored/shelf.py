@@ -8,27 +8,27 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel, Customer, Person
+from onboarding_worker.core.database.tables import Base, Job
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import CallResult, Flush
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
+from onboarding_worker.core.messages.store.message_context import InvitationPolicy
+from onboarding_worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
+from onboarding_worker.core.model.sessions import ExpirySource, Session
+from onboarding_worker.core.model.states import BATCH
+from onboarding_worker.core.unknown.store.expired_leases import ExpiredLeases
+from onboarding_worker.core.work.store.job_context import JobPolicy
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.store import added_lines
+from onboarding_worker.lists.store.added_lines import Adding
+from onboarding_worker.lists.store.batches import Batches
+from onboarding_worker.lists.store.new_rows import Chunk
+from onboarding_worker.reporting.store.look import Looks
+from onboarding_worker.reporting.store.report_rows import Facts
 from tests.stored.steps import InvitationSteps, JobSteps
-from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.tables import Base, Job
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import CallResult, Flush
-from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.messages.store.message_context import InvitationPolicy
-from worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
-from worker.core.model.sessions import ExpirySource, Session
-from worker.core.model.states import BATCH
-from worker.core.unknown.store.expired_leases import ExpiredLeases
-from worker.core.work.store.job_context import JobPolicy
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.store import added_lines
-from worker.lists.store.added_lines import Adding
-from worker.lists.store.batches import Batches
-from worker.lists.store.new_rows import Chunk
-from worker.reporting.store.look import Looks
-from worker.reporting.store.report_rows import Facts
 
 WEEK = timedelta(days=7)
 POLICY = RetryPolicy()

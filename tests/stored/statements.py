@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
+from onboarding_worker.core.database.database import Database
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import Flush, Flushed
-from worker.core.messages.store.claim_invitations import Invitations
-from worker.core.work.store.claim_jobs import Jobs
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import Flush, Flushed
+from onboarding_worker.core.messages.store.claim_invitations import Invitations
+from onboarding_worker.core.work.store.claim_jobs import Jobs
 
 OnClaim = Callable[[sa.Connection, Sequence[Any]], None]
 

@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
+from onboarding_worker.core.database.tables import Budget, Job
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.model.states import BATCH
+from onboarding_worker.failover.store.takeovers import Takeover
+from onboarding_worker.lists.lines import AcceptedLine
 from tests.stored.shelf import add_lines, customer
-from worker.core.database.tables import Budget, Job
-from worker.core.limits.budgets import BudgetRule
-from worker.core.model.states import BATCH
-from worker.failover.store.takeovers import Takeover
-from worker.lists.lines import AcceptedLine
 
 HALF_AN_HOUR = timedelta(minutes=30)
 

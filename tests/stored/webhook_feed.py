@@ -3,12 +3,12 @@
 from functools import partial
 from hashlib import sha256
 
-from worker.core.model.incoming import ACCOUNT
-from worker.core.model.states import Result, SessionState
-from worker.providers.webhooks.contract import Key, SessionUpdate
-from worker.web.webhooks.session_chain import Again
-from worker.web.webhooks.store.provider_updates import apply_provider_updates
-from worker.web.webhooks.store.webhooks import Arrived, Webhooks, update_as_json
+from onboarding_worker.core.model.incoming import ACCOUNT
+from onboarding_worker.core.model.states import Result, SessionState
+from onboarding_worker.providers.webhooks.contract import Key, SessionUpdate
+from onboarding_worker.web.webhooks.session_chain import Again
+from onboarding_worker.web.webhooks.store.provider_updates import apply_provider_updates
+from onboarding_worker.web.webhooks.store.webhooks import Arrived, Webhooks, update_as_json
 
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
 EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED

@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import ACT
-from worker.core.database.database import Database
+from onboarding_worker.core.database.audit_entries import ACT
+from onboarding_worker.core.database.database import Database
 
 LOCKS = 0x6F6E6264  # apart from all other advisory locks of the server's database
 NAME = re.compile(r"onboarding_test_([0-9a-f]{7})_\d+")

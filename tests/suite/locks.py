@@ -49,7 +49,7 @@ def module_of_ours() -> str | None:
     """The module below `worker/` whose statement is executed; None: a test's own."""
     frame = sys._getframe(1)
     while frame is not None:
-        module = frame.f_code.co_filename.rpartition("/worker/")[2]
+        module = frame.f_code.co_filename.rpartition("/onboarding_worker/")[2]
         if module != frame.f_code.co_filename and not module.startswith("core/database/"):
             return module if "site-packages" not in frame.f_code.co_filename else None
         frame = frame.f_back

@@ -5,5 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PACKAGES: list[str] = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-CODE = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+_WHEEL = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+FOLDERS: list[str] = _WHEEL["only-include"]
+PACKAGES: list[str] = [_WHEEL["sources"].get(folder, folder) for folder in FOLDERS]
+CODE = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))

@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from onboarding_worker.core.features import FEATURES
 from tests.suite.order import GROUPS, LONG, Portions
-from worker.core.features import FEATURES
 
 ROOT = Path(__file__).parents[2]
 

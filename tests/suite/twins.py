@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.core.database import fast
-from worker.core.database.fast import Twin
+from onboarding_worker.core.database import fast
+from onboarding_worker.core.database.fast import Twin
 
 
 def only_fast(twin: Twin) -> pytest.MarkDecorator:

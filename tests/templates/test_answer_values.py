@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.customers.customers import Customer, Person
-from worker.core.messages.contact import Invitation
-from worker.core.model.sessions import Opening
-from worker.templates.checks import doubts, problems
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
+from onboarding_worker.core.customers.customers import Customer, Person
+from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.templates.checks import doubts, problems
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.render import Templates
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 LINK = "https://verify.example.com/s/t0k3n"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.templates.brand import DARK_PAPER, LEAST_CONTRAST, PAPER, Brand, contrast
+from onboarding_worker.templates.checks import problems
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.render import Templates
 from tests.templates.test_render import NOW, Page, to
-from worker.templates.brand import DARK_PAPER, LEAST_CONTRAST, PAPER, Brand, contrast
-from worker.templates.checks import problems
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
 
 COLOURS = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.foundation.notation import plain
-from worker.templates import values as names
-from worker.templates.checks import SAMPLE, SAMPLE_NOW
-from worker.templates.render import Templates
-from worker.templates.values import LENGTH, company_name, folded, person_names, real_names
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.templates import values as names
+from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW
+from onboarding_worker.templates.render import Templates
+from onboarding_worker.templates.values import LENGTH, company_name, folded, person_names, real_names
 
 TEMPLATES = Templates(None)
 HOSTS = (

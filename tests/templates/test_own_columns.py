@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from worker.core.adapters import Message
-from worker.core.messages.contact import Invitation
-from worker.templates.checks import SAMPLE, SAMPLE_NOW, doubts, problems, with_columns
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
+from onboarding_worker.core.adapters import Message
+from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW, doubts, problems, with_columns
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.render import Templates
 
 ASKS = "{% if message.branch %}{{ message.branch }}{% else %}your branch{% endif %} {{ link }}"
 SHOWS = {

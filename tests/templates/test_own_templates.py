@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from worker.core.customers.customers import Customer, Person
-from worker.core.messages.contact import Invitation
-from worker.core.model.sessions import Opening
-from worker.templates.checks import problems
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
-from worker.templates.values import VARIABLES
+from onboarding_worker.core.customers.customers import Customer, Person
+from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.templates.checks import problems
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.render import Templates
+from onboarding_worker.templates.values import VARIABLES
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/templates.md"

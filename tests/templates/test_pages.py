@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from worker.templates.brand import Brand
-from worker.templates.checks import problems
-from worker.templates.library import Library
-from worker.templates.pages import FORMS, Pages, languages
-from worker.templates.render import Templates
-from worker.templates.values import PAGE_VARIABLES, Screen, in_words
+from onboarding_worker.templates.brand import Brand
+from onboarding_worker.templates.checks import problems
+from onboarding_worker.templates.library import Library
+from onboarding_worker.templates.pages import FORMS, Pages, languages
+from onboarding_worker.templates.render import Templates
+from onboarding_worker.templates.values import PAGE_VARIABLES, Screen, in_words
 
 BUILT_IN = Library.read(None)
 LANGUAGES = sorted(locale for _, locale in BUILT_IN.sets)

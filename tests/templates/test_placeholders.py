@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.templates.values import SPOILED, is_no_value, real_name, real_names
+from onboarding_worker.templates.values import SPOILED, is_no_value, real_name, real_names
 
 WORDS = r"NULL \N nan NaN undefined - -- ? . (null) <null> [NULL] None none N/A n/a #N/A"
 VARIABLES = "{{first_name}} {first_name} %FIRSTNAME% *|FNAME|* ${name} [FIRST_NAME] <name> <<name>> $name"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.model.sessions import Opening
-from worker.templates.checks import SAMPLE, SAMPLE_NOW
-from worker.templates.language import TemplateProblem
-from worker.templates.render import PERSONAL, Templates
-from worker.templates.values import VARIABLES
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.render import PERSONAL, Templates
+from onboarding_worker.templates.values import VARIABLES
 
 NAMES = st.text(max_size=12) | st.sampled_from(["", "<b>Ona</b>", "O'Brien & Co", "\ue000link\ue001", "{{ link }}"])
 

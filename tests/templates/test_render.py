@@ -8,13 +8,13 @@ from itertools import product
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
+from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.templates.checks import problems
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.render import Templates
 from tests.suite.some import some
-from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.messages.contact import Invitation
-from worker.core.model.sessions import Opening
-from worker.templates.checks import problems
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 LINK = "https://verify.example.com/s/8f2c?token=t0k3n&lang=x"

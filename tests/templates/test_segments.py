@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_sandbox.endpoints.twilio import count_segments
-from worker.core.model.sessions import Opening
-from worker.templates.checks import SAMPLE, SAMPLE_NOW, SAMPLES, problems
-from worker.templates.content import Encoding, Segments, segments
-from worker.templates.render import Templates
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW, SAMPLES, problems
+from onboarding_worker.templates.content import Encoding, Segments, segments
+from onboarding_worker.templates.render import Templates
 
 PLAIN, WIDE = Encoding.GSM_7, Encoding.UCS_2
 

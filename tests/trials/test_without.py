@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core.features import FEATURES
 from trials.without import ALL, ROOT, copy_without, refusals, run, taken
-from worker.core.features import FEATURES
 
 NAME = next((name for name in FEATURES.here if (ROOT / "tests/features" / name).is_dir()), "")
 pytestmark = [
@@ -29,7 +29,7 @@ def test_the_copy_has_neither_the_folder_nor_the_tests_nor_the_page(copy: Path) 
 
 
 def test_the_copy_starts_and_refuses_by_name_what_the_feature_brought(copy: Path) -> None:
-    assert run(copy, "python", "-c", "import worker; print(worker.__file__)").stdout.startswith(str(copy))
+    assert run(copy, "python", "-c", "import onboarding_worker as o; print(o.__file__)").stdout.startswith(str(copy))
     assert run(copy, "onboard", "--help").returncode == 0
     assert [*refusals(copy, taken(NAME))] == []
 

@@ -8,7 +8,7 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from worker.runtime.web_application import description
+from onboarding_worker.runtime.web_application import description
 
 ROOT = "urn:described"
 

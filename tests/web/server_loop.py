@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.http import event_loop
+from onboarding_worker.http import event_loop
 
 
 class Loop:

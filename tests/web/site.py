@@ -16,19 +16,19 @@ import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.incoming import Event, EventReceipt, Outcome, Received
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.runtime.web_application import CHUNKS, READINESS, app
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.outside import hash_of
+from onboarding_worker.web.server import AccessLog
+from onboarding_worker.wiring.container import Parts
 from tests.suite.databases import not_synced
 from tests.suite.of_features import of_features
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.described import check_answer
-from worker.core.database.database import Database
-from worker.core.foundation.keyring import new_key
-from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
-from worker.core.model.wakeups import WakeUp
-from worker.runtime.web_application import CHUNKS, READINESS, app
-from worker.settings.load import load
-from worker.settings.outside import hash_of
-from worker.web.server import AccessLog
-from worker.wiring.container import Parts
 
 SETTINGS = """
 [database]

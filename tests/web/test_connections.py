@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from worker.web.server import listening
+from onboarding_worker.web.server import listening
 
 NO_HTTP = [
     b"GARBAGE\r\n\r\n",

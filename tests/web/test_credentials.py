@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.model.incoming import EventSender
+from onboarding_worker.settings.outside import hash_of
+from onboarding_worker.web.events.credentials import Key, bearer, signature
 from tests.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, SIGNING, THIRD, bytes_of
-from worker.core.model.incoming import EventSender
-from worker.settings.outside import hash_of
-from worker.web.events.credentials import Key, bearer, signature
 
 BODY = bytes_of(EVENT)
 SIGNUP, OTHER = (EventSender(name, frozenset()) for name in ("signup", "billing"))

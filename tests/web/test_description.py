@@ -5,12 +5,12 @@ import yaml
 from jsonschema import ValidationError
 from openapi_schema_validator import OAS31Validator
 
+from onboarding_worker.core.model.incoming import EventKind, Outcome
+from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.events.cloudevents import LONGEST
 from tests.suite.some import some
 from tests.web.described import check, document
 from tests.web.site import EVENT
-from worker.core.model.incoming import EventKind, Outcome
-from worker.core.model.states import JobState, SessionState
-from worker.events.cloudevents import LONGEST
 
 
 async def test_the_routes_are_the_applications(site):

@@ -8,14 +8,14 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Inbox, Job
+from onboarding_worker.core.model.incoming import EventReceipt, Outcome
+from onboarding_worker.events.cloudevents import LARGEST, MOST_EVENTS
+from onboarding_worker.settings.outside import hash_of
+from onboarding_worker.web.events.request_body import FREE
+from onboarding_worker.web.events.routes import MOST_LISTS
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, bytes_of, until
-from worker.core.database.tables import Inbox, Job
-from worker.core.model.incoming import EventReceipt, Outcome
-from worker.events.cloudevents import LARGEST, MOST_EVENTS
-from worker.settings.outside import hash_of
-from worker.web.events.request_body import FREE
-from worker.web.events.routes import MOST_LISTS
 
 LIST = "application/cloudevents-batch+json"
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.model.incoming import EventKind, EventReceipt, Outcome
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.cloudevents import LARGEST
+from onboarding_worker.web.events.request_body import LONGEST_WAIT, preferred_wait
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import BILLING, CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, Site, renamed, status_of, until
-from worker.core.customers.customers import FieldProblem
-from worker.core.database import schema
-from worker.core.model.incoming import EventKind, EventReceipt, Outcome
-from worker.core.model.wakeups import WakeUp
-from worker.events.cloudevents import LARGEST
-from worker.web.events.request_body import LONGEST_WAIT, preferred_wait
 
 JSON = "application/json"
 

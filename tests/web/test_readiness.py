@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from worker.web import readiness as module
-from worker.web.readiness import UNREACHABLE, Readiness
+from onboarding_worker.web import readiness as module
+from onboarding_worker.web.readiness import UNREACHABLE, Readiness
 
 
 class Hanging:

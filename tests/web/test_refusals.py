@@ -6,9 +6,8 @@ import logging
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.site import KEYS, SECOND
-from worker.web import middlewares
-from worker.web.middlewares import (
+from onboarding_worker.web import middlewares
+from onboarding_worker.web.middlewares import (
     FORGET_SECONDS,
     FREE,
     LONGEST_DELAY,
@@ -18,6 +17,7 @@ from worker.web.middlewares import (
     Refusals,
     peer_of,
 )
+from tests.web.site import KEYS, SECOND
 
 TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fd00::/8")]
 

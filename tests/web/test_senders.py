@@ -5,12 +5,12 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.core.model.states import BATCH
+from onboarding_worker.lists.known_customers import KnownChoices
 from tests.stored.shelf import Shelf, add_lines, customer, line
 from tests.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, THIRD, Site, bytes_of
-from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
-from worker.core.model.incoming import EventKind
-from worker.core.model.states import BATCH
-from worker.lists.known_customers import KnownChoices
 
 OTHERS = ("onboarding.cancelled", "customer.updated", "customer.erased")
 

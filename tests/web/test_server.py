@@ -7,8 +7,8 @@ import logging
 import pytest
 from aiohttp import ClientSession, web
 
-from worker.web.events.request_body import OF_ONE, Room, Unacceptable, bounded_body
-from worker.web.server import listening
+from onboarding_worker.web.events.request_body import OF_ONE, Room, Unacceptable, bounded_body
+from onboarding_worker.web.server import listening
 
 
 async def sizes(request):
@@ -42,7 +42,7 @@ async def test_what_is_no_http_is_refused_without_a_word_in_the_log_but_that_it_
 
 
 async def test_requests_are_counted_in_the_log_and_have_a_line_each_only_for_who_looks_for_one(caplog):
-    caplog.set_level(logging.DEBUG, logger="worker.web.server")
+    caplog.set_level(logging.DEBUG, logger="onboarding_worker.web.server")
     async with listening(measuring(), host="127.0.0.1", port=0) as port, ClientSession() as session:
         for path in ("/", "/", "/", "/quirin@example.com"):
             async with session.post(f"http://127.0.0.1:{port}{path}", data=b"1") as response:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, secret, signature, signing_key
+from onboarding_worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, secret, signature, signing_key
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STAMP = int(NOW.timestamp())

@@ -7,10 +7,10 @@ from contextlib import suppress
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
+from onboarding_worker.web.turns import MOST, MOST_WAITING, Allowance, Batcher, TooMany, Turns
 from tests.web.site import until
-from worker.core.limits.limits import Limit
-from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
-from worker.web.turns import MOST, MOST_WAITING, Allowance, Batcher, TooMany, Turns
 
 
 async def holding(turns: Turns, machine: str, held: list[str], seconds: float = 0.0) -> None:

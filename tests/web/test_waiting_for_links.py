@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Audit, Job, SessionRow
+from onboarding_worker.core.model.endings import Cancel, Hold, Kind
+from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.events.store.event_status import LinkStatus
+from onboarding_worker.runtime.web_application import WAITING
+from onboarding_worker.web.turns import Waiting
 from tests.stored.shelf import Shelf
 from tests.web.site import EVENT, bytes_of, until
-from worker.core.database.tables import Audit, Job, SessionRow
-from worker.core.model.endings import Cancel, Hold, Kind
-from worker.core.model.states import JobState, SessionState
-from worker.events.store.event_status import LinkStatus
-from worker.runtime.web_application import WAITING
-from worker.web.turns import Waiting
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Webhook
+from onboarding_worker.providers.webhooks.contract import LARGEST
+from onboarding_worker.runtime.web_application import no_wake_up
+from onboarding_worker.web.events.request_body import Room, Unacceptable
+from onboarding_worker.web.webhooks import routes
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.described import check_answer
 from tests.web.site import HOOKS, Answer, renamed, status_of, until
-from worker.core.database.tables import Webhook
-from worker.providers.webhooks.contract import LARGEST
-from worker.runtime.web_application import no_wake_up
-from worker.web.events.request_body import Room, Unacceptable
-from worker.web.webhooks import routes
 
 VERIFIED = {
     "final": True,

@@ -2,12 +2,12 @@
 
 import asyncio
 
+from onboarding_worker.core.database.tables import Attempt, Job
+from onboarding_worker.core.model.states import NOT_SENT, InvitationState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.wiring.runner import STOP_HOLDS_AFTER
 from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
-from worker.core.database.tables import Attempt, Job
-from worker.core.model.states import NOT_SENT, InvitationState
-from worker.core.model.wakeups import WakeUp
-from worker.wiring.runner import STOP_HOLDS_AFTER
 
 
 def stop(world) -> None:

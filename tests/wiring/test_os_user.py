@@ -7,11 +7,11 @@ from contextlib import closing
 
 import pytest
 
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.os_user import caller_of, described, os_user
 from tests.desk.desk import Desk
-from worker.core.database.audit_entries import note
-from worker.settings.load import load
-from worker.wiring.container import Parts
-from worker.wiring.os_user import caller_of, described, os_user
 
 NAMES = {0: "root", 998: "onboarding", 1000: "ona"}
 
@@ -49,7 +49,7 @@ def test_a_person_is_named_with_the_account_that_was_used(uid, caller, name, ful
 
 
 def test_the_environment_does_not_change_who_it_is():
-    print_it = "from worker.wiring.os_user import os_user; print(os_user().full)"
+    print_it = "from onboarding_worker.wiring.os_user import os_user; print(os_user().full)"
     lies = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER", "HOSTNAME"), "somebody.else")
 
     def printed(environ):

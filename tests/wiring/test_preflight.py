@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Budget, InvitationRow, Job
+from onboarding_worker.core.limits.store.backpressure import make_waiting_jobs_due
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.senders.contract import Receipt
+from onboarding_worker.wiring.runner import Preflight
 from tests.simulated.world import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Budget, InvitationRow, Job
-from worker.core.limits.store.backpressure import make_waiting_jobs_due
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.wakeups import WakeUp
-from worker.senders.contract import Receipt
-from worker.wiring.runner import Preflight
 
 REFUSED = Problem(Kind.AUTH, "SMTP 535 at AUTH")
 ENDED = "sender/email: answers again"

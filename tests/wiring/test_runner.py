@@ -8,14 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import HANG, FakeSender
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.unknown.store.expired_leases import EndedLeases
+from onboarding_worker.wiring.work import issue_work
 from tests.simulated.world import LIMITED, REFUSED, customer
 from tests.suite.some import some
-from worker.core.database.job_ids import new_id
-from worker.core.database.tables import Attempt, Budget, InvitationRow, Job
-from worker.core.limits.store.claims import Room
-from worker.core.model.wakeups import WakeUp
-from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.wiring.work import issue_work
 
 
 def slow(make, seconds, **how):
@@ -106,7 +106,7 @@ async def test_a_process_that_ends_names_the_dispatchers_that_it_waits_for_and_a
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
     await world.http.received(2)
-    caplog.set_level("INFO", logger="worker.wiring.runner")
+    caplog.set_level("INFO", logger="onboarding_worker.wiring.runner")
     runner.stop()
     runner.stop()
     await going

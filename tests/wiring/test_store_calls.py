@@ -9,10 +9,10 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.fast import Twin
+from onboarding_worker.wiring.runner import CALLS_OF_A_BUDGET, StoreCalls
 from tests.suite.twins import only_fast
-from worker.core.database.database import Database
-from worker.core.database.fast import Twin
-from worker.wiring.runner import CALLS_OF_A_BUDGET, StoreCalls
 
 
 @pytest.fixture

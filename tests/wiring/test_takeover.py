@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
+from onboarding_worker.core.database.tables import Budget, Job
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.model.wakeups import WakeUp
 from tests.simulated.world import FAILED, REFUSED
-from worker.core.database.tables import Budget, Job
-from worker.core.model.states import JobState
-from worker.core.model.wakeups import WakeUp
 
 BOTH = ["kyc", "au"]
 

@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.clock import ProcessClock, system_clock
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.runtime.bus_consumers import DatabaseInbox
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.container import Parts, Timekeeper
+from onboarding_worker.wiring.opening import opened
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.database import Database
-from worker.core.foundation.clock import ProcessClock, system_clock
-from worker.core.foundation.keyring import new_key
-from worker.runtime.bus_consumers import DatabaseInbox
-from worker.settings.load import load
-from worker.wiring.container import Parts, Timekeeper
-from worker.wiring.opening import opened
 
 HOUR = timedelta(hours=1)
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 
+from onboarding_worker.wiring.runner import tune_gc
 from trials.simulation.database import Databases, PostgresqlDatabases, databases
 from trials.simulation.mends import FOUND_BY, MENDS, without
 from trials.simulation.plan import Plan, month_of, plan_of
 from trials.simulation.play import History, play
 from trials.simulation.rules import broken
 from trials.simulation.shrink import shrink
-from worker.wiring.runner import tune_gc
 
 Planned = Callable[[int], Plan]
 CHUNK = 25  # histories that a process plays before it reports

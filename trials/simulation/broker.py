@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from onboarding_worker.core.model.wakeups import WakeUp
 from trials.simulation.world import START
-from worker.core.model.wakeups import WakeUp
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.fast.unanswered import ALONE
+from onboarding_worker.core.database.tables import CustomerRow
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.foundation.keyring import Keyring
 from tests.simulated.statements import STATEMENTS
 from tests.suite.of_features import of_features
 from trials.kept_counts import untrue_counts
 from trials.simulation.row_rules import QUERIES
 from trials.simulation.setting import KEY
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.database.fast.unanswered import ALONE
-from worker.core.database.tables import CustomerRow
-from worker.core.foundation.clock import ProcessClock
-from worker.core.foundation.keyring import Keyring
 
 if TYPE_CHECKING:
     from trials.simulation.plan import Plan

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from onboarding_worker.core.model.endings import Problem
+from onboarding_worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
+from onboarding_worker.senders.smtp_answers import Phase, broken
 from trials.simulation.plan import TIMEOUT
 from trials.simulation.records import Call, Kind
-from worker.core.model.endings import Problem
-from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
-from worker.senders.smtp_answers import Phase, broken
 
 if TYPE_CHECKING:
     from trials.simulation.process import WorkerProcess

@@ -12,34 +12,34 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from onboarding_worker.core.customers.store import in_review
+from onboarding_worker.core.database import database
+from onboarding_worker.core.dispatch import state as dispatch_state
+from onboarding_worker.core.dispatch.calls import SlotGate
+from onboarding_worker.core.dispatch.flushes import Flushes
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.lifecycle import reissue
+from onboarding_worker.core.lifecycle.store import expired_sessions, reminders
+from onboarding_worker.core.limits import budgets as account_budgets
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, Grant, grant
+from onboarding_worker.core.limits.limits import Burst, burst_of
+from onboarding_worker.core.limits.store import budgets, claims, flush, leases
+from onboarding_worker.core.limits.store.flush import Rows
+from onboarding_worker.core.limits.store.leases import Share
+from onboarding_worker.core.messages.store import claim_invitations
+from onboarding_worker.core.messages.store.claim_invitations import Invitations
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import Result
+from onboarding_worker.core.unknown.store.row_by_row import Chunk
+from onboarding_worker.core.work.kinds import InviteWork
+from onboarding_worker.core.work.store.claim_jobs import Jobs
+from onboarding_worker.lists.decisions.store import decisions, emergency_stop
+from onboarding_worker.lists.store import added_lines
+from onboarding_worker.web.webhooks import session_chain
+from onboarding_worker.web.webhooks.session_chain import KnownSession, known_after
+from onboarding_worker.wiring import sweep
 from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
-from worker.core.customers.store import in_review
-from worker.core.database import database
-from worker.core.dispatch import state as dispatch_state
-from worker.core.dispatch.calls import SlotGate
-from worker.core.dispatch.flushes import Flushes
-from worker.core.foundation.clock import ProcessClock
-from worker.core.lifecycle import reissue
-from worker.core.lifecycle.store import expired_sessions, reminders
-from worker.core.limits import budgets as account_budgets
-from worker.core.limits.budgets import BudgetRule, BudgetState, Grant, grant
-from worker.core.limits.limits import Burst, burst_of
-from worker.core.limits.store import budgets, claims, flush, leases
-from worker.core.limits.store.flush import Rows
-from worker.core.limits.store.leases import Share
-from worker.core.messages.store import claim_invitations
-from worker.core.messages.store.claim_invitations import Invitations
-from worker.core.model.reasons import Reason
-from worker.core.model.states import Result
-from worker.core.unknown.store.row_by_row import Chunk
-from worker.core.work.kinds import InviteWork
-from worker.core.work.store.claim_jobs import Jobs
-from worker.lists.decisions.store import decisions, emergency_stop
-from worker.lists.store import added_lines
-from worker.web.webhooks import session_chain
-from worker.web.webhooks.session_chain import KnownSession, known_after
-from worker.wiring import sweep
 
 Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead
 

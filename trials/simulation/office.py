@@ -10,18 +10,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from onboarding_worker.core.features import loaded
+from onboarding_worker.core.model.states import BATCH
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.store.added_lines import add_lines, all_added
+from onboarding_worker.lists.store.new_rows import Chunk
+from onboarding_worker.plans.store.plans import Plan
+from onboarding_worker.wiring.container import Parts
 from tests.suite.of_features import of_features
 from trials.simulation.plan import FLOOR, Act, Person
 from trials.simulation.setting import ROUTES, customer_of
-from worker.core.features import loaded
-from worker.core.model.states import BATCH
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.lines import AcceptedLine
-from worker.lists.store.added_lines import add_lines, all_added
-from worker.lists.store.new_rows import Chunk
-from worker.plans.store.plans import Plan
-from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

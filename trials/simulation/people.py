@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from onboarding_sandbox.people import plans
 from onboarding_sandbox.people.plans import encoded, idenfy_headers
+from onboarding_worker.providers.webhooks.contract import Delivery
 from trials.simulation.plan import DAWDLES, Person
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import WEBHOOK_KEY
 from trials.simulation.visitors import Visitors
-from worker.providers.webhooks.contract import Delivery
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

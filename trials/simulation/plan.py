@@ -7,10 +7,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from onboarding_worker.core.features import FEATURES
+from onboarding_worker.settings.policies import OWN_LINKS
 from tests.suite.of_features import of_features
 from trials.simulation.faults import KINDS, Fault, SpoilRow, TooMany, WrongCredentials
-from worker.core.features import FEATURES
-from worker.settings.policies import OWN_LINKS
 
 STORM = 40.0  # seconds with faults; then all works
 # What a history's people are served by. `both`: kyc, with a second account that takes over. Few each time: each account

@@ -14,6 +14,19 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from aiohttp import web
 
+from onboarding_worker.core.adapters import Sender
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.model.incoming import Outcome, Received
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.bus.consumer import take
+from onboarding_worker.events.event_receiver import Receiver
+from onboarding_worker.runtime.web_application import ROUTES, Shared
+from onboarding_worker.templates.values import Screen
+from onboarding_worker.web.webhooks.sources import account_sources
+from onboarding_worker.web.webhooks.store.webhooks import Arrived
+from onboarding_worker.wiring.container import SET_CLOCK_EVERY, Parts
+from onboarding_worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner
+from onboarding_worker.wiring.sweep import each_alone
 from trials.simulation.database import shows_time_of, strikes_at_commits
 from trials.simulation.mail import SimulatedMail
 from trials.simulation.plan import TIMEOUT
@@ -21,19 +34,6 @@ from trials.simulation.records import Life
 from trials.simulation.setting import texting
 from trials.simulation.world import ProcessLoop
 from trials.web_requests import answered
-from worker.core.adapters import Sender
-from worker.core.foundation.clock import ProcessClock
-from worker.core.model.incoming import Outcome, Received
-from worker.core.model.wakeups import WakeUp
-from worker.events.bus.consumer import take
-from worker.events.event_receiver import Receiver
-from worker.runtime.web_application import ROUTES, Shared
-from worker.templates.values import Screen
-from worker.web.webhooks.sources import account_sources
-from worker.web.webhooks.store.webhooks import Arrived
-from worker.wiring.container import SET_CLOCK_EVERY, Parts
-from worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner
-from worker.wiring.sweep import each_alone
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from onboarding_worker.core.database.job_ids import row_of as row_number
+from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome
+from onboarding_worker.core.model.sessions import Session, SessionRequest
+from onboarding_worker.lists.store.adopted import store
+from onboarding_worker.plans.store.plans import Plan
+from onboarding_worker.wiring.container import Parts
 from trials.simulation.office import Office, import_list
 from trials.simulation.plan import Person
 from trials.simulation.records import Kind
 from trials.simulation.setting import customer_of, row_of
-from worker.core.database.job_ids import row_of as row_number
-from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome
-from worker.core.model.sessions import Session, SessionRequest
-from worker.lists.store.adopted import store
-from worker.plans.store.plans import Plan
-from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

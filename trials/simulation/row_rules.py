@@ -6,9 +6,9 @@ of a customer leads, and that one of its sessions could be used. The database ha
 
 from collections.abc import Callable, Iterable
 
-from worker.core.database.job_ids import ROWS
-from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, HELD_BACK, OPEN_INVITATIONS, OPEN_JOBS, PAUSED
+from onboarding_worker.core.database.job_ids import ROWS
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import ENDED_JOBS, HELD_BACK, OPEN_INVITATIONS, OPEN_JOBS, PAUSED
 
 
 def _of(states: object) -> str:

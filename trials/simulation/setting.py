@@ -9,6 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from onboarding_sandbox.options import SandboxOptions
+from onboarding_worker.core.customers.customers import Channel, Customer, CustomerKind
+from onboarding_worker.core.customers.customers import Person as Details
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.senders.contract import TextTools
+from onboarding_worker.senders.sms import TwilioSender
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.templates.brand import Brand
+from onboarding_worker.templates.render import Templates
 from trials.simulation.plan import (
     BEFORE_MONTH,
     CREDITS,
@@ -23,16 +33,6 @@ from trials.simulation.plan import (
     Person,
     Plan,
 )
-from worker.core.customers.customers import Channel, Customer, CustomerKind
-from worker.core.customers.customers import Person as Details
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.keyring import new_key
-from worker.senders.contract import TextTools
-from worker.senders.sms import TwilioSender
-from worker.settings.load import load
-from worker.settings.model import Settings
-from worker.templates.brand import Brand
-from worker.templates.render import Templates
 
 PLAYED = SandboxOptions()  # the endpoints check its credentials
 WEBHOOK_KEY = "simulated-webhook-key"

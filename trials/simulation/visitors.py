@@ -10,9 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
+from onboarding_worker.templates.values import Screen
 from trials.simulation.plan import LIFETIME, Person
 from trials.simulation.process import Answered
-from worker.templates.values import Screen
 
 if TYPE_CHECKING:
     from trials.simulation.people import People

@@ -28,11 +28,11 @@ from onboarding_sandbox.wire import (
     Opened,
     opened_by,
 )
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from trials.endpoints import addressed, as_http
 from trials.simulation.plan import LIFETIME, Person
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import PROVIDERS, names_of
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

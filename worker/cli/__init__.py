@@ -10,9 +10,9 @@ from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 try:
     import click
 
-    from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
-    from worker.cli.invocation import Invocation, start_logging
-    from worker.cli.registry import main_group
+    from onboarding_worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
+    from onboarding_worker.cli.invocation import Invocation, start_logging
+    from onboarding_worker.cli.registry import main_group
 except KeyboardInterrupt:  # Ctrl-C while the modules load; as below
     if "_ONBOARD_COMPLETE" not in os.environ:
         sys.stderr.write("interrupted; safe to run again\n")

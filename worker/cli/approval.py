@@ -2,27 +2,27 @@
 
 import click
 
-from worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, end_in_words, foreseen
-from worker.cli.lists.found_rows import read_through
-from worker.cli.lists.listed import Listed, lines_of
-from worker.cli.running.summary import changed_in_words, show_changes, show_warned
-from worker.cli.sample_message import rendered
-from worker.cli.shared_options import confirm
-from worker.core.customers.customers import invitation_channels
-from worker.core.foundation.notation import counted
-from worker.core.messages.contact import Wording
-from worker.core.model.channels import CHANNELS
-from worker.lists.columns import OwnFile
-from worker.lists.formats.opening import content_digest
-from worker.lists.importing.judging import Judged
-from worker.lists.importing.list_import import ImportChoices
-from worker.lists.lines import AcceptedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
-from worker.lists.warned import Warned
-from worker.plans.pilot import pilot_size
-from worker.plans.store.plans import Plan
-from worker.wiring.container import Parts
+from onboarding_worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, end_in_words, foreseen
+from onboarding_worker.cli.lists.found_rows import read_through
+from onboarding_worker.cli.lists.listed import Listed, lines_of
+from onboarding_worker.cli.running.summary import changed_in_words, show_changes, show_warned
+from onboarding_worker.cli.sample_message import rendered
+from onboarding_worker.cli.shared_options import confirm
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.messages.contact import Wording
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.lists.columns import OwnFile
+from onboarding_worker.lists.formats.opening import content_digest
+from onboarding_worker.lists.importing.judging import Judged
+from onboarding_worker.lists.importing.list_import import ImportChoices
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.warned import Warned
+from onboarding_worker.plans.pilot import pilot_size
+from onboarding_worker.plans.store.plans import Plan
+from onboarding_worker.wiring.container import Parts
 
 SHOWN_LINES = 12  # of the first message
 

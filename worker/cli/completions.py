@@ -15,7 +15,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.channels import CHANNELS
 
 MOST = 20  # the newest batches
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import click
 
-from worker.core.foundation.notation import printable
+from onboarding_worker.core.foundation.notation import printable
 
 DONE = 0
 NEEDS_A_PERSON = 1

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from worker.core.features import Hook
-from worker.wiring.container import Parts
+from onboarding_worker.core.features import Hook
+from onboarding_worker.wiring.container import Parts
 
 
 class Grade(StrEnum):

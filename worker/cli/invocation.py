@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.exits import CannotStart
-from worker.cli.shared_options import NAMES_OF_BATCHES, Named
-from worker.runtime import logs
-from worker.settings.needs import EVERYTHING, Needs
-from worker.wiring.os_user import os_user
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.shared_options import NAMES_OF_BATCHES, Named
+from onboarding_worker.runtime import logs
+from onboarding_worker.settings.needs import EVERYTHING, Needs
+from onboarding_worker.wiring.os_user import os_user
 
 if TYPE_CHECKING:
-    from worker.core.database.audit_entries import Act
-    from worker.lists.store.batches import BatchFacts
-    from worker.settings.model import Settings
-    from worker.wiring.container import Parts
+    from onboarding_worker.core.database.audit_entries import Act
+    from onboarding_worker.lists.store.batches import BatchFacts
+    from onboarding_worker.settings.model import Settings
+    from onboarding_worker.wiring.container import Parts
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Invocation:
         """The configuration, with a value for each reference that the command needs. `logs_warnings`: the process logs
         `Settings.warnings` itself. Raises CannotStart with a line for each problem."""
         # Imported here: it takes half a second, which the sandbox and --help do not need.
-        from worker.cli.opening import settings_of
+        from onboarding_worker.cli.opening import settings_of
 
         return settings_of(self.config, needs, logs_warnings=logs_warnings)
 
@@ -49,14 +49,14 @@ class Invocation:
         Raises CannotStart if the configuration, the templates or the database do not allow a start, or the keys that
         it encrypts or hashes with do not.
         """
-        from worker.cli.opening import parts_of
+        from onboarding_worker.cli.opening import parts_of
 
         return parts_of(self.settings(needs), act_of_command(), needs, migrate=migrate, or_empty=or_empty)
 
 
 def act_of_command() -> Act:
     """Who runs which command, for the audit log: the person as the operating system knows them, and the command."""
-    from worker.core.database.audit_entries import Act  # imported here: --help needs no database
+    from onboarding_worker.core.database.audit_entries import Act  # imported here: --help needs no database
 
     context = click.get_current_context(silent=True)
     return Act(os_user().full, context.command_path.partition(" ")[2] if context is not None else "")

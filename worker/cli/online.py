@@ -7,14 +7,14 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from worker.core.customers.customers import Customer
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken, HttpRequest
-from worker.core.model.sessions import SessionRequest
-from worker.wiring.container import Parts
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpRequest
+from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.wiring.container import Parts
 
 if TYPE_CHECKING:
-    from worker.http.client import Http
+    from onboarding_worker.http.client import Http
 
 WORKS = "works"
 USED_UP = "works, and its limit is used up now"
@@ -27,7 +27,10 @@ async def answers_of(
     parts: Parts, accounts: Collection[str], channels: Collection[str]
 ) -> dict[str, Problem | str | None]:
     """By sender and account: the problem, NOT_ASKED, or None where it works."""
-    from worker.http.client import Http, open_http_session  # imported here: aiohttp takes a quarter of a second
+    from onboarding_worker.http.client import (  # imported here: aiohttp takes a quarter of a second
+        Http,
+        open_http_session,
+    )
 
     senders = {channel: parts.senders[channel] for channel in channels}
     names = [*senders, *sorted(accounts)]

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 import click
 import sqlalchemy as sa
 
-from worker.cli.exits import CannotStart, refusing
-from worker.core.database import schema
-from worker.core.database.audit_entries import Act, note_alone
-from worker.core.database.database import Database, is_there
-from worker.core.database.outages import reason
-from worker.core.database.schema import NotReady
-from worker.core.features import Hook
-from worker.core.foundation.keyring import CannotDecrypt, new_key
-from worker.providers.contract import doubtful_parameters, shared_webhook_keys
-from worker.settings.load import load
-from worker.settings.model import Database as SettingsDatabase
-from worker.settings.model import Encryption, Settings
-from worker.settings.needs import Need, Needs
-from worker.settings.problems import SettingsError
-from worker.settings.secrets import Secret
-from worker.wiring.container import Parts
-from worker.wiring.opening import check_keys, check_ready
+from onboarding_worker.cli.exits import CannotStart, refusing
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.audit_entries import Act, note_alone
+from onboarding_worker.core.database.database import Database, is_there
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.database.schema import NotReady
+from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, new_key
+from onboarding_worker.providers.contract import doubtful_parameters, shared_webhook_keys
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Database as SettingsDatabase
+from onboarding_worker.settings.model import Encryption, Settings
+from onboarding_worker.settings.needs import Need, Needs
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.secrets import Secret
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.opening import check_keys, check_ready
 
 if TYPE_CHECKING:
-    from worker.runtime.wakeups import WakeUps
+    from onboarding_worker.runtime.wakeups import WakeUps
 
 NAMED = 3  # accounts
 _OF_AN_ACCOUNT = re.compile(r'(accounts\.(?:[\w-]+|"[^"]*")([^:]*)): (.+)', re.DOTALL)
@@ -72,7 +72,7 @@ def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool) -> Se
 
 def wake_ups_of(settings: Settings) -> "WakeUps":
     """What sends wake-ups to the workers of this configuration."""
-    from worker.runtime.wakeups import WakeUps  # imported here: kombu, which few commands need
+    from onboarding_worker.runtime.wakeups import WakeUps  # imported here: kombu, which few commands need
 
     return WakeUps(settings)
 

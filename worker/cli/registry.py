@@ -11,11 +11,11 @@ from difflib import get_close_matches
 import click
 from click.shell_completion import CompletionItem
 
-from worker.cli.exits import check_sandbox_is_installed
-from worker.cli.invocation import Invocation, with_global_options
-from worker.core import shipped
-from worker.core.features import FEATURES, NOT_INSTALLED, Command, loaded
-from worker.core.foundation.version import __version__
+from onboarding_worker.cli.exits import check_sandbox_is_installed
+from onboarding_worker.cli.invocation import Invocation, with_global_options
+from onboarding_worker.core import shipped
+from onboarding_worker.core.features import FEATURES, NOT_INSTALLED, Command, loaded
+from onboarding_worker.core.foundation.version import __version__
 
 EPILOG = """\b
 A first try, on this machine alone:
@@ -73,7 +73,7 @@ _OWN = {
 def _own(name: str, module: str, group: str, short_help: str) -> Command:
     function = "import_" if name == "import" else name.split()[-1]  # `import` is Python's own word
     extra = "sandbox" if module == "sandbox" else ""
-    return Command(f"worker.cli.commands.{module}:{function}", group, short_help, extra)
+    return Command(f"onboarding_worker.cli.commands.{module}:{function}", group, short_help, extra)
 
 
 # Our own, and those of features. `reconcile` is the command of a feature.
@@ -179,7 +179,7 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
     if not wanted or context.resilient_parsing:
         return
     # Imported here: no other command line needs them.
-    from worker.providers.facts import PROVIDERS, TEXT_SERVICES
+    from onboarding_worker.providers.facts import PROVIDERS, TEXT_SERVICES
 
     click.echo(f"onboard, version {__version__}")
     for kind, adapters in (("provider", PROVIDERS.foreign), ("sender", TEXT_SERVICES.foreign)):

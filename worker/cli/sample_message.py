@@ -2,16 +2,16 @@
 
 from dataclasses import replace
 
-from worker.cli.exits import refusing
-from worker.core.adapters import Message
-from worker.core.customers.customers import Customer, Person
-from worker.core.foundation.clock import ProcessClock
-from worker.settings.model import Settings
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
-from worker.templates.values import Screen
-from worker.wiring.message_tests import sample
-from worker.wiring.templates import pages_of
+from onboarding_worker.cli.exits import refusing
+from onboarding_worker.core.adapters import Message
+from onboarding_worker.core.customers.customers import Customer, Person
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.render import Templates
+from onboarding_worker.templates.values import Screen
+from onboarding_worker.wiring.message_tests import sample
+from onboarding_worker.wiring.templates import pages_of
 
 LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
 

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 import click
 
-from worker.cli.exits import CannotStart, Stopped
-from worker.core.foundation.private_files import PRIVATE, replacing
+from onboarding_worker.cli.exits import CannotStart, Stopped
+from onboarding_worker.core.foundation.private_files import PRIVATE, replacing
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -155,7 +155,7 @@ def whole_file(path: Path | None, *, option: str = "--out", mode: int = PRIVATE)
         yield sys.stdout
         return
     if path.exists() and not path.is_file():  # a pipe or a device: written to, not replaced
-        from worker.settings.secrets import is_of_another_user  # imported here: pydantic
+        from onboarding_worker.settings.secrets import is_of_another_user  # imported here: pydantic
 
         # A link is looked at itself: /dev/stdout is root's, and may lead to the terminal of who called sudo.
         if is_of_another_user(path.lstat()):

@@ -1,7 +1,7 @@
 """What the core asks of the adapters that it is given: of a provider's endpoint, of a sender, and of what makes calls.
 
-Their authors import these from the contracts next to the adapters: `worker.providers.contract`,
-`worker.senders.contract`.
+Their authors import these from the contracts next to the adapters: `onboarding_worker.providers.contract`,
+`onboarding_worker.senders.contract`.
 """
 
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from worker.core.customers.customers import Customer, FieldProblem
-from worker.core.model.endings import Problem
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.core.model.sessions import Session, SessionRequest
-from worker.core.unknown.reconciliation import Listing, Nothing, Unmatched
+from onboarding_worker.core.customers.customers import Customer, FieldProblem
+from onboarding_worker.core.model.endings import Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from onboarding_worker.core.model.sessions import Session, SessionRequest
+from onboarding_worker.core.unknown.reconciliation import Listing, Nothing, Unmatched
 
 
 class Http(Protocol):
-    """Makes calls: `worker.http.client`."""
+    """Makes calls: `onboarding_worker.http.client`."""
 
     async def call(
         self,

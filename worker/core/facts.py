@@ -12,7 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from worker.core.model.states import JobState
+from onboarding_worker.core.model.states import JobState
 
 # An execution option of all connections: the observers (`Database.observers`).
 OBSERVERS = "onboarding_observers"

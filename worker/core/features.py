@@ -100,7 +100,7 @@ class Features:
         return found
 
 
-FEATURES = Features("worker.features")
+FEATURES = Features("onboarding_worker.features")
 
 
 def hint(command: str, words: str) -> str:

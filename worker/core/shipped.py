@@ -1,5 +1,5 @@
 """Sections, commands and formats of lists of the features that this product ships, each with its feature: so that one
-which is not there is named; and what each must go on serving. Written by `python -m worker.features`.
+which is not there is named; and what each must go on serving. Written by `python -m onboarding_worker.features`.
 """
 
 SECTIONS = {

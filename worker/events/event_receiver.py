@@ -15,22 +15,22 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import MESSAGE, UPDATABLE, FieldProblem
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.foundation.notation import parse_duration, show_duration
-from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome, Received
-from worker.events.cloudevents import LARGEST, LONGEST
-from worker.events.standing import NOT_ITS_ID, NOT_ITS_TYPE, Arrival, Columns, columns_of, may_name
-from worker.events.store.inbox import Inboxes
-from worker.lists.accept import accept
-from worker.lists.columns import Objects
-from worker.lists.importing.intake import PREFILLED, Intake, judge
-from worker.lists.importing.judging import options_of
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.options import ListOptions
-from worker.lists.own_columns import is_own
-from worker.lists.traces import Span
-from worker.providers.strict_json import MOST_LEVELS, has_unstorable_text, read_object
+from onboarding_worker.core.customers.customers import MESSAGE, UPDATABLE, FieldProblem
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.foundation.notation import parse_duration, show_duration
+from onboarding_worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome, Received
+from onboarding_worker.events.cloudevents import LARGEST, LONGEST
+from onboarding_worker.events.standing import NOT_ITS_ID, NOT_ITS_TYPE, Arrival, Columns, columns_of, may_name
+from onboarding_worker.events.store.inbox import Inboxes
+from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.columns import Objects
+from onboarding_worker.lists.importing.intake import PREFILLED, Intake, judge
+from onboarding_worker.lists.importing.judging import options_of
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.own_columns import is_own
+from onboarding_worker.lists.traces import Span
+from onboarding_worker.providers.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 
 INVITE_AFTER = "invite_after"
 # No invitation waits longer than this, not even where the vendor decides how long links live.

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from worker.core.customers.customers import MESSAGE, OF_PERSON, PERSONAL, Customer, FieldProblem, with_own
-from worker.core.model.incoming import EventKind, EventSender
-from worker.lists.lines import AcceptedLine
+from onboarding_worker.core.customers.customers import MESSAGE, OF_PERSON, PERSONAL, Customer, FieldProblem, with_own
+from onboarding_worker.core.model.incoming import EventKind, EventSender
+from onboarding_worker.lists.lines import AcceptedLine
 
 NOT_ITS_TYPE = "this sender may not send events of this type"
 NOT_ITS_CUSTOMER = "this sender may not request this customer"

@@ -1,10 +1,10 @@
-"""Writes worker/core/shipped.py: `python -m worker.features`, after a feature has got something that it names."""
+"""Writes worker/core/shipped.py: `python -m onboarding_worker.features`, after a feature has got a new name."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from worker.core import shipped
-from worker.core.features import FEATURES, Feature, loaded
+from onboarding_worker.core import shipped
+from onboarding_worker.core.features import FEATURES, Feature, loaded
 
 
 def sections(feature: Feature) -> list[str]:

@@ -23,11 +23,18 @@ import aiohttp
 from aiohttp.connector import Connection
 from yarl import URL
 
-from worker.core.foundation.connection_failures import tls_failure
-from worker.core.foundation.version import __version__
-from worker.core.model.http_messages import LARGEST_ANSWER, TOO_LARGE, Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.http.trust import NO_TRUST, Trust, server
-from worker.settings.problems import SettingsError
+from onboarding_worker.core.foundation.connection_failures import tls_failure
+from onboarding_worker.core.foundation.version import __version__
+from onboarding_worker.core.model.http_messages import (
+    LARGEST_ANSWER,
+    TOO_LARGE,
+    Broken,
+    HttpAnswer,
+    HttpRequest,
+    MayWrite,
+)
+from onboarding_worker.http.trust import NO_TRUST, Trust, server
+from onboarding_worker.settings.problems import SettingsError
 
 # Raised before there is a connection, with any session.
 NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)

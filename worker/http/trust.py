@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.core.features import Hook
-from worker.core.foundation.tls import Tls
-from worker.settings.model import Settings
+from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.tls import Tls
+from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
     from yarl import URL
 
-    from worker.http.client import Faster
-    from worker.senders.email import Transact
+    from onboarding_worker.http.client import Faster
+    from onboarding_worker.senders.email import Transact
 
 # By host and port. Other servers are verified too, against the system's authorities.
 Trust = Mapping[tuple[str | None, int | None], ssl.SSLContext]

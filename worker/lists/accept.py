@@ -9,17 +9,24 @@ from typing import Any
 
 import phonenumbers
 
-from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, Person, invitation_channels
-from worker.core.model.channels import CHANNELS
-from worker.lists import own_columns, phone_numbers, rules
-from worker.lists.columns import shown
-from worker.lists.dates import date_of_birth
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.options import SESSION, ListOptions
-from worker.lists.rules import as_text, unless_lost_in_sheet
-from worker.providers.strict_json import has_unstorable_text
-from worker.providers.values import Refusal, characters, unless_rewritten
-from worker.templates.values import NAMES, is_no_value, real_name, real_names
+from onboarding_worker.core.customers.customers import (
+    PERSONAL,
+    Channel,
+    Customer,
+    FieldProblem,
+    Person,
+    invitation_channels,
+)
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.lists import own_columns, phone_numbers, rules
+from onboarding_worker.lists.columns import shown
+from onboarding_worker.lists.dates import date_of_birth
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.options import SESSION, ListOptions
+from onboarding_worker.lists.rules import as_text, unless_lost_in_sheet
+from onboarding_worker.providers.strict_json import has_unstorable_text
+from onboarding_worker.providers.values import Refusal, characters, unless_rewritten
+from onboarding_worker.templates.values import NAMES, is_no_value, real_name, real_names
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000

@@ -14,14 +14,14 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
-from worker.core.foundation.notation import unguarded
-from worker.lists.lines import ListRefused, RawLine
-from worker.lists.options import ADOPTED, ListOptions
-from worker.lists.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
-from worker.lists.own_columns import is_own, own_column
-from worker.lists.rules import COLUMNS
-from worker.providers.facts import PROVIDERS
+from onboarding_worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
+from onboarding_worker.core.foundation.notation import unguarded
+from onboarding_worker.lists.lines import ListRefused, RawLine
+from onboarding_worker.lists.options import ADOPTED, ListOptions
+from onboarding_worker.lists.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
+from onboarding_worker.lists.own_columns import is_own, own_column
+from onboarding_worker.lists.rules import COLUMNS
+from onboarding_worker.providers.facts import PROVIDERS
 
 # The nearest of our names is looked for with each unknown title, which takes time; no list of customers is as wide.
 MOST_COLUMNS = 1_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Self
 
-from worker.providers.values import Refusal, characters
+from onboarding_worker.providers.values import Refusal, characters
 
 ISO = "YYYY-MM-DD"
 LONGEST_LIFE = 130  # years

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.model.states import OPEN_JOBS, JobState
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.states import OPEN_JOBS, JobState
 
 
 class Standing(StrEnum):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from worker.core.customers.customers import Customer, FieldProblem
-from worker.core.features import NOT_INSTALLED
+from onboarding_worker.core.customers.customers import Customer, FieldProblem
+from onboarding_worker.core.features import NOT_INSTALLED
 
 
 # Not frozen, and nothing changes it: a list makes one for each row, and a frozen one costs four times as much.

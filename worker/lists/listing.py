@@ -8,20 +8,29 @@ from os import PathLike
 from pathlib import PurePath
 from typing import Any
 
-from worker.core.customers.customers import OWN_PREFIX, FieldProblem
-from worker.lists.accept import accept
-from worker.lists.columns import STATE, OwnFile, as_written, own_file
-from worker.lists.dates import DatesSeen
-from worker.lists.formats import Form
-from worker.lists.formats.csv_list import CsvList
-from worker.lists.formats.json_list import JsonList
-from worker.lists.formats.kind import HEAD, NAMES, PARQUET, name_warning, of_text, of_zip, refuse_binary, refuse_foreign
-from worker.lists.formats.opening import GZIP, ZIP, Content, ListBytes, Parts, gunzipped, unzipped
-from worker.lists.formats.source import Source, source_of_feature
-from worker.lists.lines import AcceptedLine, Line, ListRefused, RawLine, RefusedLine, Returned
-from worker.lists.options import ListOptions
-from worker.lists.rules import as_text
-from worker.lists.same_person import Earlier, Match, Seen, SeenPeople, marks
+from onboarding_worker.core.customers.customers import OWN_PREFIX, FieldProblem
+from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.columns import STATE, OwnFile, as_written, own_file
+from onboarding_worker.lists.dates import DatesSeen
+from onboarding_worker.lists.formats import Form
+from onboarding_worker.lists.formats.csv_list import CsvList
+from onboarding_worker.lists.formats.json_list import JsonList
+from onboarding_worker.lists.formats.kind import (
+    HEAD,
+    NAMES,
+    PARQUET,
+    name_warning,
+    of_text,
+    of_zip,
+    refuse_binary,
+    refuse_foreign,
+)
+from onboarding_worker.lists.formats.opening import GZIP, ZIP, Content, ListBytes, Parts, gunzipped, unzipped
+from onboarding_worker.lists.formats.source import Source, source_of_feature
+from onboarding_worker.lists.lines import AcceptedLine, Line, ListRefused, RawLine, RefusedLine, Returned
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.rules import as_text
+from onboarding_worker.lists.same_person import Earlier, Match, Seen, SeenPeople, marks
 
 BINARY: tuple[Form, ...] = ("xlsx", "parquet")
 

@@ -7,8 +7,8 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
-from worker.lists.dates import DateForm
-from worker.lists.formats import Form
+from onboarding_worker.lists.dates import DateForm
+from onboarding_worker.lists.formats import Form
 
 Values = Mapping[str, Mapping[str, str]]
 SESSION = "session"  # the place of a row's session among its parameters

@@ -5,10 +5,10 @@ import re
 from collections.abc import Collection, MutableMapping
 from typing import Any
 
-from worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX, FieldProblem
-from worker.lists.rules import COLUMNS, as_text, text
-from worker.providers.values import Refusal
-from worker.templates import values
+from onboarding_worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX, FieldProblem
+from onboarding_worker.lists.rules import COLUMNS, as_text, text
+from onboarding_worker.providers.values import Refusal
+from onboarding_worker.templates import values
 
 PREFIX = OWN_PREFIX
 NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"

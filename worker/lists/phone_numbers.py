@@ -5,7 +5,14 @@ from functools import cache
 
 import phonenumbers
 
-from worker.providers.values import AS_TEXT, Refusal, characters, masked_phone, unless_rewritten, written_as_float
+from onboarding_worker.providers.values import (
+    AS_TEXT,
+    Refusal,
+    characters,
+    masked_phone,
+    unless_rewritten,
+    written_as_float,
+)
 
 _PHONE_CHARACTERS = re.compile(r"[+\d\s().\-/\u2010-\u2015\u2212]+\Z")
 # Behind a number that a program has kept as a float. Without its dot it would be digits of another person's number.

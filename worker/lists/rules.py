@@ -11,11 +11,11 @@ from datetime import date, datetime
 from functools import cache, lru_cache
 from typing import Any
 
-from worker.core.customers.customers import Channel, CustomerKind
-from worker.lists.other_names import country_of
-from worker.providers import countries
-from worker.providers.values import AS_TEXT, Refusal, characters, unless_rewritten
-from worker.templates.values import SHEET_ERRORS, SPOILED
+from onboarding_worker.core.customers.customers import Channel, CustomerKind
+from onboarding_worker.lists.other_names import country_of
+from onboarding_worker.providers import countries
+from onboarding_worker.providers.values import AS_TEXT, Refusal, characters, unless_rewritten
+from onboarding_worker.templates.values import SHEET_ERRORS, SPOILED
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones
 _FRACTION = Refusal("a number with a fraction", "give text, or a whole number")

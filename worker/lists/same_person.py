@@ -19,9 +19,9 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from worker.core.customers.customers import CustomerKind, Person
-from worker.core.model.channels import ADDRESSES, Address, folded_email
-from worker.templates.values import NAMES
+from onboarding_worker.core.customers.customers import CustomerKind, Person
+from onboarding_worker.core.model.channels import ADDRESSES, Address, folded_email
+from onboarding_worker.templates.values import NAMES
 
 # Letters that Unicode does not take apart into a plain one and its accent.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from worker.core.foundation.clock import Clock
-from worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.model.wakeups import WakeUp
 
 TRACEPARENT = "traceparent"  # the name of the header and of the CloudEvents attribute
 Facts = Mapping[str, str | int]  # names and numbers of ours: an account, a channel, a batch; never a customer's

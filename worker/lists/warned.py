@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.notation import spreadsheet_safe
-from worker.lists.columns import ERRORS_COLUMNS, normal
-from worker.lists.lines import is_duplicate
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.lists.columns import ERRORS_COLUMNS, normal
+from onboarding_worker.lists.lines import is_duplicate
 
 MOST_KINDS = 1000  # in memory
 NAMED = 3  # rows

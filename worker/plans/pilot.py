@@ -14,7 +14,7 @@ from decimal import Decimal
 from math import ceil
 from operator import ge, gt, le, lt
 
-from worker.core.foundation.notation import counted, parse_duration, show_duration
+from onboarding_worker.core.foundation.notation import counted, parse_duration, show_duration
 
 # What is counted of the pilot's customers, with its meaning for people.
 NAMES = {

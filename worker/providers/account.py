@@ -14,16 +14,16 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.clock import EPOCH
-from worker.core.foundation.tls import is_loopback
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from worker.core.unknown.reconciliation import Listing
-from worker.providers.bodies import BadAnswer, Unread, read_from
-from worker.providers.facts import facts_of, lifetime_of
-from worker.providers.parameters import documented
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.foundation.clock import EPOCH
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
+from onboarding_worker.core.unknown.reconciliation import Listing
+from onboarding_worker.providers.bodies import BadAnswer, Unread, read_from
+from onboarding_worker.providers.facts import facts_of, lifetime_of
+from onboarding_worker.providers.parameters import documented
 
 Prefill = Literal["none", "name", "all"]
 

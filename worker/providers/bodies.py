@@ -16,11 +16,11 @@ from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from worker.core.foundation.notation import plain
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import HttpAnswer
-from worker.core.model.sessions import SessionRequest
-from worker.providers.strict_json import has_unstorable_text
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import HttpAnswer
+from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.providers.strict_json import has_unstorable_text
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

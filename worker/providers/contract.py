@@ -1,8 +1,8 @@
 """The contract of every provider adapter, and how the adapter and the webhook reader of an account are found. Adapters
 are pure: they build a request and read an answer.
 
-`worker.http.client` makes the call between the two. So tests give an adapter bytes, and a new adapter is a module with
-these functions and a table of answers (docs/how-to/adding-a-provider.md).
+`onboarding_worker.http.client` makes the call between the two. So tests give an adapter bytes, and a new adapter is a
+module with these functions and a table of answers (docs/how-to/adding-a-provider.md).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,14 +11,14 @@ from datetime import datetime
 from itertools import combinations
 from typing import Protocol, runtime_checkable
 
-from worker.core.adapters import Provider
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.core.model.sessions import Session, SessionRequest
-from worker.core.unknown.reconciliation import Listed, Listing
-from worker.providers.account import AccountAdapter, AccountSettings, AccountUnusable, NoLookUp, Secret
-from worker.providers.facts import PROVIDERS, AdapterBroken, LifetimeAsked, ProviderFacts
-from worker.providers.parameters import Table, parameter_warnings
-from worker.providers.webhooks.contract import WebhookReader, WebhookSettings
+from onboarding_worker.core.adapters import Provider
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from onboarding_worker.core.model.sessions import Session, SessionRequest
+from onboarding_worker.core.unknown.reconciliation import Listed, Listing
+from onboarding_worker.providers.account import AccountAdapter, AccountSettings, AccountUnusable, NoLookUp, Secret
+from onboarding_worker.providers.facts import PROVIDERS, AdapterBroken, LifetimeAsked, ProviderFacts
+from onboarding_worker.providers.parameters import Table, parameter_warnings
+from onboarding_worker.providers.webhooks.contract import WebhookReader, WebhookSettings
 
 # The types that an adapter uses, from one module.
 __all__ = ["AccountAdapter", "Adopts", "Broken", "Endpoint", "HttpAnswer", "HttpRequest", "LifetimeAsked", "Listed"]

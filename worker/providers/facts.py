@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from worker.providers.account import AccountSettings
+    from onboarding_worker.providers.account import AccountSettings
 
 # The name is part of columns (`NAME.PARAMETER`), and stands in tables and messages.
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -128,12 +128,12 @@ class TextFacts:
     channels: tuple[str, ...] = ("sms",)
 
 
-TEXT_SERVICES = Catalogue("onboarding_worker.senders", {"twilio": "worker.senders.sms:TEXT_SERVICE"})
+TEXT_SERVICES = Catalogue("onboarding_worker.senders", {"twilio": "onboarding_worker.senders.sms:TEXT_SERVICE"})
 
 
 def text_facts_of(service: str) -> TextFacts | None:
     """The facts of the service; None if there is none of this name. Raises AdapterBroken."""
-    return TEXT_SERVICES.facts(service, TextFacts, "worker.senders.contract.TextService")
+    return TEXT_SERVICES.facts(service, TextFacts, "onboarding_worker.senders.contract.TextService")
 
 
 # The keys of an account that only some providers use.
@@ -184,18 +184,18 @@ class ProviderFacts:
 PROVIDERS = Catalogue(
     "onboarding_worker.providers",
     {
-        "idenfy-kyc": "worker.providers.idenfy_kyc:ENDPOINT",
-        "idenfy-kyb": "worker.providers.idenfy_kyb:ENDPOINT",
-        "frankieone-v1": "worker.providers.frankieone_v1:ENDPOINT",
-        "frankieone-v2": "worker.providers.frankieone_v2:ENDPOINT",
-        "frankieone-hosted": "worker.providers.frankieone_hosted:ENDPOINT",
+        "idenfy-kyc": "onboarding_worker.providers.idenfy_kyc:ENDPOINT",
+        "idenfy-kyb": "onboarding_worker.providers.idenfy_kyb:ENDPOINT",
+        "frankieone-v1": "onboarding_worker.providers.frankieone_v1:ENDPOINT",
+        "frankieone-v2": "onboarding_worker.providers.frankieone_v2:ENDPOINT",
+        "frankieone-hosted": "onboarding_worker.providers.frankieone_hosted:ENDPOINT",
     },
 )
 
 
 def facts_of(provider: str) -> ProviderFacts | None:
     """The facts of the provider; None if there is none of this name. Raises AdapterBroken."""
-    return PROVIDERS.facts(provider, ProviderFacts, "worker.providers.contract.Endpoint")
+    return PROVIDERS.facts(provider, ProviderFacts, "onboarding_worker.providers.contract.Endpoint")
 
 
 # How long a session's link lives, as its request asks for it: one answer for the start, for intake and for the call. A

@@ -8,17 +8,23 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.foundation.clock import EPOCH
-from worker.core.foundation.notation import utc_time
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import HttpAnswer
-from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
-from worker.providers import bodies
-from worker.providers.account import NO_COMPANIES, AccountAdapter, AccountSettings, AccountUnusable, required_secret
-from worker.providers.bodies import BadAnswer, optional_text, text
-from worker.providers.facts import ProviderFacts
-from worker.providers.parameters import check_parameters
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from onboarding_worker.core.foundation.clock import EPOCH
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import HttpAnswer
+from onboarding_worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
+from onboarding_worker.providers import bodies
+from onboarding_worker.providers.account import (
+    NO_COMPANIES,
+    AccountAdapter,
+    AccountSettings,
+    AccountUnusable,
+    required_secret,
+)
+from onboarding_worker.providers.bodies import BadAnswer, optional_text, text
+from onboarding_worker.providers.facts import ProviderFacts
+from onboarding_worker.providers.parameters import check_parameters
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.
 ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")

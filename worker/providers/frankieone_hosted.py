@@ -10,14 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.core.model.sessions import Session, SessionRequest
-from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, json_body, merged, optional_text, text
-from worker.providers.contract import Endpoint, HttpRequest, Table
-from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of, expiry
-from worker.providers.parameters import by_name
-from worker.providers.values import Parameter, Type
-from worker.providers.webhooks.frankieone import FrankieOneWebhooks
+from onboarding_worker.core.model.sessions import Session, SessionRequest
+from onboarding_worker.providers.account import AccountSettings, AccountUnusable
+from onboarding_worker.providers.bodies import LONGEST_TOKEN, BadAnswer, json_body, merged, optional_text, text
+from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
+from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of, expiry
+from onboarding_worker.providers.parameters import by_name
+from onboarding_worker.providers.values import Parameter, Type
+from onboarding_worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 BEFORE = "/v2/individuals/"
 # The last part of the path: FrankieOne's page writes it small, its public clients do not.

@@ -7,15 +7,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.core.customers.customers import Person
-from worker.core.model.sessions import Session, SessionRequest
-from worker.providers.account import AccountSettings
-from worker.providers.bodies import BadAnswer, json_body, merged, optional_text
-from worker.providers.contract import Endpoint, HttpRequest, Table
-from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
-from worker.providers.parameters import by_name
-from worker.providers.parameters.frankieone import V1
-from worker.providers.webhooks.frankieone import FrankieOneWebhooks
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.model.sessions import Session, SessionRequest
+from onboarding_worker.providers.account import AccountSettings
+from onboarding_worker.providers.bodies import BadAnswer, json_body, merged, optional_text
+from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
+from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
+from onboarding_worker.providers.parameters import by_name
+from onboarding_worker.providers.parameters.frankieone import V1
+from onboarding_worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PATH = "/idv/v2/idvalidate/token"
 # The entity can then be found by our own id. Webhooks return it as entityCustomerReference.

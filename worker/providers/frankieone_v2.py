@@ -8,16 +8,16 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.model.sessions import Session, SessionRequest
-from worker.providers.account import AccountSettings
-from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Endpoint, HttpRequest, Table
-from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
-from worker.providers.parameters import by_name
-from worker.providers.parameters.frankieone import V2
-from worker.providers.values import UUID
-from worker.providers.webhooks.frankieone import FrankieOneWebhooks
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from onboarding_worker.core.model.sessions import Session, SessionRequest
+from onboarding_worker.providers.account import AccountSettings
+from onboarding_worker.providers.bodies import json_body, merged
+from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
+from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
+from onboarding_worker.providers.parameters import by_name
+from onboarding_worker.providers.parameters.frankieone import V2
+from onboarding_worker.providers.values import UUID
+from onboarding_worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PATH = "/v2/individuals/{entity_id}/actions/idv/token"
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import HttpAnswer
-from worker.core.model.sessions import SessionRequest
-from worker.providers.account import AccountAdapter, AccountSettings, basic, required_secret
-from worker.providers.bodies import Unread, fields_in, masked, refusal
-from worker.providers.values import Parameter
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import HttpAnswer
+from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.providers.account import AccountAdapter, AccountSettings, basic, required_secret
+from onboarding_worker.providers.bodies import Unread, fields_in, masked, refusal
+from onboarding_worker.providers.values import Parameter
 
 HOST = "https://ivs.idenfy.com"
 LIMIT = "10000/hour"

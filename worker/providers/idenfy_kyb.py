@@ -6,16 +6,24 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.foundation.notation import utc_time
-from worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from worker.providers.account import AccountSettings
-from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, check_echo, json_body, merged, optional_text, text
-from worker.providers.contract import Endpoint, HttpRequest, LifetimeAsked, ProviderFacts, Table
-from worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
-from worker.providers.parameters import by_name, check_parameters, documented_parameters
-from worker.providers.values import UUID, Parameter, Type, language_of, wrong_ours
-from worker.providers.webhooks.idenfy import IdenfyKybWebhooks
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
+from onboarding_worker.providers.account import AccountSettings
+from onboarding_worker.providers.bodies import (
+    LONGEST_TOKEN,
+    BadAnswer,
+    check_echo,
+    json_body,
+    merged,
+    optional_text,
+    text,
+)
+from onboarding_worker.providers.contract import Endpoint, HttpRequest, LifetimeAsked, ProviderFacts, Table
+from onboarding_worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
+from onboarding_worker.providers.parameters import by_name, check_parameters, documented_parameters
+from onboarding_worker.providers.values import UUID, Parameter, Type, language_of, wrong_ours
+from onboarding_worker.providers.webhooks.idenfy import IdenfyKybWebhooks
 
 PROVIDER = "idenfy-kyb"
 PATH = "/kyb/tokens/"  # without the slash at its end, iDenfy redirects

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.core.customers.customers import Customer, CustomerKind, FieldProblem, Person
-from worker.core.foundation.notation import utc_time
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from worker.providers.account import NO_COMPANIES, AccountSettings, AccountUnusable
-from worker.providers.bodies import (
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem, Person
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
+from onboarding_worker.providers.account import NO_COMPANIES, AccountSettings, AccountUnusable
+from onboarding_worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
     Unread,
@@ -28,7 +28,7 @@ from worker.providers.bodies import (
     read_from,
     text,
 )
-from worker.providers.contract import (
+from onboarding_worker.providers.contract import (
     Endpoint,
     HttpAnswer,
     HttpRequest,
@@ -38,12 +38,18 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
-from worker.providers.facts import asked_lifetime, lifetime_parameter
-from worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
-from worker.providers.parameters import by_name, check_parameters, documented_parameters, idenfy_kyc, unknown_parameter
-from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
-from worker.providers.values import language_of, wrong_ours
-from worker.providers.webhooks.idenfy import IdenfyKycWebhooks, meaning
+from onboarding_worker.providers.facts import asked_lifetime, lifetime_parameter
+from onboarding_worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
+from onboarding_worker.providers.parameters import (
+    by_name,
+    check_parameters,
+    documented_parameters,
+    idenfy_kyc,
+    unknown_parameter,
+)
+from onboarding_worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
+from onboarding_worker.providers.values import language_of, wrong_ours
+from onboarding_worker.providers.webhooks.idenfy import IdenfyKycWebhooks, meaning
 
 PROVIDER = "idenfy-kyc"
 PATH = "/api/v2/token"

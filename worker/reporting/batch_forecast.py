@@ -8,21 +8,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from worker.core.customers.customers import Channel
-from worker.core.database.database import Database
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.notation import counted, listed_in_words, written
-from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
-from worker.core.limits.store.batch_pace import planned_at
-from worker.core.limits.store.budgets import Budgets
-from worker.core.model.reasons import Reason
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.failover.store.takeovers import Takeovers
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
-from worker.lists.store.batches import BatchFacts
-from worker.plans.store.pilots import latest_verdict
-from worker.plans.store.plans import Planned
-from worker.reporting.forecast import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.notation import counted, listed_in_words, written
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, resumed
+from onboarding_worker.core.limits.store.batch_pace import planned_at
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.plans.store.pilots import latest_verdict
+from onboarding_worker.plans.store.plans import Planned
+from onboarding_worker.reporting.forecast import (
     Forecast,
     Load,
     by_country,
@@ -33,14 +33,20 @@ from worker.reporting.forecast import (
     with_country_cap,
     with_rows_apart,
 )
-from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import Orphans, UnknownOutcomes, due_after, last_planned, waiting_to_reconcile
-from worker.reporting.store.processes import WORK, Processes, Running
-from worker.reporting.store.report_rows import Facts
-from worker.reporting.store.waiting import Queue, queue, texts_by_country
-from worker.reporting.waits import Wait, rows_wait
-from worker.settings.model import Settings
-from worker.settings.policies import BudgetRules, buys_on_click
+from onboarding_worker.reporting.store.counts import BatchCounts
+from onboarding_worker.reporting.store.outlook import (
+    Orphans,
+    UnknownOutcomes,
+    due_after,
+    last_planned,
+    waiting_to_reconcile,
+)
+from onboarding_worker.reporting.store.processes import WORK, Processes, Running
+from onboarding_worker.reporting.store.report_rows import Facts
+from onboarding_worker.reporting.store.waiting import Queue, queue, texts_by_country
+from onboarding_worker.reporting.waits import Wait, rows_wait
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.policies import BudgetRules, buys_on_click
 
 AWAITS_VERDICT = "it waits for the verdict on its pilot"
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
-from worker.core.limits.store.budgets import Budgets
-from worker.core.model.reasons import Reason
-from worker.core.model.states import (
+from onboarding_worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import (
     ENDED_JOBS,
     OPEN_JOBS,
     OUT_JOBS,
@@ -19,19 +19,19 @@ from worker.core.model.states import (
     LineState,
     PauseCause,
 )
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
-from worker.lists.store.batches import BatchFacts
-from worker.plans.pilot import in_words
-from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
-from worker.plans.store.plans import Planned
-from worker.reporting.batch_forecast import Forecasts
-from worker.reporting.report_lines import Columns
-from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import waiting_to_reconcile
-from worker.reporting.waits import Blocked, Circumstances, of_accounts, of_no_account, stop_in_words
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.plans.pilot import in_words
+from onboarding_worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
+from onboarding_worker.plans.store.plans import Planned
+from onboarding_worker.reporting.batch_forecast import Forecasts
+from onboarding_worker.reporting.report_lines import Columns
+from onboarding_worker.reporting.store.counts import BatchCounts
+from onboarding_worker.reporting.store.outlook import waiting_to_reconcile
+from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, of_no_account, stop_in_words
 
 if TYPE_CHECKING:
-    from worker.lists.decisions.store.decisions import RepeatCost
+    from onboarding_worker.lists.decisions.store.decisions import RepeatCost
 
 
 def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:

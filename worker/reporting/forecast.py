@@ -6,16 +6,16 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, next_slot
-from worker.core.limits.limits import CreditCap, UsedCredits, day_of, end_of, left_of, tightest
-from worker.core.limits.ramp import DAY, Ramp
-from worker.core.limits.rate_adaptation import is_refused_at_lowest
-from worker.core.messages.text_numbers import HOUR, hour_of
-from worker.core.model.reasons import Reason
-from worker.reporting.store.counts import Waits
-from worker.reporting.store.outlook import Orphans, UnknownOutcomes
-from worker.reporting.waits import Wait, outage_of, stop_in_words
+from onboarding_worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, next_slot
+from onboarding_worker.core.limits.limits import CreditCap, UsedCredits, day_of, end_of, left_of, tightest
+from onboarding_worker.core.limits.ramp import DAY, Ramp
+from onboarding_worker.core.limits.rate_adaptation import is_refused_at_lowest
+from onboarding_worker.core.messages.text_numbers import HOUR, hour_of
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.reporting.store.counts import Waits
+from onboarding_worker.reporting.store.outlook import Orphans, UnknownOutcomes
+from onboarding_worker.reporting.waits import Wait, outage_of, stop_in_words
 
 # The time of one call while nothing is known: gives a pace where there is neither a limit nor a measurement.
 ASSUMED_CALL = timedelta(milliseconds=50)

@@ -19,15 +19,15 @@ from typing import IO, Any, TextIO
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from worker.core.foundation.notation import spreadsheet_safe, written
-from worker.core.foundation.version import __version__
-from worker.core.model.states import InvitationState, JobState, LineState
-from worker.reporting.prices import NUMBERS as NUMBERS_OF_PERIOD
-from worker.reporting.prices import PeriodReport, Prices, costs, numbers_of
-from worker.reporting.report_lines import CHUNK, NUMBERS, TIMES, WORDS, Columns, chunk_of, line_values
-from worker.reporting.row_groups import Groups, headline
-from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.store.spending import Points, Spending, in_steps
+from onboarding_worker.core.foundation.notation import spreadsheet_safe, written
+from onboarding_worker.core.foundation.version import __version__
+from onboarding_worker.core.model.states import InvitationState, JobState, LineState
+from onboarding_worker.reporting.prices import NUMBERS as NUMBERS_OF_PERIOD
+from onboarding_worker.reporting.prices import PeriodReport, Prices, costs, numbers_of
+from onboarding_worker.reporting.report_lines import CHUNK, NUMBERS, TIMES, WORDS, Columns, chunk_of, line_values
+from onboarding_worker.reporting.row_groups import Groups, headline
+from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.reporting.store.spending import Points, Spending, in_steps
 
 WIDTH, HEIGHT = 600, 160
 STEPS = tuple(timedelta(minutes=one) for one in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7 * 1440))
@@ -197,7 +197,7 @@ def _hash(text: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    pages = files("worker.reporting") / "pages"
+    pages = files("onboarding_worker.reporting") / "pages"
     environment = Environment(
         loader=DictLoader({name: (pages / name).read_text("utf-8") for name in ("report.html", "period.html")}),
         autoescape=True,

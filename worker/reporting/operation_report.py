@@ -8,24 +8,24 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from worker.core.database.database import Database
-from worker.core.features import hint
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.notation import listed_in_words, written, written_if_any
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
-from worker.core.limits.limits import day_of, end_of
-from worker.core.limits.store import leases
-from worker.core.limits.store.budgets import Budgets
-from worker.core.model.reasons import Reason
-from worker.failover.store.takeovers import Takeovers
-from worker.lists.decisions.store.emergency_stop import EmergencyStops, Stopped
-from worker.lists.store.batches import STDIN, BatchFacts
-from worker.reporting import waits
-from worker.reporting.batch_report import rows_left
-from worker.reporting.standings import SOURCE_REPORTS, STANDINGS, SourceReport, Standing
-from worker.reporting.store import waiting
-from worker.reporting.store.look import Looks
-from worker.reporting.store.processes import (
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.notation import listed_in_words, written, written_if_any
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
+from onboarding_worker.core.limits.limits import day_of, end_of
+from onboarding_worker.core.limits.store import leases
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops, Stopped
+from onboarding_worker.lists.store.batches import STDIN, BatchFacts
+from onboarding_worker.reporting import waits
+from onboarding_worker.reporting.batch_report import rows_left
+from onboarding_worker.reporting.standings import SOURCE_REPORTS, STANDINGS, SourceReport, Standing
+from onboarding_worker.reporting.store import waiting
+from onboarding_worker.reporting.store.look import Looks
+from onboarding_worker.reporting.store.processes import (
     BEAT,
     IMPORT,
     SWEEP,
@@ -37,10 +37,10 @@ from worker.reporting.store.processes import (
     kinds_at_work,
     no_wake_up,
 )
-from worker.reporting.waits import Wait, of_account, of_accounts, rows_wait, silence_of
-from worker.settings.model import Settings
-from worker.settings.outside import REQUESTS, queues_published_to
-from worker.settings.policies import BudgetRules
+from onboarding_worker.reporting.waits import Wait, of_account, of_accounts, rows_wait, silence_of
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.outside import REQUESTS, queues_published_to
+from onboarding_worker.settings.policies import BudgetRules
 
 WORKING = "working"
 SENDER = "sender"  # the provider of a sender

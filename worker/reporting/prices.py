@@ -8,11 +8,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from worker.core.customers.customers import Channel
-from worker.core.foundation.notation import counted
-from worker.reporting.store.spending import Figures, Place, sum_of
-from worker.settings.model import Settings
-from worker.settings.money import Price, in_json, total
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.reporting.store.spending import Figures, Place, sum_of
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.money import Price, in_json, total
 
 SHOWN_ROUTES = 20
 NO_ROUTE = "no account chosen"

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from worker.core.customers.customers import OWN_PREFIX, UPDATABLE
-from worker.core.features import hint
-from worker.core.foundation.keyring import NEEDS_THE_KEY
-from worker.core.foundation.notation import spreadsheet_safe, written
-from worker.core.model.states import JobState, LineState
-from worker.lists.known_customers import ANOTHER_PERSON, WAS_ERASED
-from worker.reporting.steps import step_for
-from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.waits import Blocked, Wait, explained, first_cause, is_healthy, of_row
+from onboarding_worker.core.customers.customers import OWN_PREFIX, UPDATABLE
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.keyring import NEEDS_THE_KEY
+from onboarding_worker.core.foundation.notation import spreadsheet_safe, written
+from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.lists.known_customers import ANOTHER_PERSON, WAS_ERASED
+from onboarding_worker.reporting.steps import step_for
+from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.reporting.waits import Blocked, Wait, explained, first_cause, is_healthy, of_row
 
 COLUMNS = (
     "row",

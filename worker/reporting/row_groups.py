@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from worker.core.foundation.notation import are, counted
-from worker.core.model.reasons import meaning_of
-from worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState, Result
-from worker.reporting.waits import NOTHING_STUCK, rows_in_words
+from onboarding_worker.core.foundation.notation import are, counted
+from onboarding_worker.core.model.reasons import meaning_of
+from onboarding_worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState, Result
+from onboarding_worker.reporting.waits import NOTHING_STUCK, rows_in_words
 
 NEEDS_A_PERSON: tuple[str, ...] = (JobState.HELD, JobState.FAILED, LineState.REJECTED, JobState.LAPSED)
 TEXTS = 1_000  # different texts counted for each group, so that many different texts cannot fill the memory

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from worker.core.database.database import Database
-from worker.core.features import Hook
-from worker.core.limits.budgets import BudgetState
-from worker.reporting.waits import Wait
-from worker.settings.model import Settings
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.features import Hook
+from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.settings.model import Settings
 
 
 class Standing(NamedTuple):

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from worker.core.features import hint
-from worker.core.model.reasons import Reason, known_reason
-from worker.core.model.states import JobState, LineState
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.model.reasons import Reason, known_reason
+from onboarding_worker.core.model.states import JobState, LineState
 
 _OTHER_WAY = "reach the customer in another way"
 _UNSENT = (JobState.WAITING, JobState.ISSUED)

@@ -9,16 +9,23 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import NamedTuple
 
-from worker.core.features import hint
-from worker.core.foundation.notation import counted, written
-from worker.core.limits.budgets import BudgetRule, BudgetState, at_cap, credits_left, found_in_words, interval
-from worker.core.limits.limits import tightest, used_up
-from worker.core.model.channels import CHANNELS
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState, LineState
-from worker.core.model.stops import is_at_cap, way_out
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.reporting.store.processes import TAKES_EVENTS, WORK, Running, Wakening, no_wake_up
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.limits.budgets import (
+    BudgetRule,
+    BudgetState,
+    at_cap,
+    credits_left,
+    found_in_words,
+    interval,
+)
+from onboarding_worker.core.limits.limits import tightest, used_up
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.core.model.stops import is_at_cap, way_out
+from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.reporting.store.processes import TAKES_EVENTS, WORK, Running, Wakening, no_wake_up
 
 _STATUS = "onboard status"  # where the feature whose command shows more is not here
 # Words that say how a row is served, and nothing that went wrong.

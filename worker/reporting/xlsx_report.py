@@ -10,10 +10,10 @@ from xlsxwriter import Workbook
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from worker.core.model.states import JobState, LineState
-from worker.reporting.report_lines import TIMES, Columns, cells
-from worker.reporting.row_groups import headline
-from worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.reporting.report_lines import TIMES, Columns, cells
+from onboarding_worker.reporting.row_groups import headline
+from onboarding_worker.reporting.store.report_rows import LineFacts
 
 MOST_ROWS = 1_048_575  # of a sheet, without the header
 LONGEST = 32_767  # characters of a cell

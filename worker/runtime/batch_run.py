@@ -10,17 +10,17 @@ from math import inf
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import invitation_channels
-from worker.core.foundation.notation import written
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_again_at
-from worker.core.limits.store.budgets import Budgets
-from worker.failover.store.takeovers import Takeovers
-from worker.plans.store.pilots import LOOK_EVERY
-from worker.reporting.forecast import due_then, lost_answers, of_rest
-from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import Outlook, ended_calls, outlook_of, waiting_to_reconcile
-from worker.runtime.embedded import Embedded, Outdated
-from worker.settings.policies import BudgetRules
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credits_again_at
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.plans.store.pilots import LOOK_EVERY
+from onboarding_worker.reporting.forecast import due_then, lost_answers, of_rest
+from onboarding_worker.reporting.store.counts import BatchCounts
+from onboarding_worker.reporting.store.outlook import Outlook, ended_calls, outlook_of, waiting_to_reconcile
+from onboarding_worker.runtime.embedded import Embedded, Outdated
+from onboarding_worker.settings.policies import BudgetRules
 
 log = logging.getLogger(__name__)
 

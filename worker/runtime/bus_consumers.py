@@ -8,21 +8,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 
-from worker.core.database import schema
-from worker.core.foundation.clock import ProcessClock
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.incoming import Event, Outcome, Received
-from worker.core.model.metrics import EVENTS
-from worker.core.model.wakeups import Wake
-from worker.events.bus.consumer import BusConsumer
-from worker.events.bus.links import amqp_link, stream_link
-from worker.events.bus.messages import Link
-from worker.events.bus.sources import Source
-from worker.events.event_receiver import Receiver
-from worker.events.store.refused_events import RefusedMessage
-from worker.settings.model import Settings
-from worker.wiring.container import Parts
-from worker.wiring.opening import check_ready, opened
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.incoming import Event, Outcome, Received
+from onboarding_worker.core.model.metrics import EVENTS
+from onboarding_worker.core.model.wakeups import Wake
+from onboarding_worker.events.bus.consumer import BusConsumer
+from onboarding_worker.events.bus.links import amqp_link, stream_link
+from onboarding_worker.events.bus.messages import Link
+from onboarding_worker.events.bus.sources import Source
+from onboarding_worker.events.event_receiver import Receiver
+from onboarding_worker.events.store.refused_events import RefusedMessage
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.opening import check_ready, opened
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A worker.app worker` and `celery -A worker.app beat`, with ONBOARDING_CONFIG.
+"""The Celery application: `celery -A onboarding_worker worker` and `… beat`, with ONBOARDING_CONFIG.
 
 Its settings come from celeryconfig.py and from onboarding.toml, through `celery_settings`. It does not read a host
 project's celeryconfig.py.
@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging
 
-from worker.events.brokers.connection import broker_fault, never_unpack, refuses_log_in
-from worker.runtime.celery_settings import configure, why_not_with_workers
-from worker.runtime.logs import set_up
-from worker.settings.load import load
-from worker.settings.model import Settings
-from worker.settings.needs import BEATING, EVERYTHING, Needs
-from worker.settings.problems import SettingsError
+from onboarding_worker.events.brokers.connection import broker_fault, never_unpack, refuses_log_in
+from onboarding_worker.runtime.celery_settings import configure, why_not_with_workers
+from onboarding_worker.runtime.logs import set_up
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.needs import BEATING, EVERYTHING, Needs
+from onboarding_worker.settings.problems import SettingsError
 
 
 def pool_typed(arguments: Sequence[str]) -> str | None:
@@ -60,7 +60,7 @@ never_unpack()
 app = Celery(
     "onboarding",
     # Beat too loads all of them, before it hears signals: one that came into a half-loaded module would be a traceback.
-    include=["worker.runtime.celery_tasks", "worker.runtime.celery_beat"],
+    include=["onboarding_worker.runtime.celery_tasks", "onboarding_worker.runtime.celery_beat"],
     set_as_current=False,
 )
 try:
@@ -80,7 +80,7 @@ def _refuse_what_cannot_work(**_signal: Any) -> None:
         log.warning("%s", warning)
     if needs_typed(sys.argv) != BEATING:
         # Without this a worker would log the problem and stay idle, and a service manager would call it started.
-        from worker.wiring.opening import check_configuration
+        from onboarding_worker.wiring.opening import check_configuration
 
         try:
             check_configuration(settings)

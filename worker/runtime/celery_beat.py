@@ -11,10 +11,10 @@ from celery.beat import ScheduleEntry, SchedulingError
 from celery.beat import Scheduler as CelerysScheduler
 from kombu.exceptions import ChannelError
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.events.brokers.connection import broker_fault
-from worker.runtime.celery_settings import SWEEP
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.events.brokers.connection import broker_fault
+from onboarding_worker.runtime.celery_settings import SWEEP
 
 log = logging.getLogger(__name__)
 # How many wake-ups may wait on Redis while no worker runs; RabbitMQ bounds its queues itself (`celery_settings`).

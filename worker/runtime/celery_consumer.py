@@ -18,13 +18,13 @@ from typing import Any
 from celery.worker import loops
 from celery.worker.consumer import Consumer as CelerysConsumer
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.wakeups import WakeUp
-from worker.events.brokers.connection import UNREADABLE
-from worker.providers.strict_json import NoObject, read_list
-from worker.runtime.celery_settings import QUEUE_OF, QUEUES, SWEEP
-from worker.runtime.worker_process import woken_here
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.brokers.connection import UNREADABLE
+from onboarding_worker.providers.strict_json import NoObject, read_list
+from onboarding_worker.runtime.celery_settings import QUEUE_OF, QUEUES, SWEEP
+from onboarding_worker.runtime.worker_process import woken_here
 
 LARGEST = 4096  # bytes; ours have about 100
 LONGEST_NAME = 200

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.entity import Exchange, Queue
 
-from worker.core.model.wakeups import WorkStep
-from worker.events.brokers.connection import tls_options, transport_options
-from worker.settings.model import Settings
-from worker.settings.problems import SettingsError
-from worker.wiring.background import targets_of
+from onboarding_worker.core.model.wakeups import WorkStep
+from onboarding_worker.events.brokers.connection import tls_options, transport_options
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.background import targets_of
 
 if TYPE_CHECKING:
     from celery import Celery

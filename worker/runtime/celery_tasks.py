@@ -23,13 +23,13 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from worker.core.foundation.clock import monotonic
-from worker.core.model.wakeups import WakeUp
-from worker.runtime import process, worker_process
-from worker.runtime.celery_app import app
-from worker.runtime.celery_settings import INVITE, SWEEP_SECONDS, left_to_others
-from worker.runtime.worker_process import ready_process, serve, sweep_once, wake_ups
-from worker.wiring.background import Ticks
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.runtime import process, worker_process
+from onboarding_worker.runtime.celery_app import app
+from onboarding_worker.runtime.celery_settings import INVITE, SWEEP_SECONDS, left_to_others
+from onboarding_worker.runtime.worker_process import ready_process, serve, sweep_once, wake_ups
+from onboarding_worker.wiring.background import Ticks
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0

@@ -17,16 +17,16 @@ from typing import Literal, Self, TextIO
 
 import sqlalchemy as sa
 
-from worker.core.database import schema
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.foundation.private_files import to_append
-from worker.core.model.wakeups import WakeUp
-from worker.wiring.background import Working
-from worker.wiring.container import Parts
-from worker.wiring.runner import Runner
-from worker.wiring.sweep import each_alone
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.foundation.private_files import to_append
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.wiring.background import Working
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.runner import Runner
+from onboarding_worker.wiring.sweep import each_alone
 
 log = logging.getLogger(__name__)
 

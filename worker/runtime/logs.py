@@ -24,9 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from worker.core.foundation.connection_failures import in_words
-from worker.core.foundation.logs import ids_of, is_ours
-from worker.core.foundation.private_files import private_log
+from onboarding_worker.core.foundation.connection_failures import in_words
+from onboarding_worker.core.foundation.logs import ids_of, is_ours
+from onboarding_worker.core.foundation.private_files import private_log
 
 if TYPE_CHECKING:
     from structlog.dev import ConsoleRenderer, KeyValueColumnFormatter

@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.database import schema
-from worker.core.foundation.clock import monotonic
-from worker.core.model.wakeups import WakeUp, WorkStep
-from worker.http import event_loop
-from worker.settings.load import load
-from worker.wiring.background import opened_woken, opened_work
-from worker.wiring.opening import opened
-from worker.wiring.runner import Runner
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.model.wakeups import WakeUp, WorkStep
+from onboarding_worker.http import event_loop
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.background import opened_woken, opened_work
+from onboarding_worker.wiring.opening import opened
+from onboarding_worker.wiring.runner import Runner
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

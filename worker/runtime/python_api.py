@@ -1,6 +1,7 @@
 """Events from Python: for a project that has customers in its own code, and may run Celery itself.
 
-`from worker import request_onboarding` loads this module. It changes neither Celery nor the log of the calling process.
+`from onboarding_worker import request_onboarding` loads this module. It changes neither Celery nor the
+log of the calling process.
 """
 
 import os
@@ -15,19 +16,19 @@ import sqlalchemy as sa
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session, scoped_session
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.database.schema import NotReady
-from worker.core.model.incoming import OPERATOR, Event, EventKind, EventReceipt, Outcome
-from worker.core.model.wakeups import WakeUp
-from worker.events.event_receiver import Receiver
-from worker.runtime.wakeups import WakeUps
-from worker.settings.load import load
-from worker.settings.model import Settings
-from worker.settings.needs import WAKING
-from worker.settings.problems import SettingsError
-from worker.wiring.container import Parts
-from worker.wiring.opening import opened
-from worker.wiring.os_user import os_user
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.database.schema import NotReady
+from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, EventReceipt, Outcome
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.event_receiver import Receiver
+from onboarding_worker.runtime.wakeups import WakeUps
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.needs import WAKING
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.opening import opened
+from onboarding_worker.wiring.os_user import os_user
 
 __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
 

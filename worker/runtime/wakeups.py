@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.wakeups import WakeUp
-from worker.events.brokers.connection import REFUSED, broker_fault
-from worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure
-from worker.settings.model import Settings
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.brokers.connection import REFUSED, broker_fault
+from onboarding_worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure
+from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
     from celery import Celery

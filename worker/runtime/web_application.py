@@ -13,27 +13,27 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.features import FEATURES, Hook
-from worker.core.foundation.clock import monotonic
-from worker.core.model.incoming import Event, EventReceipt, Received
-from worker.core.model.metrics import EVENTS, WEBHOOKS
-from worker.core.model.wakeups import Wake, WakeUp
-from worker.events.event_receiver import Receiver
-from worker.events.store.event_status import EventStatuses
-from worker.settings.model import Settings
-from worker.web.events.request_body import BODY_SECONDS, ROOM
-from worker.web.events.routes import ADDRESS, Events
-from worker.web.middlewares import EVERY_SECONDS, TRUSTED, Proxies, Refusals, as_problems, counting
-from worker.web.problems import problem
-from worker.web.readiness import Readiness
-from worker.web.server import name_server
-from worker.web.turns import Batcher, InThread, Waiting
-from worker.web.webhooks.routes import Processing, WebhookRoutes
-from worker.web.webhooks.sources import SENDER_SOURCES, Get, account_sources, sender_sources
-from worker.web.webhooks.store.webhooks import Arrived, process_webhooks
-from worker.wiring.container import Parts
-from worker.wiring.opening import check_keys
-from worker.wiring.sweep import each_alone
+from onboarding_worker.core.features import FEATURES, Hook
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.model.incoming import Event, EventReceipt, Received
+from onboarding_worker.core.model.metrics import EVENTS, WEBHOOKS
+from onboarding_worker.core.model.wakeups import Wake, WakeUp
+from onboarding_worker.events.event_receiver import Receiver
+from onboarding_worker.events.store.event_status import EventStatuses
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.web.events.request_body import BODY_SECONDS, ROOM
+from onboarding_worker.web.events.routes import ADDRESS, Events
+from onboarding_worker.web.middlewares import EVERY_SECONDS, TRUSTED, Proxies, Refusals, as_problems, counting
+from onboarding_worker.web.problems import problem
+from onboarding_worker.web.readiness import Readiness
+from onboarding_worker.web.server import name_server
+from onboarding_worker.web.turns import Batcher, InThread, Waiting
+from onboarding_worker.web.webhooks.routes import Processing, WebhookRoutes
+from onboarding_worker.web.webhooks.sources import SENDER_SOURCES, Get, account_sources, sender_sources
+from onboarding_worker.web.webhooks.store.webhooks import Arrived, process_webhooks
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.opening import check_keys
+from onboarding_worker.wiring.sweep import each_alone
 
 log = logging.getLogger(__name__)
 

@@ -16,25 +16,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.outages import reason
-from worker.core.database.schema import NotReady, Outdated
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.wakeups import Wake, WakeUp, WorkStep
-from worker.http import event_loop
-from worker.reporting.store.look import Looked
-from worker.reporting.store.processes import BEAT, is_younger
-from worker.runtime import process
-from worker.runtime.celery_app import app
-from worker.runtime.celery_settings import QUEUE_OF
-from worker.runtime.process import Process
-from worker.runtime.wakeups import BackgroundSender, send_through
-from worker.settings.load import load
-from worker.settings.problems import SettingsError
-from worker.wiring.background import Ticks
-from worker.wiring.opening import opened
-from worker.wiring.runner import LONGEST_DISPATCH, STAY, prove_senders
-from worker.wiring.sweep import Sweep, each_alone
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.database.schema import NotReady, Outdated
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.wakeups import Wake, WakeUp, WorkStep
+from onboarding_worker.http import event_loop
+from onboarding_worker.reporting.store.look import Looked
+from onboarding_worker.reporting.store.processes import BEAT, is_younger
+from onboarding_worker.runtime import process
+from onboarding_worker.runtime.celery_app import app
+from onboarding_worker.runtime.celery_settings import QUEUE_OF
+from onboarding_worker.runtime.process import Process
+from onboarding_worker.runtime.wakeups import BackgroundSender, send_through
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.background import Ticks
+from onboarding_worker.wiring.opening import opened
+from onboarding_worker.wiring.runner import LONGEST_DISPATCH, STAY, prove_senders
+from onboarding_worker.wiring.sweep import Sweep, each_alone
 
 # The scheduler wakes a sweep each second. Each worker looks for due work by itself once none came for so long.
 SWEEP_IS_LATE = timedelta(seconds=10)

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from worker.core.adapters import Http, Message, Receipt, Sender
-from worker.core.foundation.notation import plain
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.providers.account import Secret as Token
-from worker.providers.facts import TEXT_SERVICES, TextFacts
+from onboarding_worker.core.adapters import Http, Message, Receipt, Sender
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.providers.account import Secret as Token
+from onboarding_worker.providers.facts import TEXT_SERVICES, TextFacts
 
 # Our own Message-ID, as services and programs write it. The group is its left part: the message's key.
 MESSAGE_ID = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)
@@ -109,7 +109,7 @@ class NoLookUp:
 
 
 class Caller(Http, Protocol):
-    """Makes the calls over kept connections: `worker.http.client`."""
+    """Makes the calls over kept connections: `onboarding_worker.http.client`."""
 
     async def close(self) -> None: ...
 

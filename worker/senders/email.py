@@ -21,11 +21,11 @@ from typing import Literal, cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 
-from worker.core.foundation.connection_failures import tls_failure
-from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt, Returning
-from worker.senders.mime import From, Mailbox, compose
-from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
+from onboarding_worker.core.foundation.connection_failures import tls_failure
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt, Returning
+from onboarding_worker.senders.mime import From, Mailbox, compose
+from onboarding_worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
 
 QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
 GO_AHEAD = b"354"

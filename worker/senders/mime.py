@@ -16,8 +16,8 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
 
-from worker.core.foundation.notation import plain
-from worker.senders.contract import Message
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.senders.contract import Message
 
 # Quoted-printable writes every "=" as "=3D", so no line of a part can look like the boundary.
 BOUNDARY = "=_alternative"

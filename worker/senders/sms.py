@@ -12,12 +12,21 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.senders import twilio_answers as twilio
-from worker.senders.contract import Caller, Message, Receipt, TextFacts, TextService, TextSettings, TextTools, Token
-from worker.templates.content import content_of
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.senders import twilio_answers as twilio
+from onboarding_worker.senders.contract import (
+    Caller,
+    Message,
+    Receipt,
+    TextFacts,
+    TextService,
+    TextSettings,
+    TextTools,
+    Token,
+)
+from onboarding_worker.templates.content import content_of
 
 Read = TypeVar("Read")
 Build = Callable[[str], HttpRequest]  # the request with this token

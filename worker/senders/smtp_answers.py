@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.senders.contract import DeliveryStatus, Stop, mask
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.senders.contract import DeliveryStatus, Stop, mask
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server accepts a message that comes again, but not at once
 ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)\s*")

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.core.model.http_messages import Broken, HttpAnswer
-from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.providers.bodies import BadAnswer, json_object, retry_after
-from worker.senders.contract import Receipt, mask
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer
+from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.providers.bodies import BadAnswer, json_object, retry_after
+from onboarding_worker.senders.contract import Receipt, mask
 
 OPTED_OUT, DAILY_CAP = 21610, 63038
 KINDS = {

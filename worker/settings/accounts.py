@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from worker.core.foundation.notation import listed_in_words, parse_duration, show_duration
-from worker.providers.facts import PROVIDERS, facts_of
-from worker.settings.addresses import is_host, web_url
-from worker.settings.problems import nearest
-from worker.settings.tls import TrustsAuthority
-from worker.settings.values import (
+from onboarding_worker.core.foundation.notation import listed_in_words, parse_duration, show_duration
+from onboarding_worker.providers.facts import PROVIDERS, facts_of
+from onboarding_worker.settings.addresses import is_host, web_url
+from onboarding_worker.settings.problems import nearest
+from onboarding_worker.settings.tls import TrustsAuthority
+from onboarding_worker.settings.values import (
     Cost,
     Credential,
     CreditCaps,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from worker.core.foundation.tls import is_loopback
-from worker.settings.secrets import HOW, Referenced, Secret
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.settings.secrets import HOW, Referenced, Secret
 
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 BROKERS = ("memory", "amqp", "amqps", "redis", "rediss")

@@ -8,7 +8,7 @@ import io
 import socket
 from typing import Any
 
-from worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.clock import monotonic
 
 
 class Deadline:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
-from worker.core.foundation.tls import is_loopback
-from worker.settings.deadline import Deadline
-from worker.settings.secrets import is_of_another_user, is_writable_by_others
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.settings.deadline import Deadline
+from onboarding_worker.settings.secrets import is_of_another_user, is_writable_by_others
 
 SECONDS = 30.0  # how long a command or Vault may take
 MOST_BYTES = 100_000  # of their answers: a key has 44

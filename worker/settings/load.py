@@ -14,24 +14,24 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from worker.core.foundation.notation import counted, show_duration
-from worker.core.foundation.tls import is_loopback
-from worker.core.model.channels import channels_of
-from worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken
-from worker.settings import rules
-from worker.settings.accounts import Account
-from worker.settings.model import LadderStep, Settings, whole_model
-from worker.settings.needs import EVERYTHING, Needs
-from worker.settings.outside import SenderOfEvents, check_senders
-from worker.settings.problems import Findings, SettingsError, nearest
-from worker.settings.problems import Path as KeyPath
-from worker.settings.reading import Reader, apply_overrides
-from worker.settings.routes import Route
-from worker.settings.secrets import HOW, Secret, directory_doubt, is_of_another_user, is_writable_by_others
-from worker.settings.sending import BrandSection, NamedBrand, check_brands, check_whatsapp
-from worker.settings.shape import SECTIONS, is_too_deep, keys_of, tables_of
-from worker.settings.tls import Client, check_one_host, check_tls
-from worker.settings.values import Section, Shown
+from onboarding_worker.core.foundation.notation import counted, show_duration
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken
+from onboarding_worker.settings import rules
+from onboarding_worker.settings.accounts import Account
+from onboarding_worker.settings.model import LadderStep, Settings, whole_model
+from onboarding_worker.settings.needs import EVERYTHING, Needs
+from onboarding_worker.settings.outside import SenderOfEvents, check_senders
+from onboarding_worker.settings.problems import Findings, SettingsError, nearest
+from onboarding_worker.settings.problems import Path as KeyPath
+from onboarding_worker.settings.reading import Reader, apply_overrides
+from onboarding_worker.settings.routes import Route
+from onboarding_worker.settings.secrets import HOW, Secret, directory_doubt, is_of_another_user, is_writable_by_others
+from onboarding_worker.settings.sending import BrandSection, NamedBrand, check_brands, check_whatsapp
+from onboarding_worker.settings.shape import SECTIONS, is_too_deep, keys_of, tables_of
+from onboarding_worker.settings.tls import Client, check_one_host, check_tls
+from onboarding_worker.settings.values import Section, Shown
 
 FILE = "onboarding.toml"
 VARIABLE = "ONBOARDING_CONFIG"

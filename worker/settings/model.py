@@ -9,19 +9,19 @@ from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, create_model
 
-from worker.core.foundation.keyring import Keyring
-from worker.core.messages.contact import AddressCap
-from worker.core.messages.quiet_hours import QuietHours
-from worker.core.model.channels import CHANNELS, ChannelName
-from worker.core.model.endings import RetryPolicy
-from worker.lists.own_columns import PREFIX, is_own
-from worker.settings.accounts import Account
-from worker.settings.outside import Bus, Web
-from worker.settings.routes import Route, ours_by_theirs, own_columns, words_by_column
-from worker.settings.sending import BrandSection, Email, NamedBrand, Sms, WhatsApp
-from worker.settings.shape import SECTIONS
-from worker.settings.tls import PresentsCertificate
-from worker.settings.values import (
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.messages.contact import AddressCap
+from onboarding_worker.core.messages.quiet_hours import QuietHours
+from onboarding_worker.core.model.channels import CHANNELS, ChannelName
+from onboarding_worker.core.model.endings import RetryPolicy
+from onboarding_worker.lists.own_columns import PREFIX, is_own
+from onboarding_worker.settings.accounts import Account
+from onboarding_worker.settings.outside import Bus, Web
+from onboarding_worker.settings.routes import Route, ours_by_theirs, own_columns, words_by_column
+from onboarding_worker.settings.sending import BrandSection, Email, NamedBrand, Sms, WhatsApp
+from onboarding_worker.settings.shape import SECTIONS
+from onboarding_worker.settings.tls import PresentsCertificate
+from onboarding_worker.settings.values import (
     BrokerUrl,
     Country,
     DatabaseUrl,

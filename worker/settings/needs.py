@@ -8,7 +8,7 @@ never for too little. A missing value that is used all the same raises SettingsE
 from collections.abc import Collection
 from enum import StrEnum
 
-from worker.core.model.channels import CHANNELS, channels_of
+from onboarding_worker.core.model.channels import CHANNELS, channels_of
 
 
 class Need(StrEnum):

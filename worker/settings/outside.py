@@ -9,14 +9,26 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from worker.core.features import hint
-from worker.core.limits.limits import Limit
-from worker.core.model.incoming import EventKind, EventSender
-from worker.settings.addresses import bind_address
-from worker.settings.problems import Findings, Path, suggestion
-from worker.settings.secrets import HOW, Secret, sender_key
-from worker.settings.tls import PresentsCertificate
-from worker.settings.values import BaseUrl, Bind, BrokerUrl, Flag, Network, Rate, Section, Shown, Text, only, setting
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.incoming import EventKind, EventSender
+from onboarding_worker.settings.addresses import bind_address
+from onboarding_worker.settings.problems import Findings, Path, suggestion
+from onboarding_worker.settings.secrets import HOW, Secret, sender_key
+from onboarding_worker.settings.tls import PresentsCertificate
+from onboarding_worker.settings.values import (
+    BaseUrl,
+    Bind,
+    BrokerUrl,
+    Flag,
+    Network,
+    Rate,
+    Section,
+    Shown,
+    Text,
+    only,
+    setting,
+)
 
 # The types of the CloudEvents that are received.
 Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]

@@ -14,13 +14,13 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, get_origin
 
-from worker.core import shipped
-from worker.core.features import NOT_INSTALLED, hint
-from worker.settings.needs import Needs, is_needed
-from worker.settings.problems import Findings, Path, nearest
-from worker.settings.secrets import Missing, Referenced
-from worker.settings.shape import Tables, bare, is_lazy, is_too_deep, keys_of, tables_of
-from worker.settings.values import Section
+from onboarding_worker.core import shipped
+from onboarding_worker.core.features import NOT_INSTALLED, hint
+from onboarding_worker.settings.needs import Needs, is_needed
+from onboarding_worker.settings.problems import Findings, Path, nearest
+from onboarding_worker.settings.secrets import Missing, Referenced
+from onboarding_worker.settings.shape import Tables, bare, is_lazy, is_too_deep, keys_of, tables_of
+from onboarding_worker.settings.values import Section
 
 PREFIX = "ONBOARDING__"
 MOST_HOMES = 3  # of an unknown key's name; a name that more tables have says little
@@ -218,7 +218,10 @@ class Reader:
         given = self._read(given, (*path, kind), private=True)
         if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
             return Unresolved()
-        from worker.settings.key_sources import from_command, from_vault  # imported here: HTTP, which few need
+        from onboarding_worker.settings.key_sources import (  # imported here: HTTP, which few need
+            from_command,
+            from_vault,
+        )
 
         try:
             if kind == "vault":

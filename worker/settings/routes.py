@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from worker.core.customers.customers import MOST_OWN
-from worker.lists.own_columns import PREFIX, is_own, own_name
-from worker.lists.rules import RULES, WORDED
-from worker.providers.facts import PROVIDERS
-from worker.providers.values import Refusal
-from worker.settings.problems import suggestion
-from worker.settings.values import Duration, Section, Shown, Text, setting
+from onboarding_worker.core.customers.customers import MOST_OWN
+from onboarding_worker.lists.own_columns import PREFIX, is_own, own_name
+from onboarding_worker.lists.rules import RULES, WORDED
+from onboarding_worker.providers.facts import PROVIDERS
+from onboarding_worker.providers.values import Refusal
+from onboarding_worker.settings.problems import suggestion
+from onboarding_worker.settings.values import Duration, Section, Shown, Text, setting
 
 # docs/reference/list-format.md; `PROVIDER.PARAMETER` columns are allowed too.
 COLUMNS = (

@@ -9,18 +9,18 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.foundation.notation import listed_in_words, show_duration
-from worker.core.messages.quiet_hours import QuietHours
-from worker.core.model.refusals import FRAUD, KNOWN, plain
-from worker.core.model.sessions import default_floor, never_fresh
-from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, facts_of, lifetime_of
-from worker.settings.accounts import OWN, PLACEHOLDER, Account
-from worker.settings.model import Database, FollowUp, Invitations, LadderStep, RetryAfterDenial
-from worker.settings.problems import Findings, suggestion
-from worker.settings.routes import Route
-from worker.settings.secrets import HOW, directory_doubt, is_of_another_user, is_writable_by_others
-from worker.settings.shape import SECTIONS
+from onboarding_worker.core.customers.customers import Channel, invitation_channels
+from onboarding_worker.core.foundation.notation import listed_in_words, show_duration
+from onboarding_worker.core.messages.quiet_hours import QuietHours
+from onboarding_worker.core.model.refusals import FRAUD, KNOWN, plain
+from onboarding_worker.core.model.sessions import default_floor, never_fresh
+from onboarding_worker.providers.facts import PROVIDERS, SPECIAL_KEYS, facts_of, lifetime_of
+from onboarding_worker.settings.accounts import OWN, PLACEHOLDER, Account
+from onboarding_worker.settings.model import Database, FollowUp, Invitations, LadderStep, RetryAfterDenial
+from onboarding_worker.settings.problems import Findings, suggestion
+from onboarding_worker.settings.routes import Route
+from onboarding_worker.settings.secrets import HOW, directory_doubt, is_of_another_user, is_writable_by_others
+from onboarding_worker.settings.shape import SECTIONS
 
 SHORT = timedelta(seconds=60)
 SHORT_KEY = 16

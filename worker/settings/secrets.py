@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from worker.core.features import hint
-from worker.settings.problems import SettingsError
+from onboarding_worker.core.features import hint
+from onboarding_worker.settings.problems import SettingsError
 
 log = logging.getLogger(__name__)
 HOW = 'write { env = "NAME" } or { file = "PATH" }'

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from worker.core.customers.customers import Channel
-from worker.core.limits.limits import Limit
-from worker.providers.facts import TEXT_SERVICES, AdapterBroken, text_facts_of
-from worker.settings.addresses import MailServer
-from worker.settings.problems import Findings
-from worker.settings.tls import Client, OwnServer
-from worker.settings.values import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.providers.facts import TEXT_SERVICES, AdapterBroken, text_facts_of
+from onboarding_worker.settings.addresses import MailServer
+from onboarding_worker.settings.problems import Findings
+from onboarding_worker.settings.tls import Client, OwnServer
+from onboarding_worker.settings.values import (
     Cost,
     Country,
     Credential,
@@ -37,7 +37,7 @@ from worker.settings.values import (
     only,
     setting,
 )
-from worker.templates.brand import COLOUR, Brand
+from onboarding_worker.templates.brand import COLOUR, Brand
 
 SERVICE = r"MG[0-9a-f]{32}"
 MOST_FOOTER_LINES = 6

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from worker.core.features import Hook
-from worker.settings.problems import Findings
-from worker.settings.tls import OwnServer
-from worker.settings.values import Lazy, Section, holds_secrets
+from onboarding_worker.core.features import Hook
+from onboarding_worker.settings.problems import Findings
+from onboarding_worker.settings.tls import OwnServer
+from onboarding_worker.settings.values import Lazy, Section, holds_secrets
 
 SHARED = OwnServer.model_fields
 MOST_LEVELS = 50  # of tables and lists in each other

@@ -13,12 +13,12 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, ValidationInfo
 
-from worker.core.foundation.tls import Tls, is_loopback
-from worker.settings.addresses import POSTGRESQL
-from worker.settings.problems import Findings, show_path
-from worker.settings.problems import Path as KeyPath
-from worker.settings.secrets import Referenced
-from worker.settings.values import Lazy, Section, Shown, directory_of, is_there
+from onboarding_worker.core.foundation.tls import Tls, is_loopback
+from onboarding_worker.settings.addresses import POSTGRESQL
+from onboarding_worker.settings.problems import Findings, show_path
+from onboarding_worker.settings.problems import Path as KeyPath
+from onboarding_worker.settings.secrets import Referenced
+from onboarding_worker.settings.values import Lazy, Section, Shown, directory_of, is_there
 
 # The schemes without TLS, and those with it.
 WITH_TLS = {"amqp": "amqps", "redis": "rediss", "http": "https", "smtp": "smtp+starttls or smtps"}

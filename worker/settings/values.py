@@ -30,20 +30,20 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from worker.core.features import hint
-from worker.core.foundation.notation import parse_duration
-from worker.core.limits.limits import CreditCap, Limit
-from worker.core.limits.ramp import Ramp
-from worker.core.messages.contact import AddressCap
-from worker.core.messages.quiet_hours import QuietHours, zone_names
-from worker.core.model.refusals import KNOWN, codes, plain
-from worker.lists.dates import DateForm
-from worker.providers.countries import alpha2, usual_mistake
-from worker.providers.facts import Catalogue
-from worker.settings import addresses
-from worker.settings.money import Price
-from worker.settings.problems import SettingsError
-from worker.settings.secrets import Missing, Secret, credential, sender_key
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.notation import parse_duration
+from onboarding_worker.core.limits.limits import CreditCap, Limit
+from onboarding_worker.core.limits.ramp import Ramp
+from onboarding_worker.core.messages.contact import AddressCap
+from onboarding_worker.core.messages.quiet_hours import QuietHours, zone_names
+from onboarding_worker.core.model.refusals import KNOWN, codes, plain
+from onboarding_worker.lists.dates import DateForm
+from onboarding_worker.providers.countries import alpha2, usual_mistake
+from onboarding_worker.providers.facts import Catalogue
+from onboarding_worker.settings import addresses
+from onboarding_worker.settings.money import Price
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.secrets import Missing, Secret, credential, sender_key
 
 SECRETS = "secret, or a list of secrets"
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.core.foundation.notation import plain
+from onboarding_worker.core.foundation.notation import plain
 
 LINE_LENGTH = 200  # of a footer, and of the contact
 COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)

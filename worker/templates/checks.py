@@ -9,15 +9,22 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from html.parser import HTMLParser
 
-from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
-from worker.core.messages.contact import Invitation, Wording, advice_for
-from worker.core.model.sessions import Opening
-from worker.templates.content import segments
-from worker.templates.language import TemplateProblem, answer_values, blocks, blocks_in, never_shown, own_columns
-from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts
-from worker.templates.pages import FORMS, Pages
-from worker.templates.render import CONTENT, NO_BRAND, Templates
-from worker.templates.values import VENDOR, Screen
+from onboarding_worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
+from onboarding_worker.core.messages.contact import Invitation, Wording, advice_for
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.templates.content import segments
+from onboarding_worker.templates.language import (
+    TemplateProblem,
+    answer_values,
+    blocks,
+    blocks_in,
+    never_shown,
+    own_columns,
+)
+from onboarding_worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts
+from onboarding_worker.templates.pages import FORMS, Pages
+from onboarding_worker.templates.render import CONTENT, NO_BRAND, Templates
+from onboarding_worker.templates.values import VENDOR, Screen
 
 # Twilio accepts no text above 1,600 characters, and each segment costs money.
 MOST_SEGMENTS = 10

@@ -18,9 +18,9 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from worker.core.customers.customers import MESSAGE
-from worker.core.messages.contact import CannotWrite
-from worker.templates.values import OWN_NAME, VENDOR
+from onboarding_worker.core.customers.customers import MESSAGE
+from onboarding_worker.core.messages.contact import CannotWrite
+from onboarding_worker.templates.values import OWN_NAME, VENDOR
 
 FILE_LENGTH = 64 * 1024  # characters of one template file
 LAYOUTS = 3  # layouts above a template, one extending the other

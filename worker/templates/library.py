@@ -18,9 +18,9 @@ from pathlib import Path
 
 from jinja2 import Template
 
-from worker.core.model.channels import CHANNELS
-from worker.templates.language import FILE_LENGTH, LAYOUTS, TemplateProblem, compiled, environment, read
-from worker.templates.values import PAGE_VARIABLES, VARIABLES
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.templates.language import FILE_LENGTH, LAYOUTS, TemplateProblem, compiled, environment, read
+from onboarding_worker.templates.values import PAGE_VARIABLES, VARIABLES
 
 DEFAULT = "default"
 BUILT_IN = "builtin"
@@ -57,7 +57,7 @@ class Library:
         self._sets: dict[tuple[str, str], Texts] = {}
         self._env = environment(self.sources, self.layout_of)
         self._compiled: dict[str, Template | TemplateProblem] = {}
-        self._add(files("worker.templates") / "shipped", own=False)
+        self._add(files("onboarding_worker.templates") / "shipped", own=False)
 
     @staticmethod
     def read(directory: Path | None) -> "Library":

@@ -8,12 +8,12 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from worker.core.foundation.notation import plain
-from worker.templates.brand import Brand
-from worker.templates.language import TemplateProblem
-from worker.templates.library import DEFAULT, PAGE, Library
-from worker.templates.render import rendered
-from worker.templates.values import LENGTH, Screen, direction, in_words
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.templates.brand import Brand
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.library import DEFAULT, PAGE, Library
+from onboarding_worker.templates.render import rendered
+from onboarding_worker.templates.values import LENGTH, Screen, direction, in_words
 
 FORMS = (Screen.ASK, Screen.AGAIN, Screen.NOT_ME)
 # Of Accept-Language: https://www.rfc-editor.org/rfc/rfc9110#name-accept-language
@@ -42,7 +42,7 @@ class Pages:
             "brand-link-dark": "link_colour_dark",
         }
         named = " ".join(f"--{name}: {self._look[colour]};" for name, colour in colours.items())
-        rules = (files("worker.templates") / "page.css").read_text("utf-8")
+        rules = (files("onboarding_worker.templates") / "page.css").read_text("utf-8")
         return f":root {{ {named} }}\n{rules}"
 
     def render(

@@ -23,16 +23,16 @@ from typing import Any, NamedTuple
 from jinja2 import Template, nodes
 from markupsafe import escape
 
-from worker.core.adapters import Message
-from worker.core.customers.customers import MESSAGE
-from worker.core.foundation.notation import plain
-from worker.core.messages.contact import Invitation
-from worker.core.model.channels import address_of
-from worker.templates.brand import Brand
-from worker.templates.content import NotContent, content_of, segments
-from worker.templates.language import TemplateProblem, name_of, own_columns, parsed
-from worker.templates.library import DEFAULT, NEEDED, Library, Texts
-from worker.templates.values import LINK, LINK_LENGTH, VARIABLES, VENDOR, variables
+from onboarding_worker.core.adapters import Message
+from onboarding_worker.core.customers.customers import MESSAGE
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.channels import address_of
+from onboarding_worker.templates.brand import Brand
+from onboarding_worker.templates.content import NotContent, content_of, segments
+from onboarding_worker.templates.language import TemplateProblem, name_of, own_columns, parsed
+from onboarding_worker.templates.library import DEFAULT, NEEDED, Library, Texts
+from onboarding_worker.templates.values import LINK, LINK_LENGTH, VARIABLES, VENDOR, variables
 
 SUBJECT_LENGTH = 200
 OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part

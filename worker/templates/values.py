@@ -25,10 +25,10 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.core.customers.customers import MESSAGE, CustomerKind
-from worker.core.foundation.notation import plain
-from worker.core.messages.contact import Invitation
-from worker.core.model.refusals import Advice
+from onboarding_worker.core.customers.customers import MESSAGE, CustomerKind
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.refusals import Advice
 
 NAMES = ("first_name", "last_name", "company_name")  # the columns
 _BRACKETS = "()[]<>{}'\" "

@@ -16,9 +16,9 @@ from typing import TypeAlias
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Middleware
 
-from worker.core.foundation.clock import monotonic
-from worker.core.model.metrics import ANSWER_SECONDS, ANSWERS, Meters
-from worker.web.problems import PROBLEM, REFUSED, Refused, problem
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.model.metrics import ANSWER_SECONDS, ANSWERS, Meters
+from onboarding_worker.web.problems import PROBLEM, REFUSED, Refused, problem
 
 EVERY_SECONDS = 60.0
 # As many peers are named in a line.

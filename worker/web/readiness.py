@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.settings.problems import SettingsError
-from worker.web.turns import ANSWER_SECONDS, InThread
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.web.turns import ANSWER_SECONDS, InThread
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.logs import CountLog, logged
-from worker.web.events.request_body import BROKEN_OFF
-from worker.web.middlewares import ROUTE
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.logs import CountLog, logged
+from onboarding_worker.web.events.request_body import BROKEN_OFF
+from onboarding_worker.web.middlewares import ROUTE
 
 log = logging.getLogger(__name__)
 

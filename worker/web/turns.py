@@ -18,12 +18,12 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.limits.limits import Limit
-from worker.core.model.wakeups import Wake, WakeUp
-from worker.events.store.event_status import LinkStatus
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.wakeups import Wake, WakeUp
+from onboarding_worker.events.store.event_status import LinkStatus
 
 log = logging.getLogger(__name__)
 

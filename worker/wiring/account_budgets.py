@@ -6,19 +6,19 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from worker.core.foundation.notation import written
-from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.limits import used_up
-from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
-from worker.core.model.stops import is_at_cap, way_out
-from worker.plans.deadlines import Paces
-from worker.reporting.forecast import Load, pace_of
-from worker.wiring.store.carried_budgets import carry_over
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.limits import used_up
+from onboarding_worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
+from onboarding_worker.core.model.stops import is_at_cap, way_out
+from onboarding_worker.plans.deadlines import Paces
+from onboarding_worker.reporting.forecast import Load, pace_of
+from onboarding_worker.wiring.store.carried_budgets import carry_over
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from worker.wiring.stores import Stores
+    from onboarding_worker.wiring.stores import Stores
 
 
 def paces(stores: "Stores", *, now: datetime) -> Paces:

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
-from worker.core.database.database import Database
-from worker.core.facts import FactObserver
-from worker.core.features import Hook
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.model.metrics import Series
-from worker.lists.traces import Traces
-from worker.reporting.store.look import Looked
-from worker.reporting.waits import Wait
-from worker.settings.model import Settings
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.facts import FactObserver
+from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.model.metrics import Series
+from onboarding_worker.lists.traces import Traces
+from onboarding_worker.reporting.store.look import Looked
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
-    from worker.lists.lines import Settles
-    from worker.lists.options import ListOptions
-    from worker.wiring.container import Parts
+    from onboarding_worker.lists.lines import Settles
+    from onboarding_worker.lists.options import ListOptions
+    from onboarding_worker.wiring.container import Parts
 
 
 class Working(Protocol):
@@ -97,7 +97,7 @@ RETURNED_REPORTS: Hook["Callable[[Parts, Report], Settles]"] = Hook("RETURNED_RE
 
 def settles(parts: "Parts", report: Report) -> "Settles":
     """What says what the rows of this report become. Loaded for reports alone: few lists are."""
-    from worker.lists.lines import Refusing
+    from onboarding_worker.lists.lines import Refusing
 
     return next((one(parts, report) for one in RETURNED_REPORTS.offered()), Refusing())
 

@@ -18,37 +18,37 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import Act
-from worker.core.database.database import Database
-from worker.core.database.journal import Journal
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import Clock, ProcessClock
-from worker.core.limits.call_outcomes import SecondLook
-from worker.core.model.metrics import Meters
-from worker.http.trust import faster
-from worker.lists.traces import NO_TRACES, Traces
-from worker.providers.account import AccountUnusable
-from worker.providers.contract import Provider, build_provider
-from worker.providers.parameters import check_parameters
-from worker.reporting.batch_report import Reporting
-from worker.reporting.operation_report import Operation
-from worker.reporting.store.processes import Heartbeat
-from worker.reporting.store.restored import Restored
-from worker.settings.model import Settings
-from worker.settings.policies import check_leases, mail_domains, orphan_rules
-from worker.settings.problems import SettingsError
-from worker.wiring import account_budgets
-from worker.wiring.background import COUNTS, SWEEP_STEPS, TELLERS, TRACES, observing_of
-from worker.wiring.os_user import os_user
-from worker.wiring.store.roles import may_write
-from worker.wiring.stores import Stores
+from onboarding_worker.core.database.audit_entries import Act
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.journal import Journal
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import Clock, ProcessClock
+from onboarding_worker.core.limits.call_outcomes import SecondLook
+from onboarding_worker.core.model.metrics import Meters
+from onboarding_worker.http.trust import faster
+from onboarding_worker.lists.traces import NO_TRACES, Traces
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.contract import Provider, build_provider
+from onboarding_worker.providers.parameters import check_parameters
+from onboarding_worker.reporting.batch_report import Reporting
+from onboarding_worker.reporting.operation_report import Operation
+from onboarding_worker.reporting.store.processes import Heartbeat
+from onboarding_worker.reporting.store.restored import Restored
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.policies import check_leases, mail_domains, orphan_rules
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring import account_budgets
+from onboarding_worker.wiring.background import COUNTS, SWEEP_STEPS, TELLERS, TRACES, observing_of
+from onboarding_worker.wiring.os_user import os_user
+from onboarding_worker.wiring.store.roles import may_write
+from onboarding_worker.wiring.stores import Stores
 
 if TYPE_CHECKING:
-    from worker.core.work.kinds import FirstLinks
-    from worker.lists.importing.intake import Intake
-    from worker.reporting.store.look import Looked
-    from worker.senders.contract import Sender
-    from worker.wiring.sweep import Sweep
+    from onboarding_worker.core.work.kinds import FirstLinks
+    from onboarding_worker.lists.importing.intake import Intake
+    from onboarding_worker.reporting.store.look import Looked
+    from onboarding_worker.senders.contract import Sender
+    from onboarding_worker.wiring.sweep import Sweep
 
 log = logging.getLogger(__name__)
 # How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
@@ -191,7 +191,7 @@ class Parts(Stores):
     @property
     def intake(self) -> "Intake":
         """What rows of lists, and events, are judged by."""
-        from worker.lists.importing.intake import Intake
+        from onboarding_worker.lists.importing.intake import Intake
 
         return Intake(
             clock=self.clock,
@@ -218,7 +218,7 @@ class Parts(Stores):
     @property
     def sweep(self) -> "Sweep":
         """The timer's work."""
-        from worker.wiring.sweep import Sweep
+        from onboarding_worker.wiring.sweep import Sweep
 
         return Sweep(self)
 

@@ -10,22 +10,22 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from worker.core.customers.customers import Channel, Customer
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.keyring import Keyring
-from worker.core.messages.contact import Invitation, advice_for
-from worker.core.messages.text_numbers import why_not_texted
-from worker.core.model.endings import Problem
-from worker.core.model.sessions import Opening
-from worker.http import event_loop
-from worker.lists import phone_numbers, rules
-from worker.senders.contract import Message
-from worker.settings.model import Settings
-from worker.settings.policies import hours_of, texted_countries
-from worker.settings.problems import SettingsError
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
-from worker.wiring.templates import sender_name
+from onboarding_worker.core.customers.customers import Channel, Customer
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.messages.contact import Invitation, advice_for
+from onboarding_worker.core.messages.text_numbers import why_not_texted
+from onboarding_worker.core.model.endings import Problem
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists import phone_numbers, rules
+from onboarding_worker.senders.contract import Message
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.policies import hours_of, texted_countries
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.render import Templates
+from onboarding_worker.wiring.templates import sender_name
 
 LINK = "https://example.invalid/this-is-a-test"  # no name ends in .invalid: RFC 2606
 MARK = "TEST"
@@ -117,7 +117,7 @@ def marked(made: Message, channel: str) -> Message:
 
 def hand_over(settings: Settings, clock: Clock, keyring: Keyring, test: TestMessage) -> Mapping[str, Any]:
     """Send it now; returns what the server said of it. Blocks for at most the sender's time-out. Raises NotSent."""
-    from worker.wiring.senders import build_senders  # imported here: aiohttp and aiosmtplib
+    from onboarding_worker.wiring.senders import build_senders  # imported here: aiohttp and aiosmtplib
 
     others = {name: None for name in ("email", "sms", "whatsapp") if name != test.channel}
 

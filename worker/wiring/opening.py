@@ -7,18 +7,18 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.database.encrypted_values import context_of_person
-from worker.core.database.outages import reason
-from worker.core.features import hint
-from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
-from worker.http import event_loop
-from worker.lists.decisions.store.do_not_contact import DoNotContact
-from worker.settings.model import Settings
-from worker.settings.problems import SettingsError
-from worker.wiring.container import Parts
-from worker.wiring.store.encrypted_columns import newest_digest_key, newest_person, retired_keys
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.encrypted_values import context_of_person
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists.decisions.store.do_not_contact import DoNotContact
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.store.encrypted_columns import newest_digest_key, newest_person, retired_keys
 
 
 def check_keys(database: Database, keyring: Keyring) -> None:
@@ -84,7 +84,7 @@ def _unreachable(error: sa.exc.OperationalError) -> schema.NotReady:
 def check_configuration(settings: Settings) -> None:
     """Raise SettingsError for a configuration, or an aiohttp, that cannot work. Opens no connection."""
     Parts(settings).close()
-    from worker.http.client import check_aiohttp  # imported here: aiohttp, which few commands need
+    from onboarding_worker.http.client import check_aiohttp  # imported here: aiohttp, which few commands need
 
     event_loop.run(check_aiohttp())
 

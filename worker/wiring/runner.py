@@ -19,22 +19,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import fast
-from worker.core.database.fast import Twin
-from worker.core.database.fast.on_loop import on_loop, pause
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.dispatch.dispatcher import Dispatcher
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.logs import about
-from worker.core.foundation.outage_log import Outage
-from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.store.backpressure import make_waiting_jobs_due
-from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
-from worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
-from worker.http.client import Http, open_http_session
-from worker.http.trust import faster, way_of
-from worker.wiring.container import DATABASE_THREADS, Parts
-from worker.wiring.work import invite_work, issue_work
+from onboarding_worker.core.database import fast
+from onboarding_worker.core.database.fast import Twin
+from onboarding_worker.core.database.fast.on_loop import on_loop, pause
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.dispatch.dispatcher import Dispatcher
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.logs import about
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.limits.call_outcomes import CallOutcome
+from onboarding_worker.core.limits.store.backpressure import make_waiting_jobs_due
+from onboarding_worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
+from onboarding_worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.http.trust import faster, way_of
+from onboarding_worker.wiring.container import DATABASE_THREADS, Parts
+from onboarding_worker.wiring.work import invite_work, issue_work
 
 log = logging.getLogger(__name__)
 

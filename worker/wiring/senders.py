@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.core.features import Hook
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.channels import channels_of
-from worker.http.client import OwnHttp
-from worker.http.trust import faster, trust_of, way_of
-from worker.senders.contract import Caller, Returning, Sender, TextTools, text_service
-from worker.senders.email import EmailSender, one_by_one
-from worker.settings.model import Settings
+from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.http.trust import faster, trust_of, way_of
+from onboarding_worker.senders.contract import Caller, Returning, Sender, TextTools, text_service
+from onboarding_worker.senders.email import EmailSender, one_by_one
+from onboarding_worker.settings.model import Settings
 
 
 @dataclass(frozen=True)

@@ -8,40 +8,40 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.core.customers.customers import Customer, FieldProblem
-from worker.core.database.audit_entries import Act
-from worker.core.database.database import Database
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.keyring import Keyring
-from worker.core.limits.store.budgets import Budgets
-from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.quiet_hours import Hours
-from worker.failover.store.takeovers import Takeovers
-from worker.http.trust import Trust, trust_of
-from worker.lists.decisions.store.do_not_contact import DoNotContact
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
-from worker.lists.store.batches import Batches
-from worker.plans.store.pilots import Pilots
-from worker.providers.contract import Provider
-from worker.reporting.store.processes import Processes
-from worker.reporting.store.report_rows import Facts
-from worker.settings.accounts import Account
-from worker.settings.model import Settings
-from worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
-from worker.wiring.store.carried_budgets import as_counted
+from onboarding_worker.core.customers.customers import Customer, FieldProblem
+from onboarding_worker.core.database.audit_entries import Act
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.messages.contact import ContactPolicy
+from onboarding_worker.core.messages.quiet_hours import Hours
+from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.http.trust import Trust, trust_of
+from onboarding_worker.lists.decisions.store.do_not_contact import DoNotContact
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
+from onboarding_worker.lists.store.batches import Batches
+from onboarding_worker.plans.store.pilots import Pilots
+from onboarding_worker.providers.contract import Provider
+from onboarding_worker.reporting.store.processes import Processes
+from onboarding_worker.reporting.store.report_rows import Facts
+from onboarding_worker.settings.accounts import Account
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
+from onboarding_worker.wiring.store.carried_budgets import as_counted
 
 if TYPE_CHECKING:
-    from worker.core.messages.store.claim_invitations import Invitations
-    from worker.core.work.store.claim_jobs import Jobs
-    from worker.events.store.inbox import Inboxes
-    from worker.events.store.refused_events import RefusedEvents
-    from worker.lists.decisions.store.decisions import Decisions
-    from worker.lists.importing.intake import Rule
-    from worker.senders.contract import Sender
-    from worker.templates.pages import Pages
-    from worker.templates.render import Templates
-    from worker.web.webhooks.store.webhook_list import WebhookList
-    from worker.web.webhooks.store.webhooks import Webhooks
+    from onboarding_worker.core.messages.store.claim_invitations import Invitations
+    from onboarding_worker.core.work.store.claim_jobs import Jobs
+    from onboarding_worker.events.store.inbox import Inboxes
+    from onboarding_worker.events.store.refused_events import RefusedEvents
+    from onboarding_worker.lists.decisions.store.decisions import Decisions
+    from onboarding_worker.lists.importing.intake import Rule
+    from onboarding_worker.senders.contract import Sender
+    from onboarding_worker.templates.pages import Pages
+    from onboarding_worker.templates.render import Templates
+    from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
+    from onboarding_worker.web.webhooks.store.webhooks import Webhooks
 
 Made = TypeVar("Made")
 
@@ -91,49 +91,49 @@ class Stores:
 
     @cached_property
     def jobs(self) -> "Jobs":
-        from worker.core.work.store.claim_jobs import Jobs
+        from onboarding_worker.core.work.store.claim_jobs import Jobs
 
         return Jobs(self.database, self.keyring, jitter=self.jitter)
 
     @cached_property
     def invitations(self) -> "Invitations":
-        from worker.core.messages.store.claim_invitations import Invitations
+        from onboarding_worker.core.messages.store.claim_invitations import Invitations
 
         return Invitations(self.database, self.keyring, jitter=self.jitter)
 
     @cached_property
     def decisions(self) -> "Decisions":
-        from worker.lists.decisions.store.decisions import Decisions
+        from onboarding_worker.lists.decisions.store.decisions import Decisions
 
         return Decisions(self.database, most_messages=self.settings.invitations.messages_per_customer)
 
     @cached_property
     def inboxes(self) -> "Inboxes":
-        from worker.events.store.inbox import Inboxes
+        from onboarding_worker.events.store.inbox import Inboxes
 
         return Inboxes(self.database, self.keyring)
 
     @cached_property
     def refused_events(self) -> "RefusedEvents":
-        from worker.events.store.refused_events import RefusedEvents
+        from onboarding_worker.events.store.refused_events import RefusedEvents
 
         return RefusedEvents(self.database, self.keyring)
 
     @cached_property
     def webhook_list(self) -> "WebhookList":
-        from worker.web.webhooks.store.webhook_list import WebhookList
+        from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
 
         return WebhookList(self.database, self.keyring)
 
     @cached_property
     def webhooks(self) -> "Webhooks":
         """Built when first used: which accounts are one at the provider is known by their credentials."""
-        from worker.core.model.incoming import ACCOUNT, SENDER
-        from worker.providers.contract import webhook_peers
-        from worker.web.webhooks.session_chain import Again
-        from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
-        from worker.web.webhooks.store.provider_updates import apply_provider_updates
-        from worker.web.webhooks.store.webhooks import Apply, Webhooks
+        from onboarding_worker.core.model.incoming import ACCOUNT, SENDER
+        from onboarding_worker.providers.contract import webhook_peers
+        from onboarding_worker.web.webhooks.session_chain import Again
+        from onboarding_worker.web.webhooks.store.delivery_reports import apply_delivery_updates
+        from onboarding_worker.web.webhooks.store.provider_updates import apply_provider_updates
+        from onboarding_worker.web.webhooks.store.webhooks import Apply, Webhooks
 
         settings = self.settings
         peers = webhook_peers(settings.accounts)  # for each account, all whose webhooks come to its address
@@ -152,7 +152,7 @@ class Stores:
         """By channel. Built when first needed, on the loop that will use them."""
         if self._senders is not None:
             return self._senders
-        from worker.wiring.senders import build_senders  # imported here: aiohttp and aiosmtplib
+        from onboarding_worker.wiring.senders import build_senders  # imported here: aiohttp and aiosmtplib
 
         return build_senders(self.settings, self.clock, self.keyring)
 
@@ -168,7 +168,7 @@ class Stores:
 
     @cached_property
     def templates(self) -> "Templates":
-        from worker.wiring.templates import templates_of  # imported here: Jinja
+        from onboarding_worker.wiring.templates import templates_of  # imported here: Jinja
 
         return templates_of(self.settings)
 
@@ -184,21 +184,21 @@ class Stores:
         operator's: nothing."""
         if self.settings.invitations.templates is None:
             return lambda _customer: []
-        from worker.wiring.templates import lacking_columns  # imported here: Jinja
+        from onboarding_worker.wiring.templates import lacking_columns  # imported here: Jinja
 
         return lambda customer: lacking_columns(self.templates, self.contact, customer)
 
     @cached_property
     def link_pages(self) -> "Mapping[str, Pages]":
         """The page of stable links, by brand. Reads the templates. The simulation has bare ones in their place."""
-        from worker.wiring.templates import pages_of  # imported here: Jinja
+        from onboarding_worker.wiring.templates import pages_of  # imported here: Jinja
 
         return pages_of(self.settings)
 
     @cached_property
     def routes(self) -> "list[Rule]":
         """The routes, in order."""
-        from worker.lists.importing.intake import Rule
+        from onboarding_worker.lists.importing.intake import Rule
 
         return [Rule(route.when, route.accounts, route.freshness, route.brand or "") for route in self.settings.routes]
 

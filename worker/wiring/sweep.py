@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from worker.core.limits.store import leases
-from worker.core.model.stops import is_at_cap
-from worker.core.model.wakeups import Wake, WakeUp
-from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
-from worker.lists.store import refreshed
-from worker.reporting.store import counting
-from worker.reporting.store.look import Looked, Looks, Step
-from worker.settings.policies import listing_accounts, stable_links
-from worker.web.webhooks.store.webhooks import process_webhooks
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
+from onboarding_worker.core.limits.store import leases
+from onboarding_worker.core.model.stops import is_at_cap
+from onboarding_worker.core.model.wakeups import Wake, WakeUp
+from onboarding_worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
+from onboarding_worker.lists.store import refreshed
+from onboarding_worker.reporting.store import counting
+from onboarding_worker.reporting.store.look import Looked, Looks, Step
+from onboarding_worker.settings.policies import listing_accounts, stable_links
+from onboarding_worker.web.webhooks.store.webhooks import process_webhooks
 
 if TYPE_CHECKING:
-    from worker.wiring.container import Parts
+    from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 

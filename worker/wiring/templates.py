@@ -4,19 +4,19 @@ have."""
 from collections.abc import Iterable
 from email.utils import parseaddr
 
-from worker.core.customers.customers import MESSAGE, Customer, FieldProblem, invitation_channels
-from worker.core.messages.contact import ContactPolicy
-from worker.core.model.channels import address_of, is_mail
-from worker.lists.own_columns import PREFIX, is_own
-from worker.providers.facts import facts_of
-from worker.settings.model import Settings
-from worker.settings.policies import mail_domains
-from worker.settings.problems import SettingsError
-from worker.templates.brand import Brand
-from worker.templates.checks import doubts
-from worker.templates.library import DEFAULT, Library
-from worker.templates.pages import Pages
-from worker.templates.render import Templates
+from onboarding_worker.core.customers.customers import MESSAGE, Customer, FieldProblem, invitation_channels
+from onboarding_worker.core.messages.contact import ContactPolicy
+from onboarding_worker.core.model.channels import address_of, is_mail
+from onboarding_worker.lists.own_columns import PREFIX, is_own
+from onboarding_worker.providers.facts import facts_of
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.policies import mail_domains
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.templates.brand import Brand
+from onboarding_worker.templates.checks import doubts
+from onboarding_worker.templates.library import DEFAULT, Library
+from onboarding_worker.templates.pages import Pages
+from onboarding_worker.templates.render import Templates
 
 UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
 

@@ -3,23 +3,23 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from worker.core.dispatch.prefetch import EVENTS_AHEAD
-from worker.core.limits.store.backpressure import ASSUMED_LIFETIME
-from worker.core.messages.store.message_context import InvitationPolicy
-from worker.core.model.channels import channels_of
-from worker.core.model.sessions import floor_of, max_age_of
-from worker.core.unknown.reconciliation import MARGIN
-from worker.core.work.kinds import FirstLinks, InviteWork, IssueWork, WakeInvite
-from worker.core.work.store.job_context import ClaimedJob, JobPolicy
-from worker.http.client import Http
-from worker.lists.importing.intake import freshness_of
-from worker.providers.contract import Provider
-from worker.senders.contract import Sender
-from worker.settings.accounts import Account
-from worker.settings.model import Settings
-from worker.settings.policies import sender_timeout, stable_links
-from worker.wiring.container import Parts
-from worker.wiring.templates import sender_name
+from onboarding_worker.core.dispatch.prefetch import EVENTS_AHEAD
+from onboarding_worker.core.limits.store.backpressure import ASSUMED_LIFETIME
+from onboarding_worker.core.messages.store.message_context import InvitationPolicy
+from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.core.model.sessions import floor_of, max_age_of
+from onboarding_worker.core.unknown.reconciliation import MARGIN
+from onboarding_worker.core.work.kinds import FirstLinks, InviteWork, IssueWork, WakeInvite
+from onboarding_worker.core.work.store.job_context import ClaimedJob, JobPolicy
+from onboarding_worker.http.client import Http
+from onboarding_worker.lists.importing.intake import freshness_of
+from onboarding_worker.providers.contract import Provider
+from onboarding_worker.senders.contract import Sender
+from onboarding_worker.settings.accounts import Account
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.policies import sender_timeout, stable_links
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.templates import sender_name
 
 
 def issue_work(

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.foundation.notation import utc_time
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from worker.providers.account import NO_COMPANIES, AccountSettings, https_link, required_secret
-from worker.providers.bodies import (
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
+from onboarding_worker.providers.account import NO_COMPANIES, AccountSettings, https_link, required_secret
+from onboarding_worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
     Unread,
@@ -24,7 +24,7 @@ from worker.providers.bodies import (
     refusal,
     text,
 )
-from worker.providers.contract import (
+from onboarding_worker.providers.contract import (
     AccountAdapter,
     Endpoint,
     HttpAnswer,
@@ -33,8 +33,8 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
-from worker.providers.parameters import by_name, check_parameters
-from worker.providers.values import Parameter, Type
+from onboarding_worker.providers.parameters import by_name, check_parameters
+from onboarding_worker.providers.values import Parameter, Type
 
 PROVIDER = "acme-idv"
 PATH = "/v1/sessions"

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.providers.bodies import BadAnswer, json_object, retry_after
-from worker.senders.contract import (
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.providers.bodies import BadAnswer, json_object, retry_after
+from onboarding_worker.senders.contract import (
     Broken,
     DeliveryStatus,
     DeliveryUpdate,
@@ -32,8 +32,8 @@ from worker.senders.contract import (
     TextTools,
     mask,
 )
-from worker.senders.sms import ask
-from worker.templates.content import content_of
+from onboarding_worker.senders.sms import ask
+from onboarding_worker.templates.content import content_of
 
 Read = TypeVar("Read")
 LONGEST_WAIT = timedelta(minutes=5)  # the longest that Acme documents

@@ -8,7 +8,7 @@ from onboarding_acme import AcmeIdv
 from onboarding_testing.accounts import PlainAccount, PlainSecret, request
 from onboarding_testing.provider_contract import *  # noqa: F403 -- the suite
 from onboarding_testing.provider_contract import Bad, ProviderCase, answer
-from worker.core.model.endings import Kind
+from onboarding_worker.core.model.endings import Kind
 
 OPENED = {
     "id": "s-7f31",

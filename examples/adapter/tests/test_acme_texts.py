@@ -11,9 +11,9 @@ from onboarding_acme.texts import TEXT_SERVICE
 from onboarding_testing.accounts import PlainSecret, answer
 from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
 from onboarding_testing.sender_contract import NOW, SenderSide
-from worker.core.model.endings import AddressIs
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.senders.contract import Sender, TextTools
+from onboarding_worker.core.model.endings import AddressIs
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from onboarding_worker.senders.contract import Sender, TextTools
 
 SENT = answer(201, {"id": "m7f31"})
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from onboarding_worker.core.model.stops import way_out
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.some import some
-from worker.core.model.stops import way_out
 
 FACTS = [
     "account",

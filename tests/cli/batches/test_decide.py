@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.reporting.store import counting
 from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from tests.suite.some import some
-from worker.core.features import hint
-from worker.core.foundation.keyring import new_key
-from worker.reporting.store import counting
 
 LATER = "2099-01-01 00:00:00.000000"
 COMMANDS = [("retry",), ("resolve", "--repeat"), ("resolve", "--abandon"), ("pause",), ("resume",), ("cancel", "--yes")]
@@ -124,8 +124,8 @@ def test_the_rest_of_an_import_that_was_cut_off_is_said_to_be_imported_now_with_
 
 
 def test_a_decision_about_many_rows_shows_how_far_it_is(desk: Desk, listed: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.cli.shared_options.EVERY_SECONDS", 0.0)
-    monkeypatch.setattr("worker.lists.decisions.store.decisions.CHUNK", 2)
+    monkeypatch.setattr("onboarding_worker.cli.shared_options.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("onboarding_worker.lists.decisions.store.decisions.CHUNK", 2)
 
     def shown(*command: str) -> list[str]:
         ended = desk.onboard(*command, "--json")

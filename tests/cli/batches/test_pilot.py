@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from onboarding_worker.core.foundation.clock import ProcessClock
 from tests.desk.desk import Desk, Played, customers, running
-from worker.core.foundation.clock import ProcessClock
 
 pytestmark = pytest.mark.usefixtures("pilots_looked_at_every")
 

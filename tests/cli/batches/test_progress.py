@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from worker.cli.commands.serving import since_the_invitation
-from worker.cli.running.work import Pace, drawn_on, line_of
-from worker.core.model.states import JobState
-from worker.reporting.store.counts import AccountFacts, BatchCounts
+from onboarding_worker.cli.commands.serving import since_the_invitation
+from onboarding_worker.cli.running.work import Pace, drawn_on, line_of
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.reporting.store.counts import AccountFacts, BatchCounts
 
 
 def test_the_pace_of_the_last_seconds_says_how_long_the_rest_takes(subtests: pytest.Subtests):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.features import hint
 from tests.desk.desk import Desk, Played, customers, running
 from tests.suite import of_features
-from worker.core.features import hint
 
 DOCTOR = hint("doctor", "onboard doctor") or "onboard status"
 
@@ -257,7 +257,7 @@ def test_messages_of_a_channel_that_the_configuration_does_not_have_need_a_perso
 def test_an_import_that_was_cut_off_needs_a_person_while_no_process_imports(desk: Desk, monkeypatch):
     listed = desk.list_of(customers(3), "a list.csv")
     with monkeypatch.context() as full:
-        full.setattr("worker.lists.store.added_lines.all_added", interrupted)
+        full.setattr("onboarding_worker.lists.store.added_lines.all_added", interrupted)
         assert desk.onboard("import", listed).code == 130
     desk.sql("DELETE FROM process")
     assert ("batch", "onboard import 'a list.csv'") in needs(desk)

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.wiring.os_user import os_user
 from tests.desk.desk import customers
-from worker.core.foundation.keyring import new_key
-from worker.wiring.os_user import os_user
 
 
 @pytest.fixture

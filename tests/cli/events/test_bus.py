@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.events.bus.dead_lettering import NOTICE_ID, refused_message
+from onboarding_worker.events.bus.messages import Entry
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.container import Parts
 from tests.desk.desk import Desk
 from tests.desk.own_redis import OwnRedis
 from tests.events.bus.brokers import a_bus, broker_of, requested
 from tests.suite.waiting import wait_until
-from worker.events.bus.dead_lettering import NOTICE_ID, refused_message
-from worker.events.bus.messages import Entry
-from worker.settings.load import load
-from worker.wiring.container import Parts
 
 
 @pytest.fixture(params=["amqp", "redis"])

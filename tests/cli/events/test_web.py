@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.cli.commands.init import sandbox_webhooks
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.cli.commands.init import sandbox_webhooks
 
 KEY = "an-invented-key-of-32-characters"
 ROW = customers(1)[0]

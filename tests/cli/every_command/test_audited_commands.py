@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.cli.registry import main_group
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.wiring.os_user import os_user
+from onboarding_worker.wiring.store.encrypted_columns import uses_of_digest_keys, uses_of_keys
 from tests.cli.every_command.test_needs import paths_of
 from tests.desk.desk import DATABASE, Desk, customers
 from tests.suite.of_features import of_features
-from worker.cli.registry import main_group
-from worker.core.database.database import Database
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.wiring.os_user import os_user
-from worker.wiring.store.encrypted_columns import uses_of_digest_keys, uses_of_keys
 
 # Sets the stage: what the command finds. The desk has batch 1, with two rows that nobody has worked.
 FAILED = "UPDATE job SET state = 'failed', reason = 'bad_input', due_at = NULL"

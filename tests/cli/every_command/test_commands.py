@@ -6,13 +6,13 @@ import sys
 import click
 import pytest
 
+from onboarding_worker.cli.completions import Batch
+from onboarding_worker.cli.invocation import Invocation, global_options, log_info
+from onboarding_worker.cli.registry import COMMANDS, GROUPS, main_group
+from onboarding_worker.cli.shared_options import NAMES_OF_BATCHES, print_json
+from onboarding_worker.core import shipped
 from tests.desk.desk import customers, own_logging
 from tests.suite.of_features import ALL_HERE, needs, of_features
-from worker.cli.completions import Batch
-from worker.cli.invocation import Invocation, global_options, log_info
-from worker.cli.registry import COMMANDS, GROUPS, main_group
-from worker.cli.shared_options import NAMES_OF_BATCHES, print_json
-from worker.core import shipped
 
 HEAVY = {"aiohttp", "alembic", "celery", "cryptography", "kombu", "pydantic", "redis", "rich", "sqlalchemy"}
 
@@ -114,7 +114,7 @@ def test_a_process_that_runs_until_it_is_ended_logs_info_unless_a_level_is_given
     ],
 )
 def test_what_a_command_does_not_need_is_not_loaded(words: str, unneeded: set[str]):
-    call = f"import sys; sys.argv[1:] = {words.split()}\ntry:\n  from worker.cli import main; main()\n"
+    call = f"import sys; sys.argv[1:] = {words.split()}\ntry:\n  from onboarding_worker.cli import main; main()\n"
     call += f"finally:\n  print(sorted({unneeded} & set(sys.modules)), file=sys.stderr)"
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
 
@@ -123,11 +123,11 @@ def test_what_a_command_does_not_need_is_not_loaded(words: str, unneeded: set[st
 
 SENDS = {"aiohttp", "aiosmtplib", "celery", "jinja2", "kombu", "psycopg", "redis", "uvloop", "yarl"}
 WRITES = {
-    "worker.core.limits.store.flush",
-    "worker.core.work.store.claim_jobs",
-    "worker.events.store.inbox",
-    "worker.lists.store.added_lines",
-    "worker.web.webhooks.store.webhooks",
+    "onboarding_worker.core.limits.store.flush",
+    "onboarding_worker.core.work.store.claim_jobs",
+    "onboarding_worker.events.store.inbox",
+    "onboarding_worker.lists.store.added_lines",
+    "onboarding_worker.web.webhooks.store.webhooks",
 }
 
 
@@ -139,15 +139,15 @@ READS = {"cryptography", "phonenumbers", "sqlalchemy.orm"}
 WORKS = {
     "multiprocessing",
     "rich.live",
-    "worker.core.limits.store.claims",
-    "worker.core.messages.store.message_context",
-    "worker.core.work.store.job_context",
+    "onboarding_worker.core.limits.store.claims",
+    "onboarding_worker.core.messages.store.message_context",
+    "onboarding_worker.core.work.store.job_context",
 }
 
 
 CALLS = """
 import sys
-from worker.cli import main
+from onboarding_worker.cli import main
 for words in {typed}:
     sys.argv[1:] = words.split()
     try:

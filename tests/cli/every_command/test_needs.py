@@ -3,10 +3,10 @@
 import click
 import pytest
 
+from onboarding_worker.cli.registry import main_group
+from onboarding_worker.core.foundation.keyring import new_key
 from tests.desk.desk import Desk, customers
 from tests.suite.of_features import of_features
-from worker.cli.registry import main_group
-from worker.core.foundation.keyring import new_key
 
 # In a configuration where every secret is a variable: those that a command asks for.
 STORED = {"KEY"}

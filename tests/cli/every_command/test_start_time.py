@@ -27,7 +27,7 @@ def cpu_seconds(*command: str) -> float:
 
 
 def test_help_loads_click_and_nothing_else_that_is_installed():
-    call = "import sys; sys.argv[1:] = ['--help']\ntry:\n  from worker.cli import main; main()\nfinally:\n"
+    call = "import sys; sys.argv[1:] = ['--help']\ntry:\n  from onboarding_worker.cli import main; main()\nfinally:\n"
     # Debian's own interpreter has a `sitecustomize`.
     call += "  own = {*sys.stdlib_module_names, 'sitecustomize'}\n"
     call += "  loaded = {name.partition('.')[0] for name in sys.modules} - own\n"

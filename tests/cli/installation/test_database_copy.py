@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.core.database.tables import Batch
+from onboarding_worker.wiring.store import database_copy
 from tests.conftest import NOON
 from tests.desk.desk import Desk, Ended, Played, customers
-from worker.core.database.database import Database
-from worker.core.database.schema import all_tables
-from worker.core.database.tables import Batch
-from worker.wiring.store import database_copy
 
 
 class Killed(Exception):

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.databases import in_encoding
 from tests.suite.of_features import needs
 from tests.suite.some import some
-from worker.core.database.database import Database
 
 
 @pytest.fixture

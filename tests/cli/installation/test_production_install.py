@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from worker.cli.exits import CannotStart, check_sandbox_is_installed
-from worker.cli.registry import COMMANDS
+from onboarding_worker.cli.exits import CannotStart, check_sandbox_is_installed
+from onboarding_worker.cli.registry import COMMANDS
 
 ALL = ("onboarding_sandbox", "aiosmtpd")
 OF_SANDBOX = [name for name, command in COMMANDS.items() if command.extra == "sandbox"]
@@ -15,14 +15,16 @@ OF_SANDBOX = [name for name, command in COMMANDS.items() if command.extra == "sa
 def onboard(*words: str, without: tuple[str, ...] = ALL, cwd=None) -> subprocess.CompletedProcess[str]:
     """A command in a process in which these packages cannot be found."""
     call = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in without)
-    call += f"sys.argv[1:] = {list(words)}\nfrom worker.cli import main\nmain()\n"
+    call += f"sys.argv[1:] = {list(words)}\nfrom onboarding_worker.cli import main\nmain()\n"
     return subprocess.run([sys.executable, "-c", call], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("missing", ALL)
 def test_what_needs_the_sandbox_says_what_to_install(missing: str, tmp_path):
     typed = [*((name, "x") for name in OF_SANDBOX), ("sandbox", "--help"), ("init", "--sandbox")]
-    call = f"import sys\nsys.modules[{missing!r}] = None\nfrom worker.cli import main\n"  # one process for all
+    call = (
+        f"import sys\nsys.modules[{missing!r}] = None\nfrom onboarding_worker.cli import main\n"  # one process for all
+    )
     call += f"for words in {typed}:\n  sys.argv[1:] = words\n  try:\n    main()\n"
     call += "  except SystemExit as end:\n    print(end.code)\n"
     ended = subprocess.run([sys.executable, "-c", call], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -47,9 +49,9 @@ def test_a_folder_in_which_only_compiled_files_were_left_is_not_the_sandbox(tmp_
 def test_every_other_command_works_without_it():
     others = [name for name in COMMANDS if name not in OF_SANDBOX]
     call = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in ALL)
-    call += "from worker.cli.registry import COMMANDS\nfrom worker.core.features import loaded\n"
+    call += "from onboarding_worker.cli.registry import COMMANDS\nfrom onboarding_worker.core.features import loaded\n"
     call += f"for name in {others}:\n  loaded(COMMANDS[name].place)\n"
-    call += "import worker.app, worker.cli.opening, worker.runtime.web_application\n"
+    call += "import onboarding_worker, onboarding_worker.cli.opening, onboarding_worker.runtime.web_application\n"
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.core.database.tables import Audit, AuditHead
+from onboarding_worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 from tests.conftest import POSTGRESQL, service_or_skip
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.of_features import needs
-from worker.core.database.schema import all_tables
-from worker.core.database.tables import Audit, AuditHead
-from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 ROLES = ("migrate", "run", "report")
 DENIED = ("permission denied", "must be owner")

@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
+from onboarding_worker.core.foundation.keyring import new_key
 from tests.desk.desk import DATABASE, Desk, Played, customers
-from worker.core.foundation.keyring import new_key
 
 
 def closed_port() -> int:

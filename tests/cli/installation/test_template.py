@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
+from onboarding_worker.cli.registry import COMMANDS, main_group
 from tests.desk.desk import Desk, customers
-from worker.cli.registry import COMMANDS, main_group
 
 LINK = "https://verify.example.com/sample"
 LOCALES = ("en", "de", "es", "fr", "lt")
@@ -188,8 +188,8 @@ def completed(typed: str) -> list[str]:
 def test_completing_a_command_s_name_loads_no_command(bare: Desk):
     bare.environ |= {"_ONBOARD_COMPLETE": "bash_complete", "COMP_WORDS": "onboard sta", "COMP_CWORD": "1"}
     call = (
-        "import sys; from worker.cli import main\ntry:\n  main()\nfinally:\n"
-        "  print([name for name in sys.modules if name.startswith('worker.cli.commands')], file=sys.stderr)"
+        "import sys; from onboarding_worker.cli import main\ntry:\n  main()\nfinally:\n"
+        "  print([name for name in sys.modules if name.startswith('onboarding_worker.cli.commands')], file=sys.stderr)"
     )
 
     ended = subprocess.run(

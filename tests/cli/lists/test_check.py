@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.cli.opening import said_once
 from tests.desk.desk import Desk, Played, customers
-from worker.cli.opening import said_once
 
 MIXED = (
     "customer_id,email,country,entity_id,channel\n"

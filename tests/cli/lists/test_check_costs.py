@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from onboarding_worker.reporting.store.processes import Running
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.container import Parts
 from tests.desk.desk import Desk, customers, running
-from worker.reporting.store.processes import Running
-from worker.settings.load import load
-from worker.wiring.container import Parts
 
 
 def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from worker.cli.exits import CannotStart
-from worker.cli.lists import found_rows
-from worker.cli.lists.found_rows import FoundRows, Streamed
-from worker.core.customers.customers import FieldProblem
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.lists import found_rows
+from onboarding_worker.cli.lists.found_rows import FoundRows, Streamed
+from onboarding_worker.core.customers.customers import FieldProblem
 
 ADDED = [(None, FieldProblem("", "it is odd")), *((row, FieldProblem("email", f"ė\n{row}", "a")) for row in range(7))]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.wiring.message_tests import LINK
 from tests.cli.lists.test_brands import BRANDS
 from tests.desk.desk import DATABASE, Desk, Played
-from worker.wiring.message_tests import LINK
 
 LIST = (
     "customer_id,email,locale,brand\n"

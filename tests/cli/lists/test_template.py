@@ -1,9 +1,9 @@
 """`onboard init --list`: a list to fill in, and formats of lists as an operator meets them."""
 
+from onboarding_worker.lists.formats.source import LIST_FORMATS
 from tests.desk.desk import Desk
 from tests.suite.of_features import needs
 from tests.suite.some import some
-from worker.lists.formats.source import LIST_FORMATS
 
 
 def test_the_template_has_a_row_of_each_kind_that_is_accepted_in_each_format(desk: Desk):

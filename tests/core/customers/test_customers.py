@@ -2,8 +2,7 @@
 
 from datetime import date
 
-from tests.suite.cases import differing
-from worker.core.customers.customers import (
+from onboarding_worker.core.customers.customers import (
     MOST_OWN,
     OF_PERSON,
     PERSONAL,
@@ -16,6 +15,7 @@ from worker.core.customers.customers import (
     invitation_channels,
     with_own,
 )
+from tests.suite.cases import differing
 
 MANY = {f"c{number}": "old" for number in range(MOST_OWN)}
 

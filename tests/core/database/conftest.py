@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.core.database import schema
+from onboarding_worker.core.database import schema
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
-from worker.core.database.database import Database
-from worker.core.database.schema import MIGRATIONS
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import MIGRATIONS
 
 
 def downgrade(database: Database, revision: str, *, migrations: Path = MIGRATIONS) -> None:

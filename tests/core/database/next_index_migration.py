@@ -7,7 +7,7 @@ lock_timeout; it blocks none of them. One that is interrupted leaves an invalid 
 import sqlalchemy as sa
 from alembic import op
 
-from worker.core.database import schema
+from onboarding_worker.core.database import schema
 
 down_revision = f"{int(schema.newest()) + 1:04}"
 revision = f"{int(schema.newest()) + 2:04}"

@@ -7,7 +7,7 @@ next release to upgrade to (`next_release` in conftest.py).
 import sqlalchemy as sa
 from alembic import op
 
-from worker.core.database import schema
+from onboarding_worker.core.database import schema
 
 down_revision = schema.newest()
 revision = f"{int(down_revision) + 1:04}"

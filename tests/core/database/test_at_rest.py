@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel, Customer, Person
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.endings import Hold, Kind
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.lists.lines import RefusedLine
 from tests.stored.shelf import Shelf, customer
 from tests.stored.steps import JobSteps
-from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.database import Database
-from worker.core.database.schema import all_tables
-from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.endings import Hold, Kind
-from worker.core.model.states import InvitationState, JobState
-from worker.lists.lines import RefusedLine
 
 pytestmark = pytest.mark.both_databases
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import Act, Entry, note, note_all, note_alone
-from worker.core.database.tables import Audit
+from onboarding_worker.core.database.audit_entries import Act, Entry, note, note_all, note_alone
+from onboarding_worker.core.database.tables import Audit
 
 pytestmark = pytest.mark.both_databases
 

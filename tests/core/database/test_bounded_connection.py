@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.fast.on_loop import on_loop
+from onboarding_worker.core.database.outages import reason
 from tests.simulated.hanging import HangingServer, hanging
 from tests.suite.waiting import wait_until
-from worker.core.database.database import Database
-from worker.core.database.fast.on_loop import on_loop
-from worker.core.database.outages import reason
 
 SHORT = timedelta(milliseconds=300)
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database import bulk, fast
+from onboarding_worker.core.database.bulk import columns_of
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.fast import many_rows
+from onboarding_worker.core.database.tables import AddressPlace, Batch, SessionRow
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import SessionState
 from tests.stored.plans import plans_of
-from worker.core.database import bulk, fast
-from worker.core.database.bulk import columns_of
-from worker.core.database.database import fetch
-from worker.core.database.fast import many_rows
-from worker.core.database.tables import AddressPlace, Batch, SessionRow
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import SessionState
 
 pytestmark = pytest.mark.both_databases
 

@@ -7,12 +7,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.core.customers.customers import Channel
-from worker.core.database import fast
-from worker.core.database.database import known, made_of
-from worker.core.database.fast.many_rows import sent
-from worker.core.database.tables.columns import ColumnOf, TableClass, aliased, column
-from worker.core.database.tables.types import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database import fast
+from onboarding_worker.core.database.database import known, made_of
+from onboarding_worker.core.database.fast.many_rows import sent
+from onboarding_worker.core.database.tables.columns import ColumnOf, TableClass, aliased, column
+from onboarding_worker.core.database.tables.types import (
     OPTIONS,
     Base,
     NotKnown,
@@ -25,8 +25,8 @@ from worker.core.database.tables.types import (
     partial,
     word_of,
 )
-from worker.core.model.sessions import Opening
-from worker.core.model.states import JobState
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.model.states import JobState
 
 SQLITE, POSTGRESQL = sqlite.dialect(), postgresql.dialect()
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -9,11 +9,16 @@ from datetime import UTC, date, datetime
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.outages import DEADLOCK_BACKOFF, outlive_deadlocks, reason
+from onboarding_worker.core.database.postgresql_engine import (
+    CONNECT_SECONDS,
+    IDLE_IN_TRANSACTION_SECONDS,
+    LOCK_SECONDS,
+    SILENCE,
+)
 from tests.suite.databases import Databases, in_encoding
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.database import Database
-from worker.core.database.outages import DEADLOCK_BACKOFF, outlive_deadlocks, reason
-from worker.core.database.postgresql_engine import CONNECT_SECONDS, IDLE_IN_TRANSACTION_SECONDS, LOCK_SECONDS, SILENCE
 
 TEMPORARY = sa.exc.OperationalError
 
@@ -134,7 +139,7 @@ def test_a_broken_connection_is_a_temporary_failure(open_database):
 
 
 def test_a_connection_that_was_closed_while_idle_is_replaced_without_a_failure(open_database, monkeypatch):
-    monkeypatch.setattr("worker.core.database.postgresql_engine.CHECK_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("onboarding_worker.core.database.postgresql_engine.CHECK_AFTER_SECONDS", 0.0)
     cut, other = open_database(), open_database()
     with cut.read() as connection:
         number = run(connection, "SELECT pg_backend_pid()").scalar_one()
@@ -151,7 +156,7 @@ def test_a_connection_that_was_just_used_is_not_pinged(open_database, monkeypatc
         with database.read() as connection:
             run(connection, "SELECT 1")
     assert pinged == []
-    monkeypatch.setattr("worker.core.database.postgresql_engine.CHECK_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("onboarding_worker.core.database.postgresql_engine.CHECK_AFTER_SECONDS", 0.0)
     with database.read() as connection:
         run(connection, "SELECT 1")
     assert len(pinged) == 1

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.core.database.job_ids import guessable_ids, new_id, new_ids
+from onboarding_worker.core.database.job_ids import guessable_ids, new_id, new_ids
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -4,12 +4,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.core.database import bulk
-from worker.core.database.job_ids import IS_LIVE
-from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
-from worker.core.database.tables.types import OPTIONS
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
-from worker.reporting.store.waiting import IS_LISTED
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.job_ids import IS_LIVE
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
+from onboarding_worker.core.database.tables.types import OPTIONS
+from onboarding_worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
+from onboarding_worker.reporting.store.waiting import IS_LISTED
 
 
 def index(model, name) -> sa.Index:

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import customer
-from worker.core.database import bulk
-from worker.core.database.job_ids import (
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.job_ids import (
     AS_THEY_CAME,
     IS_LIVE,
     NEWEST_FIRST,
@@ -20,8 +19,9 @@ from worker.core.database.job_ids import (
     row_of,
     rows_of,
 )
-from worker.core.database.tables import Job, Permit, SessionRow
-from worker.core.model.states import LIVE_SESSIONS, SessionState
+from onboarding_worker.core.database.tables import Job, Permit, SessionRow
+from onboarding_worker.core.model.states import LIVE_SESSIONS, SessionState
+from tests.stored.shelf import customer
 
 pytestmark = pytest.mark.both_databases
 

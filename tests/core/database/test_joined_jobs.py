@@ -2,11 +2,11 @@
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.database.tables import work as joined
+from onboarding_worker.core.database.tables.work import LEAD
+from onboarding_worker.core.model.states import JobState
 from tests.stored.shelf import customer
-from worker.core.database.tables import Job
-from worker.core.database.tables import work as joined
-from worker.core.database.tables.work import LEAD
-from worker.core.model.states import JobState
 
 EXPRESSIONS = {
     "state": joined.STATE,

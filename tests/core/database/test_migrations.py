@@ -12,18 +12,18 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import NotReady, all_metadata, all_tables
+from onboarding_worker.core.database.tables import Attempt, Batch
+from onboarding_worker.core.database.tables.types import OPTIONS
+from onboarding_worker.core.model.endings import Hold, Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.work.store.attempt_log import CLOSE
+from onboarding_worker.wiring.opening import check_ready
 from tests.core.database.downgrading import downgrade
 from tests.stored.recount import expect_true_counts
 from tests.stored.shelf import Shelf, customer
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.database.schema import NotReady, all_metadata, all_tables
-from worker.core.database.tables import Attempt, Batch
-from worker.core.database.tables.types import OPTIONS
-from worker.core.model.endings import Hold, Kind
-from worker.core.model.reasons import Reason
-from worker.core.work.store.attempt_log import CLOSE
-from worker.wiring.opening import check_ready
 
 # An index with an expression is not read from SQLite. The texts of all indexes are compared.
 pytestmark = [

@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
 from tests.core.database.downgrading import downgrade
-from worker.core.database import schema
-from worker.core.database.database import Database
 
 # As the sixth migration once was: its columns are committed before its index is built.
 MIXED = """

@@ -5,8 +5,8 @@ import sqlite3
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.database.outages import LOST, is_outage, leave_lost_servers, naming_outages
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.outages import LOST, is_outage, leave_lost_servers, naming_outages
 
 
 class Coded(Exception):

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from worker.core.database.database import STOOD_STILL, Database
-from worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.database.database import STOOD_STILL, Database
+from onboarding_worker.core.foundation.clock import ProcessClock
 
 HOUR = timedelta(hours=1)
 

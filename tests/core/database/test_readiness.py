@@ -3,11 +3,11 @@
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core import shipped
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.features import FEATURES, Features
 from tests.suite.databases import in_encoding
-from worker.core import shipped
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.features import FEATURES, Features
 
 
 @pytest.fixture

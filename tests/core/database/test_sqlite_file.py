@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, is_there
+from onboarding_worker.core.database.database import Database, is_there
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database import fast
-from worker.core.database.fast import Twin
-from worker.core.database.fast.tally import (
+from onboarding_worker.core.database import fast
+from onboarding_worker.core.database.fast import Twin
+from onboarding_worker.core.database.fast.tally import (
     LATER,
     MANY,
     OPTION,
@@ -17,8 +17,8 @@ from worker.core.database.fast.tally import (
     job,
     message,
 )
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState
 
 
 @pytest.mark.parametrize("state", JobState)

@@ -5,13 +5,13 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import PipelineStatus, TransactionStatus
 
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.fast import Twin
+from onboarding_worker.core.database.fast.unanswered import UNANSWERED, settle
+from onboarding_worker.core.database.tables import Batch
 from tests.core.database.test_bulk import row_of
 from tests.stored.statements import statements
 from tests.suite.twins import only_fast
-from worker.core.database import bulk
-from worker.core.database.fast import Twin
-from worker.core.database.fast.unanswered import UNANSWERED, settle
-from worker.core.database.tables import Batch
 
 pytestmark = pytest.mark.both_databases
 

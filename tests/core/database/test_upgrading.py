@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database import schema
-from worker.core.database.database import Database
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
 
 BEFORE = "0001"  # the revision of the previous release
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

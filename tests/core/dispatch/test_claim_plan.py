@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from worker.core.dispatch.prefetch import ClaimPlan, SteadyTime
+from onboarding_worker.core.dispatch.prefetch import ClaimPlan, SteadyTime
 
 SECOND, CLAIM_EVERY = timedelta(seconds=1), timedelta(milliseconds=200)
 

@@ -4,11 +4,11 @@ import asyncio
 import logging
 from datetime import timedelta
 
+from onboarding_worker.core.dispatch.state import DecisionLog
+from onboarding_worker.core.limits.limits import Limit
 from tests.simulated.bench import UNREACHABLE
-from worker.core.dispatch.state import DecisionLog
-from worker.core.limits.limits import Limit
 
-DISPATCHER = "worker.core.dispatch.dispatcher"
+DISPATCHER = "onboarding_worker.core.dispatch.dispatcher"
 
 
 def reasons(caplog, what):

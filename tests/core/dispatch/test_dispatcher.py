@@ -8,11 +8,11 @@ from itertools import accumulate
 
 import pytest
 
+from onboarding_worker.core.dispatch.calls import CATCH_UP
+from onboarding_worker.core.dispatch.prefetch import FLUSH_EVERY, MANY, OPEN_LEAST, OPEN_MOST
+from onboarding_worker.core.limits.limits import LAPSE, Limit
 from tests.simulated.bench import EVENTS, MINUTE
 from tests.simulated.virtual_time import START
-from worker.core.dispatch.calls import CATCH_UP
-from worker.core.dispatch.prefetch import FLUSH_EVERY, MANY, OPEN_LEAST, OPEN_MOST
-from worker.core.limits.limits import LAPSE, Limit
 
 
 async def test_every_row_is_opened_called_and_written_in_that_order(bench):

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.metrics import WorkMeter
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, Result
 from tests.simulated.virtual_time import START
-from worker.core.limits.limits import Limit
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.metrics import WorkMeter
 
 MICROSECOND = timedelta(microseconds=1)
 

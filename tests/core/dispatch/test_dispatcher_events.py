@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.dispatch.prefetch import CLAIM_EVERY, EVENTS_AT_ONCE, FLUSH_EVERY
+from onboarding_worker.core.limits.limits import LAPSE, Limit
 from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
 from tests.suite.some import some
-from worker.core.dispatch.prefetch import CLAIM_EVERY, EVENTS_AT_ONCE, FLUSH_EVERY
-from worker.core.limits.limits import LAPSE, Limit
 
 
 async def test_an_event_gets_the_next_slot_though_batch_rows_had_reserved_all_slots(bench):

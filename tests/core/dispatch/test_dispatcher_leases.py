@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.dispatch.prefetch import FLUSH_EVERY
+from onboarding_worker.core.limits.limits import Limit
 from tests.simulated.bench import EVENTS, MINUTE, UNREACHABLE
-from worker.core.dispatch.prefetch import FLUSH_EVERY
-from worker.core.limits.limits import Limit
 
 
 async def test_no_call_is_made_that_could_outlive_its_lease(bench):

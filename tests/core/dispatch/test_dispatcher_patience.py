@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.dispatch.dispatcher import LINGER
+from onboarding_worker.core.limits.limits import Limit
 from tests.simulated.bench import EVENTS, MINUTE, UNREACHABLE
-from worker.core.dispatch.dispatcher import LINGER
-from worker.core.limits.limits import Limit
 
 SECOND = timedelta(seconds=1)
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.dispatch.dispatcher import LINGER
+from onboarding_worker.core.limits.limits import LAPSE, Limit
+from onboarding_worker.core.model.metrics import WorkMeter
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
-from worker.core.dispatch.dispatcher import LINGER
-from worker.core.limits.limits import LAPSE, Limit
-from worker.core.model.metrics import WorkMeter
 
 # Connections: a call may wait long for one, and its checks were made before.
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dispatch.prefetch import ClaimPlan, FlushTimes, Prefetch, SteadyTime
-from worker.core.foundation.clock import system_clock
+from onboarding_worker.core.dispatch.prefetch import ClaimPlan, FlushTimes, Prefetch, SteadyTime
+from onboarding_worker.core.foundation.clock import system_clock
 
 QUICK, FLUSH_EVERY, CLAIM_EVERY = (timedelta(milliseconds=number) for number in (10, 50, 200))
 OPEN_LEAST, OPEN_MOST, CLAIM_MOST, EVENTS_AT_ONCE, MOST_PER_PERMIT = 3, 400, 200, 20, 60

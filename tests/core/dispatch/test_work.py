@@ -8,15 +8,25 @@ from uuid import UUID
 
 import pytest
 
-from worker.core.dispatch.state import Work
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.call_outcomes import SecondLook
-from worker.core.limits.store.flush import CallResult, Claimed, Flushed
-from worker.core.model import metrics
-from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze
-from worker.core.model.metrics import Series
-from worker.core.model.sessions import ExpirySource, Session
-from worker.core.unknown.reconciliation import UnknownCall
+from onboarding_worker.core.dispatch.state import Work
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.limits.call_outcomes import SecondLook
+from onboarding_worker.core.limits.store.flush import CallResult, Claimed, Flushed
+from onboarding_worker.core.model import metrics
+from onboarding_worker.core.model.endings import (
+    Cancel,
+    Done,
+    Hold,
+    Kind,
+    Problem,
+    Reconcile,
+    Retry,
+    RetryPolicy,
+    Snooze,
+)
+from onboarding_worker.core.model.metrics import Series
+from onboarding_worker.core.model.sessions import ExpirySource, Session
+from onboarding_worker.core.unknown.reconciliation import UnknownCall
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.foundation import clock as module
-from worker.core.foundation.clock import ProcessClock, elapsed
+from onboarding_worker.core.foundation import clock as module
+from onboarding_worker.core.foundation.clock import ProcessClock, elapsed
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MS = timedelta(milliseconds=1)

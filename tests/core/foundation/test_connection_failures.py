@@ -10,8 +10,8 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
-from worker.core.foundation.connection_failures import causes, certificate_help, in_words, refusal
-from worker.events.brokers.connection import broker_fault
+from onboarding_worker.core.foundation.connection_failures import causes, certificate_help, in_words, refusal
+from onboarding_worker.events.brokers.connection import broker_fault
 
 NETWORK = [
     (ConnectionRefusedError(errno.ECONNREFUSED, "127.0.0.1:5672"), "connection refused"),

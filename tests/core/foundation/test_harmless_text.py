@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.core.foundation.notation import STARTS, spreadsheet_safe, unguarded
+from onboarding_worker.core.foundation.notation import STARTS, spreadsheet_safe, unguarded
 
 SIGNS = "=+-@"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.foundation.keyring import (
+from onboarding_worker.core.foundation.keyring import (
     KEY_ID_BYTES,
     NONCE_BYTES,
     CannotDecrypt,

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from worker.core.foundation.logs import CountLog, about, ids_of, logged
+from onboarding_worker.core.foundation.logs import OURS, CountLog, about, ids_of, logged
 
 
-def a_line(logger="worker.test", **named):
+def a_line(logger="onboarding_worker.test", **named):
     return logging.makeLogRecord({"name": logger, **named})
 
 
@@ -23,7 +23,7 @@ def test_a_line_has_the_ids_of_the_blocks_around_it_in_one_order():
 
 @pytest.mark.parametrize(
     ("logger", "named"),
-    [("worker", {"batch": 9}), ("worker.test", {"batch": 9}), ("workers", {}), ("aiohttp.worker", {})],
+    [(OURS, {"batch": 9}), (f"{OURS}.test", {"batch": 9}), (f"{OURS}s", {}), (f"aiohttp.{OURS}", {})],
 )
 def test_only_a_line_of_ours_names_ids_itself_and_a_library_s_has_those_of_the_block(logger, named):
     with about(batch=7, account="kyc"):
@@ -37,11 +37,11 @@ def lines():
 
 @pytest.fixture
 def counts(lines):
-    return CountLog(logging.getLogger("worker.test"), lambda counted: lines.append(dict(counted)) or "")
+    return CountLog(logging.getLogger("onboarding_worker.test"), lambda counted: lines.append(dict(counted)) or "")
 
 
 def test_a_line_has_what_was_counted_since_the_line_before(counts, lines, caplog):
-    caplog.set_level(logging.INFO, "worker.test")
+    caplog.set_level(logging.INFO, "onboarding_worker.test")
     counts.add(["taken", "taken"], 1.0)
     counts.add(["taken", "refused"], 2.0)  # too soon for another line
     for now in (11.0, 30.0):  # at the second one nothing has come

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.foundation.outage_log import Outage
 
 log = logging.getLogger("tests.outage")
 EVERY_SECONDS, FORGOTTEN_SECONDS = 60.0, 30.0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core.foundation.private_files import new_file, private_log, replacing, to_append
+from onboarding_worker.settings.secrets import is_open_to_others
 from tests.suite.packages import CODE, ROOT
-from worker.core.foundation.private_files import new_file, private_log, replacing, to_append
-from worker.settings.secrets import is_open_to_others
 
 STRANGER = 65_534
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.foundation.notation import utc_time, written, written_if_any
+from onboarding_worker.core.foundation.notation import utc_time, written, written_if_any
 
 
 def test_it_is_utc_to_the_second_with_a_z_whatever_zone_it_is_given_in():

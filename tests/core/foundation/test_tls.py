@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from worker.core.foundation import tls
-from worker.core.foundation.tls import Tls, is_loopback, localhost_is_here
+from onboarding_worker.core.foundation import tls
+from onboarding_worker.core.foundation.tls import Tls, is_loopback, localhost_is_here
 
 CA, OWN = Path("/ca.pem"), Path("/own.pem")
 

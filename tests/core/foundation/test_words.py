@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from worker.core.foundation.notation import (
+from onboarding_worker.core.foundation.notation import (
     are,
     counted,
     listed_in_words,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from worker.core.model.incoming import EventKind
+from onboarding_worker.core.model.incoming import EventKind
 
 DAWN = datetime(2026, 11, 20, tzinfo=UTC)
 R, C, U, E = EventKind.REQUESTED, EventKind.CANCELLED, EventKind.UPDATED, EventKind.ERASED

@@ -3,9 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tests.core.lifecycle.test_reissue import DAY, FACTS, HOUR, LONG_AGO, MINUTE, NOW, RULE, decision
-from worker.core.lifecycle.given_links import SameLink
-from worker.core.lifecycle.reissue import (
+from onboarding_worker.core.lifecycle.given_links import SameLink
+from onboarding_worker.core.lifecycle.reissue import (
     LEAVING,
     REVIEW_ASKED,
     REVIEWED_AGAIN,
@@ -19,11 +18,12 @@ from worker.core.lifecycle.reissue import (
     Wait,
     ahead_at,
 )
-from worker.core.lifecycle.store.expired_sessions import LOOKED_AT_AGAIN
-from worker.core.messages.contact import CorrectedRule
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState, SessionState
+from onboarding_worker.core.lifecycle.store.expired_sessions import LOOKED_AT_AGAIN
+from onboarding_worker.core.messages.contact import CorrectedRule
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState, SessionState
+from tests.core.lifecycle.test_reissue import DAY, FACTS, HOUR, LONG_AGO, MINUTE, NOW, RULE, decision
 
 TOMORROW = Wait(datetime(2026, 11, 21, tzinfo=UTC), Reason.DAY_CAP)
 SPENT_TODAY = {"reissued_today": 100}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.lifecycle.given_links import (
+from onboarding_worker.core.lifecycle.given_links import (
     GIVEN_AWAY,
     MAY_HAVE_LEFT,
     AnotherSession,
@@ -19,8 +19,8 @@ from worker.core.lifecycle.given_links import (
     kinds_of,
     written,
 )
-from worker.core.messages.contact import CorrectedRule
-from worker.core.model.reasons import Reason
+from onboarding_worker.core.messages.contact import CorrectedRule
+from onboarding_worker.core.model.reasons import Reason
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 END = NOW + timedelta(days=3)

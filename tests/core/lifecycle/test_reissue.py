@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_testing.fakes import FakeProvider
-from worker.core.lifecycle.reissue import (
+from onboarding_worker.core.lifecycle.reissue import (
     SETTLES,
     Ask,
     Decision,
@@ -20,10 +20,10 @@ from worker.core.lifecycle.reissue import (
     decide,
     replace_at,
 )
-from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at
-from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -10,10 +10,10 @@ import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, grant
-from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
-from worker.core.limits.limits import Limit
-from worker.core.model.endings import Kind, Problem, RetryPolicy
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, grant
+from onboarding_worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.endings import Kind, Problem, RetryPolicy
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)

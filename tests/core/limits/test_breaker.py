@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from onboarding_worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.reporting.waits import outage_of
 from tests.core.limits.call_outcomes import (
     NOW,
     RULE,
@@ -15,9 +18,6 @@ from tests.core.limits.call_outcomes import (
     granted,
     with_outcomes,
 )
-from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
-from worker.core.model.endings import Kind
-from worker.reporting.waits import outage_of
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])

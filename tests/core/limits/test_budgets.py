@@ -9,8 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.core.limits.call_outcomes import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, call_outcome, granted
-from worker.core.limits.budgets import (
+from onboarding_worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
     after_claim,
@@ -22,11 +21,12 @@ from worker.core.limits.budgets import (
     next_slot,
     resumed,
 )
-from worker.core.limits.call_outcomes import STOPS, after_outcomes
-from worker.core.limits.limits import CreditCap, Limit
-from worker.core.limits.ramp import Ramp
-from worker.core.limits.rate_adaptation import Pace
-from worker.core.model.endings import Kind, RetryPolicy
+from onboarding_worker.core.limits.call_outcomes import STOPS, after_outcomes
+from onboarding_worker.core.limits.limits import CreditCap, Limit
+from onboarding_worker.core.limits.ramp import Ramp
+from onboarding_worker.core.limits.rate_adaptation import Pace
+from onboarding_worker.core.model.endings import Kind, RetryPolicy
+from tests.core.limits.call_outcomes import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, call_outcome, granted
 
 
 def test_what_a_claim_has_reserved_is_believed_also_by_a_claim_that_waited_for_the_lock(subtests):

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core.limits.budgets import (
+    BudgetRule,
+    BudgetState,
+    after_claim,
+    after_release,
+    clamp_future_times,
+    grant,
+)
+from onboarding_worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from onboarding_worker.core.limits.limits import LAPSE, QUICK, Limit
+from onboarding_worker.core.limits.rate_adaptation import Pace
 from tests.core.limits.call_outcomes import MINUTE, NOW, SECOND, rate_limited
-from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, clamp_future_times, grant
-from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
-from worker.core.limits.limits import LAPSE, QUICK, Limit
-from worker.core.limits.rate_adaptation import Pace
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 IDENFY = BudgetRule("kyc", (Limit.parse("10000/hour"),), ahead=2 * MINUTE)

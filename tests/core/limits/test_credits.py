@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.budgets import BudgetRule, BudgetState, calls_left, credits_again_at, with_credits
-from worker.core.limits.limits import CreditCap, UsedCredits, begin_of, end_of, left_of, used_up
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, calls_left, credits_again_at, with_credits
+from onboarding_worker.core.limits.limits import CreditCap, UsedCredits, begin_of, end_of, left_of, used_up
 
 NOW = datetime(2026, 11, 28, 23, 59, 30, tzinfo=UTC)  # a Saturday
 DAILY = (CreditCap(3, "day"),)

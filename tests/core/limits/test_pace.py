@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.limits.rate_adaptation import Pace, adapted, counted
+from onboarding_worker.core.limits.rate_adaptation import Pace, adapted, counted
 
 SECOND, TICK = timedelta(seconds=1), timedelta(microseconds=1)
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

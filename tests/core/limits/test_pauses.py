@@ -5,6 +5,9 @@ from itertools import product
 
 import pytest
 
+from onboarding_worker.core.limits.budgets import after_claim, mark_verified
+from onboarding_worker.core.limits.call_outcomes import STOPS, CallOutcome
+from onboarding_worker.core.model.endings import Kind
 from tests.core.limits.call_outcomes import (
     MINUTE,
     NOW,
@@ -17,9 +20,6 @@ from tests.core.limits.call_outcomes import (
     rate_limited,
     with_outcomes,
 )
-from worker.core.limits.budgets import after_claim, mark_verified
-from worker.core.limits.call_outcomes import STOPS, CallOutcome
-from worker.core.model.endings import Kind
 
 
 def test_a_pause_is_as_long_as_retry_after_else_the_backoff(subtests):

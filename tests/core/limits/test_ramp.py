@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, clamp_future_times, grant
-from worker.core.limits.limits import Limit
-from worker.core.limits.ramp import DAY, Ramp
-from worker.reporting.forecast import Load, forecast
+from onboarding_worker.core.limits.budgets import (
+    BudgetRule,
+    BudgetState,
+    after_claim,
+    after_release,
+    clamp_future_times,
+    grant,
+)
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.ramp import DAY, Ramp
+from onboarding_worker.reporting.forecast import Load, forecast
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LEASE, REACH = timedelta(seconds=60), timedelta(milliseconds=100)

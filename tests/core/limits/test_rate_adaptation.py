@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.limits.bucket_world import START, Server, World
-from worker.core.limits.rate_adaptation import (
+from onboarding_worker.core.limits.rate_adaptation import (
     FORGET_FOUND_LIMIT_AFTER,
     LOWEST_SHARE_OF_CONFIGURED,
     Pace,
@@ -16,6 +15,7 @@ from worker.core.limits.rate_adaptation import (
     counted,
     is_refused_at_lowest,
 )
+from tests.core.limits.bucket_world import START, Server, World
 
 SECOND = timedelta(seconds=1)
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
-from worker.core.limits.limits import UNITS, Limit, offer, spacing, tightest
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
+from onboarding_worker.core.limits.limits import UNITS, Limit, offer, spacing, tightest
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)

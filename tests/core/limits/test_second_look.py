@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.call_outcomes import SecondLook, Subject, Try, shared_words, subject_of
-from worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.core.limits.call_outcomes import SecondLook, Subject, Try, shared_words, subject_of
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.limits.limits import Burst, Limit, NextSlot, Slots, burst_of, offer, unit_of, unused
+from onboarding_worker.core.limits.limits import Burst, Limit, NextSlot, Slots, burst_of, offer, unit_of, unused
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MS, TICK = timedelta(milliseconds=1), timedelta(microseconds=1)

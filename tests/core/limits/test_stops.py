@@ -5,6 +5,20 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.limits.budgets import (
+    ASK_AGAIN_AFTER,
+    BudgetState,
+    after_claim,
+    at_cap,
+    mark_verified,
+    refunded,
+    resumed,
+)
+from onboarding_worker.core.limits.call_outcomes import STOPS, CallOutcome
+from onboarding_worker.core.limits.limits import FREE, Limit, UsedCredits
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.reporting.waits import stop_in_words
 from tests.core.limits.call_outcomes import (
     LIMITED,
     MINUTE,
@@ -17,20 +31,6 @@ from tests.core.limits.call_outcomes import (
     rate_limited,
     with_outcomes,
 )
-from worker.core.foundation.notation import written
-from worker.core.limits.budgets import (
-    ASK_AGAIN_AFTER,
-    BudgetState,
-    after_claim,
-    at_cap,
-    mark_verified,
-    refunded,
-    resumed,
-)
-from worker.core.limits.call_outcomes import STOPS, CallOutcome
-from worker.core.limits.limits import FREE, Limit, UsedCredits
-from worker.core.model.endings import Kind
-from worker.reporting.waits import stop_in_words
 
 
 def test_rows_without_a_credit_left_stop_the_account_once_with_the_reason():

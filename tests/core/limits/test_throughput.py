@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dispatch.state import BusyStretch
-from worker.core.limits.throughput import WINDOW, MeasuredThroughput, Stretch, with_stretch
+from onboarding_worker.core.dispatch.state import BusyStretch
+from onboarding_worker.core.limits.throughput import WINDOW, MeasuredThroughput, Stretch, with_stretch
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND, FRESH = timedelta(seconds=1), timedelta(minutes=10)

@@ -5,6 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.limits.budgets import ASK_AGAIN_AFTER
+from onboarding_worker.core.limits.call_outcomes import CallOutcome, after_outcomes, repeating
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.rate_adaptation import Pace
+from onboarding_worker.core.model.endings import Kind
 from tests.core.limits.call_outcomes import (
     LIMITED,
     MINUTE,
@@ -18,11 +23,6 @@ from tests.core.limits.call_outcomes import (
     rate_limited,
     with_outcomes,
 )
-from worker.core.limits.budgets import ASK_AGAIN_AFTER
-from worker.core.limits.call_outcomes import CallOutcome, after_outcomes, repeating
-from worker.core.limits.limits import Limit
-from worker.core.limits.rate_adaptation import Pace
-from worker.core.model.endings import Kind
 
 TICK = timedelta(microseconds=1)
 LATER = NOW + SECOND

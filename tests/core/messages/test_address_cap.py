@@ -7,8 +7,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.messages.contact import AddressCap, Place, Wish, give_places, text_of_mailbox
-from worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.messages.contact import AddressCap, Place, Wish, give_places, text_of_mailbox
+from onboarding_worker.core.model.states import InvitationState, JobState
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 DAY = timedelta(days=1)

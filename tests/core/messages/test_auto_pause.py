@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.messages.contact import PauseRule
-from worker.core.messages.store.message_rows import BounceCounts, pause_reason
+from onboarding_worker.core.messages.contact import PauseRule
+from onboarding_worker.core.messages.store.message_rows import BounceCounts, pause_reason
 
 RULE = PauseRule(percent=10, least=50)
 

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.messages.contact import COUNTED, Caps, may_send, spent
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState
+from onboarding_worker.core.messages.contact import COUNTED, Caps, may_send, spent
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState
 
 CAPS = Caps(reissues=3, messages=6)
 NOT_SENT = [InvitationState.WAITING, InvitationState.SUPERSEDED, InvitationState.SUPPRESSED, InvitationState.FAILED]

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
+from onboarding_worker.core.customers.customers import Customer, Person
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy, Ladder, Rung
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
 from tests.suite.cases import differing
-from worker.core.customers.customers import Customer, Person
-from worker.core.messages.contact import Caps, ContactPolicy, Ladder, Rung
-from worker.core.messages.quiet_hours import Hours, QuietHours
 
 DAY = timedelta(days=1)
 CAPS = Caps(1, 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at, issue_at
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at, issue_at
 
 NOW = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import phonenumbers
 
-from worker.core.messages.text_numbers import NOWHERE, country_of
-from worker.reporting.forecast import last_text_at
+from onboarding_worker.core.messages.text_numbers import NOWHERE, country_of
+from onboarding_worker.reporting.forecast import last_text_at
 
 AT = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
 

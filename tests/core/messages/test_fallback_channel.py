@@ -5,11 +5,11 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.customers.customers import Channel, invitation_channels
+from onboarding_worker.core.messages.contact import following, writable
+from onboarding_worker.core.model.channels import CHANNELS, ChannelName, SuppressionReason
+from onboarding_worker.settings.policies import fallbacks
 from tests.suite.cases import differing
-from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.messages.contact import following, writable
-from worker.core.model.channels import CHANNELS, ChannelName, SuppressionReason
-from worker.settings.policies import fallbacks
 
 ASKED = st.sampled_from([(), *(invitation_channels(channel) for channel in Channel)])
 WAYS = st.dictionaries(st.sampled_from([*CHANNELS]), st.none() | st.sampled_from(SuppressionReason))

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from worker.core.messages.contact import is_stale
+from onboarding_worker.core.messages.contact import is_stale
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FLOOR = timedelta(hours=12)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.messages.quiet_hours import QuietHours, allowed_at, leaves_by
+from onboarding_worker.core.messages.quiet_hours import QuietHours, allowed_at, leaves_by
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NIGHT = QuietHours.parse("21:00-08:00")

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, time, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import Customer, Person
-from worker.core.lifecycle.store.reminders import Invited, Reminder, next_reminder
-from worker.core.messages.contact import Caps, ContactPolicy, Ladder, Rung, kind_of
-from worker.core.messages.quiet_hours import QuietHours, allowed_at
-from worker.core.model.reasons import Reason
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from onboarding_worker.core.customers.customers import Customer, Person
+from onboarding_worker.core.lifecycle.store.reminders import Invited, Reminder, next_reminder
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy, Ladder, Rung, kind_of
+from onboarding_worker.core.messages.quiet_hours import QuietHours, allowed_at
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -1,6 +1,6 @@
 """Which numbers get text messages: none that cost extra, and only those of the configured countries."""
 
-from worker.core.messages.text_numbers import is_landline, why_not_texted
+from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
 
 
 def test_a_number_that_costs_extra_gets_no_text(subtests):

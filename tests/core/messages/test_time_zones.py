@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers.timezone import time_zones_for_number
 
-from worker.core.customers.customers import Customer
-from worker.core.messages.quiet_hours import Hours, QuietHours, zone_names, zones_of_countries
-from worker.providers.countries import ALPHA3_OF
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours, zone_names, zones_of_countries
+from onboarding_worker.providers.countries import ALPHA3_OF
 
 AUSTRALIAN_MOBILE, LITHUANIAN, TOLL_FREE = "+61412345678", "+37060000000", "+18005551234"
 MANHATTAN, JAMAICAN, SATELLITE = "+12125551234", "+18765242084", "+870123456789"

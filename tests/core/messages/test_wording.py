@@ -1,7 +1,6 @@
 """Which words a message has."""
 
-from tests.suite.cases import differing
-from worker.core.messages.contact import (
+from onboarding_worker.core.messages.contact import (
     FIRST,
     NEW_LINKS,
     REACHED,
@@ -12,8 +11,9 @@ from worker.core.messages.contact import (
     next_kind,
     wording_of,
 )
-from worker.core.model.refusals import Advice
-from worker.core.model.states import InvitationState
+from onboarding_worker.core.model.refusals import Advice
+from onboarding_worker.core.model.states import InvitationState
+from tests.suite.cases import differing
 
 
 def test_a_first_message_to_a_customer_who_had_a_link_is_a_new_link():

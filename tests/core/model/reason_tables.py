@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
-from worker.reporting.steps import step_for
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.reporting.steps import step_for
 
 PAGE = Path("docs/reference/states.md")
 _TABLE = re.compile(r"<!-- reasons: (\w+) -->.*?<!-- end of reasons -->", re.DOTALL)

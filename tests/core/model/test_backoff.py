@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.endings import Backoff
+from onboarding_worker.core.model.endings import Backoff
 
 WAITS = st.timedeltas(timedelta(milliseconds=1), timedelta(days=1))
 SECONDS = st.integers(1, 86_400)

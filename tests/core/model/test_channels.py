@@ -2,8 +2,16 @@
 
 import pytest
 
-from worker.core.customers.customers import Channel, Person
-from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS, address_of, channels_of, is_mail, listed_as
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.model.channels import (
+    ADDRESSES,
+    CALLED,
+    CHANNELS,
+    address_of,
+    channels_of,
+    is_mail,
+    listed_as,
+)
 
 ONA = Person(email="ona@example.org", phone="+37060000001")
 

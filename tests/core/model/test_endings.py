@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.endings import (
+from onboarding_worker.core.model.endings import (
     Cancel,
     Hold,
     Kind,

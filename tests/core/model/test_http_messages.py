@@ -1,6 +1,6 @@
 """Requests and answers show nothing of what they hold, and an answer has a bound."""
 
-from worker.core.model.http_messages import LARGEST_ANSWER, TOO_LARGE, HttpAnswer, HttpRequest
+from onboarding_worker.core.model.http_messages import LARGEST_ANSWER, TOO_LARGE, HttpAnswer, HttpRequest
 
 
 def test_an_answer_may_be_as_large_as_a_mebibyte_and_the_request_of_a_larger_one_was_carried_out():

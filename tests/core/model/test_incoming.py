@@ -1,6 +1,6 @@
 """Who may send which events."""
 
-from worker.core.model.incoming import NOBODY, OPERATOR, Event, EventKind, EventReceipt, Outcome
+from onboarding_worker.core.model.incoming import NOBODY, OPERATOR, Event, EventKind, EventReceipt, Outcome
 
 
 def test_this_installation_itself_may_send_everything_and_an_event_without_a_sender_nothing():

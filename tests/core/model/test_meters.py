@@ -1,7 +1,7 @@
 """What a process counts, until it is in the database."""
 
-from worker.core.model import metrics
-from worker.core.model.metrics import Meters, Metric, Series, Type
+from onboarding_worker.core.model import metrics
+from onboarding_worker.core.model.metrics import Meters, Metric, Series, Type
 
 
 def test_news_are_what_was_counted_since_they_were_stored():

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.reasons import ABOUT_ANOTHER, Reason, known_reason, meaning_of
+from onboarding_worker.core.model.states import InvitationState, JobState, LineState
+from onboarding_worker.reporting.steps import OF_REASONS, STEPS, step_for
 from tests.core.model.reason_tables import page_with_tables
 from tests.suite.of_features import needs
-from worker.core.foundation.notation import spreadsheet_safe
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.reasons import ABOUT_ANOTHER, Reason, known_reason, meaning_of
-from worker.core.model.states import InvitationState, JobState, LineState
-from worker.reporting.steps import OF_REASONS, STEPS, step_for
 
 PAGE = Path(__file__).parents[3] / "docs/reference/states.md"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.refusals import (
+from onboarding_worker.core.model.refusals import (
     FRAUD,
     KNOWN,
     LONGEST,

@@ -4,7 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.core.model.sessions import ExpirySource, Session, default_floor, floor_of, max_age_of, never_fresh
+from onboarding_worker.core.model.sessions import (
+    ExpirySource,
+    Session,
+    default_floor,
+    floor_of,
+    max_age_of,
+    never_fresh,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FLOOR = timedelta(hours=12)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.core.model.endings import (
+from onboarding_worker.core.model.endings import (
     Asked,
     Cancel,
     Done,
@@ -16,7 +16,7 @@ from worker.core.model.endings import (
     invitation_state_after,
     job_state_after,
 )
-from worker.core.model.states import (
+from onboarding_worker.core.model.states import (
     BATCH,
     ENDED_JOBS,
     EVENT,

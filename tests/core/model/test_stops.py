@@ -2,7 +2,15 @@
 
 import pytest
 
-from worker.core.model.stops import CAP, REPEATS, SHORT_LINKS, is_at_cap, reason_of_stop, tries_again_by_itself, way_out
+from onboarding_worker.core.model.stops import (
+    CAP,
+    REPEATS,
+    SHORT_LINKS,
+    is_at_cap,
+    reason_of_stop,
+    tries_again_by_itself,
+    way_out,
+)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.channels import SuppressionReason, detail_of, stronger, text_of
-from worker.lists.phone_numbers import phone
-from worker.lists.rules import email
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.channels import SuppressionReason, detail_of, stronger, text_of
+from onboarding_worker.lists.phone_numbers import phone
+from onboarding_worker.lists.rules import email
 
 KEYRING = Keyring([base64.urlsafe_b64encode(bytes(32)).decode()])
 

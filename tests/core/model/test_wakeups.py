@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.model.wakeups import WakeUp, WorkStep
+from onboarding_worker.core.model.wakeups import WakeUp, WorkStep
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,19 @@ from itertools import product
 
 import pytest
 
-from worker.core.model.endings import Cancel, Finish, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze
-from worker.core.model.states import SessionState
-from worker.core.unknown.reconciliation import (
+from onboarding_worker.core.model.endings import (
+    Cancel,
+    Finish,
+    Hold,
+    Kind,
+    Problem,
+    Reconcile,
+    Retry,
+    RetryPolicy,
+    Snooze,
+)
+from onboarding_worker.core.model.states import SessionState
+from onboarding_worker.core.unknown.reconciliation import (
     LONGEST_LIFE,
     MARGIN,
     MOST_PAGES,
@@ -25,7 +35,7 @@ from worker.core.unknown.reconciliation import (
     not_before_its_wait,
     stays_unknown,
 )
-from worker.reporting.forecast import lost_answers
+from onboarding_worker.reporting.forecast import lost_answers
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seconds=10))

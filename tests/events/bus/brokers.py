@@ -10,12 +10,12 @@ from typing import Any
 import pika
 import redis
 
-from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
-from worker.events.bus.dead_letters import dead_queue
-from worker.events.bus.links import TAKEN_SECONDS
-from worker.events.bus.messages import Entry
-from worker.events.bus.sources import GROUP, events_of
-from worker.settings.outside import Bus
+from onboarding_worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
+from onboarding_worker.events.bus.dead_letters import dead_queue
+from onboarding_worker.events.bus.links import TAKEN_SECONDS
+from onboarding_worker.events.bus.messages import Entry
+from onboarding_worker.events.bus.sources import GROUP, events_of
+from onboarding_worker.settings.outside import Bus
 
 STRUCTURED = "application/cloudevents+json"
 

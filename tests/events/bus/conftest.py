@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.events.bus.sources import events_of
+from onboarding_worker.runtime.bus_consumers import link_to
 from tests.events.bus.brokers import a_bus, broker_of
 from tests.events.bus.consuming import FakeInbox, log_of_the_bus
-from worker.events.bus.sources import events_of
-from worker.runtime.bus_consumers import link_to
 
 
 @pytest.fixture

@@ -13,18 +13,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.schema import NotReady
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.incoming import Event, EventReceipt, Outcome, Received
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.bus.consumer import BusConsumer, Connect
+from onboarding_worker.events.bus.dead_lettering import message_in
+from onboarding_worker.events.bus.messages import Entry
+from onboarding_worker.events.bus.sources import Source, events_of
+from onboarding_worker.events.store.refused_events import RefusedMessage
+from onboarding_worker.runtime.bus_consumers import link_to
+from onboarding_worker.settings.outside import Bus
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.core.database.schema import NotReady
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
-from worker.core.model.wakeups import WakeUp
-from worker.events.bus.consumer import BusConsumer, Connect
-from worker.events.bus.dead_lettering import message_in
-from worker.events.bus.messages import Entry
-from worker.events.bus.sources import Source, events_of
-from worker.events.store.refused_events import RefusedMessage
-from worker.runtime.bus_consumers import link_to
-from worker.settings.outside import Bus
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 IDLE = 0.02  # seconds; a test's end waits for it
@@ -144,4 +144,4 @@ def wait_for_start(caplog: Any, bus: Bus) -> None:
 
 
 def log_of_the_bus(caplog: Any) -> None:
-    caplog.set_level(logging.INFO, "worker.events.bus")
+    caplog.set_level(logging.INFO, "onboarding_worker.events.bus")

@@ -11,13 +11,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from worker.core.foundation.clock import ProcessClock
-from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
-from worker.events.bus.consumer import BusConsumer
-from worker.events.bus.links import stream_link
-from worker.events.bus.sources import events_of
-from worker.runtime.bus_consumers import link_to
-from worker.settings.outside import Bus
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.model.incoming import Event, EventReceipt, Outcome, Received
+from onboarding_worker.events.bus.consumer import BusConsumer
+from onboarding_worker.events.bus.links import stream_link
+from onboarding_worker.events.bus.sources import events_of
+from onboarding_worker.runtime.bus_consumers import link_to
+from onboarding_worker.settings.outside import Bus
 
 
 class FileInbox:

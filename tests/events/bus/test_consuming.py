@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.database.postgresql_engine import CONNECT_SECONDS, LOCK_SECONDS
+from onboarding_worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
+from onboarding_worker.events.bus.links import TAKEN_SECONDS
+from onboarding_worker.events.bus.sources import events_of
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.core.database.postgresql_engine import CONNECT_SECONDS, LOCK_SECONDS
-from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
-from worker.core.model.wakeups import WakeUp
-from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
-from worker.events.bus.links import TAKEN_SECONDS
-from worker.events.bus.sources import events_of
 
 PAGE = Path(__file__).parents[3] / "docs/reference/bus.md"
 
@@ -34,7 +34,7 @@ def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeIn
 def test_the_end_of_a_burst_is_logged_while_no_more_events_come(
     broker: Any, inbox: FakeInbox, caplog: Any, monkeypatch: Any
 ):
-    monkeypatch.setattr("worker.core.foundation.logs.EVERY_SECONDS", 0.5)
+    monkeypatch.setattr("onboarding_worker.core.foundation.logs.EVERY_SECONDS", 0.5)
     with consuming(broker.bus, inbox):
         broker.publish(requested("C-1", id="1"))
         wait_until(lambda: any("; 1 in all" in line for line in caplog.messages), "the first is logged at once")

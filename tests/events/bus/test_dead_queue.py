@@ -8,14 +8,14 @@ from uuid import UUID
 import pytest
 from amqp.exceptions import AMQPError
 
+from onboarding_worker.events.brokers.connection import connection_to
+from onboarding_worker.events.bus import sources
+from onboarding_worker.events.bus.dead_lettering import NOTICE_ID, REASON
+from onboarding_worker.events.bus.dead_letters import AmqpDead, shown
+from onboarding_worker.events.bus.sources import events_of
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
-from worker.events.brokers.connection import connection_to
-from worker.events.bus import sources
-from worker.events.bus.dead_lettering import NOTICE_ID, REASON
-from worker.events.bus.dead_letters import AmqpDead, shown
-from worker.events.bus.sources import events_of
 
 BAD = [b'{"order": %d, "email": "quirin@example.com"}' % n for n in range(5)]
 
@@ -92,7 +92,7 @@ def test_an_id_that_is_not_there_changes_nothing(refused: Any):
 
 
 def test_the_notices_are_bounded(redis_url: str, make_broker: Any, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.events.bus.links.MOST_NOTICES", 2)
+    monkeypatch.setattr("onboarding_worker.events.bus.links.MOST_NOTICES", 2)
     broker = make_broker(redis_url)
     broker.publish(*BAD, content_type="application/json")
     with consuming(broker.bus, inbox):

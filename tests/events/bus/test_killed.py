@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.events.bus.links import stream_link
+from onboarding_worker.events.bus.sources import GROUP, events_of
 from tests.events.bus import killed
 from tests.events.bus.brokers import requested
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.events.bus.links import stream_link
-from worker.events.bus.sources import GROUP, events_of
 
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload([killed.__name__])

@@ -2,10 +2,10 @@
 
 import pytest
 
-from worker.core.model.incoming import Event
-from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.messages import PREFIXES, Entry, event_in
-from worker.events.cloudevents import Unreadable
+from onboarding_worker.core.model.incoming import Event
+from onboarding_worker.events.bus.dead_lettering import refused_message
+from onboarding_worker.events.bus.messages import PREFIXES, Entry, event_in
+from onboarding_worker.events.cloudevents import Unreadable
 
 BODY = b'{"customer_id": "C-1"}'
 ATTRIBUTES = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "1"}

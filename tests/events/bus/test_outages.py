@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from amqp.exceptions import ConnectionForced
 
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.events.bus import consumer
+from onboarding_worker.events.bus.consumer import LogInRefused
+from onboarding_worker.events.bus.sources import events_of
+from onboarding_worker.runtime.bus_consumers import link_to
 from tests.desk.relay import relay_to
 from tests.events.bus.brokers import a_bus, broker_of, requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
-from worker.core.foundation.outage_log import Outage
-from worker.events.bus import consumer
-from worker.events.bus.consumer import LogInRefused
-from worker.events.bus.sources import events_of
-from worker.runtime.bus_consumers import link_to
 
 REFUSED = "the broker refuses this process (it refuses the user or the password)"
 
@@ -60,7 +60,7 @@ def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, 
 
 def test_the_queues_of_a_process_log_an_outage_of_the_database_once(make_broker: Any, bus_url: str, caplog: Any):
     buses = [make_broker(bus_url).bus for _ in range(3)]
-    inbox, outage = FakeInbox(), Outage(logging.getLogger("worker.events.bus"))
+    inbox, outage = FakeInbox(), Outage(logging.getLogger("onboarding_worker.events.bus"))
     with ExitStack() as stack:
         for bus in buses:
             stack.enter_context(consuming(bus, inbox, database=outage))

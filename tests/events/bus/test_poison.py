@@ -8,15 +8,15 @@ from uuid import UUID
 
 import pytest
 
+from onboarding_worker.events.brokers import connection as brokers
+from onboarding_worker.events.bus.dead_lettering import NOTICE_ID, REASON
+from onboarding_worker.events.bus.links import TAKEN_SECONDS
+from onboarding_worker.events.bus.messages import LARGEST_ENVELOPE, opened
+from onboarding_worker.events.bus.sources import GROUP, NEVER_SETTLED, events_of
+from onboarding_worker.events.cloudevents import LARGEST
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
-from worker.events.brokers import connection as brokers
-from worker.events.bus.dead_lettering import NOTICE_ID, REASON
-from worker.events.bus.links import TAKEN_SECONDS
-from worker.events.bus.messages import LARGEST_ENVELOPE, opened
-from worker.events.bus.sources import GROUP, NEVER_SETTLED, events_of
-from worker.events.cloudevents import LARGEST
 
 TWICE = b'{"specversion": "1.0", "specversion": "1.0", "data": {}}'
 NAN = requested().replace(b'"C-1"', b"NaN", 1)

@@ -8,18 +8,13 @@ from typing import Any
 import pika
 import pytest
 
-from tests.conftest import SetClock
-from tests.events.bus.brokers import requested
-from tests.events.bus.consuming import FakeInbox, consuming
-from tests.simulated.world import World
-from tests.suite.waiting import wait_until
-from worker.core.database.tables import CustomerRow, Inbox, Job
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.incoming import OPERATOR, EventKind, EventSender, Outcome
-from worker.events.bus.consumer import take
-from worker.events.bus.dead_lettering import REASON, SENDER, message_id, message_in, refused_message
-from worker.events.bus.messages import Entry
-from worker.events.bus.sources import (
+from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.incoming import OPERATOR, EventKind, EventSender, Outcome
+from onboarding_worker.events.bus.consumer import take
+from onboarding_worker.events.bus.dead_lettering import REASON, SENDER, message_id, message_in, refused_message
+from onboarding_worker.events.bus.messages import Entry
+from onboarding_worker.events.bus.sources import (
     NO_PROOF,
     NO_USER,
     UNKNOWN_USER,
@@ -28,10 +23,15 @@ from worker.events.bus.sources import (
     senders_of_queue,
     sources_with_senders,
 )
-from worker.events.cloudevents import Unreadable
-from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
-from worker.settings.load import load
-from worker.settings.outside import Bus, SenderOfEvents
+from onboarding_worker.events.cloudevents import Unreadable
+from onboarding_worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.outside import Bus, SenderOfEvents
+from tests.conftest import SetClock
+from tests.events.bus.brokers import requested
+from tests.events.bus.consuming import FakeInbox, consuming
+from tests.simulated.world import World
+from tests.suite.waiting import wait_until
 
 TABLE = {
     "signup": SenderOfEvents(users=("app", "app-2"), queues=("requests",)),

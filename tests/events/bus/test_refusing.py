@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from worker.core.customers.customers import FieldProblem
-from worker.events.bus.dead_lettering import (
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.events.bus.dead_lettering import (
     LARGEST_HEADERS,
     LONGEST_PROBLEMS,
     MOST_PROBLEMS,
@@ -18,8 +18,8 @@ from worker.events.bus.dead_lettering import (
     problems_in,
     refused_message,
 )
-from worker.events.bus.messages import Entry
-from worker.events.cloudevents import LARGEST
+from onboarding_worker.events.bus.messages import Entry
+from onboarding_worker.events.cloudevents import LARGEST
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WHY = "why"

@@ -10,15 +10,15 @@ import pytest
 from amqp.exceptions import NotFound
 from celery import Celery
 
+from onboarding_worker.core.model.incoming import Event, EventKind
+from onboarding_worker.events.bus.dead_lettering import refused_message
+from onboarding_worker.events.bus.dead_letters import dead_queue, shown
+from onboarding_worker.events.bus.messages import TASK, Entry, event_in_task
+from onboarding_worker.events.bus.sources import Source, events_of, requests_at
+from onboarding_worker.events.cloudevents import LARGEST, Unreadable
+from onboarding_worker.runtime.bus_consumers import link_to
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
-from worker.core.model.incoming import Event, EventKind
-from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.dead_letters import dead_queue, shown
-from worker.events.bus.messages import TASK, Entry, event_in_task
-from worker.events.bus.sources import Source, events_of, requests_at
-from worker.events.cloudevents import LARGEST, Unreadable
-from worker.runtime.bus_consumers import link_to
 
 PAGE = Path(__file__).parents[3] / "docs/reference/library.md"
 DATA = {"customer_id": "C-1", "email": "quirin@example.com", "first_name": "Zoë"}

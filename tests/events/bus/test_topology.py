@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.events.bus.sources import Unfit, events_of
+from onboarding_worker.runtime.bus_consumers import link_to
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN
-from worker.events.bus.sources import Unfit, events_of
-from worker.runtime.bus_consumers import link_to
 
 
 def prepared(broker: Any, *, declare: bool) -> list[str]:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from onboarding_worker.core.database.tables import Inbox, Job
+from onboarding_worker.core.model.incoming import EventKind, EventSender, Outcome
+from onboarding_worker.events.standing import NOT_ITS_CUSTOMER
+from onboarding_worker.events.store.event_customers import ANOTHER
 from tests.simulated.events import outcomes, person, requested, updated
 from tests.simulated.world import customer
-from worker.core.database.tables import Inbox, Job
-from worker.core.model.incoming import EventKind, EventSender, Outcome
-from worker.events.standing import NOT_ITS_CUSTOMER
-from worker.events.store.event_customers import ANOTHER
 
 ONA = {"first_name": "Ona", "last_name": "Petraitė", "email": "ona@example.org", "phone": "+37060000001"}
 JONAS = {"first_name": "Jonas", "last_name": "Kazys", "email": "jonas@example.org", "phone": "+37060000002"}

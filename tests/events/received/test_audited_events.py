@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from onboarding_worker.core.database.tables import Audit
 from tests.simulated.events import cancelled, requested, updated
-from worker.core.database.tables import Audit
 
 
 def noted(world):

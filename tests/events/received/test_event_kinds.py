@@ -2,15 +2,15 @@
 
 import pytest
 
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.incoming import EventKind, Outcome
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.wiring.work import invite_work
 from tests.simulated.events import cancelled, erased, outcomes, person, requested, updated
 from tests.simulated.world import LIMITED, customer
 from tests.stored.statements import statements
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
-from worker.core.limits.store.claims import Room
-from worker.core.model.incoming import EventKind, Outcome
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.wiring.work import invite_work
 
 
 @pytest.mark.both_databases

@@ -9,16 +9,16 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core.database.encrypted_values import decrypt_person
+from onboarding_worker.core.database.tables import Batch, CustomerRow, Inbox, Job
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.incoming import EventKind, Outcome
+from onboarding_worker.core.model.states import BATCH, EVENT, HELD_BACK, PAUSED, JobState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.event_receiver import Receiver
 from tests.core.lifecycle.customer_days import C, R, U, days
 from tests.simulated.events import at, cancelled, event, outcomes, person, requested, updated
 from tests.simulated.world import customer
-from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import Batch, CustomerRow, Inbox, Job
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.incoming import EventKind, Outcome
-from worker.core.model.states import BATCH, EVENT, HELD_BACK, PAUSED, JobState
-from worker.core.model.wakeups import WakeUp
-from worker.events.event_receiver import Receiver
 
 DEEP: list = []
 for _ in range(40):

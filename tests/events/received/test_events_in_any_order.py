@@ -7,10 +7,10 @@ from itertools import permutations
 
 import pytest
 
+from onboarding_worker.core.database.tables import CustomerRow, Job, SessionRow
+from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind
+from onboarding_worker.core.model.states import LIVE_SESSIONS, JobState
 from tests.simulated.events import MORNING
-from worker.core.database.tables import CustomerRow, Job, SessionRow
-from worker.core.model.incoming import OPERATOR, Event, EventKind
-from worker.core.model.states import LIVE_SESSIONS, JobState
 
 AGAIN = 1_000_000  # added to a number: the customer's next addresses
 CHANNELS = ("email", "sms", "both")

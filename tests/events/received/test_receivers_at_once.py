@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Batch, CustomerRow, Job
+from onboarding_worker.core.model.incoming import EventKind, EventSender, Outcome
+from onboarding_worker.core.model.states import JobState
 from tests.simulated.events import cancelled, erased, requested, updated
 from tests.simulated.world import World, customer
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.tables import Batch, CustomerRow, Job
-from worker.core.model.incoming import EventKind, EventSender, Outcome
-from worker.core.model.states import JobState
 
 WAITS = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 

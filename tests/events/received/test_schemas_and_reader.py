@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core.customers.customers import UPDATABLE
+from onboarding_worker.core.model.incoming import OPERATOR, EventKind
+from onboarding_worker.events.cloudevents import Unreadable, read
+from onboarding_worker.events.event_receiver import Judging
+from onboarding_worker.events.standing import Arrival
 from tests.events.schemas import incoming
-from worker.core.customers.customers import UPDATABLE
-from worker.core.model.incoming import OPERATOR, EventKind
-from worker.events.cloudevents import Unreadable, read
-from worker.events.event_receiver import Judging
-from worker.events.standing import Arrival
 
 NEW, CHANGED, ENDED, GONE = EventKind.REQUESTED, EventKind.UPDATED, EventKind.CANCELLED, EventKind.ERASED
 ANN = {"customer_id": "C-1", "email": "ann@example.com"}

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, Outbox, SessionRow
+from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender, Outcome
+from onboarding_worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from onboarding_worker.events.store.event_status import EventStatuses
 from tests.simulated.events import cancelled, erased, outcomes, person, requested, updated
 from tests.simulated.world import World, customer
-from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, Outbox, SessionRow
-from worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender, Outcome
-from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
-from worker.events.store.event_status import EventStatuses
 
 SIGNUP, BILLING = (EventSender(name, frozenset(EventKind), links=True) for name in ("signup", "billing"))
 PRIVACY = EventSender("privacy", frozenset(EventKind), every_customer=True)

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from worker.core.database.tables import RefusedEvent
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.events.store import refused_events
-from worker.events.store.refused_events import RefusedEvents, RefusedMessage, erase_refused
-from worker.lists.store.new_rows import bury
+from onboarding_worker.core.database.tables import RefusedEvent
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.events.store import refused_events
+from onboarding_worker.events.store.refused_events import RefusedEvents, RefusedMessage, erase_refused
+from onboarding_worker.lists.store.new_rows import bury
 
 FORTNIGHT = timedelta(days=14)
 

@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Budget, Job, SessionRow
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.failover.store.takeovers import LEAST
 from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
 from tests.stored.takeovers import accounts_of, add, add_many, move, open_breaker, remaining, stop, takeover
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Budget, Job, SessionRow
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.limits import Limit
-from worker.core.model.states import JobState
-from worker.failover.store.takeovers import LEAST
 
 pytestmark = pytest.mark.both_databases
 

@@ -7,16 +7,16 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.tables import Attempt, Job, SessionRow
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
+from onboarding_worker.core.model.states import PRIORITIES, JobState, Result, SessionState
+from onboarding_worker.failover.store.takeovers import SOON
+from onboarding_worker.lists.decisions.store.decisions import Decisions, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
 from tests.stored.shelf import customer
 from tests.stored.takeovers import accounts_of, add, count_at, move, remaining, stop, takeover
-from worker.core.database.job_ids import new_id
-from worker.core.database.tables import Attempt, Job, SessionRow
-from worker.core.limits.budgets import BudgetRule
-from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.core.model.states import PRIORITIES, JobState, Result, SessionState
-from worker.failover.store.takeovers import SOON
-from worker.lists.decisions.store.decisions import Decisions, Verdict
-from worker.lists.decisions.store.settlement import Which
 
 
 def test_a_row_that_is_due_later_stays_until_it_is_soon(shelf, failover):

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.states import EVENT, JobState
+from onboarding_worker.failover.store.takeovers import CHUNK, LEAST, SOON
 from tests.stored.shelf import customer
 from tests.stored.takeovers import add, add_many, count_at, move, open_breaker, stop, takeover
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.tables import Job
-from worker.core.limits.limits import Limit
-from worker.core.model.states import EVENT, JobState
-from worker.failover.store.takeovers import CHUNK, LEAST, SOON
 
 
 def test_a_slow_account_is_given_a_few_and_more_once_they_are_done(shelf, failover):

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.features.alerts.alerting import Alerting
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.wiring.background import Ticks
 from tests.conftest import NOON
-from worker.core.database.database import Database
-from worker.features.alerts.alerting import Alerting
-from worker.reporting.waits import Wait
-from worker.wiring.background import Ticks
 
 STOPPED = Wait("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")
 HELD = Wait("batch", "12 (customers of ona.csv)", "2 rows wait", "onboard report 12")

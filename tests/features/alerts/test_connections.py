@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.features.alerts.alerting import alert_targets
+from onboarding_worker.features.alerts.section import Alerts
+from onboarding_worker.http import event_loop
+from onboarding_worker.settings.model import Settings
 from tests.desk.tls_front import as_starttls, smtp
 from tests.runtime.test_every_connection import (
     MAILS,
@@ -12,10 +16,6 @@ from tests.runtime.test_every_connection import (
     closes_before_its_loop_ends,
     talks_to_the_right_server_only,
 )
-from worker.features.alerts.alerting import alert_targets
-from worker.features.alerts.section import Alerts
-from worker.http import event_loop
-from worker.settings.model import Settings
 
 
 def as_alert(settings: Settings) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
+from onboarding_worker.features.alerts.alerting import alert_targets
+from onboarding_worker.features.alerts.section import SECTION, Alerts
+from onboarding_worker.http import event_loop
 from tests.desk.listener import answers
 from tests.settings.samples import loaded, problems, tree
-from worker.features.alerts.alerting import alert_targets
-from worker.features.alerts.section import SECTION, Alerts
-from worker.http import event_loop
 
 LINES = ["account kyc needs a person: onboard status", "batch 12 needs no person any more"]
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import count
 
+from onboarding_worker.features.alerts.alerting import Alerting
+from onboarding_worker.runtime import web_application
+from onboarding_worker.wiring.background import Ticks
 from tests.conftest import NOON
 from tests.suite.waiting import ENDS_WITHIN
-from worker.features.alerts.alerting import Alerting
-from worker.runtime import web_application
-from worker.wiring.background import Ticks
 
 
 async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypatch):

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import Act, note
-from worker.core.database.database import Database
-from worker.core.database.tables import Audit, AuditHead
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.features.audit.store.reading import AuditLog, Wanted
-from worker.features.audit.store.sealing import NotSigned, Point, Seals, next_point
+from onboarding_worker.core.database.audit_entries import Act, note
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import Audit, AuditHead
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.features.audit.store.reading import AuditLog, Wanted
+from onboarding_worker.features.audit.store.sealing import NotSigned, Point, Seals, next_point
 
 pytestmark = pytest.mark.both_databases
 

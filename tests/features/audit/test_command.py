@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from onboarding_worker.core.foundation.keyring import new_key
 from tests.deploy.compose_file import ROOT
 from tests.desk.desk import DATABASE, Desk, customers
-from worker.core.foundation.keyring import new_key
 
 EXAMPLE = ROOT / "examples/check_audit_export.py"
 

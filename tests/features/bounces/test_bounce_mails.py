@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.features.bounces import bounce_mails
+from onboarding_worker.features.bounces.bounce_mails import LARGEST, MOST_PARTS, read
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from tests.features.bounces.bounced import complaint, report
 from tests.features.bounces.test_return_path import OURS, paths
 from tests.suite.some import some
-from worker.core.foundation.keyring import new_key
-from worker.features.bounces import bounce_mails
-from worker.features.bounces.bounce_mails import LARGEST, MOST_PARTS, read
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 KEY = uuid.UUID(int=7).hex
 TO = OURS.of(KEY)

@@ -12,19 +12,19 @@ import pytest
 import sqlalchemy as sa
 import trustme
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import Webhook
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.features.bounces import mailbox, reader
+from onboarding_worker.features.bounces.mailbox import CannotRead, Imap, Maildir
+from onboarding_worker.features.bounces.reader import BounceReader
+from onboarding_worker.features.bounces.return_path import ReturnPath
+from onboarding_worker.settings import deadline
+from onboarding_worker.settings.addresses import MailServer
+from onboarding_worker.web.webhooks.store.webhooks import Webhooks
 from tests.features.bounces.bounced import report
 from tests.features.bounces.imap_server import Mailbox, serving
-from worker.core.database.database import Database
-from worker.core.database.tables import Webhook
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.keyring import Keyring
-from worker.features.bounces import mailbox, reader
-from worker.features.bounces.mailbox import CannotRead, Imap, Maildir
-from worker.features.bounces.reader import BounceReader
-from worker.features.bounces.return_path import ReturnPath
-from worker.settings import deadline
-from worker.settings.addresses import MailServer
-from worker.web.webhooks.store.webhooks import Webhooks
 
 ANSWER = b"From: ona@example.com\r\nTo: bounces@bounce.example.com\r\n\r\nWho are you?"
 

@@ -5,8 +5,8 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.features.bounces.return_path import ReturnPath
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.features.bounces.return_path import ReturnPath
 
 PATTERN = "bounces+{token}@bounce.example.com"
 OLD, NEW = new_key(), new_key()

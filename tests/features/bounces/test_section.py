@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.features.bounces.return_path import WAY_BACK
 from tests.settings.samples import loaded, problems, tree
-from worker.core.foundation.keyring import Keyring
-from worker.features.bounces.return_path import WAY_BACK
 
 PATHS = {"return_path": "bounces+{token}@bounce.example.com"}
 MAILBOX = {"url": "maildir:///var/mail/bounces"}

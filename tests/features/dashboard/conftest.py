@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from aiohttp import ClientSession, CookieJar
 from aiohttp.test_utils import TestClient
 
+from onboarding_worker.core.database.tables import Audit
+from onboarding_worker.features.dashboard import site as site_module
+from onboarding_worker.features.dashboard import visits
+from onboarding_worker.web import middlewares
 from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.web.site import Site
-from worker.core.database.tables import Audit
-from worker.features.dashboard import site as site_module
-from worker.features.dashboard import visits
-from worker.web import middlewares
 
 USERS = '[dashboard]\nusers = { file = "users.toml" }\n'
 KEY = "the-key-to-look"

@@ -3,13 +3,13 @@
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Batch, Budget, Job
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.features.dashboard.pages import batch_actions
+from onboarding_worker.features.dashboard.site import why_unfit
 from tests.features.dashboard.conftest import audited, rows
 from tests.features.dashboard.visitor import FROM_HERE
 from tests.stored.shelf import Shelf, customer
-from worker.core.database.tables import Batch, Budget, Job
-from worker.core.model.wakeups import WakeUp
-from worker.features.dashboard.pages import batch_actions
-from worker.features.dashboard.site import why_unfit
 
 OPERATOR = "ona (operator), dashboard"
 
@@ -278,8 +278,8 @@ async def test_a_name_of_a_list_is_text(site, ona, shelf):
 
 
 def test_each_action_is_a_command_that_there_is():
-    from worker.cli.registry import COMMANDS
-    from worker.features.dashboard.pages import PART
+    from onboarding_worker.cli.registry import COMMANDS
+    from onboarding_worker.features.dashboard.pages import PART
 
     assert {action.command.split()[0] for action in PART.actions} <= COMMANDS.keys()
     assert len({action.name for action in PART.actions}) == len(PART.actions) > len(batch_actions.ACTIONS)

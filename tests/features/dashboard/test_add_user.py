@@ -2,9 +2,9 @@
 
 import io
 
+from onboarding_worker.features.dashboard.passwords import is_password
+from onboarding_worker.features.dashboard.users import parse_users
 from tests.desk.desk import Desk
-from worker.features.dashboard.passwords import is_password
-from worker.features.dashboard.users import parse_users
 
 
 def test_users_are_added_to_a_private_file_that_the_dashboard_reads(bare: Desk, monkeypatch):

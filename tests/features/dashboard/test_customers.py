@@ -6,17 +6,17 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Customer, Person
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.features.dashboard.pages.batch import chart
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW
 from tests.conftest import NOON
 from tests.features.dashboard.conftest import audited
 from tests.stored.erased import erased
 from tests.stored.shelf import Shelf, customer
 from tests.web.site import Site
-from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import new_key
-from worker.features.dashboard.pages.batch import chart
-from worker.lists.decisions.store.decisions import Decisions
-from worker.templates.checks import SAMPLE, SAMPLE_NOW
 
 
 @pytest.fixture

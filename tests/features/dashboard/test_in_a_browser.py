@@ -14,15 +14,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from onboarding_sandbox.faults import Fault
+from onboarding_worker.events.bus.dead_lettering import refused_message
+from onboarding_worker.events.bus.messages import Entry
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.container import Parts
 from tests.desk.axe import FILE, SHA256
 from tests.desk.chromium import NO_BROWSER, Tab
 from tests.desk.desk import Desk, Played, customers
 from tests.features.dashboard.pictures import PAGES, click, fill, logged_in, look_at, running
 from tests.suite.waiting import ENDS_WITHIN
-from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.messages import Entry
-from worker.settings.load import load
-from worker.wiring.container import Parts
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 ROWS = 120  # they leave for longer than a browser takes to start

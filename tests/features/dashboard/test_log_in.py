@@ -13,20 +13,25 @@ from typing import Any
 import pytest
 from aiohttp.helpers import parse_content_type
 
+from onboarding_worker.features.dashboard import passwords, rendering, visits
+from onboarding_worker.features.dashboard.passwords import (
+    LONGEST_PASSWORD,
+    MOST_OF_MACHINE,
+    PasswordChecks,
+    is_password,
+)
+from onboarding_worker.features.dashboard.rendering import ASSETS, asset, asset_url
+from onboarding_worker.features.dashboard.users import Person, Role
+from onboarding_worker.features.dashboard.visits import Visit, cookie_name, form_token, what_was_said
+from onboarding_worker.web import middlewares
+from onboarding_worker.web.events.request_body import FORM
+from onboarding_worker.web.middlewares import FREE, LONGEST_DELAY
+from onboarding_worker.web.turns import TooMany
 from tests.features.dashboard.conftest import KEY, USERS
 from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from tests.suite.some import some
 from tests.web.site import KEYS as SENDER
 from tests.web.site import until
-from worker.features.dashboard import passwords, rendering, visits
-from worker.features.dashboard.passwords import LONGEST_PASSWORD, MOST_OF_MACHINE, PasswordChecks, is_password
-from worker.features.dashboard.rendering import ASSETS, asset, asset_url
-from worker.features.dashboard.users import Person, Role
-from worker.features.dashboard.visits import Visit, cookie_name, form_token, what_was_said
-from worker.web import middlewares
-from worker.web.events.request_body import FORM
-from worker.web.middlewares import FREE, LONGEST_DELAY
-from worker.web.turns import TooMany
 
 # htmx 4.0.1 (BSD-0-Clause), as its package on npm has it: dist/htmx.min.js. static/htmx.LICENSE is its licence.
 HTMX = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"

@@ -6,10 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_worker.core.database.tables import Audit, Base, Job
+from onboarding_worker.features.dashboard.pages import batch_actions
 from tests.features.dashboard.conftest import audited, rows
 from tests.features.dashboard.test_actions import OPERATOR, batch, shelf
-from worker.core.database.tables import Audit, Base, Job
-from worker.features.dashboard.pages import batch_actions
 
 __all__ = ["batch", "shelf"]
 ME = "me@example.org"

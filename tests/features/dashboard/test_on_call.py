@@ -6,12 +6,12 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Batch, Budget, RefusedEvent, SessionRow, Webhook
+from onboarding_worker.core.model.endings import Hold, Kind
+from onboarding_worker.core.model.states import PauseCause
+from onboarding_worker.lists.store.added_lines import all_added
 from tests.stored.shelf import Shelf, customer
 from tests.web import site as site_module
-from worker.core.database.tables import Batch, Budget, RefusedEvent, SessionRow, Webhook
-from worker.core.model.endings import Hold, Kind
-from worker.core.model.states import PauseCause
-from worker.lists.store.added_lines import all_added
 
 PAGE = "/dashboard/on-call"
 PACE_OF_ONE_AN_HOUR = {"measured_calls": 10.0, "measured_seconds": 36_000.0}

@@ -4,18 +4,18 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.audit_entries import Act, note
+from onboarding_worker.core.database.tables import Budget, Job, Outbox, Permit
+from onboarding_worker.features.dashboard.pages import audit
+from onboarding_worker.features.dashboard.pages.now import Pace, need_of
+from onboarding_worker.features.dashboard.rendering import ago, in_words, marked, segments
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.store.added_lines import all_added
+from onboarding_worker.reporting.store.processes import Running
+from onboarding_worker.reporting.waits import Wait, of_bus, of_country, of_webhooks
 from tests.features.dashboard.conftest import USERS, audited, rows
 from tests.features.dashboard.test_actions import shelf
 from tests.stored.shelf import customer
-from worker.core.database.audit_entries import Act, note
-from worker.core.database.tables import Budget, Job, Outbox, Permit
-from worker.features.dashboard.pages import audit
-from worker.features.dashboard.pages.now import Pace, need_of
-from worker.features.dashboard.rendering import ago, in_words, marked, segments
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.store.added_lines import all_added
-from worker.reporting.store.processes import Running
-from worker.reporting.waits import Wait, of_bus, of_country, of_webhooks
 
 __all__ = ["shelf"]
 GIVEN_UP = (

@@ -2,11 +2,11 @@
 
 import pytest
 
+from onboarding_worker.core.database.tables import Audit, RefusedEvent
+from onboarding_worker.events.bus.dead_lettering import refused_message
+from onboarding_worker.events.bus.messages import Entry
 from tests.events.bus.brokers import a_bus, broker_of
 from tests.features.dashboard.conftest import USERS, rows
-from worker.core.database.tables import Audit, RefusedEvent
-from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.messages import Entry
 
 PAGE = "/dashboard/outgoing"
 OPERATOR = "ona (operator), dashboard"

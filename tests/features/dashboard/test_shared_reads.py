@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from worker.features.dashboard.site import SharedReads
+from onboarding_worker.features.dashboard.site import SharedReads
 
 
 @pytest.fixture(autouse=True)

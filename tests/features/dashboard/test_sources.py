@@ -3,11 +3,11 @@
 from contextlib import closing
 from pathlib import Path
 
+from onboarding_worker.features.dashboard.contract import Sources
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.needs import SERVING
+from onboarding_worker.wiring.container import Parts
 from tests.settings.samples import ENVIRON, tree, with_value, write
-from worker.features.dashboard.contract import Sources
-from worker.settings.load import load
-from worker.settings.needs import SERVING
-from worker.wiring.container import Parts
 
 
 def test_a_process_without_credentials_asks_no_database_before_a_page_is_read(tmp_path: Path):

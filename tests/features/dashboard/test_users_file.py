@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.features.dashboard.users import Dashboard, Role, User, UserList
+from onboarding_worker.settings.secrets import Secret
 from tests.settings.samples import loaded, problems, tree
-from worker.features.dashboard.users import Dashboard, Role, User, UserList
-from worker.settings.secrets import Secret
 
 HASHED = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$dGhpcyBpcyBub3QgYSByZWFsIGhhc2g"
 ANNA = f'[anna]\nrole = "operator"\npassword = "{HASHED}"\n'

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient
 from argon2 import PasswordHasher
 
-from worker.features.dashboard.users import Role
+from onboarding_worker.features.dashboard.users import Role
 
 PASSWORDS = {"ona": "operators-password", "desk": "desks-password", "vita": "viewers-password"}
 ROLES = {"ona": Role.OPERATOR, "desk": Role.SERVICE_DESK, "vita": Role.VIEWER}

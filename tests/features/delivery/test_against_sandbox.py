@@ -6,14 +6,14 @@ import aiohttp
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.options import Share
+from onboarding_worker.features.delivery import standard as email_callbacks
+from onboarding_worker.features.delivery import twilio as twilio_callbacks
+from onboarding_worker.senders.contract import DeliveryStatus, Stop
 from tests.sandbox.conftest import Caller
 from tests.sandbox.customers import done
 from tests.sandbox.people.test_messages import mail, text
 from tests.sandbox.receiver import receiving
 from tests.suite.some import some
-from worker.features.delivery import standard as email_callbacks
-from worker.features.delivery import twilio as twilio_callbacks
-from worker.senders.contract import DeliveryStatus, Stop
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.database.tables import Audit, Suppression, Webhook
 from tests.features.delivery.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
 from tests.hostile.genuine import twilio
 from tests.stored.shelf import Shelf, customer
 from tests.web.described import check_answer
 from tests.web.site import FIRST, HOOKS, Answer, until
-from worker.core.customers.customers import Person
-from worker.core.database.tables import Audit, Suppression, Webhook
 
 pytestmark = pytest.mark.both_databases
 

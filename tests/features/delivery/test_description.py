@@ -3,10 +3,10 @@
 import pytest
 from jsonschema import ValidationError
 
+from onboarding_worker.features.delivery import sendgrid as sendgrid_callbacks
+from onboarding_worker.features.delivery.sources import WITH_KEYS
+from onboarding_worker.web.webhooks.standard_webhooks import HEADERS
 from tests.web.described import check, document
-from worker.features.delivery import sendgrid as sendgrid_callbacks
-from worker.features.delivery.sources import WITH_KEYS
-from worker.web.webhooks.standard_webhooks import HEADERS
 
 
 def test_the_callbacks_of_each_mail_service_are_described():

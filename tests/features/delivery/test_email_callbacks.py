@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.features.delivery import standard as email_callbacks
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from onboarding_worker.web.webhooks import standard_webhooks
 from tests.conftest import NOON
 from tests.hostile.genuine import standard_webhooks as signed
-from worker.features.delivery import standard as email_callbacks
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.web.webhooks import standard_webhooks
 
 KEY = "mail-key"
 # Headers written from the specification, without the module that reads them.

@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.features.delivery.ses import TOPIC_HEADER
+from onboarding_worker.features.delivery.sources import FOR_ALL, FOR_EACH_MACHINE, WITH_KEYS, SesSource, Sns
+from onboarding_worker.providers.webhooks.contract import Delivery
 from tests.features.delivery.sns import (
     CERTIFICATE_URL,
     HOST,
@@ -18,10 +22,6 @@ from tests.features.delivery.sns import (
     signed,
 )
 from tests.suite.rsa_keys import ANOTHER, SHORT
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.features.delivery.ses import TOPIC_HEADER
-from worker.features.delivery.sources import FOR_ALL, FOR_EACH_MACHINE, WITH_KEYS, SesSource, Sns
-from worker.providers.webhooks.contract import Delivery
 
 MESSAGE_ID = "<0a@example.com>"
 LATE = "2026-11-18T12:00:00.000Z"

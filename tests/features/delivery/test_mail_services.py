@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.features.delivery import mailgun as mailgun_callbacks
-from worker.features.delivery import sendgrid as sendgrid_callbacks
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from onboarding_worker.features.delivery import mailgun as mailgun_callbacks
+from onboarding_worker.features.delivery import sendgrid as sendgrid_callbacks
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 KEY = uuid.UUID(int=7).hex

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.features.delivery import postmark as postmark_callbacks
+from onboarding_worker.features.delivery import ses as ses_callbacks
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from tests.features.delivery.sns import NOON, ses
-from worker.features.delivery import postmark as postmark_callbacks
-from worker.features.delivery import ses as ses_callbacks
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 KEY = uuid.UUID(int=7).hex
 MESSAGE_ID = f"<{KEY}@example.com>"

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.features.delivery.section import SECTION, Delivery
+from onboarding_worker.features.delivery.texts import WAY_BACK
+from onboarding_worker.settings.needs import NOTHING, Need, is_needed
 from tests.features.delivery.sns import TOPIC
 from tests.features.delivery.test_mail_services import PUBLIC
 from tests.settings.samples import loaded, problems, tree
-from worker.core.foundation.keyring import Keyring
-from worker.features.delivery.section import SECTION, Delivery
-from worker.features.delivery.texts import WAY_BACK
-from worker.settings.needs import NOTHING, Need, is_needed
 
 KEYS = {"keys": [{"env": "IDENFY_WEBHOOK_KEY"}]}
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.model.states import InvitationState
-from worker.features.delivery import twilio as twilio_callbacks
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.web.webhooks.store.delivery_reports import invitation_state_by_report
+from onboarding_worker.core.model.states import InvitationState
+from onboarding_worker.features.delivery import twilio as twilio_callbacks
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from onboarding_worker.web.webhooks.store.delivery_reports import invitation_state_by_report
 
 STOP_WORDS = ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "stopp", "arrêt", "baja"]
 TOKEN = "twilio-token"

@@ -15,10 +15,10 @@ import trustme
 from kombu import Connection, Producer, Queue
 
 from onboarding_sandbox import Fault
+from onboarding_worker.events.brokers import connection as broker
 from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
 from tests.desk.tls_front import TlsFront, at_once, http
-from worker.events.brokers import connection as broker
 
 
 def findings(ended: Ended) -> Mapping[str, list[tuple[str, str, str]]]:

@@ -6,9 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from onboarding_worker.cli.feature_checks import Grade
+from onboarding_worker.features.doctor.mail_records import DnsFailed, check_domain
 from tests.suite import rsa_keys
-from worker.cli.feature_checks import Grade
-from worker.features.doctor.mail_records import DnsFailed, check_domain
 
 HERE = "mail.example.com"
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from onboarding_worker.features.doctor.destinations import destinations
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.needs import EVERYTHING
 from tests.deploy.test_kubernetes import given, of_kind, pods
-from worker.features.doctor.destinations import destinations
-from worker.settings.load import load
-from worker.settings.needs import EVERYTHING
 
 
 def test_the_policy_lets_through_the_ports_of_the_configuration_and_no_others(tmp_path: Path):

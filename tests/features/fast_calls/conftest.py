@@ -3,9 +3,9 @@
 import aiohttp
 import pytest
 
+from onboarding_worker.features.fast_calls.exchange import FastCalls
+from onboarding_worker.http.client import Http
 from tests.http.conftest import http, pytest_asyncio_loop_factories, self_signed, session
-from worker.features.fast_calls.exchange import FastCalls
-from worker.http.client import Http
 
 __all__ = ["http", "pytest_asyncio_loop_factories", "self_signed", "session"]
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.model.http_messages import LARGEST_ANSWER, Broken, HttpAnswer, HttpRequest
+from onboarding_worker.features.fast_calls import exchange, switch
+from onboarding_worker.features.fast_calls.exchange import FastCalls
+from onboarding_worker.features.fast_calls.kept_connection import KeptConnection
+from onboarding_worker.http.client import Faster, Http, open_http_session
 from tests.http.talks import LONG, listening, post, read_request, says
-from worker.core.foundation.clock import monotonic
-from worker.core.model.http_messages import LARGEST_ANSWER, Broken, HttpAnswer, HttpRequest
-from worker.features.fast_calls import exchange, switch
-from worker.features.fast_calls.exchange import FastCalls
-from worker.features.fast_calls.kept_connection import KeptConnection
-from worker.http.client import Faster, Http, open_http_session
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 JSON = {"Authorization": "Basic a2V5", "Content-Type": "application/json", "Accept": "application/json"}

@@ -3,11 +3,11 @@
 import aiohttp
 import pytest
 
+from onboarding_worker.features.fast_calls.exchange import FastCalls
+from onboarding_worker.http.trust import faster
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.container import Parts
 from tests.settings.samples import loaded, tree
-from worker.features.fast_calls.exchange import FastCalls
-from worker.http.trust import faster
-from worker.settings.problems import SettingsError
-from worker.wiring.container import Parts
 
 
 def test_they_are_off_by_default(tmp_path):

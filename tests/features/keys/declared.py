@@ -1,7 +1,7 @@
 """What all tests of commands and pages ask of this one."""
 
+from onboarding_worker.core.foundation.keyring import Keyring
 from tests.desk.desk import Desk
-from worker.core.foundation.keyring import Keyring
 
 CHANGES = [("keys retire 0123abcd --second-look 0", ("retired_key", ""))]
 BEFORE = ["keys rotate"]

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.encrypted_values import encrypt_person
+from onboarding_worker.core.database.tables import CustomerRow
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.wiring.store.encrypted_columns import retired_keys
 from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from tests.suite.some import some
-from worker.core.customers.customers import Person
-from worker.core.database.database import Database
-from worker.core.database.encrypted_values import encrypt_person
-from worker.core.database.tables import CustomerRow
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.wiring.store.encrypted_columns import retired_keys
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_value_that_is_encrypted_after_the_first_look_is_seen_by_the_second(
             kept = encrypt_person(before, row, Person(email="late@example.com"))
             connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == row).values(encrypted=kept))
 
-    monkeypatch.setattr("worker.features.keys.command.time", SimpleNamespace(sleep=late_write))
+    monkeypatch.setattr("onboarding_worker.features.keys.command.time", SimpleNamespace(sleep=late_write))
     retiring = used.onboard("keys", "retire", old, "--second-look", "3")
     database.close()
 
@@ -127,7 +127,7 @@ def test_the_first_key_is_not_retired_and_a_retired_key_starts_nothing(used: Des
 
 
 def test_the_progress_of_a_rotation_names_the_total(used: Desk, monkeypatch):
-    monkeypatch.setattr("worker.features.keys.command.SHOW_EVERY", 0.0)
+    monkeypatch.setattr("onboarding_worker.features.keys.command.SHOW_EVERY", 0.0)
     add_first(used)
     shown = used.onboard("keys", "rotate", "--per-second", "100000").lines
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from onboarding_worker.cli.commands.init import init
+from onboarding_worker.features.keys.command import keys
+from onboarding_worker.settings.load import load
 from tests.settings.samples import problems, with_value
 from tests.suite.of_features import of_features
-from worker.cli.commands.init import init
-from worker.features.keys.command import keys
-from worker.settings.load import load
 
 
 @pytest.mark.parametrize("purpose", ["encryption", "events"])

@@ -3,14 +3,14 @@
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import RefusedEvent, SessionRow
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.events.store.refused_events import RefusedEvents, erase_refused
+from onboarding_worker.features.keys.store.key_rotation import KeyRotation
+from onboarding_worker.wiring.store.encrypted_columns import ENCRYPTED
 from tests.core.work.store.test_repeated_answers import held
 from tests.events.store.test_refused_events import message
 from tests.stored.shelf import Shelf, customer
-from worker.core.database.tables import RefusedEvent, SessionRow
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.events.store.refused_events import RefusedEvents, erase_refused
-from worker.features.keys.store.key_rotation import KeyRotation
-from worker.wiring.store.encrypted_columns import ENCRYPTED
 
 OLD, NEW = new_key(), new_key()
 BEFORE, DURING, AFTER = Keyring([OLD]), Keyring([NEW, OLD]), Keyring([NEW])

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.features.keys.command import PASSES, rotate
-from worker.features.keys.store.key_rotation import Rotated
-from worker.wiring.store.encrypted_columns import ENCRYPTED
+from onboarding_worker.features.keys.command import PASSES, rotate
+from onboarding_worker.features.keys.store.key_rotation import Rotated
+from onboarding_worker.wiring.store.encrypted_columns import ENCRYPTED
 
 TODAY = datetime(2026, 11, 20, tzinfo=UTC)
 

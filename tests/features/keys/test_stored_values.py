@@ -6,11 +6,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import Shelf, customer
-from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
-from tests.suite.some import some
-from worker.core.customers.store.suppressions import suppress, suppressed
-from worker.core.database.encrypted_values import (
+from onboarding_worker.core.customers.store.suppressions import suppress, suppressed
+from onboarding_worker.core.database.encrypted_values import (
     ERASED,
     context_of_uploaded_list,
     context_of_uploaded_part,
@@ -19,8 +16,8 @@ from worker.core.database.encrypted_values import (
     decrypt_person,
     encrypt_update,
 )
-from worker.core.database.job_ids import new_id
-from worker.core.database.tables import (
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.tables import (
     CustomerRow,
     Inbox,
     Job,
@@ -31,17 +28,20 @@ from worker.core.database.tables import (
     UploadedList,
     UploadedPart,
 )
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.lifecycle.store.own_links import StableLinks, digests_of
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.endings import Cancel, Kind
-from worker.core.model.incoming import EventKind, Outcome
-from worker.core.model.reasons import Reason
-from worker.events.store.refused_events import RefusedEvents, RefusedMessage
-from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
-from worker.providers.webhooks.contract import Key
-from worker.reporting.store.processes import Processes, Running
-from worker.wiring.store.encrypted_columns import ENCRYPTED
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.lifecycle.store.own_links import StableLinks, digests_of
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.endings import Cancel, Kind
+from onboarding_worker.core.model.incoming import EventKind, Outcome
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.events.store.refused_events import RefusedEvents, RefusedMessage
+from onboarding_worker.features.keys.store.key_rotation import KeyRotation, KeyUse
+from onboarding_worker.providers.webhooks.contract import Key
+from onboarding_worker.reporting.store.processes import Processes, Running
+from onboarding_worker.wiring.store.encrypted_columns import ENCRYPTED
+from tests.stored.shelf import Shelf, customer
+from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
+from tests.suite.some import some
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))
 BEFORE = Keyring([OLD], [OLD_DIGEST])

@@ -15,10 +15,10 @@ import pytest
 import trustme
 from aiohttp import ThreadedResolver, web
 
+from onboarding_worker.features.list_sources import remote_lists
+from onboarding_worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address
 from tests.features.list_sources.folders.servers import Sftp, server
 from tests.web.server_loop import Loop, loop
-from worker.features.list_sources import remote_lists
-from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address
 
 __all__ = ["loop", "server"]  # fixtures
 LIST = b"customer_id,email\nA1,ann@example.com\n"

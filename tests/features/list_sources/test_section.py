@@ -1,7 +1,7 @@
 """The tables `[[intake]]`: each folder has a name and a place of its own, and what its kind needs."""
 
+from onboarding_worker.features.list_sources.settings import SECTION, Intake
 from tests.settings.samples import loaded, problems, tree
-from worker.features.list_sources.settings import SECTION, Intake
 
 
 def test_two_folders_have_two_names_and_a_folder_names_what_is_there(tmp_path):

@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.database.tables import Webhook
+from onboarding_worker.features.metrics.store import gauges
 from tests.conftest import NOON
-from worker.core.database.database import Database
-from worker.core.database.outages import reason
-from worker.core.database.tables import Webhook
-from worker.features.metrics.store import gauges
 
 
 def test_a_scrape_that_takes_too_long_says_so_and_blames_no_setting_of_the_server(empty_postgresql_url, monkeypatch):

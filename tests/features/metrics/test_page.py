@@ -3,10 +3,10 @@
 from dataclasses import fields
 from datetime import UTC, datetime
 
-from worker.core.limits.budgets import BudgetRule
-from worker.features.metrics import metrics_page
-from worker.features.metrics.metrics_page import page_of
-from worker.features.metrics.store.gauges import Configured, Gauges
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.features.metrics import metrics_page
+from onboarding_worker.features.metrics.metrics_page import page_of
+from onboarding_worker.features.metrics.store.gauges import Configured, Gauges
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOTHING = {one.name: {} for one in fields(Gauges)} | {"webhooks": None, "webhooks_to_check": 0}

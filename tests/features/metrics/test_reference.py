@@ -1,8 +1,8 @@
 """The page on metrics has those that there are: `python -m tests.features.metrics.test_reference` writes them."""
 
+from onboarding_worker.core.model.metrics import Metric, Type
+from onboarding_worker.features.metrics.metrics_page import COUNTED, PREFIX, READ
 from tests.suite.packages import ROOT
-from worker.core.model.metrics import Metric, Type
-from worker.features.metrics.metrics_page import COUNTED, PREFIX, READ
 
 PAGE = ROOT / "docs/features/metrics.md"
 BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->"

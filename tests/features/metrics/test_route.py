@@ -4,11 +4,11 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
+from onboarding_worker.core.model import metrics
+from onboarding_worker.features.metrics import metrics_page
+from onboarding_worker.features.metrics.metrics_page import PREFIX
+from onboarding_worker.settings.outside import hash_of
 from tests.web.site import FIRST, THIRD, Site, renamed
-from worker.core.model import metrics
-from worker.features.metrics import metrics_page
-from worker.features.metrics.metrics_page import PREFIX
-from worker.settings.outside import hash_of
 
 SCRAPED = f"""
 [metrics]

@@ -8,11 +8,11 @@ import subprocess
 import pytest
 import yaml
 
+from onboarding_worker.core.model.metrics import Type
+from onboarding_worker.features.metrics.metrics_page import COUNTED, PREFIX, READ
 from tests.suite.packages import ROOT
 from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.model.metrics import Type
-from worker.features.metrics.metrics_page import COUNTED, PREFIX, READ
 
 RULES = ROOT / "deploy/prometheus/alerts.yml"
 ALL = (*READ, *COUNTED)

@@ -8,11 +8,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from onboarding_worker.features.dashboard.users import Person, Role
+from onboarding_worker.features.oidc.id_token import NotProven, UnknownKey, proven
+from onboarding_worker.features.oidc.section import Oidc
 from tests.conftest import NOON
 from tests.features.oidc.issuer import CLIENT, KEYS, none, public
-from worker.features.dashboard.users import Person, Role
-from worker.features.oidc.id_token import NotProven, UnknownKey, proven
-from worker.features.oidc.section import Oidc
 
 ISSUER, NONCE = "https://login.example.com/", "a" * 64
 NOW = int(NOON.timestamp())

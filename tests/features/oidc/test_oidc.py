@@ -6,13 +6,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import jwt
 import pytest
 
+from onboarding_worker.core.database.tables import Audit
+from onboarding_worker.features.oidc import issuer as asking
+from onboarding_worker.features.oidc import log_in as way
+from onboarding_worker.features.oidc.issuer import Flow, flow_of, new_flow
 from tests.features.dashboard.conftest import rows
 from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.features.oidc.issuer import BACK, KEYS, FakeIssuer, none, public
-from worker.core.database.tables import Audit
-from worker.features.oidc import issuer as asking
-from worker.features.oidc import log_in as way
-from worker.features.oidc.issuer import Flow, flow_of, new_flow
 
 LEAVE = "/dashboard/log-in/oidc"
 

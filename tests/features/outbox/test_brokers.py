@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from kombu import Connection
 
+from onboarding_worker.events.cloudevents import Happened, cloud_event
+from onboarding_worker.features.outbox.publishers.bus import AmqpBus, RedisStream
+from onboarding_worker.features.outbox.publishers.contract import Reply
 from tests.conftest import NOON
 from tests.events.outgoing import event, events
 from trials.servers import free_port
-from worker.events.cloudevents import Happened, cloud_event
-from worker.features.outbox.publishers.bus import AmqpBus, RedisStream
-from worker.features.outbox.publishers.contract import Reply
 
 
 def publish(target, published, goes_on=lambda: True) -> list[Reply]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from onboarding_worker.features.outbox.outbox_publisher import build_targets
+from onboarding_worker.settings.model import Settings
 from tests.conftest import NOON
 from tests.events.outgoing import event
 from tests.runtime.test_every_connection import (
@@ -19,8 +21,6 @@ from tests.runtime.test_every_connection import (
     closes_before_its_loop_ends,
     talks_to_the_right_server_only,
 )
-from worker.features.outbox.outbox_publisher import build_targets
-from worker.settings.model import Settings
 
 STREAM = f"tls-test-{uuid.uuid4().hex[:12]}"
 NO_DECLARING = 'exchange = "amq.topic"\ndeclare = false'

@@ -2,9 +2,9 @@
 
 from typing import get_args
 
+from onboarding_worker.events.cloudevents import Happened
+from onboarding_worker.features.outbox.section import LONGEST_NAME, Published
 from tests.settings.samples import problems, tree, with_value
-from worker.events.cloudevents import Happened
-from worker.features.outbox.section import LONGEST_NAME, Published
 
 CRM = ("subscribers", "crm")
 

@@ -12,14 +12,19 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.features.outbox.publishers.contract import Reply
+from onboarding_worker.features.outbox.publishers.subscriber import (
+    IN_FLIGHT,
+    LONGEST_WAIT,
+    MOST_FAILURES,
+    HttpSubscriber,
+)
+from onboarding_worker.settings.secrets import Secret
 from tests.conftest import NOON
 from tests.desk.listener import Listener, answers
 from tests.events.outgoing import event, events
 from tests.hostile.genuine import standard_webhooks
-from worker.core.model.endings import Kind, Problem
-from worker.features.outbox.publishers.contract import Reply
-from worker.features.outbox.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber
-from worker.settings.secrets import Secret
 
 EXAMPLE = Path(__file__).parents[3] / "examples/receive_events.py"
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.events.cloudevents import Happened
+from onboarding_worker.features.outbox.outbox_publisher import OutboxThreads
+from onboarding_worker.features.outbox.publishers.contract import Reply
 from tests.conftest import SetClock
 from tests.features.outbox.publishing.targets import happen, targets_of
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
-from worker.events.cloudevents import Happened
-from worker.features.outbox.outbox_publisher import OutboxThreads
-from worker.features.outbox.publishers.contract import Reply
 
 LEFT = "1 outgoing event not delivered yet; `onboard events outgoing list` says why"
 

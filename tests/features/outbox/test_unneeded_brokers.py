@@ -7,7 +7,7 @@ BROKERS = {"amqp", "kombu", "redis"}
 
 
 def test_without_a_bus_no_library_of_a_broker_is_loaded():
-    call = "import sys; from worker.features.outbox.outbox_publisher import WORK\n"
+    call = "import sys; from onboarding_worker.features.outbox.outbox_publisher import WORK\n"
     call += f"print(sorted({BROKERS} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
 

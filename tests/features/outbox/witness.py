@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.database.tables import Outbox
-from worker.events.cloudevents import Happened
-from worker.features.outbox.store.outbox import Subscriptions
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import Outbox
+from onboarding_worker.events.cloudevents import Happened
+from onboarding_worker.features.outbox.store.outbox import Subscriptions
 
 # A row that replaces a purged leader (`purge`) gets the leader's state, which was published for the leader already.
 INHERITS = "(OLD.leader_id IS NOT NULL AND OLD.state = 'cancelled')"
@@ -42,7 +42,7 @@ def _by_the_store() -> bool:
     """True if the running statement is the store's. A test's own statements need no event."""
     frame = sys._getframe()
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith("worker."):
+        if frame.f_globals.get("__name__", "").startswith("onboarding_worker."):
             return True
         frame = frame.f_back
     return False

@@ -9,9 +9,9 @@ from contextlib import closing
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow, SkippedLine
 from tests.desk.desk import Desk, Played, customers
-from worker.core.database.database import Database
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow, SkippedLine
 
 
 def finish(desk: Desk) -> None:

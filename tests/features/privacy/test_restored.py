@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.journal import Journal
+from onboarding_worker.core.database.tables import Audit
+from onboarding_worker.features.audit.store.sealing import Seals
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
+from onboarding_worker.reporting.store.restored import OLDER, UNKNOWN, Restored, last_mark, mark_of
 from tests.stored.shelf import Shelf, customer
-from worker.core.database.audit_entries import note_alone
-from worker.core.database.database import Database
-from worker.core.database.journal import Journal
-from worker.core.database.tables import Audit
-from worker.features.audit.store.sealing import Seals
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
-from worker.reporting.store.restored import OLDER, UNKNOWN, Restored, last_mark, mark_of
 
 
 class Installation:

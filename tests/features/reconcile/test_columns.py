@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import pytest
 
+from onboarding_worker.features.reconcile.columns import PROVIDER, SENDER, Sent, charge_of, sending_of, shown
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.lists.listing import open_table
+from onboarding_worker.lists.options import ListOptions, Vocabulary
 from tests.conftest import NOON
-from worker.features.reconcile.columns import PROVIDER, SENDER, Sent, charge_of, sending_of, shown
-from worker.lists.lines import ListRefused
-from worker.lists.listing import open_table
-from worker.lists.options import ListOptions, Vocabulary
 
 
 def table(tmp_path, text: str, names=PROVIDER, mapping=None, name: str = "export.csv"):

@@ -2,10 +2,10 @@
 
 import pytest
 
+from onboarding_worker.core.database.tables import Attempt, SessionRow
+from onboarding_worker.features.reconcile.store.books import OurBooks
 from tests.stored.reconciling import call, reconcilable
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, SessionRow
-from worker.features.reconcile.store.books import OurBooks
 
 pytestmark = pytest.mark.both_databases
 

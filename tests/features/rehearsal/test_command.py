@@ -94,7 +94,7 @@ def test_each_process_rehearses_the_same(bare: Desk):
     rehearsals = []
     for seed in seeds:
         words = ["rehearse", path, "--days", "3", "--never", "95%", "--leave", "0%", *AT, "--out", f"{seed}.csv"]
-        call = f"import sys; sys.argv[1:] = {words}; from worker.cli import main; main()"
+        call = f"import sys; sys.argv[1:] = {words}; from onboarding_worker.cli import main; main()"
         environ = os.environ | {"PYTHONHASHSEED": seed}
         rehearsals.append(
             subprocess.Popen([sys.executable, "-c", call], cwd=bare.path, env=environ, stdout=subprocess.DEVNULL)

@@ -15,28 +15,28 @@ from aiohttp import web
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.options import Share
 from onboarding_sandbox.wire import SESSIONS
+from onboarding_worker.cli.commands.init import SANDBOX_SECRETS, starter
+from onboarding_worker.cli.lists.listed import Listed
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.job_ids import guessable_ids
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.features.rehearsal import play, stand_ins
+from onboarding_worker.features.rehearsal.play import STEP, Asked, Rehearsed, SteppedLoop, Steps, add_page, rehearse
+from onboarding_worker.features.rehearsal.shown import Event, Shares, events_of
+from onboarding_worker.features.rehearsal.store.happenings import happenings
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists.importing.judging import options_of
+from onboarding_worker.lists.importing.list_import import import_list
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.providers.webhooks.contract import Delivery
+from onboarding_worker.reporting.prices import Prices
+from onboarding_worker.runtime.embedded import Embedded
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.web.webhooks.sources import account_sources
+from onboarding_worker.wiring.container import Parts
 from tests.suite.of_features import needs
-from worker.cli.commands.init import SANDBOX_SECRETS, starter
-from worker.cli.lists.listed import Listed
-from worker.core.database import schema
-from worker.core.database.job_ids import guessable_ids
-from worker.core.foundation.keyring import new_key
-from worker.features.rehearsal import play, stand_ins
-from worker.features.rehearsal.play import STEP, Asked, Rehearsed, SteppedLoop, Steps, add_page, rehearse
-from worker.features.rehearsal.shown import Event, Shares, events_of
-from worker.features.rehearsal.store.happenings import happenings
-from worker.http import event_loop
-from worker.lists.importing.judging import options_of
-from worker.lists.importing.list_import import import_list
-from worker.lists.lines import ListRefused
-from worker.providers.webhooks.contract import Delivery
-from worker.reporting.prices import Prices
-from worker.runtime.embedded import Embedded
-from worker.settings.load import load
-from worker.settings.model import Settings
-from worker.settings.problems import SettingsError
-from worker.web.webhooks.sources import account_sources
-from worker.wiring.container import Parts
 
 START = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)  # in Vilnius half past six in the evening
 DAYS = 12

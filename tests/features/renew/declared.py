@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.features.renew.section import after
+from onboarding_worker.features.renew.section import after
 
 SAMPLES = [("renew", {"every": "3 months", "before": "30 days", "purposes": {"loan": "never"}})]
 

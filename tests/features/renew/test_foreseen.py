@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from onboarding_worker.features.renew.section import after
 from tests.desk.desk import Desk, customers
-from worker.features.renew.section import after
 
 RENEW = """
 [renew]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.features.renew.section import after, approved_until, parse_months
+from onboarding_worker.features.renew.section import after, approved_until, parse_months
 
 TIMES = st.datetimes(datetime(2001, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 

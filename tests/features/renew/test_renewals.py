@@ -6,16 +6,16 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.facts import SessionsCompleted, happened
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.features.renew.section import after
+from onboarding_worker.features.renew.standing import STANDINGS
+from onboarding_worker.features.renew.store.asking import Renewing
+from onboarding_worker.features.renew.store.renewals import RenewalRow
 from tests.simulated.world import World, customer
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.facts import SessionsCompleted, happened
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.states import JobState, SessionState
-from worker.features.renew.section import after
-from worker.features.renew.standing import STANDINGS
-from worker.features.renew.store.asking import Renewing
-from worker.features.renew.store.renewals import RenewalRow
 
 RENEW = 'most = 2\n[renew]\nevery = "24 months"\nbefore = "30 days"\n[retention]\npersonal = "3000 days"\n'
 DAY = timedelta(days=1)

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from onboarding_worker.features.service_desk.corrections import Correction
+from onboarding_worker.features.service_desk.opened import desk_of
+from onboarding_worker.wiring.container import Parts
 from trials.simulation.office import Office
-from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.opened import desk_of
-from worker.wiring.container import Parts
 
 
 def new_link(office: Office, parts: Parts, _list: int) -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import UPDATABLE, Details, Person
-from worker.core.foundation.notation import spreadsheet_safe, unguarded
-from worker.features.service_desk.corrections import Correction, correction_of
-from worker.lists.dates import DateForm
+from onboarding_worker.core.customers.customers import UPDATABLE, Details, Person
+from onboarding_worker.core.foundation.notation import spreadsheet_safe, unguarded
+from onboarding_worker.features.service_desk.corrections import Correction, correction_of
+from onboarding_worker.lists.dates import DateForm
 
 TODAY = date(2026, 11, 20)
 STORED = Details(

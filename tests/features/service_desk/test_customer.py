@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.wiring.os_user import os_user
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.of_features import needs
-from worker.core.foundation.keyring import new_key
-from worker.wiring.os_user import os_user
 
 
 def imported(desk: Desk) -> str:

@@ -4,14 +4,15 @@ import subprocess
 import sys
 
 ACTS = {
-    "worker.features.privacy.store.removals",
-    "worker.features.privacy.store.subject_requests",
-    "worker.features.service_desk.store.desk",
+    "onboarding_worker.features.privacy.store.removals",
+    "onboarding_worker.features.privacy.store.subject_requests",
+    "onboarding_worker.features.service_desk.store.desk",
 }
 
 
 def test_finding_loads_nothing_of_what_the_desk_does_and_erases():
-    call = "import sys; from worker.cli.registry import COMMANDS; from worker.core.features import loaded\n"
+    call = "import sys; from onboarding_worker.cli.registry import COMMANDS\n"
+    call += "from onboarding_worker.core.features import loaded\n"
     call += f"loaded(COMMANDS['customer find'].place); print(sorted({ACTS} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
 

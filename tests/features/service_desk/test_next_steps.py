@@ -6,17 +6,17 @@ from itertools import product
 
 import pytest
 
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.ramp import Ramp
+from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.features.service_desk.case import Place
+from onboarding_worker.features.service_desk.timeline import History, MessageFact, Moment, RowFact, timeline
+from onboarding_worker.reporting.report_lines import Columns, line_values, wait_for
+from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.reporting.waits import Circumstances, Wait, of_account
 from tests.conftest import NOON
-from worker.core.foundation.notation import written
-from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.limits import Limit
-from worker.core.limits.ramp import Ramp
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.features.service_desk.case import Place
-from worker.features.service_desk.timeline import History, MessageFact, Moment, RowFact, timeline
-from worker.reporting.report_lines import Columns, line_values, wait_for
-from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.waits import Circumstances, Wait, of_account
 
 SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
 ROW = RowFact(

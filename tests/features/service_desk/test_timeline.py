@@ -5,11 +5,19 @@ from uuid import UUID
 
 import pytest
 
+from onboarding_worker.features.service_desk.case import wanted
+from onboarding_worker.features.service_desk.timeline import (
+    About,
+    CallFact,
+    History,
+    LinkFact,
+    MessageFact,
+    RowFact,
+    timeline,
+)
+from onboarding_worker.providers.values import masked_email, masked_phone
+from onboarding_worker.reporting.waits import Circumstances
 from tests.conftest import NOON
-from worker.features.service_desk.case import wanted
-from worker.features.service_desk.timeline import About, CallFact, History, LinkFact, MessageFact, RowFact, timeline
-from worker.providers.values import masked_email, masked_phone
-from worker.reporting.waits import Circumstances
 
 ROW = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", "invited", "", "", "", NOON, NOON)
 SOON = NOON + timedelta(hours=1)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from onboarding_worker.features.spreadsheets import read_apart
+from onboarding_worker.lists.lines import ListRefused
 from tests.lists.conftest import read, refusal
-from worker.features.spreadsheets import read_apart
-from worker.lists.lines import ListRefused
 
 __all__ = ["read", "refusal"]
 
@@ -24,7 +24,7 @@ __all__ = ["read", "refusal"]
 @pytest.fixture
 def refused_here() -> Callable[[bytes], str]:
     """Why a workbook is refused. It is read in this process: to start another takes longer than to read it."""
-    from worker.features.spreadsheets.xlsx import read_workbook
+    from onboarding_worker.features.spreadsheets.xlsx import read_workbook
 
     def refused_here(content: bytes) -> str:
         with pytest.raises(ListRefused) as refused:
@@ -41,7 +41,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
         ours = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         monkeypatch.setattr(read_apart, "MOST_MEMORY", ours + read_apart.MOST_MEMORY)
     monkeypatch.setattr(read_apart, "subprocess", SimpleNamespace(run=fork, DEVNULL=None, TimeoutExpired=TimeoutError))
-    importlib.import_module("worker.features.spreadsheets.xlsx")
+    importlib.import_module("onboarding_worker.features.spreadsheets.xlsx")
 
 
 def fork(command: list[str], *, stdin: Any, stdout: Any, **_options: Any) -> subprocess.CompletedProcess[bytes]:

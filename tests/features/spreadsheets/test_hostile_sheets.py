@@ -6,12 +6,12 @@ import signal
 
 import pytest
 
+from onboarding_worker.features.spreadsheets import read_apart
+from onboarding_worker.lists.columns import MOST_COLUMNS
+from onboarding_worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 from tests.features.spreadsheets.raw_workbooks import MAIN, RAW_HEADER, inline, raw_workbook
 from tests.lists.formats.files import ANN, HEADER, workbook
 from tests.lists.formats.test_hostile_lists import FAR_LARGER, MEGABYTE, at_most
-from worker.features.spreadsheets import read_apart
-from worker.lists.columns import MOST_COLUMNS
-from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 
 LAUGHS = (
     '<!DOCTYPE lolz [<!ENTITY a "ha">'
@@ -67,7 +67,7 @@ def test_a_bomb_is_refused_as_a_whole(refused_here, subtests):
 
 @pytest.mark.filterwarnings("ignore:Workbook contains no:UserWarning")
 def test_a_sheet_that_is_not_whole_raises(subtests):
-    from worker.features.spreadsheets.xlsx import read_workbook  # openpyxl may be missing
+    from onboarding_worker.features.spreadsheets.xlsx import read_workbook  # openpyxl may be missing
 
     for what, sheet in [
         ("sheet", "<row></c>"),
@@ -122,7 +122,7 @@ def test_more_rows_than_a_workbook_may_have_are_refused(forked, refusal, read, m
     reason = "the workbook has more than 200,000 rows: save it as CSV"
     assert refusal(raw_workbook(numbered, xl__media__a_png=noise(600_000))) == reason
     # Rows without numbers are counted one by one, by openpyxl: here not so many.
-    few = f"from worker.features.spreadsheets import xlsx; xlsx.MOST_ROWS = 3; {read_apart._MAIN}"
+    few = f"from onboarding_worker.features.spreadsheets import xlsx; xlsx.MOST_ROWS = 3; {read_apart._MAIN}"
     monkeypatch.setattr(read_apart, "_MAIN", few)
     row = inline("A1", "ann@example.com")
     assert len(read(raw_workbook(RAW_HEADER + 3 * row))) == 3

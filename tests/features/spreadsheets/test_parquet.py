@@ -6,10 +6,10 @@ import io
 
 import pytest
 
+from onboarding_worker.features.spreadsheets import read_apart
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from tests.lists.formats.files import ANN, HEADER, workbook
 from tests.suite.some import some
-from worker.features.spreadsheets import read_apart
-from worker.lists.lines import AcceptedLine, RefusedLine
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

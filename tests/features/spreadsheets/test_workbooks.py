@@ -5,14 +5,14 @@ from datetime import date, datetime
 
 import pytest
 
+from onboarding_worker.features.spreadsheets import sheet_values
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.listing import open_list, open_table
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.providers.values import Refusal
 from tests.features.spreadsheets.raw_workbooks import MAIN, RAW_HEADER, RELATED, inline, raw_workbook
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import ANN, BOB, HEADER, workbook, zipped
-from worker.features.spreadsheets import sheet_values
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.listing import open_list, open_table
-from worker.lists.options import ListOptions
-from worker.providers.values import Refusal
 
 pytestmark = pytest.mark.usefixtures("forked")
 WIDE = (*HEADER, "phone", "date_of_birth", "consent", "country")

@@ -2,9 +2,18 @@
 
 from datetime import datetime, timedelta
 
-from worker.features.stable_links import visitors
-from worker.features.stable_links.landing import Asks, Buy, Decision, Facts, LandingRules, Lead, Wait, at_landing
-from worker.features.stable_links.store import landings
+from onboarding_worker.features.stable_links import visitors
+from onboarding_worker.features.stable_links.landing import (
+    Asks,
+    Buy,
+    Decision,
+    Facts,
+    LandingRules,
+    Lead,
+    Wait,
+    at_landing,
+)
+from onboarding_worker.features.stable_links.store import landings
 
 
 def _buys_at_each_press(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:

@@ -12,12 +12,12 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from onboarding_worker.features.traces import exporting as module
+from onboarding_worker.features.traces.exporting import build_traces
+from onboarding_worker.lists.traces import NO_TRACES
 from tests.conftest import NOON
 from tests.desk.listener import Listener
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.features.traces import exporting as module
-from worker.features.traces.exporting import build_traces
-from worker.lists.traces import NO_TRACES
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 

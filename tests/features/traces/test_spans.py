@@ -15,16 +15,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from onboarding_worker.core.database.tables import Job, SessionRow
+from onboarding_worker.core.limits.limits import LAPSE
+from onboarding_worker.core.model.http_messages import Broken
+from onboarding_worker.features.traces.exporting import OtelTraces
+from onboarding_worker.lists.importing.judging import options_of
+from onboarding_worker.lists.importing.list_import import import_list
+from onboarding_worker.web.webhooks.store.webhooks import Arrived, process_webhooks, update_as_json
 from tests.simulated.events import cancelled, requested
 from tests.simulated.world import FAILED, World
 from tests.stored.webhook_feed import APPROVED
-from worker.core.database.tables import Job, SessionRow
-from worker.core.limits.limits import LAPSE
-from worker.core.model.http_messages import Broken
-from worker.features.traces.exporting import OtelTraces
-from worker.lists.importing.judging import options_of
-from worker.lists.importing.list_import import import_list
-from worker.web.webhooks.store.webhooks import Arrived, process_webhooks, update_as_json
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GIVEN = f"00-{TRACE}-{SPAN}-01"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
+from onboarding_worker.features.uploads.schedule import Looking
 from tests.features.dashboard.conftest import USERS, desk, each_request_reads, enter, ona, open_site, visit
 from tests.features.dashboard.visitor import FROM_HERE, Seen, Visitor
-from worker.features.uploads.schedule import Looking
 
 GOOD = b"customer_id,email,country\nC-1,ona@example.com,LT\nC-2,jonas@example.com,LT\nC-3,no-address,LT\n"
 __all__ = ["desk", "each_request_reads", "enter", "ona", "open_site", "visit"]

@@ -9,23 +9,31 @@ import pytest
 import sqlalchemy as sa
 from openpyxl import load_workbook
 
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.database.tables import (
+    Audit,
+    Batch,
+    CustomerRow,
+    Job,
+    SkippedLine,
+    UploadedList,
+    UploadedPart,
+)
+from onboarding_worker.features.dashboard import files
+from onboarding_worker.features.dashboard import site as site_module
+from onboarding_worker.features.dashboard.contract import Asked, Refused, Sources
+from onboarding_worker.features.dashboard.pages import batch
+from onboarding_worker.features.dashboard.users import Person, Role, is_one_person
+from onboarding_worker.features.uploads import check
+from onboarding_worker.features.uploads.pages import ACTIONS
+from onboarding_worker.features.uploads.store.uploads import PROBLEMS, Uploads
+from onboarding_worker.features.uploads.uploaded import How
+from onboarding_worker.lists.store.taken import MOST_TRIES, Ending
 from tests.features.dashboard.conftest import USERS, rows
 from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from tests.features.uploads.conftest import GOOD, do, give
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import THIRD, hash_of, until
-from worker.core.database.audit_entries import note_alone
-from worker.core.database.tables import Audit, Batch, CustomerRow, Job, SkippedLine, UploadedList, UploadedPart
-from worker.features.dashboard import files
-from worker.features.dashboard import site as site_module
-from worker.features.dashboard.contract import Asked, Refused, Sources
-from worker.features.dashboard.pages import batch
-from worker.features.dashboard.users import Person, Role, is_one_person
-from worker.features.uploads import check
-from worker.features.uploads.pages import ACTIONS
-from worker.features.uploads.store.uploads import PROBLEMS, Uploads
-from worker.features.uploads.uploaded import How
-from worker.lists.store.taken import MOST_TRIES, Ending
 
 APPROVE = "/dashboard/do/approve-list?list=1&version="
 READ = "/dashboard/lists/1/read"
@@ -240,7 +248,7 @@ async def test_a_list_of_which_no_row_is_accepted_is_not_offered_to_be_sent(site
 async def test_a_killed_import_goes_on_with_the_same_batch(site, ona, look, checked, clock):
     await do(ona, "approve-list")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.features.uploads.store.uploads.Uploads.imported", lambda *_, **__: interrupt())
+        patch.setattr("onboarding_worker.features.uploads.store.uploads.Uploads.imported", lambda *_, **__: interrupt())
         with pytest.raises(KeyboardInterrupt):
             look(site)
 
@@ -257,7 +265,7 @@ async def test_a_killed_import_goes_on_with_the_same_batch(site, ona, look, chec
 async def test_a_list_whose_import_never_ended_names_its_batch_before_it_is_discarded(site, ona, look, checked, clock):
     await do(ona, "approve-list")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.features.uploads.store.uploads.Uploads.imported", lambda *_, **__: interrupt())
+        patch.setattr("onboarding_worker.features.uploads.store.uploads.Uploads.imported", lambda *_, **__: interrupt())
         for _ in range(MOST_TRIES):
             with pytest.raises(KeyboardInterrupt):
                 look(site)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.database.job_ids import LARGEST
-from worker.lists.decisions.row_addresses import MOST_PARTS, RowRanges, is_among, read_rows
+from onboarding_worker.core.database.job_ids import LARGEST
+from onboarding_worker.lists.decisions.row_addresses import MOST_PARTS, RowRanges, is_among, read_rows
 
 TOO_LARGE = [str(LARGEST + 1), ",".join(map(str, range(1, 2 * MOST_PARTS + 3, 2))), "1," * 5000]
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from onboarding_worker.lists.columns import MOST_COLUMNS
+from onboarding_worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import zipped
-from worker.lists.columns import MOST_COLUMNS
-from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
 
 MEGABYTE = 1 << 20
 FAR_LARGER = "decompressed it is more than 200 times as large, or more than 4 GB"

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.lists.formats import json_list
+from onboarding_worker.lists.formats.json_list import LONGEST_LINE
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from tests.suite.cases import lacking
-from worker.core.customers.customers import FieldProblem
-from worker.lists.formats import json_list
-from worker.lists.formats.json_list import LONGEST_LINE
-from worker.lists.lines import AcceptedLine, RefusedLine
 
 ANN = '{"customer_id": "A1", "email": "ann@example.com", "tags": ["a", "b"]}'
 BOB = '{"customer_id": "A2", "email": "bob@example.com"}'

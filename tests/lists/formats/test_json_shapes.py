@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from worker.lists.formats import json_list
-from worker.lists.formats.json_list import HEAD
-from worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.formats import json_list
+from onboarding_worker.lists.formats.json_list import HEAD
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 
 ANN = {"customer_id": "A1", "email": "ann@example.com"}
 BOB = {"customer_id": "A2", "email": "bob@example.com"}

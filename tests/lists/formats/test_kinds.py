@@ -2,13 +2,13 @@
 
 import pytest
 
+from onboarding_worker.core import shipped
+from onboarding_worker.core.features import FEATURES, NOT_INSTALLED
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import ANN, HEADER, workbook, zipped
 from tests.suite.cases import lacking
-from worker.core import shipped
-from worker.core.features import FEATURES, NOT_INSTALLED
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
 
 
 def test_what_is_no_list_or_not_in_the_format_that_was_asked_for_is_refused_with_what_to_do(refusal):

@@ -4,11 +4,11 @@ import gzip
 import zipfile
 from itertools import product
 
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import zipped
-from worker.lists.lines import AcceptedLine
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
 
 LIST = b"customer_id,email\nA1,ann@example.com\n"
 ARRAY = b'[{"customer_id": "A1", "email": "a@example.com"}]'

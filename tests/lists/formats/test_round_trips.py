@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core import shipped
+from onboarding_worker.lists.formats import FORMS
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import csv_of, workbook, zipped
 from tests.suite.of_features import needs
-from worker.core import shipped
-from worker.lists.formats import FORMS
-from worker.lists.lines import ListRefused
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
 
 COLUMNS = ("customer_id", "first_name", "address")
 # What XML can hold; a spreadsheet writes other characters as _x0000_, which test_workbooks reads.

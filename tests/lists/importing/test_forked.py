@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from worker.lists.importing import forked as module
-from worker.lists.importing.forked import ChildEnded, forked
+from onboarding_worker.lists.importing import forked as module
+from onboarding_worker.lists.importing.forked import ChildEnded, forked
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a child is made on Linux alone")
 
@@ -105,7 +105,7 @@ def test_a_parent_that_is_killed_leaves_no_child():
     code = """
 import os, signal
 from itertools import count
-from worker.lists.importing.forked import forked
+from onboarding_worker.lists.importing.forked import forked
 with forked(count) as child:
     next(child.items())
     print(child.pid, flush=True)

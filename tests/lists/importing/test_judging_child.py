@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.encrypted_values import decrypt_line, decrypt_person
+from onboarding_worker.core.database.tables import CustomerRow, Job, SkippedLine
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.lists.importing import forked, list_import
+from onboarding_worker.lists.importing.list_import import ImportChoices, import_list, judging_child
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.store import batches
+from onboarding_worker.lists.store.batches import Batches
 from tests.simulated.world import KEY, World
-from worker.core.database.encrypted_values import decrypt_line, decrypt_person
-from worker.core.database.tables import CustomerRow, Job, SkippedLine
-from worker.core.foundation.keyring import Keyring
-from worker.lists.importing import forked, list_import
-from worker.lists.importing.list_import import ImportChoices, import_list, judging_child
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
-from worker.lists.store import batches
-from worker.lists.store.batches import Batches
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a child is made on Linux alone")
 OPTIONS = ListOptions(today=date(2026, 11, 20))

@@ -4,15 +4,15 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.cli.lists.found_rows import InTime
+from onboarding_worker.core.database.tables import BatchPlan, Job
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.lists.formats.opening import content_digest
+from onboarding_worker.lists.importing.judging import judge_all
+from onboarding_worker.lists.importing.list_import import ImportChoices, import_list
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.plans.store.plans import Plan, PlanRefused
 from tests.lists.importing.test_list_import import GOOD, HEADER, OPTIONS
-from worker.cli.lists.found_rows import InTime
-from worker.core.database.tables import BatchPlan, Job
-from worker.core.foundation.notation import written
-from worker.lists.formats.opening import content_digest
-from worker.lists.importing.judging import judge_all
-from worker.lists.importing.list_import import ImportChoices, import_list
-from worker.lists.listing import open_list
-from worker.plans.store.plans import Plan, PlanRefused
 
 QUIET = 'quiet_hours = { email = "21:00-08:00" }'
 LONDON = [f"L-{number},l{number}@example.org,Europe/London\n" for number in range(4)]

@@ -6,13 +6,20 @@ from itertools import count
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.tables import CustomerRow, Job, SkippedLine
-from worker.lists.formats.opening import content_digest
-from worker.lists.importing.judging import options_of
-from worker.lists.importing.list_import import USUAL, CutOff, ImportChoices, TooManyRefused, import_list, list_age
-from worker.lists.lines import ListRefused
-from worker.lists.options import ListOptions
-from worker.lists.store import added_lines, batches
+from onboarding_worker.core.database.tables import CustomerRow, Job, SkippedLine
+from onboarding_worker.lists.formats.opening import content_digest
+from onboarding_worker.lists.importing.judging import options_of
+from onboarding_worker.lists.importing.list_import import (
+    USUAL,
+    CutOff,
+    ImportChoices,
+    TooManyRefused,
+    import_list,
+    list_age,
+)
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.store import added_lines, batches
 
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 HEADER = "customer_id,email,country\n"

@@ -7,14 +7,14 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import FieldProblem, Person
+from onboarding_worker.core.database.encrypted_values import contact_digests, decrypt_person
+from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from onboarding_worker.core.model.states import ENDED_JOBS, JobState, LineState, state_of_line
+from onboarding_worker.lists.known_customers import KnownChoices, KnownRule
+from onboarding_worker.lists.lines import RefusedLine
+from onboarding_worker.lists.store.added_lines import all_added
 from tests.stored.shelf import add_lines, customer, line
-from worker.core.customers.customers import FieldProblem, Person
-from worker.core.database.encrypted_values import contact_digests, decrypt_person
-from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
-from worker.core.model.states import ENDED_JOBS, JobState, LineState, state_of_line
-from worker.lists.known_customers import KnownChoices, KnownRule
-from worker.lists.lines import RefusedLine
-from worker.lists.store.added_lines import all_added
 
 
 def states(shelf, batch):

@@ -7,17 +7,26 @@ from threading import Barrier
 
 import pytest
 
+from onboarding_worker.core.customers.customers import FieldProblem, Person
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.encrypted_values import decrypt_person
+from onboarding_worker.core.database.tables import (
+    Audit,
+    Batch,
+    CustomerRow,
+    Finished,
+    InvitationRow,
+    Job,
+    SessionRow,
+    SkippedLine,
+)
+from onboarding_worker.core.model.states import InvitationState, JobState, PauseCause, SessionState
+from onboarding_worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED, KnownChoices, KnownRule
+from onboarding_worker.lists.store.admission import lock_customers
+from onboarding_worker.lists.store.new_rows import change_details, customer_row
+from onboarding_worker.lists.store.refreshed import foreseen
 from tests.stored.row_locks import waiting
 from tests.stored.shelf import add_lines, customer, line
-from worker.core.customers.customers import FieldProblem, Person
-from worker.core.database import bulk
-from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import Audit, Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow, SkippedLine
-from worker.core.model.states import InvitationState, JobState, PauseCause, SessionState
-from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED, KnownChoices, KnownRule
-from worker.lists.store.admission import lock_customers
-from worker.lists.store.new_rows import change_details, customer_row
-from worker.lists.store.refreshed import foreseen
 
 ONA = Person(email="ona@example.org", phone="+37060000001", first_name="Ona", last_name="Petraitė")
 JONAS = Person(email="jonas@example.org", phone="+37060000002", first_name="Jonas", last_name="Kazys")

@@ -6,21 +6,21 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.cancellation import cancel_jobs
+from onboarding_worker.core.database.job_ids import job_id
+from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
+from onboarding_worker.core.messages.store.message_rows import set_job_states
+from onboarding_worker.core.model.endings import Cancel, Done, Hold
+from onboarding_worker.core.model.incoming import OPERATOR, EventKind
+from onboarding_worker.core.model.states import EVENT, InvitationState, JobState
+from onboarding_worker.events.standing import Arrival
+from onboarding_worker.events.store.inbox import Inboxes
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.lines import RefusedLine
 from tests.stored.row_locks import waiting
 from tests.stored.shelf import customer, line
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.cancellation import cancel_jobs
-from worker.core.database.job_ids import job_id
-from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
-from worker.core.messages.store.message_rows import set_job_states
-from worker.core.model.endings import Cancel, Done, Hold
-from worker.core.model.incoming import OPERATOR, EventKind
-from worker.core.model.states import EVENT, InvitationState, JobState
-from worker.events.standing import Arrival
-from worker.events.store.inbox import Inboxes
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.lines import RefusedLine
 
 pytestmark = pytest.mark.both_databases
 

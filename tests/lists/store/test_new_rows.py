@@ -1,7 +1,7 @@
 """What is stored of a line that became no job."""
 
-from worker.lists.lines import RefusedLine
-from worker.lists.store.new_rows import LONGEST_KNOWN, refusal_row
+from onboarding_worker.lists.lines import RefusedLine
+from onboarding_worker.lists.store.new_rows import LONGEST_KNOWN, refusal_row
 
 
 def stored(known: str) -> str | None:

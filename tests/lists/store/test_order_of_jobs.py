@@ -6,15 +6,15 @@ smaller id than the rows of the list.
 
 import pytest
 
+from onboarding_worker.core.database.job_ids import job_id
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.model.endings import Hold, Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.store.admission import following
 from tests.stored.shelf import Shelf, customer
-from worker.core.database.job_ids import job_id
-from worker.core.database.tables import Job
-from worker.core.model.endings import Hold, Kind
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.store.admission import following
 
 ONA = ("Ona", "onboarding")
 

@@ -5,18 +5,18 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.encrypted_values import decrypt_person
+from onboarding_worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine, StableLink
+from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+from onboarding_worker.core.model.incoming import EventKind, EventSender, Outcome
+from onboarding_worker.core.model.states import BATCH, JobState
+from onboarding_worker.events.standing import NOT_ITS_CUSTOMER, Arrival
+from onboarding_worker.events.store.event_status import EventStatuses
+from onboarding_worker.events.store.inbox import Inboxes
+from onboarding_worker.lists.known_customers import KnownChoices
+from onboarding_worker.lists.store.batches import Batches
 from tests.stored.shelf import WEEK, add_lines, customer, line
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine, StableLink
-from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.model.incoming import EventKind, EventSender, Outcome
-from worker.core.model.states import BATCH, JobState
-from worker.events.standing import NOT_ITS_CUSTOMER, Arrival
-from worker.events.store.event_status import EventStatuses
-from worker.events.store.inbox import Inboxes
-from worker.lists.known_customers import KnownChoices
-from worker.lists.store.batches import Batches
 
 SIGNUP = EventSender("signup", frozenset(EventKind), links=True)
 CRM = EventSender("crm", frozenset(EventKind), every_customer=True)

@@ -8,15 +8,15 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.database.tables import Batch, Job
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.plans.store import plans
+from onboarding_worker.plans.store.plans import Plan
+from onboarding_worker.reporting import batch_forecast
+from onboarding_worker.reporting.store.processes import Running
+from onboarding_worker.wiring.container import Parts
 from tests.simulated.world import customer
-from worker.core.database.tables import Batch, Job
-from worker.core.foundation.notation import written
-from worker.core.model.reasons import Reason
-from worker.plans.store import plans
-from worker.plans.store.plans import Plan
-from worker.reporting import batch_forecast
-from worker.reporting.store.processes import Running
-from worker.wiring.container import Parts
 
 
 def apart(parts: Parts, batch: int) -> list[str]:

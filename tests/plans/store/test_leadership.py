@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import BatchPlan, Job
+from onboarding_worker.core.model.states import BATCH, EVENT
+from onboarding_worker.lists.store import refreshed
+from onboarding_worker.lists.store.added_lines import all_added
+from onboarding_worker.plans.store.pilots import Pilots
+from onboarding_worker.plans.store.plans import Plan
 from tests.stored.shelf import add_lines, customer, line
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import BatchPlan, Job
-from worker.core.model.states import BATCH, EVENT
-from worker.lists.store import refreshed
-from worker.lists.store.added_lines import all_added
-from worker.plans.store.pilots import Pilots
-from worker.plans.store.plans import Plan
 
 NAMES = [f"C{row:02}" for row in range(2, 10)]
 WEEK = timedelta(days=7)

@@ -6,14 +6,14 @@ from functools import partial
 
 import pytest
 
+from onboarding_worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job
+from onboarding_worker.core.model.states import BATCH, JobState
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.store.added_lines import all_added
+from onboarding_worker.plans.store.pilots import Pilots
+from onboarding_worker.plans.store.plans import Plan, PlanRefused, bring_forward
 from tests.stored.shelf import add_lines, customer, line
 from tests.stored.statements import statements
-from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job
-from worker.core.model.states import BATCH, JobState
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.store.added_lines import all_added
-from worker.plans.store.pilots import Pilots
-from worker.plans.store.plans import Plan, PlanRefused, bring_forward
 
 CONDITION = "finished >= 50% and failed <= 3% within 4 hours"
 
@@ -169,7 +169,7 @@ def test_a_batch_that_is_paused_when_its_rest_is_released_stays_paused(shelf, pi
 
 
 def test_a_release_that_was_cut_off_is_finished_by_the_next_step(shelf, pilots, listed, clock, monkeypatch):
-    monkeypatch.setattr("worker.plans.store.pilots.CHUNK", 3)
+    monkeypatch.setattr("onboarding_worker.plans.store.pilots.CHUNK", 3)
     batch = listed(10, first="5", condition="finished >= 1 within 4 hours")
     steps = iter(range(2))
     original = Pilots._release_chunk

@@ -13,10 +13,10 @@ import yaml
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_testing.accounts import NOW, PlainSecret
+from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.providers.contract import HttpAnswer
 from tests.providers.endpoints import Adapter
-from worker.core.model.sessions import SessionRequest
-from worker.http.client import Http, open_http_session
-from worker.providers.contract import HttpAnswer
 
 FOLDER = os.environ.get("PROVIDER_SPECS", "")
 needs_pages = pytest.mark.skipif(not FOLDER, reason="PROVIDER_SPECS names no folder with the providers' pages")

@@ -10,15 +10,15 @@ from openapi_schema_validator import OAS30Validator
 
 from onboarding_sandbox.faults import Fault
 from onboarding_testing.accounts import ENTITY, NOW, PlainSecret, request
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.providers.contract import HttpRequest
+from onboarding_worker.providers.frankieone_v2 import FrankieOneV2
 from tests.providers.accounts import FRANKIE_CUSTOMER
 from tests.providers.endpoints import V2, answer
 from tests.providers.pages.pages import at_sandbox, needs_pages, openapi
 from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import MUCH
-from worker.core.foundation.notation import utc_time
-from worker.core.model.endings import Kind, Problem
-from worker.providers.contract import HttpRequest
-from worker.providers.frankieone_v2 import FrankieOneV2
 
 pytestmark = needs_pages
 PATH = "/v2/individuals/{entityId}/actions/idv/token"

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.accounts import NOW, request
+from onboarding_worker.core.model.sessions import ExpirySource, Session
+from onboarding_worker.providers.parameters import check_parameters
+from onboarding_worker.providers.values import Parameter
 from tests.providers.endpoints import KYC, answer
 from tests.providers.pages.pages import Printed, at_sandbox, needs_pages, page, printed_json, printed_parameters
 from tests.providers.parameters.reference import parameters_of
-from worker.core.model.sessions import ExpirySource, Session
-from worker.providers.parameters import check_parameters
-from worker.providers.values import Parameter
 
 pytestmark = needs_pages
 OURS = parameters_of("idenfy-kyc")

@@ -9,13 +9,13 @@ from openapi_schema_validator import OAS30Validator
 
 from onboarding_sandbox.endpoints import idenfy_rules
 from onboarding_testing.accounts import NOW, request
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.providers.parameters import names_of
+from onboarding_worker.providers.values import Parameter, Type
 from tests.providers.endpoints import OPENAPI, answer
 from tests.providers.pages.pages import at_sandbox, needs_pages, openapi
 from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import NESTED
-from worker.core.model.sessions import Session
-from worker.providers.parameters import names_of
-from worker.providers.values import Parameter, Type
 
 pytestmark = needs_pages
 PATH = "/api/v2/token"

@@ -9,14 +9,14 @@ import pytest
 from onboarding_sandbox.endpoints import frankieone_v1
 from onboarding_sandbox.endpoints import idenfy as idenfy_kyb
 from onboarding_testing.accounts import ENTITY, NOW, company_request, request
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.providers.account import https_link
+from onboarding_worker.providers.parameters import names_of
+from onboarding_worker.providers.values import Parameter, Type
 from tests.providers.endpoints import KYB, V1, answer
 from tests.providers.pages.pages import at_sandbox, needs_pages, page
 from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import NEW, TAGGED
-from worker.core.model.sessions import Session
-from worker.providers.account import https_link
-from worker.providers.parameters import names_of
-from worker.providers.values import Parameter, Type
 
 pytestmark = needs_pages
 

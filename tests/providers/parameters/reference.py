@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from worker.providers.facts import PROVIDERS
-from worker.providers.parameters import names_of, tables_of
-from worker.providers.values import Parameter, Type
+from onboarding_worker.providers.facts import PROVIDERS
+from onboarding_worker.providers.parameters import names_of, tables_of
+from onboarding_worker.providers.values import Parameter, Type
 
 PAGE = Path("docs/providers/parameters.md")
 HEAD = """# Parameters, endpoint by endpoint

@@ -1,7 +1,7 @@
 """Values of nested and of other forms: how a problem names them, and which form they fit."""
 
+from onboarding_worker.providers.parameters import check_parameters, unknown_parameter
 from tests.providers.parameters.reference import parameters_of
-from worker.providers.parameters import check_parameters, unknown_parameter
 
 
 def test_a_name_of_the_other_form_is_known_to_a_list_and_refused_by_the_account(subtests):

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
+from onboarding_worker.providers.facts import PROVIDERS
+from onboarding_worker.providers.parameters import names_of, tables_of
+from onboarding_worker.providers.values import Parameter, Type
 from tests.providers.parameters.reference import LEFT_OUT, bounds, page
 from tests.suite.some import some
-from worker.providers.facts import PROVIDERS
-from worker.providers.parameters import names_of, tables_of
-from worker.providers.values import Parameter, Type
 
 PAGE = Path(__file__).parents[3] / "docs" / "providers" / "parameters.md"
 

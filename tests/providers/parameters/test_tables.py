@@ -1,14 +1,14 @@
 import pytest
 
-from tests.providers.parameters.reference import parameters_of
-from worker.providers import parameters
-from worker.providers.parameters import (
+from onboarding_worker.providers import parameters
+from onboarding_worker.providers.parameters import (
     MOST_NEAREST,
     check_parameters,
     parameter_warnings,
     parse_cell,
     unknown_parameter,
 )
+from tests.providers.parameters.reference import parameters_of
 
 # One valid cell for each parameter, and its value.
 CELLS = {

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from onboarding_testing.accounts import PlainSecret
+from onboarding_worker.providers.contract import build_webhook_reader
+from onboarding_worker.providers.webhooks.contract import Delivery
 from tests.suite.rsa_keys import OURS as PRIVATE
-from worker.providers.contract import build_webhook_reader
-from worker.providers.webhooks.contract import Delivery
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 KEY, OLD_KEY = "webhook-key-one", "webhook-key-two"

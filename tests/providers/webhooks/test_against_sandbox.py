@@ -9,14 +9,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_worker.core.model.states import Result, SessionState
+from onboarding_worker.providers.webhooks.contract import Delivery, Key
+from onboarding_worker.web.webhooks.session_chain import KnownSession
 from tests.providers.webhooks.accounts import frankie, idenfy, pem
 from tests.sandbox.receiver import receiving
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.webhooks.test_session_updates import known_after_all
-from worker.core.model.states import Result, SessionState
-from worker.providers.webhooks.contract import Delivery, Key
-from worker.web.webhooks.session_chain import KnownSession
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"

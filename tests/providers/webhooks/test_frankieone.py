@@ -8,14 +8,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from onboarding_worker.core.model.states import Result, SessionState
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.contract import build_webhook_reader
+from onboarding_worker.providers.webhooks.contract import LARGEST, Delivery, Key, SessionUpdate, Unreadable
 from tests.providers.webhooks.accounts import HASHES, HOSTILE_BODIES, NOW, SECRET, WRONG, Webhooks, frankie, pem, token
 from tests.suite.rsa_keys import ANOTHER as OTHER
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.rsa_keys import SHORT
-from worker.core.model.states import Result, SessionState
-from worker.providers.account import AccountUnusable
-from worker.providers.contract import build_webhook_reader
-from worker.providers.webhooks.contract import LARGEST, Delivery, Key, SessionUpdate, Unreadable
 
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
 REQUEST = "01JZX0Q2M7T4N8YB6C3D5F9HKV"

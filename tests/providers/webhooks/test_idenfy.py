@@ -10,6 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core.model.states import Result, SessionState
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.contract import build_webhook_reader
+from onboarding_worker.providers.webhooks.contract import LARGEST, Delivery, Key, SessionUpdate, Unreadable
 from tests.providers.webhooks.accounts import (
     HOSTILE_BODIES,
     KEY,
@@ -22,10 +26,6 @@ from tests.providers.webhooks.accounts import (
     read,
     signed,
 )
-from worker.core.model.states import Result, SessionState
-from worker.providers.account import AccountUnusable
-from worker.providers.contract import build_webhook_reader
-from worker.providers.webhooks.contract import LARGEST, Delivery, Key, SessionUpdate, Unreadable
 
 KYC, KYB = idenfy("idenfy-kyc"), idenfy("idenfy-kyb")
 COMPLETED, FAILED = SessionState.COMPLETED, SessionState.FAILED

@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.providers.webhooks import frankieone as jwt
+from onboarding_worker.providers.webhooks.contract import Delivery
 from tests.providers.webhooks.accounts import NOW, frankie, part, pem, token
 from tests.suite.cases import differing
 from tests.suite.rsa_keys import ANOTHER as OTHER
 from tests.suite.rsa_keys import OURS as PRIVATE
-from worker.providers.webhooks import frankieone as jwt
-from worker.providers.webhooks.contract import Delivery
 
 KEYS = [PRIVATE.public_key()]
 READER = frankie(secret=None, jwt_key=pem(PRIVATE))

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import BatchCountChange, Job
+from onboarding_worker.reporting.store import counting
 from tests.stored.recount import expect_true_counts
 from tests.stored.shelf import Shelf, customer
-from worker.core.database.tables import BatchCountChange, Job
-from worker.reporting.store import counting
 
 
 def changes(shelf: Shelf) -> int:

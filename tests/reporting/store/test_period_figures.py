@@ -8,19 +8,19 @@ from itertools import cycle
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.endings import Cancel, Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import Result
+from onboarding_worker.providers.webhooks.contract import Key
+from onboarding_worker.reporting.prices import Prices, costs, numbers_of, report_of
+from onboarding_worker.reporting.store.spending import Figures, figures_of, spending_of
+from onboarding_worker.settings.money import Price
 from tests.stored.erased import erased
 from tests.stored.shelf import WEEK, customer
 from tests.stored.webhook_feed import COMPLETED, FAILED, update
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, Batch, InvitationRow, Job
-from worker.core.messages.contact import FIRST
-from worker.core.model.endings import Cancel, Kind
-from worker.core.model.reasons import Reason
-from worker.core.model.states import Result
-from worker.providers.webhooks.contract import Key
-from worker.reporting.prices import Prices, costs, numbers_of, report_of
-from worker.reporting.store.spending import Figures, figures_of, spending_of
-from worker.settings.money import Price
 
 DAY = timedelta(days=1)
 PRICES = Prices({"kyc": Price.parse("0.90 EUR"), "au": Price.parse("1.1 AUD")}, {"email": Price.parse("0.001 EUR")})

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from worker.core.database.tables import ProcessRow
-from worker.reporting.store.processes import GONE_AFTER, REMOVED_AFTER, Processes, Running
+from onboarding_worker.core.database.tables import ProcessRow
+from onboarding_worker.reporting.store.processes import GONE_AFTER, REMOVED_AFTER, Processes, Running
 
 LATE = timedelta(seconds=10)
 

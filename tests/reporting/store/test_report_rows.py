@@ -9,21 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.cli.running.work import line_of
+from onboarding_worker.core.customers.customers import Channel, FieldProblem
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
+from onboarding_worker.core.model.states import InvitationState, JobState, LineState
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.lines import RefusedLine
+from onboarding_worker.providers.webhooks.contract import Key
+from onboarding_worker.reporting.store.counts import AccountFacts
+from onboarding_worker.reporting.store.outlook import Outlook, outlook_of
+from onboarding_worker.reporting.store.report_rows import CHUNK
 from tests.stored.shelf import add_lines, customer, line
 from tests.stored.statements import statements
 from tests.stored.webhook_feed import APPROVED, DENIED, REVIEW, WebhookFeed
-from worker.cli.running.work import line_of
-from worker.core.customers.customers import Channel, FieldProblem
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.core.model.states import InvitationState, JobState, LineState
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.lines import RefusedLine
-from worker.providers.webhooks.contract import Key
-from worker.reporting.store.counts import AccountFacts
-from worker.reporting.store.outlook import Outlook, outlook_of
-from worker.reporting.store.report_rows import CHUNK
 
 names = (f"C{number}" for number in itertools.count())
 jobs = st.tuples(

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.tables import Batch, InvitationRow
+from onboarding_worker.core.model.states import InvitationState
+from onboarding_worker.reporting.store.spending import Figures, spending_of
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.tables import Batch, InvitationRow
-from worker.core.model.states import InvitationState
-from worker.reporting.store.spending import Figures, spending_of
 
 
 def test_calls_and_messages_are_counted_by_route_and_over_time(ona, feed, clock):

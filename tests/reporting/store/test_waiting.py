@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.foundation.keyring import NEEDS_THE_KEY
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.reporting.store.waiting import held, missing_keys, of_other_accounts, of_other_channels
 from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Job
-from worker.core.foundation.keyring import NEEDS_THE_KEY
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
-from worker.reporting.store.waiting import held, missing_keys, of_other_accounts, of_other_channels
 
 pytestmark = pytest.mark.both_databases
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from worker.core.model.wakeups import WakeUp
-from worker.runtime import process
-from worker.runtime.worker_process import ready_process
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.runtime import process
+from onboarding_worker.runtime.worker_process import ready_process
 
 KYC, MAILS = WakeUp.issue("kyc"), WakeUp.invite("email")
 
@@ -30,7 +30,7 @@ def works(wake_up=None, away=""):
 
 
 def test_in_one_outage_it_says_so_once_whatever_else_succeeds(working, caplog):
-    caplog.set_level(logging.INFO, logger="worker.runtime.worker_process")
+    caplog.set_level(logging.INFO, logger="onboarding_worker.runtime.worker_process")
     for away in ("connection refused", "starting up", "connection refused"):
         works(KYC, away)
         works()  # the sweep, which reads

@@ -8,17 +8,17 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import NotReady, Outdated
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.event_receiver import Receiver
+from onboarding_worker.reporting.store.processes import Processes
+from onboarding_worker.runtime.process import Process, current, existing, forget
+from onboarding_worker.runtime.worker_process import SWEEP_IS_LATE, TRY_SECONDS, Tries, sweep_alone
 from tests.simulated.events import requested
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.database import Database
-from worker.core.database.schema import NotReady, Outdated
-from worker.core.foundation.keyring import new_key
-from worker.core.model.wakeups import WakeUp
-from worker.events.event_receiver import Receiver
-from worker.reporting.store.processes import Processes
-from worker.runtime.process import Process, current, existing, forget
-from worker.runtime.worker_process import SWEEP_IS_LATE, TRY_SECONDS, Tries, sweep_alone
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_a_process_that_cannot_be_made_leaves_nothing_behind(configured, sqlite_
         raise ValueError("expected a sender")
 
     # It is made when the loop and its connections are there already.
-    monkeypatch.setattr("worker.wiring.senders.EmailSender", refuse)
+    monkeypatch.setattr("onboarding_worker.wiring.senders.EmailSender", refuse)
     before = set(threading.enumerate())
     with pytest.raises(ValueError, match="expected a sender"):
         make()

@@ -2,9 +2,9 @@
 
 from contextlib import AsyncExitStack
 
+from onboarding_worker.runtime.embedded import Embedded
+from onboarding_worker.wiring.runner import Runner
 from tests.simulated.world import customer
-from worker.runtime.embedded import Embedded
-from worker.wiring.runner import Runner
 
 
 def embedded_in(world, **more) -> Embedded:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import sqlalchemy as sa
 
+from onboarding_worker.runtime.batch_run import UNUSABLE, OneBatch, Stand
+from onboarding_worker.runtime.embedded import Embedded
+from onboarding_worker.wiring.runner import Runner
 from tests.simulated.world import customer
-from worker.runtime.batch_run import UNUSABLE, OneBatch, Stand
-from worker.runtime.embedded import Embedded
-from worker.wiring.runner import Runner
 
 READ_ONLY = sa.exc.OperationalError("UPDATE", None, Exception("cannot execute UPDATE in a read-only transaction"))
 
@@ -29,7 +29,7 @@ def run_of(world, embedded, batch, **how):
 
 
 async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, caplog):
-    caplog.set_level(logging.INFO, logger="worker.runtime.embedded")
+    caplog.set_level(logging.INFO, logger="onboarding_worker.runtime.embedded")
     world = make()
     world.add(customer("Ona"))
     flush, away = world.parts.jobs.flush, True

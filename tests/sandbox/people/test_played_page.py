@@ -6,10 +6,10 @@ import pytest
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.people.customers import Instruction
+from onboarding_worker.cli.commands.init import starter
+from onboarding_worker.http import event_loop
 from tests.sandbox.customers import ENTITY, KYC, basic, done, sent
 from tests.simulated.virtual_time import VirtualLoop
-from worker.cli.commands.init import starter
-from worker.http import event_loop
 
 TOKEN = ("POST", f"http://x{KYC}", basic() | {"Content-Type": "application/json"}, b'{"clientId": "c-1"}')
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

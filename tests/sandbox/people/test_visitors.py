@@ -11,9 +11,9 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.options import Share
 from onboarding_sandbox.people.customers import LOADS, Visit, Visited
 from onboarding_sandbox.people.webhook_sender import Webhook
+from onboarding_worker.http import event_loop
 from tests.sandbox.people.test_played_page import TOKEN
 from tests.simulated.virtual_time import VirtualLoop
-from worker.http import event_loop
 
 SECRET = "0123456789abcdefABCDEF-_"
 MAIL = f"Please open https://onboard.example.com/s/{SECRET}\n"

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.senders.contract import TOO_LATE, Receipt
 from tests.senders.conftest import DROP, HANG
 from tests.suite.some import some
-from worker.core.model.endings import Kind
-from worker.senders.contract import TOO_LATE, Receipt
 
 
 async def test_the_connection_of_a_preflight_carries_the_first_message(relay, email, message):
@@ -137,7 +137,7 @@ async def test_a_message_that_broke_after_mail_from_is_not_sent_again_by_itself(
 
 
 async def test_a_connection_older_than_servers_like_is_not_used_again(relay, email, message, monkeypatch):
-    monkeypatch.setattr("worker.senders.email.IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("onboarding_worker.senders.email.IDLE_SECONDS", 0.0)
     sender = email()
 
     await sender.send(message(key="first"))
@@ -236,7 +236,7 @@ async def test_a_session_is_closed_when_it_has_quit_whatever_the_server_says(rel
 
 
 async def test_closing_does_not_wait_for_a_server_that_does_not_answer_quit(relay, email, message, monkeypatch):
-    monkeypatch.setattr("worker.senders.email.QUIT_SECONDS", 0.05)
+    monkeypatch.setattr("onboarding_worker.senders.email.QUIT_SECONDS", 0.05)
     relay.script["QUIT"].append(HANG)
     sender = email()
     await sender.send(message())

@@ -1,7 +1,7 @@
 """What the email sender hands over: the mail, its addresses, and what is told of it."""
 
-from worker.core.model.endings import Kind
-from worker.senders.contract import Receipt, Returning
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.senders.contract import Receipt, Returning
 
 
 async def test_a_repeat_carries_the_same_message_id(relay, email, message):

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.model.endings import Kind, Problem
 from tests.senders.conftest import DROP, HANG
-from worker.core.model.endings import Kind, Problem
 
 MINUTES = timedelta(minutes=5)
 CREDENTIALS = {"username": "worker", "password": "hunter2"}

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from aiosmtpd.smtp import AuthResult
 
-from worker.core.model.endings import Kind
-from worker.senders.contract import Receipt
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.senders.contract import Receipt
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import SessionRow, Webhook
+from onboarding_worker.core.model.states import SessionState
+from onboarding_worker.providers.webhooks.contract import Key
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, COMPLETED
-from worker.core.database.tables import SessionRow, Webhook
-from worker.core.model.states import SessionState
-from worker.providers.webhooks.contract import Key
 
 
 def another_session(shelf, **changes):

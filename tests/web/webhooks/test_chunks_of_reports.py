@@ -7,21 +7,21 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, Suppression
+from onboarding_worker.core.messages.contact import PauseRule
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.states import InvitationState, JobState, WebhookState
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
+from onboarding_worker.settings.policies import fallbacks
+from onboarding_worker.web.webhooks.store.delivery_reports import apply_delivery_updates
+from onboarding_worker.web.webhooks.store.webhooks import KeptWebhook as Kept
+from onboarding_worker.web.webhooks.store.webhooks import given_of
 from tests.stored.post import BOTH_WAYS, EMAIL, TEXT, Post
 from tests.stored.shelf import CONTACT, customer
 from tests.stored.statements import statements
-from worker.core.customers.customers import Person
-from worker.core.database.job_ids import new_id
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, Suppression
-from worker.core.messages.contact import PauseRule
-from worker.core.model.channels import CHANNELS
-from worker.core.model.states import InvitationState, JobState, WebhookState
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
-from worker.settings.policies import fallbacks
-from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
-from worker.web.webhooks.store.webhooks import KeptWebhook as Kept
-from worker.web.webhooks.store.webhooks import given_of
 
 
 @pytest.mark.both_databases

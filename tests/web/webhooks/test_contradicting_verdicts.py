@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Audit, SessionRow, Webhook
+from onboarding_worker.core.model.states import LISTED_WEBHOOKS, WebhookState
+from onboarding_worker.providers.webhooks.contract import Key
+from onboarding_worker.reporting.store.waiting import webhooks_to_check
+from onboarding_worker.web.webhooks.session_chain import DIGESTS_KEPT
+from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
 from tests.stored.webhook_feed import APPROVED, DENIED, FAILED
-from worker.core.database.tables import Audit, SessionRow, Webhook
-from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.providers.webhooks.contract import Key
-from worker.reporting.store.waiting import webhooks_to_check
-from worker.web.webhooks.session_chain import DIGESTS_KEPT
-from worker.web.webhooks.store.webhook_list import WebhookList
 
 
 def forgotten(feed):

@@ -7,12 +7,9 @@ from functools import partial
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from tests.stored.post import BOTH_WAYS, EMAIL, TEXT
-from tests.stored.shelf import CONTACT, customer
-from tests.suite.some import some
-from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import (
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import (
     Audit,
     Batch,
     BounceCount,
@@ -23,19 +20,22 @@ from worker.core.database.tables import (
     Suppression,
     Webhook,
 )
-from worker.core.database.tables.types import OPTIONS
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.messages.contact import PauseRule
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.channels import CHANNELS, SuppressionReason
-from worker.core.model.endings import Hold
-from worker.core.model.incoming import SENDER
-from worker.core.model.states import InvitationState, JobState, SessionState, WebhookState
-from worker.core.model.wakeups import WakeUp
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
-from worker.settings.policies import fallbacks
-from worker.web.webhooks.store.delivery_reports import _TEXTS, apply_delivery_updates
-from worker.web.webhooks.store.webhooks import Arrived, Webhooks, given_of
+from onboarding_worker.core.database.tables.types import OPTIONS
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.messages.contact import PauseRule
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.model.endings import Hold
+from onboarding_worker.core.model.incoming import SENDER
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState, WebhookState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
+from onboarding_worker.settings.policies import fallbacks
+from onboarding_worker.web.webhooks.store.delivery_reports import _TEXTS, apply_delivery_updates
+from onboarding_worker.web.webhooks.store.webhooks import Arrived, Webhooks, given_of
+from tests.stored.post import BOTH_WAYS, EMAIL, TEXT
+from tests.stored.shelf import CONTACT, customer
+from tests.suite.some import some
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.reasons import Reason
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
-from worker.providers.webhooks.contract import Rank, SessionUpdate
-from worker.web.webhooks.session_chain import FOR_THE_END, Again, Chain, JobNow, KnownSession, Link
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
+from onboarding_worker.providers.webhooks.contract import Rank, SessionUpdate
+from onboarding_worker.web.webhooks.session_chain import FOR_THE_END, Again, Chain, JobNow, KnownSession, Link
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import SessionRow, Webhook
+from onboarding_worker.core.model.states import JobState, Result, SessionState
+from onboarding_worker.providers.webhooks.contract import Key
+from onboarding_worker.web.webhooks.store.session_lookup import find
 from tests.stored.webhook_feed import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
-from worker.core.database.tables import SessionRow, Webhook
-from worker.core.model.states import JobState, Result, SessionState
-from worker.providers.webhooks.contract import Key
-from worker.web.webhooks.store.session_lookup import find
 
 MATCHES = [
     (((Key.EXTERNAL_REF, "{job}"),), True),

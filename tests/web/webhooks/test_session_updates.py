@@ -7,9 +7,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.core.model.states import Result, SessionState
-from worker.providers.webhooks.contract import LISTED, Rank, SessionUpdate
-from worker.web.webhooks.session_chain import DIGESTS_KEPT, REPLACED, KnownSession, known_after, may_be_replay
+from onboarding_worker.core.model.states import Result, SessionState
+from onboarding_worker.providers.webhooks.contract import LISTED, Rank, SessionUpdate
+from onboarding_worker.web.webhooks.session_chain import (
+    DIGESTS_KEPT,
+    REPLACED,
+    KnownSession,
+    known_after,
+    may_be_replay,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

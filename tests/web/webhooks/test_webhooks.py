@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import SessionRow, Webhook
+from onboarding_worker.core.model.states import Result, WebhookState
+from onboarding_worker.providers.webhooks.contract import Key
+from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
+from onboarding_worker.web.webhooks.store.webhooks import UNMATCHED_BACKOFF, Arrived, Webhooks
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, REVIEW, STARTED, update
-from worker.core.database.tables import SessionRow, Webhook
-from worker.core.model.states import Result, WebhookState
-from worker.providers.webhooks.contract import Key
-from worker.web.webhooks.store.webhook_list import WebhookList
-from worker.web.webhooks.store.webhooks import UNMATCHED_BACKOFF, Arrived, Webhooks
 
 
 def test_the_same_bytes_are_kept_once(ona, feed):

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Audit, Budget
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, with_credits
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.model.stops import REPEATS
+from onboarding_worker.wiring.store.carried_budgets import carry_over
 from tests.stored.row_locks import waiting
-from worker.core.database.tables import Audit, Budget
-from worker.core.limits.budgets import BudgetRule, BudgetState, with_credits
-from worker.core.limits.store import budgets
-from worker.core.limits.store.budgets import Budgets
-from worker.core.model.stops import REPEATS
-from worker.wiring.store.carried_budgets import carry_over
 
 pytestmark = pytest.mark.both_databases
 

@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from worker.core.database.schema import all_tables
-from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
+from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 # A plain SHA-256, without a key: of a file's bytes, of the random text of a cookie.
 WITHOUT_A_KEY = {"batch.digest", "dropped_file.digest", "log_in.digest", "uploaded_list.digest"}

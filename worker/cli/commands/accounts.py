@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from worker.cli.completions import AccountName
-from worker.cli.exits import refusing
-from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json, print_json_or, print_table
-from worker.core.foundation.notation import listed_in_words
-from worker.reporting.operation_report import WORKING, state_in_words
-from worker.settings.needs import STORED, WAKING
-from worker.wiring.account_budgets import NotTried, try_again
+from onboarding_worker.cli.completions import AccountName
+from onboarding_worker.cli.exits import refusing
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.shared_options import JSON, print_json, print_json_or, print_table
+from onboarding_worker.core.foundation.notation import listed_in_words
+from onboarding_worker.reporting.operation_report import WORKING, state_in_words
+from onboarding_worker.settings.needs import STORED, WAKING
+from onboarding_worker.wiring.account_budgets import NotTried, try_again
 
 
 @click.group()

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation
-from worker.cli.lists.foreseen import (
+from onboarding_worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.lists.foreseen import (
     channels_of,
     corrected_in_words,
     costs_in_words,
@@ -19,34 +19,41 @@ from worker.cli.lists.foreseen import (
     most_in_all,
     reached_on,
 )
-from worker.cli.lists.found_rows import SHOWN, ListFound, Streamed, read_through
-from worker.cli.lists.listed import Listed, as_facts, block_for, named_reasons, refused_by_run, refusing_lists
-from worker.cli.lists.options import LIST_HELP, deadline_option, known_options, list_options
-from worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
-from worker.cli.running.summary import changed_in_words, next_step, show_changes
-from worker.cli.shared_options import JSON, Named, print_json, print_table, whole_file
-from worker.core.customers.customers import FieldProblem
-from worker.core.features import hint
-from worker.core.foundation.notation import counted
-from worker.core.limits.budgets import BudgetState
-from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
-from worker.core.model.channels import CHANNELS
-from worker.http import event_loop
-from worker.lists.columns import OwnFile
-from worker.lists.formats.opening import content_digest
-from worker.lists.lines import ListRefused
-from worker.lists.listing import CustomerList, open_list
-from worker.lists.options import ListOptions
-from worker.lists.warned import Warned, problems_csv
-from worker.plans.store.plans import Plan, refuse_over
-from worker.reporting.batch_forecast import AWAITS_VERDICT
-from worker.reporting.report_lines import BYTE_ORDER_MARK
-from worker.reporting.standings import STANDINGS
-from worker.settings.needs import NOTHING, Need
-from worker.settings.policies import texted_countries
-from worker.templates.checks import problems as problems_of_templates
-from worker.wiring.container import Parts
-from worker.wiring.templates import doubtful_templates
+from onboarding_worker.cli.lists.found_rows import SHOWN, ListFound, Streamed, read_through
+from onboarding_worker.cli.lists.listed import (
+    Listed,
+    as_facts,
+    block_for,
+    named_reasons,
+    refused_by_run,
+    refusing_lists,
+)
+from onboarding_worker.cli.lists.options import LIST_HELP, deadline_option, known_options, list_options
+from onboarding_worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
+from onboarding_worker.cli.running.summary import changed_in_words, next_step, show_changes
+from onboarding_worker.cli.shared_options import JSON, Named, print_json, print_table, whole_file
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists.columns import OwnFile
+from onboarding_worker.lists.formats.opening import content_digest
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.lists.listing import CustomerList, open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.warned import Warned, problems_csv
+from onboarding_worker.plans.store.plans import Plan, refuse_over
+from onboarding_worker.reporting.batch_forecast import AWAITS_VERDICT
+from onboarding_worker.reporting.report_lines import BYTE_ORDER_MARK
+from onboarding_worker.reporting.standings import STANDINGS
+from onboarding_worker.settings.needs import NOTHING, Need
+from onboarding_worker.settings.policies import texted_countries
+from onboarding_worker.templates.checks import problems as problems_of_templates
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.templates import doubtful_templates
 
 SHOWN_KINDS = 10
 GOOD = (WORKS, USED_UP, NOT_ASKED)  # answers that need no person

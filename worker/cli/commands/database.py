@@ -8,25 +8,25 @@ from functools import partial
 import click
 import sqlalchemy as sa
 
-from worker.cli.exits import CannotStart, refusing
-from worker.cli.invocation import Invocation, act_of_command
-from worker.cli.opening import refusing_what_fails, why_not_ready
-from worker.cli.shared_options import counting
-from worker.core.database import schema
-from worker.core.database.audit_entries import note_alone
-from worker.core.database.database import Database, is_there
-from worker.core.foundation.clock import ProcessClock
-from worker.core.foundation.keyring import Keyring
-from worker.core.foundation.notation import counted
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
-from worker.reporting.store.processes import Processes
-from worker.settings.load import load
-from worker.settings.model import Database as SettingsDatabase
-from worker.settings.needs import COUNTED, STORED, Need
-from worker.settings.problems import SettingsError
-from worker.wiring.opening import check_keys
-from worker.wiring.os_user import os_user
-from worker.wiring.store import database_copy, roles
+from onboarding_worker.cli.exits import CannotStart, refusing
+from onboarding_worker.cli.invocation import Invocation, act_of_command
+from onboarding_worker.cli.opening import refusing_what_fails, why_not_ready
+from onboarding_worker.cli.shared_options import counting
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.database.database import Database, is_there
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
+from onboarding_worker.reporting.store.processes import Processes
+from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Database as SettingsDatabase
+from onboarding_worker.settings.needs import COUNTED, STORED, Need
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.opening import check_keys
+from onboarding_worker.wiring.os_user import os_user
+from onboarding_worker.wiring.store import database_copy, roles
 
 OVERRIDE = "ONBOARDING__DATABASE__URL"
 

@@ -6,25 +6,34 @@ from typing import Any
 
 import click
 
-from worker.cli.completions import AccountName, Batch
-from worker.cli.exits import CannotStart, refusing
-from worker.cli.invocation import Invocation, find_kept
-from worker.cli.lists.options import in_both_zones, read_start
-from worker.cli.opening import wake_ups_of
-from worker.cli.running.summary import deciding, run_list
-from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, print_json_or, without_address
-from worker.core.foundation.notation import are, counted
-from worker.core.model.states import JobState
-from worker.lists.decisions.row_addresses import RowRanges, read_rows
-from worker.lists.decisions.store.decisions import RepeatCost, Verdict
-from worker.lists.decisions.store.emergency_stop import Stopped
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.store.batches import DAILY, STDIN, BatchFacts
-from worker.plans.store.plans import Plan, PlanRefused, bring_forward, set_most_credits
-from worker.reporting.batch_report import rows_left, staying, what_ends, worst_cost
-from worker.settings.needs import STORED, WAKING
-from worker.wiring.container import Parts
-from worker.wiring.os_user import os_user
+from onboarding_worker.cli.completions import AccountName, Batch
+from onboarding_worker.cli.exits import CannotStart, refusing
+from onboarding_worker.cli.invocation import Invocation, find_kept
+from onboarding_worker.cli.lists.options import in_both_zones, read_start
+from onboarding_worker.cli.opening import wake_ups_of
+from onboarding_worker.cli.running.summary import deciding, run_list
+from onboarding_worker.cli.shared_options import (
+    DRY_RUN,
+    JSON,
+    REASON,
+    YES,
+    Read,
+    confirm,
+    print_json_or,
+    without_address,
+)
+from onboarding_worker.core.foundation.notation import are, counted
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.lists.decisions.row_addresses import RowRanges, read_rows
+from onboarding_worker.lists.decisions.store.decisions import RepeatCost, Verdict
+from onboarding_worker.lists.decisions.store.emergency_stop import Stopped
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.store.batches import DAILY, STDIN, BatchFacts
+from onboarding_worker.plans.store.plans import Plan, PlanRefused, bring_forward, set_most_credits
+from onboarding_worker.reporting.batch_report import rows_left, staying, what_ends, worst_cost
+from onboarding_worker.settings.needs import STORED, WAKING
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.os_user import os_user
 
 GOES_ON = ("retry", "repeat")  # decisions after which there is work to do
 # The state of the rows that a decision is about.
@@ -348,7 +357,9 @@ def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
     onboard stop --reason "the wrong template"
     onboard resume --all
     """
-    from worker.wiring.runner import STOP_HOLDS_AFTER  # imported here: aiohttp, which no other decision needs
+    from onboarding_worker.wiring.runner import (
+        STOP_HOLDS_AFTER,  # imported here: aiohttp, which no other decision needs
+    )
 
     with invocation.parts(STORED) as parts:
         now = parts.clock()

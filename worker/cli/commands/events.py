@@ -7,14 +7,14 @@ from uuid import UUID
 
 import click
 
-from worker.cli.exits import CannotStart, Stopped, refusing
-from worker.cli.invocation import Invocation
-from worker.cli.registry import Commands
-from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
-from worker.core.foundation.notation import counted, written, written_if_any
-from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.events.store.refused_events import KeptMessage, NotPutBack, RefusedEvents, dead_queue_of
-from worker.settings.needs import ENCRYPTING, STORED, Need
+from onboarding_worker.cli.exits import CannotStart, Stopped, refusing
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.registry import Commands
+from onboarding_worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
+from onboarding_worker.core.foundation.notation import counted, written, written_if_any
+from onboarding_worker.core.model.states import LISTED_WEBHOOKS, WebhookState
+from onboarding_worker.events.store.refused_events import KeptMessage, NotPutBack, RefusedEvents, dead_queue_of
+from onboarding_worker.settings.needs import ENCRYPTING, STORED, Need
 
 MOST_LISTED = 10_000
 LOOKING = frozenset({Need.BUS, Need.BROKER})  # to put events back
@@ -80,8 +80,8 @@ def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
 
     Personal data is not shown: of each value you see only its kind and its length.
     """
-    from worker.events.bus.dead_lettering import message_in
-    from worker.events.bus.dead_letters import shown
+    from onboarding_worker.events.bus.dead_lettering import message_in
+    from onboarding_worker.events.bus.dead_letters import shown
 
     with invocation.parts(STORED, migrate=True) as parts:
         found = parts.refused_events.find(id_)
@@ -113,7 +113,7 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
 
     Exit codes: 0 all that were kept went back; 1 some did, and the queue of others cannot be reached; 2 none did.
     """
-    from worker.events.bus.dead_letters import put_back
+    from onboarding_worker.events.bus.dead_letters import put_back
 
     with invocation.parts(STORED | LOOKING, migrate=True) as parts:
         refused = parts.refused_events
@@ -170,7 +170,7 @@ def _chosen(refused: RefusedEvents, id_: UUID | None, *, everything: bool, ask: 
 
 
 def _facts(one: KeptMessage) -> dict[str, Any]:
-    from worker.events.bus.dead_lettering import problems_in
+    from onboarding_worker.events.bus.dead_lettering import problems_in
 
     return {
         "queue": dead_queue_of(one.queue),

@@ -12,11 +12,11 @@ from string import Template
 import click
 from click.shell_completion import get_completion_class
 
-from worker.cli.exits import CannotStart, check_sandbox_is_installed
-from worker.cli.shared_options import JSON, print_json_or
-from worker.core.features import hint
-from worker.core.foundation.private_files import PRIVATE, new_file, replacing
-from worker.lists.formats.source import LIST_FORMATS
+from onboarding_worker.cli.exits import CannotStart, check_sandbox_is_installed
+from onboarding_worker.cli.shared_options import JSON, print_json_or
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.private_files import PRIVATE, new_file, replacing
+from onboarding_worker.lists.formats.source import LIST_FORMATS
 
 LIST_COLUMNS = (
     *("customer_id", "kind", "email", "phone", "first_name", "last_name", "company_name"),
@@ -105,7 +105,7 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
         return
     if sandbox:
         check_sandbox_is_installed()
-    from worker.core.foundation.keyring import new_key  # imported here: it loads cryptography
+    from onboarding_worker.core.foundation.keyring import new_key  # imported here: it loads cryptography
 
     config, key = directory / CONFIG, directory / KEY
     if os.path.lexists(config) and not force:

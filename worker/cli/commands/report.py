@@ -10,18 +10,18 @@ from typing import Any, BinaryIO, TextIO, TypeVar
 
 import click
 
-from worker.cli.completions import Batch
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation, find_kept
-from worker.cli.lists.options import YEARS, read_time
-from worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
-from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.notation import counted, written, written_if_any
-from worker.reporting.report_lines import line_values, write_csv, write_jsonl, write_table
-from worker.reporting.store.ledger import Nonresponder, nonresponders
-from worker.reporting.store.report_rows import LineFacts
-from worker.settings.needs import COUNTED, STORED
-from worker.settings.policies import stable_links
+from onboarding_worker.cli.completions import Batch
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from onboarding_worker.cli.invocation import Invocation, find_kept
+from onboarding_worker.cli.lists.options import YEARS, read_time
+from onboarding_worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.foundation.notation import counted, written, written_if_any
+from onboarding_worker.reporting.report_lines import line_values, write_csv, write_jsonl, write_table
+from onboarding_worker.reporting.store.ledger import Nonresponder, nonresponders
+from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.settings.needs import COUNTED, STORED
+from onboarding_worker.settings.policies import stable_links
 
 NONRESPONDER_COLUMNS = (
     *("batch", "row", "customer_id", "purpose", "state", "account", "invited_at"),
@@ -207,7 +207,7 @@ def report(
             columns = parts.reporting.columns(found, links=with_links, routes=routes, details=details)
             lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
             if with_links and (own := stable_links(parts.settings)) is not None:
-                from worker.reporting.store.report_rows import with_own_links
+                from onboarding_worker.reporting.store.report_rows import with_own_links
 
                 lines = with_own_links(parts.database, parts.keyring, own, lines, now=columns.now)
             unreadable = 0
@@ -219,14 +219,14 @@ def report(
                     yield line
 
             if form == "html":
-                from worker.reporting.html_report import write_html
-                from worker.reporting.prices import Prices
-                from worker.reporting.store.spending import spending_of
+                from onboarding_worker.reporting.html_report import write_html
+                from onboarding_worker.reporting.prices import Prices
+                from onboarding_worker.reporting.store.spending import spending_of
 
                 spending, prices = spending_of(parts.database, found.id), Prices.of(parts.settings)
                 count = write_html(stream, parts.reporting.status(found), noted(), columns, spending, prices)
             elif form == "xlsx":
-                from worker.reporting.xlsx_report import write_xlsx
+                from onboarding_worker.reporting.xlsx_report import write_xlsx
 
                 facts = parts.reporting.status(found)
                 count = _in_place(stream, lambda made: write_xlsx(made, facts, noted(), columns))
@@ -264,9 +264,9 @@ def _write_period(
     as_json: bool,
     excel: bool,
 ) -> None:
-    from worker.reporting import xlsx_report
-    from worker.reporting.prices import Prices, as_facts, names_of, report_of, row_facts, rows_of, table_of
-    from worker.reporting.store.spending import figures_of
+    from onboarding_worker.reporting import xlsx_report
+    from onboarding_worker.reporting.prices import Prices, as_facts, names_of, report_of, row_facts, rows_of, table_of
+    from onboarding_worker.reporting.store.spending import figures_of
 
     if first is None:
         raise click.UsageError("give --from too: the first day of the period")
@@ -287,7 +287,7 @@ def _write_period(
                 names, rows = names_of(report), rows_of(report)
                 _in_place(stream, lambda made: xlsx_report.write_table(made, "Period", names, rows))
             elif form == "html":
-                from worker.reporting.html_report import write_period  # imported here: Jinja
+                from onboarding_worker.reporting.html_report import write_period  # imported here: Jinja
 
                 write_period(stream, report, now=parts.clock())
             elif form == "csv":

@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from worker.cli.invocation import Invocation
-from worker.cli.lists.options import LIST_HELP, known_options, list_options, plan_options
-from worker.cli.registry import loading
-from worker.cli.shared_options import JSON, Read
-from worker.core.foundation.notation import parse_duration
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.lists.options import LIST_HELP, known_options, list_options, plan_options
+from onboarding_worker.cli.registry import loading
+from onboarding_worker.cli.shared_options import JSON, Read
+from onboarding_worker.core.foundation.notation import parse_duration
 
 AGAIN = click.option(
     "--again",
@@ -63,7 +63,7 @@ def _check_instead(_context: click.Context, _parameter: click.Parameter, asked: 
 @click.pass_obj
 def run(invocation: Invocation, /, **chosen: Any) -> None:
     with loading():
-        from worker.cli.running.work import run_list
+        from onboarding_worker.cli.running.work import run_list
 
     raise SystemExit(run_list(invocation, **chosen))
 
@@ -94,6 +94,6 @@ def import_(invocation: Invocation, /, **chosen: Any) -> None:
     if chosen["adopt"] and chosen["plan"] is not None:
         raise click.UsageError("--adopt takes no plan: the sessions are open already")
     with loading():
-        from worker.cli.running.work import import_list
+        from onboarding_worker.cli.running.work import import_list
 
     raise SystemExit(import_list(invocation, **chosen))

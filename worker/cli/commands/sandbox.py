@@ -15,10 +15,10 @@ import click
 from onboarding_sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 from onboarding_sandbox.options import CUSTOMERS, MAILS, TEXTS, shares, span, span_or_range, trouble_share
 from onboarding_sandbox.wire import SESSIONS
-from worker.cli.commands.init import sandbox_webhooks
-from worker.cli.exits import CannotStart
-from worker.cli.shared_options import JSON, Named, Read, print_json_or
-from worker.http import event_loop
+from onboarding_worker.cli.commands.init import sandbox_webhooks
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json_or
+from onboarding_worker.http import event_loop
 
 DEFAULTS = SandboxOptions()
 _repeatable = partial(click.option, multiple=True)

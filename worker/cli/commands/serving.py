@@ -14,35 +14,35 @@ from secrets import token_urlsafe
 import click
 import sqlalchemy as sa
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart, refusing
-from worker.cli.invocation import Invocation, log_info
-from worker.cli.lists.listed import refuse_what_cannot_work
-from worker.cli.opening import refusing_what_fails, wake_ups_of
-from worker.cli.running.summary import lift_stopped
-from worker.cli.running.work import line_of
-from worker.core.database import schema
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.notation import counted
-from worker.core.foundation.tls import is_loopback
-from worker.core.model.states import BatchState
-from worker.core.model.wakeups import WakeUp
-from worker.http import event_loop
-from worker.lists.store.batches import BatchFacts
-from worker.reporting.batch_report import state_of
-from worker.reporting.store.counts import BatchCounts
-from worker.runtime.embedded import AlreadyWorking, Embedded, Outdated, sole_worker
-from worker.runtime.web_application import ROUTES, app, no_wake_up
-from worker.settings.addresses import bind_address
-from worker.settings.model import Settings
-from worker.settings.needs import SERVING
-from worker.settings.policies import buys_on_click
-from worker.settings.problems import SettingsError
-from worker.settings.rules import has_credentials, no_credentials
-from worker.web.server import listening, serve
-from worker.web.webhooks.sources import Closed, account_sources
-from worker.wiring.background import opened_work
-from worker.wiring.container import Parts
-from worker.wiring.runner import STAY
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart, refusing
+from onboarding_worker.cli.invocation import Invocation, log_info
+from onboarding_worker.cli.lists.listed import refuse_what_cannot_work
+from onboarding_worker.cli.opening import refusing_what_fails, wake_ups_of
+from onboarding_worker.cli.running.summary import lift_stopped
+from onboarding_worker.cli.running.work import line_of
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.core.model.states import BatchState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.reporting.batch_report import state_of
+from onboarding_worker.reporting.store.counts import BatchCounts
+from onboarding_worker.runtime.embedded import AlreadyWorking, Embedded, Outdated, sole_worker
+from onboarding_worker.runtime.web_application import ROUTES, app, no_wake_up
+from onboarding_worker.settings.addresses import bind_address
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.needs import SERVING
+from onboarding_worker.settings.policies import buys_on_click
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.rules import has_credentials, no_credentials
+from onboarding_worker.web.server import listening, serve
+from onboarding_worker.web.webhooks.sources import Closed, account_sources
+from onboarding_worker.wiring.background import opened_work
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.runner import STAY
 
 LOOK_SECONDS = 10.0  # between two looks at the batches' progress
 LOOK_SHARE = 0.1  # the looks take at most this share of the time
@@ -71,7 +71,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
 
     SIGTERM ends it: requests that are under way are answered first.
     """
-    from worker.runtime.celery_settings import why_not_with_workers  # imported here: kombu
+    from onboarding_worker.runtime.celery_settings import why_not_with_workers  # imported here: kombu
 
     settings = invocation.settings(SERVING)
     host, port = address(settings, bind)
@@ -199,9 +199,9 @@ async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int)
 async def _receiving(settings: Settings, embedded: Embedded) -> AsyncIterator[None]:
     """Receive events from the bus, in a thread, inside the block."""
     # Imported here: kombu takes half a second, which a process without a queue saves.
-    from worker.cli.commands.workers import receive
-    from worker.events.bus.sources import sources_with_senders
-    from worker.runtime.bus_consumers import Consumers
+    from onboarding_worker.cli.commands.workers import receive
+    from onboarding_worker.events.bus.sources import sources_with_senders
+    from onboarding_worker.runtime.bus_consumers import Consumers
 
     if not (sources := sources_with_senders(settings)):
         yield

@@ -8,22 +8,22 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.completions import Batch
-from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation, find_batch
-from worker.cli.shared_options import JSON, print_json, print_json_or, print_table
-from worker.core.foundation.notation import are, counted, listed_in_words, written
-from worker.core.model.reasons import Reason, meaning_of
-from worker.core.model.states import BatchState, JobState, LineState, PauseCause
-from worker.lists.store.batches import BatchFacts
-from worker.reporting.batch_report import rows_to_correct
-from worker.reporting.forecast import lost_answers, lost_sessions
-from worker.reporting.operation_report import OperationReport
-from worker.reporting.standings import STANDINGS
-from worker.reporting.store.processes import WORK
-from worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, none_works, with_rows
-from worker.settings.needs import COUNTED
-from worker.wiring.container import Parts
+from onboarding_worker.cli.completions import Batch
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.invocation import Invocation, find_batch
+from onboarding_worker.cli.shared_options import JSON, print_json, print_json_or, print_table
+from onboarding_worker.core.foundation.notation import are, counted, listed_in_words, written
+from onboarding_worker.core.model.reasons import Reason, meaning_of
+from onboarding_worker.core.model.states import BatchState, JobState, LineState, PauseCause
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.reporting.batch_report import rows_to_correct
+from onboarding_worker.reporting.forecast import lost_answers, lost_sessions
+from onboarding_worker.reporting.operation_report import OperationReport
+from onboarding_worker.reporting.standings import STANDINGS
+from onboarding_worker.reporting.store.processes import WORK
+from onboarding_worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, none_works, with_rows
+from onboarding_worker.settings.needs import COUNTED
+from onboarding_worker.wiring.container import Parts
 
 # The states in the order of a row's life; a batch shows the states that its rows have.
 ROWS = (*JobState, *LineState)

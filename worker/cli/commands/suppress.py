@@ -5,19 +5,19 @@ from typing import Any, NamedTuple
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, YES, confirm, print_json_or
-from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.notation import counted, written
-from worker.core.model.channels import SuppressionReason
-from worker.lists import phone_numbers, rules
-from worker.lists.decisions.store.do_not_contact import LIST, Gone
-from worker.providers.countries import alpha2
-from worker.providers.values import Refusal
-from worker.settings.needs import ENCRYPTING, STORED
-from worker.wiring.container import Parts
-from worker.wiring.os_user import os_user
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.shared_options import JSON, YES, confirm, print_json_or
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.lists import phone_numbers, rules
+from onboarding_worker.lists.decisions.store.do_not_contact import LIST, Gone
+from onboarding_worker.providers.countries import alpha2
+from onboarding_worker.providers.values import Refusal
+from onboarding_worker.settings.needs import ENCRYPTING, STORED
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.os_user import os_user
 
 CHUNK = 500
 READS = ("list", "check", "forget")  # also with keys that do not fit

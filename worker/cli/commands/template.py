@@ -10,27 +10,27 @@ from pathlib import Path
 
 import click
 
-from worker.cli.exits import CannotStart, Stopped
-from worker.cli.invocation import Invocation
-from worker.cli.lists.listed import refusing_lists
-from worker.cli.sample_message import example, page_of, rendered
-from worker.cli.shared_options import JSON, OUT, print_json_or, together, whole_file
-from worker.core.adapters import Message
-from worker.core.customers.customers import Customer, invitation_channels
-from worker.core.foundation.private_files import READABLE
-from worker.core.messages.contact import Wording
-from worker.core.model.channels import CHANNELS
-from worker.lists.importing.intake import PREFILLED, judge
-from worker.lists.importing.judging import options_of, problems_of
-from worker.lists.lines import AcceptedLine
-from worker.lists.listing import open_list
-from worker.settings.needs import ENCRYPTING, NOTHING, Need
-from worker.templates.library import Library
-from worker.templates.render import Templates
-from worker.templates.values import Screen
-from worker.wiring.message_tests import NotSent, hand_over, written
-from worker.wiring.store.message_tests import begin
-from worker.wiring.templates import templates_of
+from onboarding_worker.cli.exits import CannotStart, Stopped
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.lists.listed import refusing_lists
+from onboarding_worker.cli.sample_message import example, page_of, rendered
+from onboarding_worker.cli.shared_options import JSON, OUT, print_json_or, together, whole_file
+from onboarding_worker.core.adapters import Message
+from onboarding_worker.core.customers.customers import Customer, invitation_channels
+from onboarding_worker.core.foundation.private_files import READABLE
+from onboarding_worker.core.messages.contact import Wording
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.lists.importing.intake import PREFILLED, judge
+from onboarding_worker.lists.importing.judging import options_of, problems_of
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.settings.needs import ENCRYPTING, NOTHING, Need
+from onboarding_worker.templates.library import Library
+from onboarding_worker.templates.render import Templates
+from onboarding_worker.templates.values import Screen
+from onboarding_worker.wiring.message_tests import NotSent, hand_over, written
+from onboarding_worker.wiring.store.message_tests import begin
+from onboarding_worker.wiring.templates import templates_of
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 FOLDER = "templates"

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.exits import DONE, CannotStart, Stopped
-from worker.cli.invocation import Invocation, log_info
-from worker.runtime.celery_settings import QUEUES, why_not_with_workers
-from worker.settings.model import Settings
-from worker.settings.needs import BEATING, EVERYTHING, WAKING, Need, Needs
-from worker.settings.problems import SettingsError
+from onboarding_worker.cli.exits import DONE, CannotStart, Stopped
+from onboarding_worker.cli.invocation import Invocation, log_info
+from onboarding_worker.runtime.celery_settings import QUEUES, why_not_with_workers
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.needs import BEATING, EVERYTHING, WAKING, Need, Needs
+from onboarding_worker.settings.problems import SettingsError
 
 if TYPE_CHECKING:  # imported where it is used: half a second that no other command needs
-    from worker.runtime.bus_consumers import Consumers
+    from onboarding_worker.runtime.bus_consumers import Consumers
 
 log = logging.getLogger(__name__)
 # By default Celery gives all workers of a machine one name, and then its events tell none from the others.
@@ -50,7 +50,7 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     """Run a worker, until ended. Start one per core, on as many machines as you need.
 
     Needs PostgreSQL, a broker (RabbitMQ or Redis: url in [broker]) and one running `onboard beat`. Without a broker use
-    `onboard run` or `onboard up`. The command is the same as `celery -A worker.app worker` with the variable
+    `onboard run` or `onboard up`. The command is the same as `celery -A onboarding_worker worker` with the variable
     ONBOARDING_CONFIG. It waits for a broker or database that cannot be reached, and for `onboard db upgrade`.
     Where the broker refuses its log-in it ends with 1.
 
@@ -83,7 +83,7 @@ def beat(invocation: Invocation) -> None:
     """Run the scheduler, until ended: each second it makes a worker look for work that is due.
 
     Run one scheduler for all workers; a second one does no harm. Needs the same broker as the workers. The command is
-    the same as `celery -A worker.app beat` with the variable ONBOARDING_CONFIG.
+    the same as `celery -A onboarding_worker beat` with the variable ONBOARDING_CONFIG.
     """
     _celery(_with_broker(invocation, BEATING), invocation, ["beat"])
 
@@ -96,10 +96,9 @@ def _with_broker(invocation: Invocation, needs: Needs) -> Settings:
 
 
 def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) -> None:
-    """Become Celery's command, in this process, so that signals reach it directly. Not by `celery -A`: that looks in
-    the current directory first, where a project may have its own `worker`."""
-    # This process becomes what `celery -A worker.app` is, and the app's module reads the environment alone. A child of
-    # the prefork pool that is spawned instead of forked (macOS) imports that module again and inherits nothing else.
+    """Become `celery -A onboarding_worker`, in this process, so that signals reach it directly."""
+    # The app's module reads the environment alone. A child of the prefork pool that is spawned instead of forked
+    # (macOS) imports that module again and inherits nothing else.
     os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
     os.environ["ONBOARDING_LOG_LEVEL"] = level = invocation.log_level or "info"
     os.environ["ONBOARDING_LOG_FORMAT"] = invocation.log_format
@@ -107,11 +106,9 @@ def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) ->
         os.environ["ONBOARDING_LOG_FILE"] = str(invocation.log_file.resolve())
     from celery.bin.celery import celery  # imported here: half a second that no other command needs
 
-    from worker.runtime.celery_app import app
-
+    words = ["--app", "onboarding_worker", "--quiet", *arguments, "--loglevel", level]
     # Not `app.start`: it drops the worker's exit code, and a service manager would take a failure for a normal end.
-    celery.params[0].default = app
-    code = celery.main(args=["--quiet", *arguments, "--loglevel", level], prog_name="celery", standalone_mode=False)
+    code = celery.main(args=words, prog_name="celery", standalone_mode=False)
     sys.exit(code if isinstance(code, int) else DONE)
 
 
@@ -134,9 +131,9 @@ def bus(invocation: Invocation) -> None:
         )
     if reason := why_not_with_workers(settings):
         raise CannotStart(reason)
-    from worker.cli.opening import wake_ups_of
-    from worker.events.bus.sources import sources_with_senders
-    from worker.runtime.bus_consumers import Consumers
+    from onboarding_worker.cli.opening import wake_ups_of
+    from onboarding_worker.events.bus.sources import sources_with_senders
+    from onboarding_worker.runtime.bus_consumers import Consumers
 
     sources = sources_with_senders(settings)
     if not sources:
@@ -160,8 +157,8 @@ def bus(invocation: Invocation) -> None:
 def receive(consumers: "Consumers") -> None:
     """Receive events until `stop`, or until outdated. Raises CannotStart if a queue or the keys do not fit, and Stopped
     where a broker refuses the log-in."""
-    from worker.events.bus.consumer import LogInRefused
-    from worker.events.bus.sources import Unfit
+    from onboarding_worker.events.bus.consumer import LogInRefused
+    from onboarding_worker.events.bus.sources import Unfit
 
     try:
         consumers.run()

@@ -15,21 +15,21 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from worker.cli.exits import Stopped
-from worker.core.customers.customers import FieldProblem
-from worker.core.database.job_ids import row_of
-from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken
-from worker.core.model.sessions import Session, SessionRequest
-from worker.core.unknown.reconciliation import MOST_PAGES
-from worker.http import event_loop
-from worker.lists.importing.adopting import Told, ended, parted
-from worker.lists.importing.intake import Intake, judge
-from worker.lists.lines import AcceptedLine, Line, RefusedLine
-from worker.lists.store.adopted import Adopted, AdoptedSessions, store
-from worker.providers.contract import Adopts
-from worker.wiring.container import Parts
+from onboarding_worker.cli.exits import Stopped
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.database.job_ids import row_of
+from onboarding_worker.core.limits.call_outcomes import CallOutcome
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken
+from onboarding_worker.core.model.sessions import Session, SessionRequest
+from onboarding_worker.core.unknown.reconciliation import MOST_PAGES
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists.importing.adopting import Told, ended, parted
+from onboarding_worker.lists.importing.intake import Intake, judge
+from onboarding_worker.lists.lines import AcceptedLine, Line, RefusedLine
+from onboarding_worker.lists.store.adopted import Adopted, AdoptedSessions, store
+from onboarding_worker.providers.contract import Adopts
+from onboarding_worker.wiring.container import Parts
 
 IN_FLIGHT = 10
 TRIES = 5
@@ -67,7 +67,10 @@ class Adopting:
         self._exits = AsyncExitStack()
 
     def __enter__(self) -> Self:
-        from worker.http.client import Http, open_http_session  # imported here: aiohttp takes a quarter of a second
+        from onboarding_worker.http.client import (  # imported here: aiohttp takes a quarter of a second
+            Http,
+            open_http_session,
+        )
 
         self._http = Http(self._loop.run(self._exits.enter_async_context(open_http_session())), self._parts.trust)
         return self

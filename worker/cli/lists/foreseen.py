@@ -9,26 +9,26 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from worker.cli.exits import CannotStart
-from worker.cli.sample_message import example, rendered
-from worker.core.customers.customers import Channel, FieldProblem, invitation_channels
-from worker.core.foundation.notation import counted, show_duration, written, written_if_any
-from worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
-from worker.core.limits.budgets import under_cap
-from worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, text_of_mailbox
-from worker.core.messages.quiet_hours import allowed_at
-from worker.core.model.channels import address_of, listed_as
-from worker.lists.importing.judging import Judged, count
-from worker.lists.lines import AcceptedLine
-from worker.lists.same_person import Seen
-from worker.plans.store.plans import Planned
-from worker.reporting.batch_forecast import loads_of
-from worker.reporting.forecast import Forecast, forecast, through_nights, with_country_cap
-from worker.reporting.prices import Prices
-from worker.reporting.store.outlook import CallsNow
-from worker.settings.money import amounts_in_words, in_json
-from worker.settings.policies import buys_on_click, ladder_of, reminders_of
-from worker.wiring.container import Parts
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.sample_message import example, rendered
+from onboarding_worker.core.customers.customers import Channel, FieldProblem, invitation_channels
+from onboarding_worker.core.foundation.notation import counted, show_duration, written, written_if_any
+from onboarding_worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
+from onboarding_worker.core.limits.budgets import under_cap
+from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, text_of_mailbox
+from onboarding_worker.core.messages.quiet_hours import allowed_at
+from onboarding_worker.core.model.channels import address_of, listed_as
+from onboarding_worker.lists.importing.judging import Judged, count
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.same_person import Seen
+from onboarding_worker.plans.store.plans import Planned
+from onboarding_worker.reporting.batch_forecast import loads_of
+from onboarding_worker.reporting.forecast import Forecast, forecast, through_nights, with_country_cap
+from onboarding_worker.reporting.prices import Prices
+from onboarding_worker.reporting.store.outlook import CallsNow
+from onboarding_worker.settings.money import amounts_in_words, in_json
+from onboarding_worker.settings.policies import buys_on_click, ladder_of, reminders_of
+from onboarding_worker.wiring.container import Parts
 
 CHUNK = 1000  # lines in one question to the database
 SHARED = "each of the two gets a link to it; `messages_per_address` bounds how many"

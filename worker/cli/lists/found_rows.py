@@ -10,21 +10,21 @@ from datetime import datetime
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
-from worker.cli.exits import CannotStart
-from worker.cli.lists.foreseen import ListCost
-from worker.cli.lists.listed import Listed, lines_of
-from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.notation import counted, written
-from worker.lists.importing.intake import Intake
-from worker.lists.importing.judging import Judged, count, problems_of
-from worker.lists.importing.list_import import ImportChoices
-from worker.lists.lines import AcceptedLine, RefusedLine, Settles
-from worker.lists.listing import CustomerList
-from worker.lists.options import ListOptions
-from worker.lists.warned import Refusals, Severity
-from worker.plans.deadlines import Group, group_of, planned, too_late
-from worker.reporting.store.outlook import CallsNow
-from worker.wiring.container import Parts
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.lists.foreseen import ListCost
+from onboarding_worker.cli.lists.listed import Listed, lines_of
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.lists.importing.intake import Intake
+from onboarding_worker.lists.importing.judging import Judged, count, problems_of
+from onboarding_worker.lists.importing.list_import import ImportChoices
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine, Settles
+from onboarding_worker.lists.listing import CustomerList
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.warned import Refusals, Severity
+from onboarding_worker.plans.deadlines import Group, group_of, planned, too_late
+from onboarding_worker.reporting.store.outlook import CallsNow
+from onboarding_worker.wiring.container import Parts
 
 SHOWN = 20
 _IN_MEMORY = 1_000_000  # bytes

@@ -20,15 +20,15 @@ from typing import Any, BinaryIO
 import click
 import sqlalchemy as sa
 
-from worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped, refusing
-from worker.cli.opening import with_hint
-from worker.cli.running.summary import changed_in_words, deciding, show_changes, show_refusals, show_warned
-from worker.cli.shared_options import counting
-from worker.core.foundation.notation import counted
-from worker.lists.columns import OwnFile
-from worker.lists.importing.adopting import Adopts
-from worker.lists.importing.judging import judge_all
-from worker.lists.importing.list_import import (
+from onboarding_worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped, refusing
+from onboarding_worker.cli.opening import with_hint
+from onboarding_worker.cli.running.summary import changed_in_words, deciding, show_changes, show_refusals, show_warned
+from onboarding_worker.cli.shared_options import counting
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.lists.columns import OwnFile
+from onboarding_worker.lists.importing.adopting import Adopts
+from onboarding_worker.lists.importing.judging import judge_all
+from onboarding_worker.lists.importing.list_import import (
     CutOff,
     ImportChoices,
     Imported,
@@ -37,19 +37,19 @@ from worker.lists.importing.list_import import (
     judging_child,
     list_age,
 )
-from worker.lists.known_customers import KnownRule
-from worker.lists.lines import AcceptedLine, Change, ListRefused, RefusedLine, Refusing, Settles
-from worker.lists.listing import CustomerList, open_list
-from worker.lists.options import ListOptions
-from worker.lists.rules import WORDED
-from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, shown_name
-from worker.lists.store.batches import STDIN, BatchFacts
-from worker.plans.store.plans import Plan, PlanRefused
-from worker.reporting.store.processes import IMPORT
-from worker.settings.model import Import
-from worker.templates.checks import problems as problems_of_templates
-from worker.wiring.background import Report, settles
-from worker.wiring.container import Parts
+from onboarding_worker.lists.known_customers import KnownRule
+from onboarding_worker.lists.lines import AcceptedLine, Change, ListRefused, RefusedLine, Refusing, Settles
+from onboarding_worker.lists.listing import CustomerList, open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.rules import WORDED
+from onboarding_worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, shown_name
+from onboarding_worker.lists.store.batches import STDIN, BatchFacts
+from onboarding_worker.plans.store.plans import Plan, PlanRefused
+from onboarding_worker.reporting.store.processes import IMPORT
+from onboarding_worker.settings.model import Import
+from onboarding_worker.templates.checks import problems as problems_of_templates
+from onboarding_worker.wiring.background import Report, settles
+from onboarding_worker.wiring.container import Parts
 
 
 class Listed:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.shared_options import Read
-from worker.core.foundation.notation import listed_in_words, written
-from worker.lists.formats import FORMS
-from worker.lists.known_customers import KnownRule
-from worker.lists.sources import LIST_SOURCES, schemes_of
-from worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first
+from onboarding_worker.cli.shared_options import Read
+from onboarding_worker.core.foundation.notation import listed_in_words, written
+from onboarding_worker.lists.formats import FORMS
+from onboarding_worker.lists.known_customers import KnownRule
+from onboarding_worker.lists.sources import LIST_SOURCES, schemes_of
+from onboarding_worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first
 
 if TYPE_CHECKING:
-    from worker.cli.lists.listed import Listed
-    from worker.lists.dates import DateForm
-    from worker.lists.options import ListOptions
-    from worker.wiring.container import Parts
+    from onboarding_worker.cli.lists.listed import Listed
+    from onboarding_worker.lists.dates import DateForm
+    from onboarding_worker.lists.options import ListOptions
+    from onboarding_worker.wiring.container import Parts
 
 FETCHED = f"; {listed_in_words(schemes_of(sources))} are fetched" if (sources := LIST_SOURCES.offered()) else ""
 LIST_HELP = f"""
@@ -31,7 +31,7 @@ every column. Rows are numbered as in a spreadsheet: the header is row 1. In JSO
 
 
 def _date_form(text: str) -> "DateForm":
-    from worker.lists.dates import DateForm
+    from onboarding_worker.lists.dates import DateForm
 
     return DateForm.parse(text)
 
@@ -76,9 +76,9 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         strict: bool,
         **more: Any,
     ) -> Any:
-        from worker.cli.lists.listed import Listed
-        from worker.lists.importing.intake import PREFILLED
-        from worker.lists.importing.judging import options_of
+        from onboarding_worker.cli.lists.listed import Listed
+        from onboarding_worker.lists.importing.intake import PREFILLED
+        from onboarding_worker.lists.importing.judging import options_of
 
         read_as = {name: more.pop(name) for name in ("form", "sheet", "hash_ids", "encoding", "delimiter")}
 
@@ -136,8 +136,8 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    from worker.lists.columns import known_name, nearest
-    from worker.lists.options import ADOPTED
+    from onboarding_worker.lists.columns import known_name, nearest
+    from onboarding_worker.lists.options import ADOPTED
 
     theirs, equals, ours = text.partition("=")
     if not (theirs and equals and ours):
@@ -223,7 +223,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @deadline_option
     @wraps(command)
     def wrapped(**given: Any) -> Any:
-        from worker.plans.store.plans import Plan  # imported here: SQLAlchemy, which --help does not need
+        from onboarding_worker.plans.store.plans import Plan  # imported here: SQLAlchemy, which --help does not need
 
         asked = {one.name: given.pop(one.name) for one in fields(Plan)}
         plan = Plan(**{name: value for name, value in asked.items() if value is not None})

@@ -8,22 +8,22 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from worker.cli.commands.status import paused_in_words, waiting_in_words
-from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
-from worker.cli.opening import why_unusable
-from worker.cli.running.summary import deciding, paused_senders, run_list, stopped_in_words
-from worker.core.database import schema
-from worker.core.features import hint
-from worker.core.foundation.notation import counted, written
-from worker.core.model.states import BatchState, LineState
-from worker.lists.store.batches import STDIN, BatchFacts
-from worker.reporting.batch_report import needs_a_person
-from worker.reporting.forecast import lost_answers, of_rest
-from worker.reporting.store.outlook import ended_calls, outlook_of, waiting_to_reconcile
-from worker.reporting.waits import Wait
-from worker.runtime.batch_run import Stand, next_move
-from worker.wiring.container import Parts
-from worker.wiring.os_user import os_user
+from onboarding_worker.cli.commands.status import paused_in_words, waiting_in_words
+from onboarding_worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
+from onboarding_worker.cli.opening import why_unusable
+from onboarding_worker.cli.running.summary import deciding, paused_senders, run_list, stopped_in_words
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.model.states import BatchState, LineState
+from onboarding_worker.lists.store.batches import STDIN, BatchFacts
+from onboarding_worker.reporting.batch_report import needs_a_person
+from onboarding_worker.reporting.forecast import lost_answers, of_rest
+from onboarding_worker.reporting.store.outlook import ended_calls, outlook_of, waiting_to_reconcile
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.runtime.batch_run import Stand, next_move
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.os_user import os_user
 
 
 @contextmanager

@@ -8,20 +8,20 @@ from typing import Any
 
 import click
 
-from worker.cli.exits import CannotStart
-from worker.cli.shared_options import counting
-from worker.core.foundation.notation import are, counted, listed_in_words
-from worker.core.limits.budgets import BudgetState
-from worker.core.messages.contact import following
-from worker.core.model.stops import is_at_cap, tries_again_by_itself
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.lines import Change
-from worker.lists.store.batches import STDIN, BatchFacts
-from worker.lists.warned import Refusals, Warned
-from worker.reporting.store.processes import kinds_at_work
-from worker.reporting.store.waiting import Unsent, unsent
-from worker.reporting.waits import stop_in_words
-from worker.wiring.container import Parts
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.shared_options import counting
+from onboarding_worker.core.foundation.notation import are, counted, listed_in_words
+from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.messages.contact import following
+from onboarding_worker.core.model.stops import is_at_cap, tries_again_by_itself
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.lines import Change
+from onboarding_worker.lists.store.batches import STDIN, BatchFacts
+from onboarding_worker.lists.warned import Refusals, Warned
+from onboarding_worker.reporting.store.processes import kinds_at_work
+from onboarding_worker.reporting.store.waiting import Unsent, unsent
+from onboarding_worker.reporting.waits import stop_in_words
+from onboarding_worker.wiring.container import Parts
 
 MOST_REASONS = 3
 SHOWN_CHANGES = 20

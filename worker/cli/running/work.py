@@ -18,32 +18,38 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from worker.cli.commands.status import show_status
-from worker.cli.exits import DONE, NEEDS_A_PERSON, CannotStart, Stopped
-from worker.cli.invocation import Invocation
-from worker.cli.lists.listed import Listed, changes_of, import_listed, refuse_what_cannot_work, refusing_lists
-from worker.cli.opening import with_hint
-from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
-from worker.cli.running.summary import as_facts, can_ask, channels_of, in_words, left_alone, lift_stopped
-from worker.cli.shared_options import print_json
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.foundation.logs import about
-from worker.core.foundation.notation import counted, written_if_any
-from worker.core.model.states import BatchState, JobState
-from worker.http import event_loop
-from worker.lists.importing.adopting import parse_cell, unknown_parameter
-from worker.lists.importing.list_import import Imported
-from worker.lists.store.batches import BatchFacts
-from worker.plans.store.plans import Plan
-from worker.reporting.batch_report import state_of
-from worker.reporting.store.counts import BatchCounts
-from worker.reporting.waits import Wait
-from worker.runtime.batch_run import OneBatch, Stand, Unusable
-from worker.runtime.embedded import AlreadyWorking, Embedded, sole_worker
-from worker.settings.needs import ENCRYPTING, Need
-from worker.settings.policies import buys_on_click
-from worker.wiring.background import opened_work
-from worker.wiring.container import Parts
+from onboarding_worker.cli.commands.status import show_status
+from onboarding_worker.cli.exits import DONE, NEEDS_A_PERSON, CannotStart, Stopped
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.lists.listed import (
+    Listed,
+    changes_of,
+    import_listed,
+    refuse_what_cannot_work,
+    refusing_lists,
+)
+from onboarding_worker.cli.opening import with_hint
+from onboarding_worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
+from onboarding_worker.cli.running.summary import as_facts, can_ask, channels_of, in_words, left_alone, lift_stopped
+from onboarding_worker.cli.shared_options import print_json
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.foundation.logs import about
+from onboarding_worker.core.foundation.notation import counted, written_if_any
+from onboarding_worker.core.model.states import BatchState, JobState
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists.importing.adopting import parse_cell, unknown_parameter
+from onboarding_worker.lists.importing.list_import import Imported
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.plans.store.plans import Plan
+from onboarding_worker.reporting.batch_report import state_of
+from onboarding_worker.reporting.store.counts import BatchCounts
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.runtime.batch_run import OneBatch, Stand, Unusable
+from onboarding_worker.runtime.embedded import AlreadyWorking, Embedded, sole_worker
+from onboarding_worker.settings.needs import ENCRYPTING, Need
+from onboarding_worker.settings.policies import buys_on_click
+from onboarding_worker.wiring.background import opened_work
+from onboarding_worker.wiring.container import Parts
 
 PLAIN_EVERY = 5.0  # seconds between lines without a terminal
 PACE_OF = 30.0  # the pace is that of the last seconds: it changes with pauses and limits
@@ -68,7 +74,7 @@ def run_list(
         choices = listed.choices(parts, again=again, plan=plan)
         approved = False
         if not yes and can_ask():
-            from worker.cli.approval import approve  # imported here: only a terminal needs it
+            from onboarding_worker.cli.approval import approve  # imported here: only a terminal needs it
 
             with refusing_lists(listed.name):
                 approved = approve(parts, listed, asked, choices)
@@ -119,7 +125,7 @@ def import_list(
         refuse_what_cannot_work(parts)
         options, choices = listed.options(parts), listed.choices(parts, again=again, plan=plan)
         if adopt:
-            from worker.cli.lists.adopting import Adopting
+            from onboarding_worker.cli.lists.adopting import Adopting
 
             options = replace(options, adopts=True, check_parameter=parse_cell, known_parameter=unknown_parameter)
         with Adopting(parts, invites=invite) if adopt else nullcontext() as adopts:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.tables import Audit
-from worker.core.foundation.notation import printable
+from onboarding_worker.core.database.fast.unanswered import UNANSWERED
+from onboarding_worker.core.database.tables import Audit
+from onboarding_worker.core.foundation.notation import printable
 
 if TYPE_CHECKING:
-    from worker.core.database.database import Database
+    from onboarding_worker.core.database.database import Database
 
 # An execution option of all connections: who does what on them, an `Act`.
 ACT = "onboarding_act"

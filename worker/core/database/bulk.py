@@ -15,10 +15,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import visitors
 
-from worker.core.database.fast import many_rows
-from worker.core.database.fast.many_rows import Types
-from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.tables import Base
+from onboarding_worker.core.database.fast import many_rows
+from onboarding_worker.core.database.fast.many_rows import Types
+from onboarding_worker.core.database.fast.unanswered import UNANSWERED
+from onboarding_worker.core.database.tables import Base
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql

@@ -14,18 +14,18 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from worker.core.database.audit_entries import ACT, Act
-from worker.core.database.bulk import fetched
-from worker.core.database.fast import tally
-from worker.core.database.fast.on_loop import elsewhere
-from worker.core.database.fast.unanswered import ALONE
-from worker.core.database.journal import JOURNAL, Journal
-from worker.core.database.outages import naming_outages
-from worker.core.database.tables.types import NotKnown, UnknownWord, UtcDateTime
-from worker.core.facts import OBSERVERS, FactObserver
-from worker.core.foundation.clock import ProcessClock
-from worker.core.foundation.private_files import new_file
-from worker.core.foundation.tls import Tls
+from onboarding_worker.core.database.audit_entries import ACT, Act
+from onboarding_worker.core.database.bulk import fetched
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.fast.on_loop import elsewhere
+from onboarding_worker.core.database.fast.unanswered import ALONE
+from onboarding_worker.core.database.journal import JOURNAL, Journal
+from onboarding_worker.core.database.outages import naming_outages
+from onboarding_worker.core.database.tables.types import NotKnown, UnknownWord, UtcDateTime
+from onboarding_worker.core.facts import OBSERVERS, FactObserver
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.foundation.private_files import new_file
+from onboarding_worker.core.foundation.tls import Tls
 
 # Long enough for a write transaction of another process (an import during a `run`), short enough to be noticed.
 SQLITE_BUSY_SECONDS = 30
@@ -97,7 +97,7 @@ class Database:
             event.listen(self.engine, "invalidate", _end_transaction)
         else:
             # Imported here: psycopg, which a process on SQLite does not need.
-            from worker.core.database.postgresql_engine import engine_of
+            from onboarding_worker.core.database.postgresql_engine import engine_of
 
             self.engine, self._patience = engine_of(url, connections=connections, tls=tls)
         self.engine.update_execution_options(**{OBSERVERS: observers, ACT: act, JOURNAL: journal})

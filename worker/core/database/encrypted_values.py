@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from worker.core.customers.customers import OF_PERSON, Customer, Person
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.channels import folded_email
-from worker.core.model.sessions import Opening, Session
+from onboarding_worker.core.customers.customers import OF_PERSON, Customer, Person
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.model.channels import folded_email
+from onboarding_worker.core.model.sessions import Opening, Session
 
 # The erased value in columns that cannot be NULL, and in columns where NULL means that there never was a value.
 ERASED = b""

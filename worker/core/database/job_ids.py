@@ -23,11 +23,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.tables import Job, SessionRow, StableLink
-from worker.core.foundation.clock import EPOCH, MILLISECOND
-from worker.core.model.states import SessionState
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.tables import Job, SessionRow, StableLink
+from onboarding_worker.core.foundation.clock import EPOCH, MILLISECOND
+from onboarding_worker.core.model.states import SessionState
 
 LARGEST = 999_999_999  # a batch has no row beyond
 ROWS = LARGEST + 1  # of a batch, with its row 0

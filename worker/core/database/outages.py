@@ -10,7 +10,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from worker.core.model.endings import Backoff
+from onboarding_worker.core.model.endings import Backoff
 
 T = TypeVar("T")
 

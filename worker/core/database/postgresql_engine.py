@@ -16,11 +16,11 @@ from psycopg.waiting import wait_async
 from sqlalchemy import event
 from sqlalchemy.util import await_
 
-from worker.core.database.fast.on_loop import elsewhere, is_on_loop
-from worker.core.database.fast.unanswered import let_go_on
-from worker.core.database.outages import leave_lost_servers
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.tls import Tls
+from onboarding_worker.core.database.fast.on_loop import elsewhere, is_on_loop
+from onboarding_worker.core.database.fast.unanswered import let_go_on
+from onboarding_worker.core.database.outages import leave_lost_servers
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.tls import Tls
 
 CONNECT_SECONDS = 10
 # A worker that stops in the middle of a transaction (SIGSTOP, a frozen machine) keeps its row locks, among them the

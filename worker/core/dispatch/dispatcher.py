@@ -28,15 +28,15 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
-from worker.core.dispatch.calls import Calls
-from worker.core.dispatch.flushes import Flushes
-from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, Ahead
-from worker.core.dispatch.state import State, Work
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.outage_log import Outage
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import RowT
-from worker.core.model.metrics import WorkMeter
+from onboarding_worker.core.dispatch.calls import Calls
+from onboarding_worker.core.dispatch.flushes import Flushes
+from onboarding_worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, Ahead
+from onboarding_worker.core.dispatch.state import State, Work
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import RowT
+from onboarding_worker.core.model.metrics import WorkMeter
 
 log = logging.getLogger(__name__)
 

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic
 
-from worker.core.dispatch.prefetch import Ahead, ClaimPlan, Prefetch, SteadyTime
-from worker.core.foundation.clock import Clock
-from worker.core.limits.budgets import FLUSH_MARGIN
-from worker.core.limits.call_outcomes import SecondLook
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import CallResult, Flushed, PolicyT, Rows, RowT
-from worker.core.limits.throughput import Stretch
-from worker.core.model.endings import Ending, Hold, Kind, Problem, ending_for, row_due_after_pause
-from worker.core.model.http_messages import MayWrite
-from worker.core.model.metrics import Meters, Metric, WorkMeter
-from worker.core.model.reasons import Reason
-from worker.core.unknown.reconciliation import ending_of_reconciliation
+from onboarding_worker.core.dispatch.prefetch import Ahead, ClaimPlan, Prefetch, SteadyTime
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.limits.budgets import FLUSH_MARGIN
+from onboarding_worker.core.limits.call_outcomes import SecondLook
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import CallResult, Flushed, PolicyT, Rows, RowT
+from onboarding_worker.core.limits.throughput import Stretch
+from onboarding_worker.core.model.endings import Ending, Hold, Kind, Problem, ending_for, row_due_after_pause
+from onboarding_worker.core.model.http_messages import MayWrite
+from onboarding_worker.core.model.metrics import Meters, Metric, WorkMeter
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.unknown.reconciliation import ending_of_reconciliation
 
 log = logging.getLogger(__name__)
 _AT_ONCE = datetime.min.replace(tzinfo=UTC)

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
-from worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.clock import monotonic
 
-OURS = "worker"
+OURS = "onboarding_worker"
 Id = str | int
 IDS = ("account", "channel", "target", "batch", "job")
 _ids: ContextVar[Mapping[str, Id]] = ContextVar("ids of log lines")

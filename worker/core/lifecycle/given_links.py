@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.core.messages.contact import CorrectedRule
-from worker.core.model.channels import ADDRESSES, CHANNELS, Address
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState
+from onboarding_worker.core.messages.contact import CorrectedRule
+from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS, Address
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState
 
 # A message in one of these states has left, or may have: of a held one it is not known.
 MAY_HAVE_LEFT = (InvitationState.WORKING, InvitationState.SENT, InvitationState.DELIVERED, InvitationState.HELD)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
-from worker.core.messages.contact import ContactPolicy, spent
-from worker.core.messages.quiet_hours import issue_at, leaves_by
-from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
+from onboarding_worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
+from onboarding_worker.core.messages.contact import ContactPolicy, spent
+from onboarding_worker.core.messages.quiet_hours import issue_at, leaves_by
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
 # then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from worker.core.foundation import notation
-from worker.core.limits.limits import (
+from onboarding_worker.core.foundation import notation
+from onboarding_worker.core.limits.limits import (
     SHARE,
     Burst,
     CreditCap,
@@ -27,11 +27,11 @@ from worker.core.limits.limits import (
     unused,
     used_up,
 )
-from worker.core.limits.ramp import DAY, Ramp
-from worker.core.limits.rate_adaptation import Pace, adapted, counted
-from worker.core.limits.throughput import MeasuredThroughput
-from worker.core.model.endings import RetryPolicy
-from worker.core.model.stops import CAP, is_at_cap
+from onboarding_worker.core.limits.ramp import DAY, Ramp
+from onboarding_worker.core.limits.rate_adaptation import Pace, adapted, counted
+from onboarding_worker.core.limits.throughput import MeasuredThroughput
+from onboarding_worker.core.model.endings import RetryPolicy
+from onboarding_worker.core.model.stops import CAP, is_at_cap
 
 OPENS_AFTER = 5
 # How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.

@@ -18,10 +18,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
-from worker.core.limits.rate_adaptation import Pace, counted
-from worker.core.model.endings import Backoff, Kind, Problem
-from worker.core.model.stops import REPEATS, reason_of_stop
+from onboarding_worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
+from onboarding_worker.core.limits.rate_adaptation import Pace, counted
+from onboarding_worker.core.model.endings import Backoff, Kind, Problem
+from onboarding_worker.core.model.stops import REPEATS, reason_of_stop
 
 # Success, and refusals of one row: the account answers, so a pause is over.
 ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})

@@ -28,9 +28,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
-from worker.core.foundation.notation import counted
-from worker.core.model.endings import Kind
-from worker.core.model.states import NOT_SENT, UNREACHABLE
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import NOT_SENT, UNREACHABLE
 
 UNITS = {
     "second": timedelta(seconds=1),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.limits import Limit
 
 DAY = timedelta(days=1)
 # From this number of messages a day on there is no ramp any more: one each millisecond or so.

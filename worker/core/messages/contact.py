@@ -15,15 +15,15 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from worker.core.adapters import Message
-from worker.core.customers.customers import Channel, Customer
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.text_numbers import why_not_texted
-from worker.core.model.channels import CHANNELS, SuppressionReason, address_of, is_mail, text_of
-from worker.core.model.reasons import Reason
-from worker.core.model.refusals import Advice
-from worker.core.model.sessions import Opening
-from worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.adapters import Message
+from onboarding_worker.core.customers.customers import Channel, Customer
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.messages.text_numbers import why_not_texted
+from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason, address_of, is_mail, text_of
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.refusals import Advice
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.model.states import InvitationState, JobState
 
 # The customer was reached by such a message. A bounced message reached no one, and a held one perhaps no one.
 REACHED = frozenset({InvitationState.SENT, InvitationState.DELIVERED})

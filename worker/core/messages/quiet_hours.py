@@ -18,8 +18,8 @@ from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.core.customers.customers import Customer
-from worker.core.messages.text_numbers import sharing
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.messages.text_numbers import sharing
 
 _NO_PLACES = ("Factory", "localtime")  # names in the database that are not zones, although ZoneInfo opens them
 # Zones that have the same offset on each of these days count as one clock: then the number need not be parsed.

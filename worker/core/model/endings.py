@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """HTTP requests and answers as values.
 
-Providers and SMS senders build and read these values; `worker.http.client` makes the call in between.
+Providers and SMS senders build and read these values; `onboarding_worker.http.client` makes the call in between.
 """
 
 from collections.abc import Callable, Mapping

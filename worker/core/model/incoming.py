@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.wakeups import WakeUp
 
 ACCOUNT, SENDER = "account/", "sender/"  # before the name of a webhook's source
 

@@ -9,7 +9,7 @@ release may have written them.
 from enum import StrEnum
 from typing import Self
 
-from worker.core.model.states import InvitationState, JobState, LineState
+from onboarding_worker.core.model.states import InvitationState, JobState, LineState
 
 States = tuple[JobState | LineState, ...]
 Messages = tuple[InvitationState, ...]

@@ -25,7 +25,7 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.core.model.endings import (
+from onboarding_worker.core.model.endings import (
     Backoff,
     Cancel,
     Ending,
@@ -39,8 +39,8 @@ from worker.core.model.endings import (
     Snooze,
     row_due_after_pause,
 )
-from worker.core.model.reasons import Reason
-from worker.core.model.states import Result, SessionState
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import Result, SessionState
 
 # A call may be reconciled this long after its lease and its time-out are over. A worker that was stopped needs some of
 # that time to see that its lease is over; the rest is for clocks that differ.

@@ -11,26 +11,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from worker.core.adapters import Http, Provider, Receipt, Sender
-from worker.core.dispatch.state import Work
-from worker.core.foundation.notation import show_duration
-from worker.core.limits.budgets import PROBE_PATIENCE
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import CallResult, Flushed
-from worker.core.limits.throughput import Stretch
-from worker.core.messages.contact import CannotWrite, Writer, is_stale
-from worker.core.messages.quiet_hours import allowed_at
-from worker.core.messages.store.claim_invitations import has_stale_link
-from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult
-from worker.core.model.channels import address_of
-from worker.core.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.core.model.metrics import CALLS, FRESHNESS, MESSAGES
-from worker.core.model.reasons import Reason
-from worker.core.model.sessions import Session, SessionRequest
-from worker.core.model.stops import SHORT_LINKS
-from worker.core.model.wakeups import WakeUp
-from worker.core.unknown.reconciliation import (
+from onboarding_worker.core.adapters import Http, Provider, Receipt, Sender
+from onboarding_worker.core.dispatch.state import Work
+from onboarding_worker.core.foundation.notation import show_duration
+from onboarding_worker.core.limits.budgets import PROBE_PATIENCE
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import CallResult, Flushed
+from onboarding_worker.core.limits.throughput import Stretch
+from onboarding_worker.core.messages.contact import CannotWrite, Writer, is_stale
+from onboarding_worker.core.messages.quiet_hours import allowed_at
+from onboarding_worker.core.messages.store.claim_invitations import has_stale_link
+from onboarding_worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult
+from onboarding_worker.core.model.channels import address_of
+from onboarding_worker.core.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from onboarding_worker.core.model.metrics import CALLS, FRESHNESS, MESSAGES
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.sessions import Session, SessionRequest
+from onboarding_worker.core.model.stops import SHORT_LINKS
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.unknown.reconciliation import (
     Listed,
     Listing,
     OrphanRule,
@@ -41,7 +41,7 @@ from worker.core.unknown.reconciliation import (
     ending_of_reconciliation,
     not_before_its_wait,
 )
-from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
+from onboarding_worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 # (channel, whether it is for an event); must return at once
 WakeInvite = Callable[[WakeUp, bool], None]

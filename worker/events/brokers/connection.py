@@ -21,8 +21,8 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, RedisError
 
-from worker.core.foundation.connection_failures import causes, in_words, refusal
-from worker.core.foundation.tls import Tls
+from onboarding_worker.core.foundation.connection_failures import causes, in_words, refusal
+from onboarding_worker.core.foundation.tls import Tls
 
 # Seconds. Without these, a call to a broker that hangs, or whose host vanished, waits for ever.
 CONNECT_SECONDS = 5

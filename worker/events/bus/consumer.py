@@ -14,19 +14,19 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from worker.core.database.outages import reason
-from worker.core.database.schema import NotReady
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.logs import CountLog
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
-from worker.core.model.wakeups import Wake
-from worker.events.brokers.connection import OUTAGES, UNREADABLE, broker_fault, refuses_log_in
-from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.messages import Delivery, Entry, Link
-from worker.events.bus.sources import Source, Unfit
-from worker.events.cloudevents import Unreadable
-from worker.events.store.refused_events import RefusedMessage
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.database.schema import NotReady
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.logs import CountLog
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.incoming import Event, EventReceipt, Outcome, Received
+from onboarding_worker.core.model.wakeups import Wake
+from onboarding_worker.events.brokers.connection import OUTAGES, UNREADABLE, broker_fault, refuses_log_in
+from onboarding_worker.events.bus.dead_lettering import refused_message
+from onboarding_worker.events.bus.messages import Delivery, Entry, Link
+from onboarding_worker.events.bus.sources import Source, Unfit
+from onboarding_worker.events.cloudevents import Unreadable
+from onboarding_worker.events.store.refused_events import RefusedMessage
 
 
 class Inbox(Protocol):

@@ -18,17 +18,17 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.model.incoming import EventKind
-from worker.events.brokers.connection import CONFIRM_SECONDS
-from worker.events.bus.messages import Entry, argument_in, attributes_of
-from worker.events.cloudevents import LARGEST
-from worker.events.store.refused_events import RefusedMessage
-from worker.lists.columns import our_name
-from worker.lists.formats.kind import without_marks
-from worker.lists.options import ListOptions
-from worker.lists.rules import as_text
-from worker.providers.strict_json import has_unstorable_text, read_object
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.events.brokers.connection import CONFIRM_SECONDS
+from onboarding_worker.events.bus.messages import Entry, argument_in, attributes_of
+from onboarding_worker.events.cloudevents import LARGEST
+from onboarding_worker.events.store.refused_events import RefusedMessage
+from onboarding_worker.lists.columns import our_name
+from onboarding_worker.lists.formats.kind import without_marks
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.rules import as_text
+from onboarding_worker.providers.strict_json import has_unstorable_text, read_object
 
 MOST_LEVELS = 32  # of lists and objects inside each other
 

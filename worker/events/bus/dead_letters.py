@@ -16,17 +16,17 @@ from uuid import UUID
 
 from kombu.entity import Queue
 
-from worker.core.database.audit_entries import note_alone
-from worker.core.database.database import Database
-from worker.core.foundation.connection_failures import in_words
-from worker.core.foundation.tls import Tls
-from worker.events.brokers.connection import OUTAGES, connected, redis_client, states_of
-from worker.events.bus.dead_lettering import NOTICE_ID, event_object, live_headers, message_in, publish
-from worker.events.bus.messages import ENVELOPE, Entry, enveloped, fields_of
-from worker.events.bus.sources import MOST_NOTICES, Topology, sources_of
-from worker.events.store.refused_events import KeptMessage, NotPutBack, PutBack, RefusedEvents, dead_queue_of
-from worker.settings.model import Settings
-from worker.settings.problems import SettingsError
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.connection_failures import in_words
+from onboarding_worker.core.foundation.tls import Tls
+from onboarding_worker.events.brokers.connection import OUTAGES, connected, redis_client, states_of
+from onboarding_worker.events.bus.dead_lettering import NOTICE_ID, event_object, live_headers, message_in, publish
+from onboarding_worker.events.bus.messages import ENVELOPE, Entry, enveloped, fields_of
+from onboarding_worker.events.bus.sources import MOST_NOTICES, Topology, sources_of
+from onboarding_worker.events.store.refused_events import KeptMessage, NotPutBack, PutBack, RefusedEvents, dead_queue_of
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.problems import SettingsError
 
 MOST_ITEMS = 50
 # A key that looks like the name of a field. A key that holds a person's data does not.

@@ -18,13 +18,13 @@ import redis
 from kombu.entity import Queue
 from kombu.messaging import Consumer
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.notation import written
-from worker.events.brokers import connection as broker
-from worker.events.brokers.connection import connected, redis_client
-from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT, publish
-from worker.events.bus.messages import ENVELOPE, Delivery, Entry, Link, entry_in
-from worker.events.bus.sources import GROUP, MOST_NOTICES, Source, prepare_amqp, prepare_redis
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.events.brokers import connection as broker
+from onboarding_worker.events.brokers.connection import connected, redis_client
+from onboarding_worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT, publish
+from onboarding_worker.events.bus.messages import ENVELOPE, Delivery, Entry, Link, entry_in
+from onboarding_worker.events.bus.sources import GROUP, MOST_NOTICES, Source, prepare_amqp, prepare_redis
 
 
 class AmqpLink:

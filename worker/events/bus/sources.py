@@ -33,14 +33,14 @@ import redis
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu.entity import Exchange, Queue
 
-from worker.core.foundation.tls import Tls
-from worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender
-from worker.events.brokers.connection import NEVER, states_of
-from worker.events.bus.dead_lettering import SENDER, message_id
-from worker.events.bus.messages import Entry, event_in, event_in_task, traceparent_of
-from worker.events.cloudevents import Unreadable
-from worker.settings.model import Settings
-from worker.settings.outside import REQUESTS, Bus, SenderOfEvents
+from onboarding_worker.core.foundation.tls import Tls
+from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender
+from onboarding_worker.events.brokers.connection import NEVER, states_of
+from onboarding_worker.events.bus.dead_lettering import SENDER, message_id
+from onboarding_worker.events.bus.messages import Entry, event_in, event_in_task, traceparent_of
+from onboarding_worker.events.cloudevents import Unreadable
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.outside import REQUESTS, Bus, SenderOfEvents
 
 # A message that was delivered so often and never settled goes to the dead queue: it may be what kills consumers.
 DELIVERY_LIMIT = 20

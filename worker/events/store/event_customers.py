@@ -14,21 +14,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.customers.store.cancellation import cancel_open
-from worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
-from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import ERASED, Erased, decrypt_update, encrypt_update, read_person
-from worker.core.database.tables import CustomerRow, Inbox, Job
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.lifecycle.store import own_links
-from worker.core.model.channels import Address
-from worker.core.model.incoming import EventKind
-from worker.core.model.reasons import Reason
-from worker.core.model.states import OPEN_JOBS
-from worker.events.standing import (
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
+from onboarding_worker.core.customers.store.cancellation import cancel_open
+from onboarding_worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
+from onboarding_worker.core.customers.store.pending_details import IS_UNRELEASED, settled
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import ERASED, Erased, decrypt_update, encrypt_update, read_person
+from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.lifecycle.store import own_links
+from onboarding_worker.core.model.channels import Address
+from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import OPEN_JOBS
+from onboarding_worker.events.standing import (
     Arrival,
     Columns,
     EarlierEvents,
@@ -39,11 +39,11 @@ from worker.events.standing import (
     overlaid,
     spares_newer,
 )
-from worker.events.store.refused_events import erase_refused
-from worker.lists.same_person import Match, changed_addresses, in_words
-from worker.lists.store.corrected_addresses import give_away
-from worker.lists.store.new_rows import bury, change_details, customer_row
-from worker.lists.store.refreshed import beside, match_of
+from onboarding_worker.events.store.refused_events import erase_refused
+from onboarding_worker.lists.same_person import Match, changed_addresses, in_words
+from onboarding_worker.lists.store.corrected_addresses import give_away
+from onboarding_worker.lists.store.new_rows import bury, change_details, customer_row
+from onboarding_worker.lists.store.refreshed import beside, match_of
 
 ANOTHER = (
     "same id, another person? nothing agrees with what is stored: give each person an id of its own;"

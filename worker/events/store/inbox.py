@@ -12,20 +12,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.cancellation import cancel_customers
-from worker.core.database import bulk
-from worker.core.database.audit_entries import Entry, note_all
-from worker.core.database.bulk import rows_of
-from worker.core.database.database import Database, fetch
-from worker.core.database.job_ids import new_id
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import CustomerRow, Inbox, Job
-from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.foundation.keyring import Keyring, key_id_of
-from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
-from worker.core.model.states import EVENT, PAUSED, JobState
-from worker.core.model.wakeups import WakeUp
-from worker.events.standing import (
+from onboarding_worker.core.customers.store.cancellation import cancel_customers
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import Entry, note_all
+from onboarding_worker.core.database.bulk import rows_of
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job
+from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
+from onboarding_worker.core.foundation.keyring import Keyring, key_id_of
+from onboarding_worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
+from onboarding_worker.core.model.states import EVENT, PAUSED, JobState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.events.standing import (
     NO_STANDING,
     NOT_ITS_CUSTOMER,
     Arrival,
@@ -35,11 +35,11 @@ from worker.events.standing import (
     standing_of,
     why_ignored,
 )
-from worker.events.store.event_customers import HeldCustomers, erase_customer
-from worker.lists.store.admission import following
-from worker.lists.store.batches import next_rows
-from worker.lists.store.new_rows import BY_EVENT, Erasure, bring_back, erased_among, job_values, new_jobs
-from worker.plans.store.leadership import take_all
+from onboarding_worker.events.store.event_customers import HeldCustomers, erase_customer
+from onboarding_worker.lists.store.admission import following
+from onboarding_worker.lists.store.batches import next_rows
+from onboarding_worker.lists.store.new_rows import BY_EVENT, Erasure, bring_back, erased_among, job_values, new_jobs
+from onboarding_worker.plans.store.leadership import take_all
 
 CONFLICT = "an event with this source and id was taken already, with different content"
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import note
-from worker.core.database.bulk import insert
-from worker.core.database.database import Database, fetch, made_of
-from worker.core.database.encrypted_values import CUSTOMER, context_of_refused
-from worker.core.database.tables import RefusedEvent
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.lists.store.new_rows import erased_among
-from worker.reporting.store.waiting import refused_events
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.bulk import insert
+from onboarding_worker.core.database.database import Database, fetch, made_of
+from onboarding_worker.core.database.encrypted_values import CUSTOMER, context_of_refused
+from onboarding_worker.core.database.tables import RefusedEvent
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.lists.store.new_rows import erased_among
+from onboarding_worker.reporting.store.waiting import refused_events
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,20 +12,27 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.job_ids import IS_LIVE
-from worker.core.database.tables import Attempt, Job, SessionRow
-from worker.core.database.tables.columns import aliased
-from worker.core.limits.budgets import BudgetRule, BudgetState, calls_left, credits_left, interval, is_stopped
-from worker.core.limits.limits import offer
-from worker.core.limits.store import budgets
-from worker.core.limits.store.budgets import Budgets
-from worker.core.model.endings import Kind
-from worker.core.model.reasons import Reason
-from worker.core.model.sessions import default_floor
-from worker.core.model.states import LATE, PRIORITIES, JobState, SessionState
-from worker.core.unknown.store.row_by_row import Chunk, hold_jobs, row_by_row
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.job_ids import IS_LIVE
+from onboarding_worker.core.database.tables import Attempt, Job, SessionRow
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.limits.budgets import (
+    BudgetRule,
+    BudgetState,
+    calls_left,
+    credits_left,
+    interval,
+    is_stopped,
+)
+from onboarding_worker.core.limits.limits import offer
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.sessions import default_floor
+from onboarding_worker.core.model.states import LATE, PRIORITIES, JobState, SessionState
+from onboarding_worker.core.unknown.store.row_by_row import Chunk, hold_jobs, row_by_row
 
 # Rows move in chunks that an account can work in this time. If the first account is back within seconds, it still has
 # most of its rows, and a slow second account has not received a million.

@@ -14,20 +14,20 @@ from functools import partial
 
 from aiosmtplib import SMTPException
 
-from worker.core.database.database import Database
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.connection_failures import in_words
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.http_messages import Broken, HttpRequest
-from worker.features.alerts.section import Alerts
-from worker.features.alerts.store import alerts
-from worker.http import event_loop
-from worker.http.client import Http, open_http_session
-from worker.reporting.waits import Wait
-from worker.senders.email import Client
-from worker.settings.model import Settings
-from worker.settings.sending import Email
-from worker.wiring.background import NeedsAPerson, Ticks
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.connection_failures import in_words
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.http_messages import Broken, HttpRequest
+from onboarding_worker.features.alerts.section import Alerts
+from onboarding_worker.features.alerts.store import alerts
+from onboarding_worker.http import event_loop
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.senders.email import Client
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.sending import Email
+from onboarding_worker.wiring.background import NeedsAPerson, Ticks
 
 TIMEOUT, SECONDS = timedelta(seconds=5), 5.0  # a sweep waits for it
 Send = Callable[[Sequence[str]], Coroutine[None, None, str]]

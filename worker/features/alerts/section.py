@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from worker.core.foundation.tls import is_loopback
-from worker.settings import addresses
-from worker.settings.problems import Findings
-from worker.settings.secrets import HOW, Referenced
-from worker.settings.shape import FeatureSection
-from worker.settings.values import Lazy, Mailbox, Section, Shown, setting
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.settings import addresses
+from onboarding_worker.settings.problems import Findings
+from onboarding_worker.settings.secrets import HOW, Referenced
+from onboarding_worker.settings.shape import FeatureSection
+from onboarding_worker.settings.values import Lazy, Mailbox, Section, Shown, setting
 
 
 def _chat_url(given: Any) -> str:

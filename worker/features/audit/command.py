@@ -9,15 +9,25 @@ from typing import Any
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON, Stopped
-from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, print_json, together, whole_file
-from worker.core.foundation.notation import counted, parse_duration
-from worker.features.audit.store.reading import AuditLog, Wanted
-from worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
-from worker.settings.needs import STORED
-from worker.wiring.container import Parts
-from worker.wiring.opening import check_first_keys
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, Stopped
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.shared_options import (
+    JSON,
+    OUT,
+    YES,
+    Read,
+    confirm,
+    counting,
+    print_json,
+    together,
+    whole_file,
+)
+from onboarding_worker.core.foundation.notation import counted, parse_duration
+from onboarding_worker.features.audit.store.reading import AuditLog, Wanted
+from onboarding_worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
+from onboarding_worker.settings.needs import STORED
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.opening import check_first_keys
 
 # RFC 5424: the facility "log audit" (13) and the severity "notice" (5).
 SYSLOG_PRIORITY = 13 * 8 + 5

@@ -12,18 +12,18 @@ from datetime import datetime
 import click
 import sqlalchemy as sa
 
-from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
-from worker.core.database.database import Database
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.limits.budgets import BudgetState
-from worker.features.audit.store.sealing import NotSigned, Seals, is_refused, seals_of
-from worker.reporting.standings import Standing, Standings
-from worker.reporting.store.look import Looked, Step
-from worker.reporting.waits import Wait
-from worker.settings.model import Settings
-from worker.wiring.background import Ticks
-from worker.wiring.container import Parts
+from onboarding_worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.features.audit.store.sealing import NotSigned, Seals, is_refused, seals_of
+from onboarding_worker.reporting.standings import Standing, Standings
+from onboarding_worker.reporting.store.look import Looked, Step
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.wiring.background import Ticks
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 HEAD_EVERY_SECONDS, LOOK_EVERY_SECONDS = 3600.0, 10.0
@@ -74,7 +74,7 @@ def seal_after_command(parts: Parts) -> None:
 
 def check(parts: Parts) -> Iterator[Finding]:
     """The end of the audit log's chain. `onboard audit verify` reads all of it."""
-    from worker.features.audit.store.reading import AuditLog
+    from onboarding_worker.features.audit.store.reading import AuditLog
 
     found = AuditLog(parts.database, parts.keyring).verify_end(1000)
     for problem in found.problems:

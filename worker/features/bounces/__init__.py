@@ -1,16 +1,18 @@
 """Gives each mail a return path of its own, and reads what comes back: docs/features/bounces.md."""
 
-from worker.core.features import Command, Feature
+from onboarding_worker.core.features import Command, Feature
 
 FEATURE = Feature(
     name="bounces",
     about="Reads mails that came back from a mailbox. Without it only a refused hand-over tells of a wrong address.",
     offers={
-        "SECTIONS": ("worker.features.bounces.section:SECTION",),
-        "WAYS_BACK": ("worker.features.bounces.return_path:WAY_BACK",),
-        "WORK": ("worker.features.bounces.reader:WORK",),
+        "SECTIONS": ("onboarding_worker.features.bounces.section:SECTION",),
+        "WAYS_BACK": ("onboarding_worker.features.bounces.return_path:WAY_BACK",),
+        "WORK": ("onboarding_worker.features.bounces.reader:WORK",),
     },
     commands={
-        "events bounces": Command("worker.features.bounces.command:bounces", "Events", "Read mails that came back.")
+        "events bounces": Command(
+            "onboarding_worker.features.bounces.command:bounces", "Events", "Read mails that came back."
+        )
     },
 )

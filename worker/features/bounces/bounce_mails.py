@@ -15,8 +15,8 @@ from email.policy import Compat32, compat32
 from email.utils import parseaddr
 from itertools import islice
 
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX, of_permanent_failure
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from onboarding_worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX, of_permanent_failure
 
 UNSUBSCRIBE = "unsubscribe"  # the subject of a mail to a return path that asks for no more mails
 MOST_WORDS = 4_000  # characters of the words; the mail that came back follows

@@ -2,14 +2,14 @@
 
 import click
 
-from worker.cli.exits import CannotStart, Stopped
-from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json
-from worker.core.foundation.notation import counted
-from worker.features.bounces.mailbox import CannotRead
-from worker.features.bounces.reader import BounceReader
-from worker.settings.needs import ENCRYPTING, Need
-from worker.web.webhooks.store.webhooks import process_webhooks
+from onboarding_worker.cli.exits import CannotStart, Stopped
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.shared_options import JSON, print_json
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.features.bounces.mailbox import CannotRead
+from onboarding_worker.features.bounces.reader import BounceReader
+from onboarding_worker.settings.needs import ENCRYPTING, Need
+from onboarding_worker.web.webhooks.store.webhooks import process_webhooks
 
 READING = ENCRYPTING | {Need.SENDING, Need.BOUNCES}
 

@@ -16,11 +16,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.connection_failures import tls_failure
-from worker.features.bounces.bounce_mails import LARGEST
-from worker.settings.addresses import MailServer
-from worker.settings.deadline import Deadline
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.connection_failures import tls_failure
+from onboarding_worker.features.bounces.bounce_mails import LARGEST
+from onboarding_worker.settings.addresses import MailServer
+from onboarding_worker.settings.deadline import Deadline
 
 SECONDS = 30.0  # for each operation of the connection
 # Of one session. No mail is begun to be read after the first time, so that what was read can be removed before the

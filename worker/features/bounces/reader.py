@@ -13,19 +13,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.keyring import Keyring
-from worker.core.foundation.notation import counted
-from worker.core.foundation.outage_log import Outage
-from worker.features.bounces import bounce_mails
-from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
-from worker.features.bounces.return_path import ReturnPath, return_path_of
-from worker.features.bounces.section import Bounces
-from worker.senders.contract import DeliveryUpdate, NotUnderstood
-from worker.settings.model import Settings
-from worker.web.webhooks.store.webhooks import EMAIL, Arrived, Webhooks, given_of
-from worker.wiring.background import Looks, Work
-from worker.wiring.container import Parts
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.features.bounces import bounce_mails
+from onboarding_worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
+from onboarding_worker.features.bounces.return_path import ReturnPath, return_path_of
+from onboarding_worker.features.bounces.section import Bounces
+from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.web.webhooks.store.webhooks import EMAIL, Arrived, Webhooks, given_of
+from onboarding_worker.wiring.background import Looks, Work
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 CHUNK = 50  # mails in one transaction

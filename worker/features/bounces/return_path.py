@@ -12,12 +12,12 @@ import uuid
 from collections.abc import Callable
 from hmac import compare_digest
 
-from worker.core.foundation.keyring import Keyring
-from worker.features.bounces.bounce_mails import UNSUBSCRIBE
-from worker.features.bounces.section import Bounces
-from worker.senders.contract import Returning
-from worker.settings.model import Settings
-from worker.wiring.senders import WayBack
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.features.bounces.bounce_mails import UNSUBSCRIBE
+from onboarding_worker.features.bounces.section import Bounces
+from onboarding_worker.senders.contract import Returning
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.wiring.senders import WayBack
 
 PLACE = "{token}"
 _SIGNED_BYTES = 10

@@ -8,11 +8,11 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator
 
-from worker.settings.addresses import MailServer, is_host, without_plain_password
-from worker.settings.problems import Findings
-from worker.settings.shape import FeatureSection
-from worker.settings.tls import Client
-from worker.settings.values import Flag, Lazy, Shown, setting
+from onboarding_worker.settings.addresses import MailServer, is_host, without_plain_password
+from onboarding_worker.settings.problems import Findings
+from onboarding_worker.settings.shape import FeatureSection
+from onboarding_worker.settings.tls import Client
+from onboarding_worker.settings.values import Flag, Lazy, Shown, setting
 
 
 def _mailbox(given: Any) -> str:

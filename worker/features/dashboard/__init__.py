@@ -24,15 +24,17 @@ functions of the store or the engine as the command does.
 bars are SVG. A wide table is `{% call ui.table(…) %}` with `data-name` on its cells: a list of cards on a phone.
 """
 
-from worker.core.features import Command, Feature
+from onboarding_worker.core.features import Command, Feature
 
 FEATURE = Feature(
     name="dashboard",
     about="Pages about how the work stands, and actions, for persons. Without it there is the command line.",
     needs=("audit", "outbox", "service_desk"),
     offers={
-        "ROUTES": ("worker.features.dashboard.route:ROUTES",),
-        "SECTIONS": ("worker.features.dashboard.users:SECTION",),
+        "ROUTES": ("onboarding_worker.features.dashboard.route:ROUTES",),
+        "SECTIONS": ("onboarding_worker.features.dashboard.users:SECTION",),
     },
-    commands={"users": Command("worker.features.dashboard.command:users", "Set-up", "Add users of the dashboard.")},
+    commands={
+        "users": Command("onboarding_worker.features.dashboard.command:users", "Set-up", "Add users of the dashboard.")
+    },
 )

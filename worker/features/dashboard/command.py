@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from worker.cli.exits import CannotStart
-from worker.core.foundation.private_files import PRIVATE, new_file
-from worker.features.dashboard.users import NAME, Role, parse_users
-from worker.settings.secrets import is_open_to_others
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.core.foundation.private_files import PRIVATE, new_file
+from onboarding_worker.features.dashboard.users import NAME, Role, parse_users
+from onboarding_worker.settings.secrets import is_open_to_others
 
 SHORTEST = 12  # characters of a password
 
@@ -45,7 +45,7 @@ def add_user(name: str, role: str, file: Path) -> None:
     \b
     onboard users add ona --role operator
     """
-    from worker.features.dashboard.passwords import hash_password
+    from onboarding_worker.features.dashboard.passwords import hash_password
 
     if not NAME.fullmatch(name):
         raise click.UsageError("NAME has at most 64 letters, digits and . _ @ + -")

@@ -10,15 +10,15 @@ from hashlib import sha256
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote, urlencode
 
-from worker.core.database.audit_entries import Act
-from worker.core.features import Hook
-from worker.core.foundation.notation import plain
-from worker.core.model.wakeups import WakeUp
-from worker.features.dashboard.users import Person, Role
-from worker.features.outbox.outbox_targets import OutboxReport
-from worker.reporting.batch_report import Reporting
-from worker.wiring.container import Parts
-from worker.wiring.stores import Stores
+from onboarding_worker.core.database.audit_entries import Act
+from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.features.dashboard.users import Person, Role
+from onboarding_worker.features.outbox.outbox_targets import OutboxReport
+from onboarding_worker.reporting.batch_report import Reporting
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.stores import Stores
 
 
 class Sources:

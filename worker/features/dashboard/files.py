@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
-from worker.core.foundation.notation import plain
-from worker.features.dashboard.contract import File, Refused, Sink
-from worker.web.events.request_body import BROKEN_OFF, Unacceptable, check_not_compressed
-from worker.web.problems import PAGE_HEADERS
-from worker.web.turns import AtOnce, InThread, TooMany
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.features.dashboard.contract import File, Refused, Sink
+from onboarding_worker.web.events.request_body import BROKEN_OFF, Unacceptable, check_not_compressed
+from onboarding_worker.web.problems import PAGE_HEADERS
+from onboarding_worker.web.turns import AtOnce, InThread, TooMany
 
 CHUNK = 512 * 1024
 IDLE_SECONDS = 30.0

@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, digest_of
-from worker.features.dashboard.rendering import page, see
-from worker.features.dashboard.store.log_ins import LONGEST
-from worker.features.dashboard.visits import (
+from onboarding_worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, digest_of
+from onboarding_worker.features.dashboard.rendering import page, see
+from onboarding_worker.features.dashboard.store.log_ins import LONGEST
+from onboarding_worker.features.dashboard.visits import (
     Visits,
     cookie_name,
     drop_cookie,
@@ -18,10 +18,10 @@ from worker.features.dashboard.visits import (
     is_from_here,
     set_cookie,
 )
-from worker.web.events.request_body import form_of
-from worker.web.middlewares import Refusals
-from worker.web.problems import REFUSED
-from worker.web.turns import TooMany
+from onboarding_worker.web.events.request_body import form_of
+from onboarding_worker.web.middlewares import Refusals
+from onboarding_worker.web.problems import REFUSED
+from onboarding_worker.web.turns import TooMany
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from weakref import WeakValueDictionary
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from worker.features.dashboard.users import User
-from worker.web.turns import AtOnce, InThread, Turns
+from onboarding_worker.features.dashboard.users import User
+from onboarding_worker.web.turns import AtOnce, InThread, Turns
 
 AT_ONCE = 2
 MOST_OF_MACHINE = 4  # are checked, or wait for it, at the same time

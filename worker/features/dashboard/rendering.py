@@ -11,12 +11,12 @@ from aiohttp import web
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from worker.core.foundation.notation import counted
-from worker.features.dashboard.contract import DASHBOARD_PARTS, do
-from worker.reporting.html_report import segments
-from worker.web.problems import PAGE_HEADERS
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.features.dashboard.contract import DASHBOARD_PARTS, do
+from onboarding_worker.reporting.html_report import segments
+from onboarding_worker.web.problems import PAGE_HEADERS
 
-HERE = "worker.features.dashboard"
+HERE = "onboarding_worker.features.dashboard"
 # No script but our files, nothing of any other host, and no page that shows ours in a frame.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from worker.core.features import Hook
-from worker.core.foundation.clock import Clock
-from worker.features.dashboard.users import Dashboard
-from worker.runtime.web_application import FeatureRoutes, Shared
-from worker.settings.model import Settings
+from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.features.dashboard.users import Dashboard
+from onboarding_worker.runtime.web_application import FeatureRoutes, Shared
+from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
-    from worker.features.dashboard.log_in import LogInPage
+    from onboarding_worker.features.dashboard.log_in import LogInPage
 
 Delay = Callable[..., Awaitable[None]]  # (request, why, name=): counts a refused log-in, logs it, and waits
 
@@ -52,9 +52,9 @@ def _add(application: web.Application, shared: Shared) -> None:
     people = has_people(shared.parts.settings)
     if people or shared.key:
         # Imported here: templates, which other applications do not need.
-        from worker.features.dashboard.contract import DASHBOARD_PARTS
-        from worker.features.dashboard.pages import PART
-        from worker.features.dashboard.site import Site
+        from onboarding_worker.features.dashboard.contract import DASHBOARD_PARTS
+        from onboarding_worker.features.dashboard.pages import PART
+        from onboarding_worker.features.dashboard.site import Site
 
         parts = [PART, *DASHBOARD_PARTS.offered()]
         Site(shared, parts, key="" if people else shared.key).add_to(application)

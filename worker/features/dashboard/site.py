@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.foundation.clock import monotonic
-from worker.features.dashboard.contract import (
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.features.dashboard.contract import (
     Action,
     Arrival,
     Asked,
@@ -29,15 +29,15 @@ from worker.features.dashboard.contract import (
     Refused,
     Sources,
 )
-from worker.features.dashboard.files import receive, send
-from worker.features.dashboard.log_in import LEAVE, LogInPage, local_path
-from worker.features.dashboard.log_in import PATH as LOG_IN
-from worker.features.dashboard.passwords import PasswordChecks
-from worker.features.dashboard.rendering import ASSETS, asset, page, see
-from worker.features.dashboard.route import LOG_IN_WAYS
-from worker.features.dashboard.store.log_ins import LogIns
-from worker.features.dashboard.users import Dashboard, Role
-from worker.features.dashboard.visits import (
+from onboarding_worker.features.dashboard.files import receive, send
+from onboarding_worker.features.dashboard.log_in import LEAVE, LogInPage, local_path
+from onboarding_worker.features.dashboard.log_in import PATH as LOG_IN
+from onboarding_worker.features.dashboard.passwords import PasswordChecks
+from onboarding_worker.features.dashboard.rendering import ASSETS, asset, page, see
+from onboarding_worker.features.dashboard.route import LOG_IN_WAYS
+from onboarding_worker.features.dashboard.store.log_ins import LogIns
+from onboarding_worker.features.dashboard.users import Dashboard, Role
+from onboarding_worker.features.dashboard.visits import (
     Visit,
     Visits,
     drop_cookie,
@@ -47,8 +47,8 @@ from worker.features.dashboard.visits import (
     say,
     what_was_said,
 )
-from worker.runtime.web_application import Shared
-from worker.web.events.request_body import Unacceptable, form_of
+from onboarding_worker.runtime.web_application import Shared
+from onboarding_worker.web.events.request_body import Unacceptable, form_of
 
 FRESH_SECONDS = 1.0
 MOST = 200  # answers that are kept

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, PlainValidator
 
-from worker.settings.secrets import Missing, Referenced, Secret
-from worker.settings.shape import Credentials, FeatureSection
-from worker.settings.values import Lazy, Section, Shown
+from onboarding_worker.settings.secrets import Missing, Referenced, Secret
+from onboarding_worker.settings.shape import Credentials, FeatureSection
+from onboarding_worker.settings.values import Lazy, Section, Shown
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.tls import is_loopback
-from worker.features.dashboard.store.log_ins import SEEN_EVERY, LogIns
-from worker.features.dashboard.users import OIDC, Person, Role, User, UserList
-from worker.web.middlewares import came_by_tls
-from worker.web.turns import InThread
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.features.dashboard.store.log_ins import SEEN_EVERY, LogIns
+from onboarding_worker.features.dashboard.users import OIDC, Person, Role, User, UserList
+from onboarding_worker.web.middlewares import came_by_tls
+from onboarding_worker.web.turns import InThread
 
 # How long an answer of the database counts. A log-out in another process of `onboard web` counts so much later.
 KNOWN_SECONDS = 3.0

@@ -1,13 +1,13 @@
 """Reports of delivery by mail services and by Twilio: docs/features/delivery.md."""
 
-from worker.core.features import Feature
+from onboarding_worker.core.features import Feature
 
 FEATURE = Feature(
     name="delivery",
     about="Takes the reports of mail services and of Twilio. Without it what is handed over counts as delivered.",
     offers={
-        "SECTIONS": ("worker.features.delivery.section:SECTION",),
-        "SENDER_SOURCES": ("worker.features.delivery.sources:sender_sources",),
-        "WAYS_BACK": ("worker.features.delivery.texts:WAY_BACK",),
+        "SECTIONS": ("onboarding_worker.features.delivery.section:SECTION",),
+        "SENDER_SOURCES": ("onboarding_worker.features.delivery.sources:sender_sources",),
+        "WAYS_BACK": ("onboarding_worker.features.delivery.texts:WAY_BACK",),
     },
 )

@@ -10,9 +10,16 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.providers.strict_json import NoObject, read_object
-from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
-from worker.senders.smtp_answers import enhanced_code, of_permanent_failure
+from onboarding_worker.providers.strict_json import NoObject, read_object
+from onboarding_worker.senders.contract import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
+from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure
 
 LARGEST = 64 * 1024
 # Mailgun repeats a webhook for eight hours, with a new time and token each.

@@ -10,10 +10,17 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from worker.core.foundation.notation import utc_time
-from worker.providers.strict_json import NoObject, read_object
-from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
-from worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.providers.strict_json import NoObject, read_object
+from onboarding_worker.senders.contract import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
+from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address
 
 LARGEST = 1024 * 1024  # a bounce may carry the whole mail, if the webhook is set so
 NAME = "message"

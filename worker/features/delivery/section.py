@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from worker.settings.problems import Findings
-from worker.settings.secrets import Secret
-from worker.settings.shape import Credentials, FeatureSection
-from worker.settings.values import Section, SenderKey, Shown, setting
+from onboarding_worker.settings.problems import Findings
+from onboarding_worker.settings.secrets import Secret
+from onboarding_worker.settings.shape import Credentials, FeatureSection
+from onboarding_worker.settings.values import Section, SenderKey, Shown, setting
 
 TOPIC = re.compile(
     r"arn:(aws|aws-cn|aws-us-gov|aws-eusc):sns:([a-z]{2,5}(?:-[a-z]{2,12}){1,3}-\d):\d{12}:[\w-]{1,256}", re.ASCII
@@ -36,7 +36,9 @@ def _topic(value: str) -> str:
 
 
 def _verification_key(secret: Secret) -> Secret:
-    from worker.features.delivery.sendgrid import public_key  # loads more of cryptography, for this table alone
+    from onboarding_worker.features.delivery.sendgrid import (
+        public_key,  # loads more of cryptography, for this table alone
+    )
 
     if not secret.is_missing and public_key(secret.reveal()) is None:
         raise ValueError("expected a public key as SendGrid shows it: one line of base64, which begins with MFkw")

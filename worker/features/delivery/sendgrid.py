@@ -14,9 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from worker.providers.strict_json import NoObject, read_list
-from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
-from worker.senders.smtp_answers import enhanced_code, of_permanent_failure
+from onboarding_worker.providers.strict_json import NoObject, read_list
+from onboarding_worker.senders.contract import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
+from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure
 
 LARGEST = 1024 * 1024
 MOST_EVENTS = 2_000

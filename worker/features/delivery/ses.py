@@ -21,11 +21,18 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from worker.core.foundation.notation import utc_time
-from worker.features.delivery.section import host_of
-from worker.providers.strict_json import NoObject, read_object
-from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
-from worker.senders.smtp_answers import enhanced_code, of_permanent_failure
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.features.delivery.section import host_of
+from onboarding_worker.providers.strict_json import NoObject, read_object
+from onboarding_worker.senders.contract import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
+from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure
 
 MOST_HEADERS = 500
 # SES has the address on a list of its own, and handed nothing over.

@@ -14,22 +14,22 @@ from datetime import timedelta
 
 from cryptography.x509 import Certificate
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.keyring import Keyring
-from worker.core.limits.limits import Limit
-from worker.core.model.http_messages import HttpAnswer, HttpRequest
-from worker.features.delivery import mailgun, postmark, sendgrid, ses, standard
-from worker.features.delivery.section import Delivery as DeliverySection
-from worker.features.delivery.ses import SnsMessage, read_certificate
-from worker.features.delivery.texts import Found, ServiceSource, text_sources
-from worker.http.client import Http, open_http_session
-from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.senders.contract import NotUnderstood
-from worker.settings.model import Settings
-from worker.web.turns import Allowance
-from worker.web.webhooks.sources import Closed, Get, Source, digests_of, of_sender
-from worker.web.webhooks.standard_webhooks import ID
-from worker.web.webhooks.store.webhooks import EMAIL, Arrived
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.model.http_messages import HttpAnswer, HttpRequest
+from onboarding_worker.features.delivery import mailgun, postmark, sendgrid, ses, standard
+from onboarding_worker.features.delivery.section import Delivery as DeliverySection
+from onboarding_worker.features.delivery.ses import SnsMessage, read_certificate
+from onboarding_worker.features.delivery.texts import Found, ServiceSource, text_sources
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.providers.webhooks.contract import Delivery, Unreadable
+from onboarding_worker.senders.contract import NotUnderstood
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.web.turns import Allowance
+from onboarding_worker.web.webhooks.sources import Closed, Get, Source, digests_of, of_sender
+from onboarding_worker.web.webhooks.standard_webhooks import ID
+from onboarding_worker.web.webhooks.store.webhooks import EMAIL, Arrived
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ Standard Webhooks specifies.
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from worker.core.foundation.notation import utc_time
-from worker.providers.strict_json import NoObject, read_object
-from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.senders.smtp_answers import usable_address
-from worker.web.webhooks import standard_webhooks
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.providers.strict_json import NoObject, read_object
+from onboarding_worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from onboarding_worker.senders.smtp_answers import usable_address
+from onboarding_worker.web.webhooks import standard_webhooks
 
 LARGEST = 64 * 1024
 TYPES = ("delivered", "bounced", "complained")

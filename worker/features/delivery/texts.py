@@ -4,18 +4,18 @@ messages carry so that the services that report on them name them."""
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.channels import channels_of
-from worker.core.model.incoming import SENDER
-from worker.features.delivery import twilio
-from worker.features.delivery.postmark import headers_of
-from worker.features.delivery.section import Delivery as Section
-from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.senders.contract import DeliveryUpdate, NotUnderstood, Returning, TextCallbacks, text_service
-from worker.settings.model import Settings
-from worker.web.webhooks.sources import Closed, Source, digests_of, of_sender
-from worker.web.webhooks.store.webhooks import Arrived
-from worker.wiring.senders import WayBack
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.core.model.incoming import SENDER
+from onboarding_worker.features.delivery import twilio
+from onboarding_worker.features.delivery.postmark import headers_of
+from onboarding_worker.features.delivery.section import Delivery as Section
+from onboarding_worker.providers.webhooks.contract import Delivery, Unreadable
+from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood, Returning, TextCallbacks, text_service
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.web.webhooks.sources import Closed, Source, digests_of, of_sender
+from onboarding_worker.web.webhooks.store.webhooks import Arrived
+from onboarding_worker.wiring.senders import WayBack
 
 # Of the services that are ours. The adapter of another package brings its own.
 OURS = {

@@ -10,9 +10,9 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from worker.core.model.endings import Kind
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.senders.twilio_answers import BLOCKED, KINDS, NOT_ON_WHATSAPP, OPTED_OUT, PREFIX
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from onboarding_worker.senders.twilio_answers import BLOCKED, KINDS, NOT_ON_WHATSAPP, OPTED_OUT, PREFIX
 
 SIGNATURE = "x-twilio-signature"
 LARGEST = 64 * 1024

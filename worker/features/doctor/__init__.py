@@ -1,13 +1,13 @@
 """Checks the configuration and all that it names: docs/features/doctor.md."""
 
-from worker.core.features import Command, Feature
+from onboarding_worker.core.features import Command, Feature
 
 FEATURE = Feature(
     name="doctor",
     about="Checks the configuration and all it names. Without it mistakes show at the start, or at the first call.",
     commands={
         "doctor": Command(
-            "worker.features.doctor.command:doctor", "Set-up", "Check the configuration and all it names."
+            "onboarding_worker.features.doctor.command:doctor", "Set-up", "Check the configuration and all it names."
         )
     },
 )

@@ -8,12 +8,12 @@ from dataclasses import asdict
 import click
 import sqlalchemy as sa
 
-from worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
-from worker.cli.feature_checks import Finding, Grade, failure, ok, warning
-from worker.cli.invocation import Invocation, act_of_command
-from worker.cli.shared_options import JSON, Read, print_json, print_json_or
-from worker.core.foundation.notation import counted
-from worker.settings.problems import SettingsError
+from onboarding_worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
+from onboarding_worker.cli.feature_checks import Finding, Grade, failure, ok, warning
+from onboarding_worker.cli.invocation import Invocation, act_of_command
+from onboarding_worker.cli.shared_options import JSON, Read, print_json, print_json_or
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.settings.problems import SettingsError
 
 SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAILURE: "red"}
@@ -59,8 +59,8 @@ def doctor(
     if ((server is not None or selector is not None) and not mail) or (egress and mail):
         raise click.UsageError("--dkim and --dns belong to --mail, and --egress and --mail are two commands")
     if egress:
-        from worker.features.doctor.destinations import destinations
-        from worker.settings.needs import NOTHING
+        from onboarding_worker.features.doctor.destinations import destinations
+        from onboarding_worker.settings.needs import NOTHING
 
         machines = destinations(invocation.settings(NOTHING))
         lines = [
@@ -92,9 +92,9 @@ def _mail_findings(invocation: Invocation, selector: str | None, server: str | N
     from email.utils import parseaddr
 
     # Imported here: dnspython, which nothing else needs.
-    from worker.features.doctor.mail_records import Dns, DnsFailed, check_domain
-    from worker.settings.needs import NOTHING
-    from worker.wiring.senders import WAYS_BACK
+    from onboarding_worker.features.doctor.mail_records import Dns, DnsFailed, check_domain
+    from onboarding_worker.settings.needs import NOTHING
+    from onboarding_worker.wiring.senders import WAYS_BACK
 
     settings = invocation.settings(NOTHING)
     email = settings.email
@@ -126,11 +126,11 @@ def _server(text: str) -> tuple[str, int]:
 
 def _findings(invocation: Invocation) -> Iterator[Finding]:
     """All findings, each as soon as it is known. A part that fails stops only the checks that need it."""
-    from worker.cli.opening import why_unusable, with_what_is_there
-    from worker.features.doctor import (
+    from onboarding_worker.cli.opening import why_unusable, with_what_is_there
+    from onboarding_worker.features.doctor import (
         doctor_checks as checks,  # imported here: takes half a second, which --help does not need
     )
-    from worker.wiring.container import Parts
+    from onboarding_worker.wiring.container import Parts
 
     try:
         settings = invocation.settings(logs_warnings=True)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from worker.core.foundation.tls import is_loopback
-from worker.core.model.channels import channels_of
-from worker.settings.model import Settings
-from worker.settings.shape import SECTIONS
-from worker.wiring.background import TRACES
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.shape import SECTIONS
+from onboarding_worker.wiring.background import TRACES
 
 PORTS = {
     "amqp": 5672,

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.cli.feature_checks import Finding, failure, ok, warning
-from worker.core.foundation.connection_failures import certificate_help, in_words, refusal
-from worker.core.foundation.notation import counted
-from worker.core.foundation.tls import Tls
-from worker.features.doctor.destinations import where_is
-from worker.settings.model import Settings
-from worker.wiring.background import targets_of
-from worker.wiring.container import Parts
+from onboarding_worker.cli.feature_checks import Finding, failure, ok, warning
+from onboarding_worker.core.foundation.connection_failures import certificate_help, in_words, refusal
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.foundation.tls import Tls
+from onboarding_worker.features.doctor.destinations import where_is
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.wiring.background import targets_of
+from onboarding_worker.wiring.container import Parts
 
 if TYPE_CHECKING:
-    from worker.events.brokers.connection import QueueState
+    from onboarding_worker.events.brokers.connection import QueueState
 
 CONNECT_SECONDS = 5
 FULL = "look at its memory and disk, and whether this user may write (`rabbitmq-diagnostics alarms`, `redis-cli info`)"
@@ -45,7 +45,7 @@ def check_brokers(parts: Parts) -> Iterator[Finding]:
 
 
 def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
-    from worker.events.brokers.connection import (
+    from onboarding_worker.events.brokers.connection import (
         connection_to,  # imported here: kombu takes a tenth of a second
         prove_it_takes_messages,
         states_of,
@@ -76,8 +76,8 @@ def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -
 
 def _needed(settings: Settings, name: str) -> list[Needed]:
     """The queues at the broker of the workers, or at that of the bus."""
-    from worker.events.bus.sources import sources_of
-    from worker.runtime.celery_settings import PUBLISH, WITHOUT
+    from onboarding_worker.events.bus.sources import sources_of
+    from onboarding_worker.runtime.celery_settings import PUBLISH, WITHOUT
 
     found = []
     if name == "broker":

@@ -19,8 +19,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from worker.cli.feature_checks import Finding, failure, ok, warning
-from worker.core.foundation.notation import plain
+from onboarding_worker.cli.feature_checks import Finding, failure, ok, warning
+from onboarding_worker.core.foundation.notation import plain
 
 MX, SPF, DKIM, DMARC, ALIGNMENT = "mail MX", "mail SPF", "mail DKIM", "mail DMARC", "mail alignment"
 MOST_LOOKUPS = 10  # of a receiver for one SPF record; more are a permanent error

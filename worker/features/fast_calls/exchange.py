@@ -13,11 +13,11 @@ from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict
 from yarl import URL
 
-from worker.core.foundation.clock import monotonic
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.features.fast_calls.kept_connection import KeptConnection
-from worker.http.client import KEEP_IDLE, Connector, Exchange, NotWritten, Phase
-from worker.http.trust import Trust, server
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from onboarding_worker.features.fast_calls.kept_connection import KeptConnection
+from onboarding_worker.http.client import KEEP_IDLE, Connector, Exchange, NotWritten, Phase
+from onboarding_worker.http.trust import Trust, server
 
 USUAL = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,5})?)((?:/[!\"$-~]*)?)")  # no fragment, nothing to be quoted
 # What the call itself depends on: a request that sets one of these is not a usual one.

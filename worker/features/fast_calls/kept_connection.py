@@ -16,7 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from worker.core.model.http_messages import LARGEST_ANSWER, TOO_LARGE, Broken, HttpAnswer
+from onboarding_worker.core.model.http_messages import LARGEST_ANSWER, TOO_LARGE, Broken, HttpAnswer
 
 LARGEST_HEAD = 16 * 1024  # of an answer's header lines; nginx and Apache send at most 8 KB
 # Of all bytes of an answer: a body of the largest size may come in chunks of a few bytes, each with a line of its own.

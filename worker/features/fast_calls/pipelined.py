@@ -9,10 +9,10 @@ from collections import deque
 
 from aiosmtplib import SMTPResponseException, SMTPServerDisconnected
 
-from worker.senders.contract import Receipt
-from worker.senders.email import GO_AHEAD, Connection, Letter, Progress, one_by_one, receipt
-from worker.senders.mime import Mailbox
-from worker.senders.smtp_answers import Phase
+from onboarding_worker.senders.contract import Receipt
+from onboarding_worker.senders.email import GO_AHEAD, Connection, Letter, Progress, one_by_one, receipt
+from onboarding_worker.senders.mime import Mailbox
+from onboarding_worker.senders.smtp_answers import Phase
 
 MALFORMED = -1  # in the place of a code, as aiosmtplib has it
 

@@ -1,7 +1,7 @@
 """The section `[fast_calls]`."""
 
-from worker.settings.shape import FeatureSection
-from worker.settings.values import Flag, Section, setting
+from onboarding_worker.settings.shape import FeatureSection
+from onboarding_worker.settings.values import Flag, Section, setting
 
 
 class FastCalls(Section):

@@ -8,16 +8,16 @@ from importlib.util import find_spec
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from worker.cli.feature_checks import FeatureCheck, Finding, ok
-from worker.features.fast_calls.section import FastCalls
-from worker.http.trust import Way
-from worker.settings.model import Settings
-from worker.settings.problems import SettingsError
-from worker.wiring.container import Parts
+from onboarding_worker.cli.feature_checks import FeatureCheck, Finding, ok
+from onboarding_worker.features.fast_calls.section import FastCalls
+from onboarding_worker.http.trust import Way
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.container import Parts
 
 if TYPE_CHECKING:
-    from worker.http.client import Faster
-    from worker.senders.email import Transact
+    from onboarding_worker.http.client import Faster
+    from onboarding_worker.senders.email import Transact
 
 RELEASE = "3.14."  # of aiohttp. Before this is raised: read what changed in client_proto.py and connector.py
 # What is used of aiohttp besides its documented interface: modules, names, and the parameters that are given.
@@ -60,7 +60,7 @@ def is_on(settings: Settings) -> bool:
 def faster() -> "Faster":
     """What makes the calls. Raises SettingsError where it does not fit."""
     _check()
-    from worker.features.fast_calls import exchange  # imported here: takes a quarter of a second
+    from onboarding_worker.features.fast_calls import exchange  # imported here: takes a quarter of a second
 
     return exchange.FastCalls
 
@@ -68,7 +68,7 @@ def faster() -> "Faster":
 def transact() -> "Transact":
     """What hands mails over. Raises SettingsError as `faster` does: one switch has one answer."""
     _check()
-    from worker.features.fast_calls import pipelined
+    from onboarding_worker.features.fast_calls import pipelined
 
     return pipelined.pipelined
 

@@ -1,9 +1,11 @@
 """Makes, rotates and retires keys: docs/features/keys.md."""
 
-from worker.core.features import Command, Feature
+from onboarding_worker.core.features import Command, Feature
 
 FEATURE = Feature(
     name="keys",
     about="Makes, rotates and retires keys. Without it a key stays for ever.",
-    commands={"keys": Command("worker.features.keys.command:keys", "Set-up", "Make, rotate and retire keys.")},
+    commands={
+        "keys": Command("onboarding_worker.features.keys.command:keys", "Set-up", "Make, rotate and retire keys.")
+    },
 )

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json, print_json_or
-from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.keyring import derived_digest_key, new_key
-from worker.core.foundation.notation import counted
-from worker.core.foundation.private_files import new_file
-from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs, Rotated
-from worker.reporting.store.processes import GONE_AFTER
-from worker.settings.needs import STORED
-from worker.settings.outside import hash_of
-from worker.wiring.opening import check_first_keys
-from worker.wiring.store.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.shared_options import JSON, print_json, print_json_or
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.foundation.keyring import derived_digest_key, new_key
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.foundation.private_files import new_file
+from onboarding_worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs, Rotated
+from onboarding_worker.reporting.store.processes import GONE_AFTER
+from onboarding_worker.settings.needs import STORED
+from onboarding_worker.settings.outside import hash_of
+from onboarding_worker.wiring.opening import check_first_keys
+from onboarding_worker.wiring.store.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
 
 PASSES = 5  # rows that other transactions hold are tried again in the next pass
 
 if TYPE_CHECKING:
-    from worker.wiring.container import Parts
+    from onboarding_worker.wiring.container import Parts
 
 SHOW_EVERY = 5.0  # seconds between lines of progress
 # A process that begins while a key is retired says that it runs within a second or two, and stops counting only after

@@ -1,15 +1,15 @@
 """Takes lists from folders, SFTP, S3 and addresses: docs/features/list_sources.md."""
 
-from worker.core.features import Feature
+from onboarding_worker.core.features import Feature
 
 FEATURE = Feature(
     name="list_sources",
     about="Takes lists from folders, SFTP, S3 and addresses. Without it lists are files of this machine.",
     offers={
-        "DOCTOR_CHECKS": ("worker.features.list_sources.drop_box:CHECK",),
-        "LIST_SOURCES": ("worker.features.list_sources.remote_lists:SOURCE",),
-        "SECTIONS": ("worker.features.list_sources.settings:SECTION",),
-        "SOURCE_REPORTS": ("worker.features.list_sources.folder_report:reports",),
-        "WORK": ("worker.features.list_sources.drop_box:WORK",),
+        "DOCTOR_CHECKS": ("onboarding_worker.features.list_sources.drop_box:CHECK",),
+        "LIST_SOURCES": ("onboarding_worker.features.list_sources.remote_lists:SOURCE",),
+        "SECTIONS": ("onboarding_worker.features.list_sources.settings:SECTION",),
+        "SOURCE_REPORTS": ("onboarding_worker.features.list_sources.folder_report:reports",),
+        "WORK": ("onboarding_worker.features.list_sources.drop_box:WORK",),
     },
 )

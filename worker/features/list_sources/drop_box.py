@@ -16,36 +16,45 @@ from typing import TextIO
 
 import sqlalchemy as sa
 
-from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok, warning
-from worker.core.customers.customers import FieldProblem
-from worker.core.database.audit_entries import Act, note_alone
-from worker.core.database.database import Database
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.notation import counted, written
-from worker.core.foundation.outage_log import Outage
-from worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
-from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, LocalFolder, NotTaken, Place, Write
-from worker.features.list_sources.remote_folders import S3Folder, SftpFolder
-from worker.features.list_sources.settings import Intake as FolderSettings
-from worker.features.list_sources.settings import Remote
-from worker.features.list_sources.store.dropped_files import DroppedFiles, problems_of_batch
-from worker.lists.columns import OwnFile
-from worker.lists.importing.intake import PREFILLED
-from worker.lists.importing.judging import judge_all, options_of, problems_of
-from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
-from worker.lists.known_customers import KnownRule
-from worker.lists.lines import ListRefused, RefusedLine
-from worker.lists.listing import CustomerList, open_list
-from worker.lists.options import ListOptions
-from worker.lists.store.batches import Batches
-from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
-from worker.lists.warned import problems_csv
-from worker.plans.store.plans import Plan, PlanRefused
-from worker.reporting.batch_report import state_of
-from worker.reporting.report_lines import write_csv
-from worker.settings.problems import SettingsError
-from worker.wiring.background import Looks, Report, Work, Working, settles
-from worker.wiring.container import Parts
+from onboarding_worker.cli.feature_checks import FeatureCheck, Finding, failure, ok, warning
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.database.audit_entries import Act, note_alone
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
+from onboarding_worker.features.list_sources.place import (
+    MOST_FILES,
+    Away,
+    Copy,
+    Found,
+    LocalFolder,
+    NotTaken,
+    Place,
+    Write,
+)
+from onboarding_worker.features.list_sources.remote_folders import S3Folder, SftpFolder
+from onboarding_worker.features.list_sources.settings import Intake as FolderSettings
+from onboarding_worker.features.list_sources.settings import Remote
+from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles, problems_of_batch
+from onboarding_worker.lists.columns import OwnFile
+from onboarding_worker.lists.importing.intake import PREFILLED
+from onboarding_worker.lists.importing.judging import judge_all, options_of, problems_of
+from onboarding_worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
+from onboarding_worker.lists.known_customers import KnownRule
+from onboarding_worker.lists.lines import ListRefused, RefusedLine
+from onboarding_worker.lists.listing import CustomerList, open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.store.batches import Batches
+from onboarding_worker.lists.store.taken import MOST_TRIES, Ending, lease_of
+from onboarding_worker.lists.warned import problems_csv
+from onboarding_worker.plans.store.plans import Plan, PlanRefused
+from onboarding_worker.reporting.batch_report import state_of
+from onboarding_worker.reporting.report_lines import write_csv
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.background import Looks, Report, Work, Working, settles
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 LARGEST_MIB = 1024  # the readers have bounds of their own

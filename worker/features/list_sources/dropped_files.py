@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from worker.core.foundation.notation import plain
-from worker.core.model.states import BatchState
+from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.core.model.states import BatchState
 
 ERRORS, REPORT = ".errors.csv", ".report.csv"
 # Names of files that another program is still writing, or keeps for itself.

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from worker.core.database.database import Database
-from worker.core.foundation.notation import counted
-from worker.features.list_sources.dropped_files import DroppedFile, FileState, waits_for
-from worker.features.list_sources.settings import Intake
-from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.reporting.standings import SourceReport
-from worker.reporting.waits import Wait
-from worker.settings.model import Settings
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.features.list_sources.dropped_files import DroppedFile, FileState, waits_for
+from onboarding_worker.features.list_sources.settings import Intake
+from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles
+from onboarding_worker.reporting.standings import SourceReport
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.settings.model import Settings
 
 SHOWN = 20  # files of a folder: those that need a person first
 

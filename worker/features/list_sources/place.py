@@ -17,8 +17,15 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, Protocol, TextIO
 
-from worker.core.foundation.private_files import PRIVATE, replacing
-from worker.features.list_sources.dropped_files import LONGEST_NAME, TOO_LONG, UNSEEN, is_left_over, is_list, shortened
+from onboarding_worker.core.foundation.private_files import PRIVATE, replacing
+from onboarding_worker.features.list_sources.dropped_files import (
+    LONGEST_NAME,
+    TOO_LONG,
+    UNSEEN,
+    is_left_over,
+    is_list,
+    shortened,
+)
 
 MOST_FILES = 10_000  # of a folder: with more lists it is not worked
 MOST_ENTRIES = 100_000  # of a folder, of any kind: no more are looked at

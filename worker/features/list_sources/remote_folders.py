@@ -17,12 +17,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
-from worker.core.foundation.clock import monotonic
-from worker.features.list_sources.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, kept, prepared
-from worker.features.list_sources.remote_lists import extra, in_words, known_hosts
-from worker.features.list_sources.settings import Intake, Remote
-from worker.http import event_loop
-from worker.lists.sources import CannotFetch
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.features.list_sources.place import (
+    Away,
+    Copy,
+    Copying,
+    Found,
+    Kind,
+    NotTaken,
+    Write,
+    kept,
+    prepared,
+)
+from onboarding_worker.features.list_sources.remote_lists import extra, in_words, known_hosts
+from onboarding_worker.features.list_sources.settings import Intake, Remote
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists.sources import CannotFetch
 
 T = TypeVar("T")
 CONNECT_SECONDS = 30.0

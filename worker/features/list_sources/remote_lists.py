@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from worker.core.foundation.connection_failures import tls_failure
-from worker.core.foundation.tls import Tls
-from worker.http import event_loop
-from worker.lists.sources import CannotFetch, ListSource
+from onboarding_worker.core.foundation.connection_failures import tls_failure
+from onboarding_worker.core.foundation.tls import Tls
+from onboarding_worker.http import event_loop
+from onboarding_worker.lists.sources import CannotFetch, ListSource
 
 LARGEST = 4 << 30  # bytes
 CHUNK = 1 << 20

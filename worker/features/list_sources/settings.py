@@ -11,14 +11,14 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from worker.core.foundation.private_files import PRIVATE, SHARED
-from worker.core.model.channels import ChannelName
-from worker.settings.addresses import is_host, split
-from worker.settings.problems import Findings
-from worker.settings.secrets import Secret
-from worker.settings.shape import FeatureSection
-from worker.settings.tls import Client
-from worker.settings.values import (
+from onboarding_worker.core.foundation.private_files import PRIVATE, SHARED
+from onboarding_worker.core.model.channels import ChannelName
+from onboarding_worker.settings.addresses import is_host, split
+from onboarding_worker.settings.problems import Findings
+from onboarding_worker.settings.secrets import Secret
+from onboarding_worker.settings.shape import FeatureSection
+from onboarding_worker.settings.tls import Client
+from onboarding_worker.settings.values import (
     Country,
     Credential,
     Flag,

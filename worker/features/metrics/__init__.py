@@ -1,14 +1,14 @@
 """Metrics for Prometheus: docs/features/metrics.md."""
 
-from worker.core.features import Feature
+from onboarding_worker.core.features import Feature
 
 FEATURE = Feature(
     name="metrics",
     about="Metrics for Prometheus. Without it `status` has the numbers of now.",
     offers={
-        "COUNTS": ("worker.features.metrics.store.metric_counts:add",),
-        "ROUTES": ("worker.features.metrics.metrics_page:ROUTES",),
-        "SECTIONS": ("worker.features.metrics.section:SECTION",),
-        "TABLES": ("worker.features.metrics.store.metric_counts:TABLES",),
+        "COUNTS": ("onboarding_worker.features.metrics.store.metric_counts:add",),
+        "ROUTES": ("onboarding_worker.features.metrics.metrics_page:ROUTES",),
+        "SECTIONS": ("onboarding_worker.features.metrics.section:SECTION",),
+        "TABLES": ("onboarding_worker.features.metrics.store.metric_counts:TABLES",),
     },
 )

@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.limits.budgets import BudgetState
-from worker.core.model import metrics
-from worker.core.model.metrics import BEYOND, SUM, Metric, Series, Type, bucket_of
-from worker.core.model.states import InvitationState
-from worker.features.metrics.section import Metrics
-from worker.features.metrics.store.gauges import Configured, Gauges, read
-from worker.reporting.store.processes import BEAT, SWEEP
-from worker.runtime.web_application import FeatureRoutes, Shared
-from worker.settings.outside import hash_of, is_hash
-from worker.settings.secrets import Secret
-from worker.web.events.request_body import TWICE, has_credentials_twice
-from worker.web.problems import REFUSED, problem
-from worker.web.turns import ANSWER_SECONDS as WITHIN_SECONDS
-from worker.web.turns import InThread, answered_within
-from worker.wiring.container import Parts
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.model import metrics
+from onboarding_worker.core.model.metrics import BEYOND, SUM, Metric, Series, Type, bucket_of
+from onboarding_worker.core.model.states import InvitationState
+from onboarding_worker.features.metrics.section import Metrics
+from onboarding_worker.features.metrics.store.gauges import Configured, Gauges, read
+from onboarding_worker.reporting.store.processes import BEAT, SWEEP
+from onboarding_worker.runtime.web_application import FeatureRoutes, Shared
+from onboarding_worker.settings.outside import hash_of, is_hash
+from onboarding_worker.settings.secrets import Secret
+from onboarding_worker.web.events.request_body import TWICE, has_credentials_twice
+from onboarding_worker.web.problems import REFUSED, problem
+from onboarding_worker.web.turns import ANSWER_SECONDS as WITHIN_SECONDS
+from onboarding_worker.web.turns import InThread, answered_within
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 

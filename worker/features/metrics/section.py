@@ -1,8 +1,8 @@
 """The section `[metrics]`."""
 
-from worker.settings.outside import EventKey
-from worker.settings.shape import FeatureSection
-from worker.settings.values import Section, setting
+from onboarding_worker.settings.outside import EventKey
+from onboarding_worker.settings.shape import FeatureSection
+from onboarding_worker.settings.values import Section, setting
 
 
 class Metrics(Section):

@@ -1,14 +1,14 @@
 """Log-in to the dashboard at an identity provider: docs/features/oidc.md."""
 
-from worker.core.features import Feature
+from onboarding_worker.core.features import Feature
 
 FEATURE = Feature(
     name="oidc",
     about="Log-in to the dashboard by OpenID Connect. Without it people log in with passwords of the file of users.",
     needs=("dashboard",),
     offers={
-        "DOCTOR_CHECKS": ("worker.features.oidc.doctor:CHECK",),
-        "LOG_IN_WAYS": ("worker.features.oidc.log_in:LOG_IN_WAY",),
-        "SECTIONS": ("worker.features.oidc.section:SECTION",),
+        "DOCTOR_CHECKS": ("onboarding_worker.features.oidc.doctor:CHECK",),
+        "LOG_IN_WAYS": ("onboarding_worker.features.oidc.log_in:LOG_IN_WAY",),
+        "SECTIONS": ("onboarding_worker.features.oidc.section:SECTION",),
     },
 )

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
-from worker.core.foundation.connection_failures import certificate_help
-from worker.core.foundation.notation import counted
-from worker.features.oidc.section import Oidc
-from worker.http import event_loop
-from worker.wiring.container import Parts
+from onboarding_worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
+from onboarding_worker.core.foundation.connection_failures import certificate_help
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.features.oidc.section import Oidc
+from onboarding_worker.http import event_loop
+from onboarding_worker.wiring.container import Parts
 
 
 def check(parts: Parts) -> Iterator[Finding]:
@@ -16,7 +16,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     oidc = parts.settings.section_if_any(Oidc)
     if oidc is None:
         return
-    from worker.features.oidc.issuer import BACK, Issuer, Unavailable  # imported here: most have no [oidc]
+    from onboarding_worker.features.oidc.issuer import BACK, Issuer, Unavailable  # imported here: most have no [oidc]
 
     async def keys() -> int:
         issuer = Issuer(oidc, parts.clock)

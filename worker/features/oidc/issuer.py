@@ -15,15 +15,15 @@ from hmac import digest
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.features.dashboard.users import Person
-from worker.features.oidc.id_token import NotProven, UnknownKey, proven
-from worker.features.oidc.section import Oidc
-from worker.http.client import OwnHttp
-from worker.http.trust import trust_of
-from worker.providers.bodies import BadAnswer, json_object
-from worker.settings.addresses import web_url
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from onboarding_worker.features.dashboard.users import Person
+from onboarding_worker.features.oidc.id_token import NotProven, UnknownKey, proven
+from onboarding_worker.features.oidc.section import Oidc
+from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.http.trust import trust_of
+from onboarding_worker.providers.bodies import BadAnswer, json_object
+from onboarding_worker.settings.addresses import web_url
 
 KNOWN_SECONDS = 3600.0  # how long addresses and keys count
 # A new key is looked for at most so often, and an issuer that does not answer is left alone for so long.

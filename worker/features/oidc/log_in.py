@@ -6,18 +6,18 @@ from hmac import compare_digest
 
 from aiohttp import web
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.features.dashboard.log_in import BUSY, LogInPage, local_path
-from worker.features.dashboard.rendering import see
-from worker.features.dashboard.route import Delay, LogInRoutes, LogInWay
-from worker.features.dashboard.users import OIDC, Person, Role
-from worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
-from worker.features.oidc.id_token import NotProven
-from worker.features.oidc.issuer import BACK, Flow, Issuer, Unavailable, flow_of, new_flow
-from worker.features.oidc.section import Oidc
-from worker.settings.model import Settings
-from worker.web.problems import REFUSED
-from worker.web.turns import AtOnce, TooMany
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.features.dashboard.log_in import BUSY, LogInPage, local_path
+from onboarding_worker.features.dashboard.rendering import see
+from onboarding_worker.features.dashboard.route import Delay, LogInRoutes, LogInWay
+from onboarding_worker.features.dashboard.users import OIDC, Person, Role
+from onboarding_worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
+from onboarding_worker.features.oidc.id_token import NotProven
+from onboarding_worker.features.oidc.issuer import BACK, Flow, Issuer, Unavailable, flow_of, new_flow
+from onboarding_worker.features.oidc.section import Oidc
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.web.problems import REFUSED
+from onboarding_worker.web.turns import AtOnce, TooMany
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator
 
-from worker.features.dashboard.users import Role
-from worker.settings import addresses
-from worker.settings.shape import Credentials, FeatureSection
-from worker.settings.tls import Client
-from worker.settings.values import Credential, ServerUrl, Shown, Text, setting
+from onboarding_worker.features.dashboard.users import Role
+from onboarding_worker.settings import addresses
+from onboarding_worker.settings.shape import Credentials, FeatureSection
+from onboarding_worker.settings.tls import Client
+from onboarding_worker.settings.values import Credential, ServerUrl, Shown, Text, setting
 
 
 def _issuer(given: Any) -> str:

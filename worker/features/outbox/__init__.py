@@ -1,20 +1,20 @@
 """Publishes what happened, as events."""
 
-from worker.core.features import Command, Feature
+from onboarding_worker.core.features import Command, Feature
 
 FEATURE = Feature(
     name="outbox",
     about="Publishes what happened, as events of ours. Without it other systems have to ask.",
     offers={
-        "OBSERVERS": ("worker.features.outbox.outbox_targets:observing",),
-        "SECTIONS": ("worker.features.outbox.section:SECTION",),
-        "STANDINGS": ("worker.features.outbox.outbox_targets:STANDINGS",),
-        "SWEEP_STEPS": ("worker.features.outbox.outbox_publisher:swept",),
-        "WORK": ("worker.features.outbox.outbox_publisher:WORK",),
+        "OBSERVERS": ("onboarding_worker.features.outbox.outbox_targets:observing",),
+        "SECTIONS": ("onboarding_worker.features.outbox.section:SECTION",),
+        "STANDINGS": ("onboarding_worker.features.outbox.outbox_targets:STANDINGS",),
+        "SWEEP_STEPS": ("onboarding_worker.features.outbox.outbox_publisher:swept",),
+        "WORK": ("onboarding_worker.features.outbox.outbox_publisher:WORK",),
     },
     commands={
         "events outgoing": Command(
-            "worker.features.outbox.command:outgoing", "Events", "Show outgoing events not yet published."
+            "onboarding_worker.features.outbox.command:outgoing", "Events", "Show outgoing events not yet published."
         )
     },
     serves=(

@@ -4,13 +4,13 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json, print_json_or
-from worker.core.foundation.notation import counted
-from worker.features.outbox.outbox_targets import OutboxReport, target_in_words
-from worker.features.outbox.store import relay
-from worker.settings.needs import STORED
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.shared_options import JSON, print_json, print_json_or
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.features.outbox.outbox_targets import OutboxReport, target_in_words
+from onboarding_worker.features.outbox.store import relay
+from onboarding_worker.settings.needs import STORED
 
 
 @click.group()

@@ -15,25 +15,25 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.logs import about
-from worker.core.foundation.notation import counted, show_duration
-from worker.core.foundation.outage_log import Outage
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.metrics import PUBLISHED, Meters
-from worker.core.model.wakeups import NAME_UNKNOWN
-from worker.events.cloudevents import BUS, SUBSCRIBER, OutgoingEvent
-from worker.features.outbox.outbox_targets import GIVE_UP, OutboxTargets, target_rules, unpublished_in_words
-from worker.features.outbox.publishers.contract import Reply, Target
-from worker.features.outbox.section import Subscriber
-from worker.features.outbox.store import relay
-from worker.reporting.store.look import Looked
-from worker.settings.model import Settings
-from worker.wiring.background import Ticks, Work, Working
-from worker.wiring.container import Parts
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.logs import about
+from onboarding_worker.core.foundation.notation import counted, show_duration
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.limits.call_outcomes import CallOutcome
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.metrics import PUBLISHED, Meters
+from onboarding_worker.core.model.wakeups import NAME_UNKNOWN
+from onboarding_worker.events.cloudevents import BUS, SUBSCRIBER, OutgoingEvent
+from onboarding_worker.features.outbox.outbox_targets import GIVE_UP, OutboxTargets, target_rules, unpublished_in_words
+from onboarding_worker.features.outbox.publishers.contract import Reply, Target
+from onboarding_worker.features.outbox.section import Subscriber
+from onboarding_worker.features.outbox.store import relay
+from onboarding_worker.reporting.store.look import Looked
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.wiring.background import Ticks, Work, Working
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 # Events in one chunk: at most so many are published twice if the process dies before they are removed.
@@ -283,15 +283,15 @@ def build_targets(settings: Settings) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     bus = settings.bus
     if bus is not None and bus.url.startswith("redis"):
-        from worker.features.outbox.publishers.bus import RedisStream
+        from onboarding_worker.features.outbox.publishers.bus import RedisStream
 
         targets[BUS] = RedisStream(bus.url, bus.exchange, tls=bus.protection)
     elif bus is not None:
-        from worker.features.outbox.publishers.bus import AmqpBus
+        from onboarding_worker.features.outbox.publishers.bus import AmqpBus
 
         targets[BUS] = AmqpBus(bus.url, bus.exchange, declare=bus.declare, tls=bus.protection)
     for name, subscriber in settings.named(Subscriber).items():
-        from worker.features.outbox.publishers.subscriber import HttpSubscriber
+        from onboarding_worker.features.outbox.publishers.subscriber import HttpSubscriber
 
         targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(subscriber.url, subscriber.keys, tls=subscriber.protection)
     return targets

@@ -7,20 +7,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from worker.core.database.database import Database
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.notation import written, written_if_any
-from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.store.budgets import Budgets
-from worker.events.cloudevents import BUS, SUBSCRIBER, Happened
-from worker.features.outbox.section import Subscriber
-from worker.features.outbox.store import relay
-from worker.reporting.standings import Standing, Standings
-from worker.reporting.waits import Wait
-from worker.settings.model import Settings
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.notation import written, written_if_any
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.events.cloudevents import BUS, SUBSCRIBER, Happened
+from onboarding_worker.features.outbox.section import Subscriber
+from onboarding_worker.features.outbox.store import relay
+from onboarding_worker.reporting.standings import Standing, Standings
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
-    from worker.features.outbox.store.outbox import Subscriptions
+    from onboarding_worker.features.outbox.store.outbox import Subscriptions
 
 # After so many failures in a row a target gets only a single event now and then.
 PAUSES_AFTER = 3
@@ -69,7 +69,9 @@ def _targets(settings: Settings) -> dict[str, frozenset[Happened]]:
 
 def subscriptions_of(settings: Settings) -> "Subscriptions":
     """Which target is sent which events."""
-    from worker.features.outbox.store.outbox import Subscriptions  # imported here: it writes, and most commands read
+    from onboarding_worker.features.outbox.store.outbox import (
+        Subscriptions,  # imported here: it writes, and most commands read
+    )
 
     return Subscriptions(_targets(settings), {name: account.provider for name, account in settings.accounts.items()})
 

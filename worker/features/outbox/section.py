@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from worker.settings.shape import FeatureSection
-from worker.settings.tls import OwnServer
-from worker.settings.values import Credential, ServerUrl, setting
+from onboarding_worker.settings.shape import FeatureSection
+from onboarding_worker.settings.tls import OwnServer
+from onboarding_worker.settings.values import Credential, ServerUrl, setting
 
 LONGEST_NAME = 50  # it must fit into a column with its prefix
 # The types of the CloudEvents that are published.

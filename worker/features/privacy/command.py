@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from worker.cli.completions import Batch
-from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation, find_kept
-from worker.cli.shared_options import JSON, YES, Named, confirm, print_json, whole_file
-from worker.core.foundation.notation import counted
-from worker.core.foundation.private_files import to_disk
-from worker.features.privacy.store.removals import Purging
-from worker.lists.store.batches import BatchFacts
-from worker.reporting.report_lines import line_values, write_jsonl
-from worker.settings.needs import STORED
-from worker.wiring.container import Parts
+from onboarding_worker.cli.completions import Batch
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.invocation import Invocation, find_kept
+from onboarding_worker.cli.shared_options import JSON, YES, Named, confirm, print_json, whole_file
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.foundation.private_files import to_disk
+from onboarding_worker.features.privacy.store.removals import Purging
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.reporting.report_lines import line_values, write_jsonl
+from onboarding_worker.settings.needs import STORED
+from onboarding_worker.wiring.container import Parts
 
 
 @click.command()

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import RETENTION, Act
-from worker.features.audit.store.sealing import NotSigned, seals_of
-from worker.features.privacy.store.removals import Place, Purging, drop_links, erase_next, remove_old
-from worker.reporting.store.look import Looked
-from worker.web.webhooks.session_chain import DIGESTS_KEPT
-from worker.wiring.container import Parts
+from onboarding_worker.core.database.audit_entries import RETENTION, Act
+from onboarding_worker.features.audit.store.sealing import NotSigned, seals_of
+from onboarding_worker.features.privacy.store.removals import Place, Purging, drop_links, erase_next, remove_old
+from onboarding_worker.reporting.store.look import Looked
+from onboarding_worker.web.webhooks.session_chain import DIGESTS_KEPT
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 # How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.

@@ -1,13 +1,13 @@
 """Compares a batch with the books of providers and senders: docs/features/reconcile.md."""
 
-from worker.core.features import Command, Feature
+from onboarding_worker.core.features import Command, Feature
 
 FEATURE = Feature(
     name="reconcile",
     about="Compares a batch with the provider's bill and the sender's log. Without it nothing else changes.",
     commands={
         "reconcile": Command(
-            "worker.features.reconcile.command:reconcile",
+            "onboarding_worker.features.reconcile.command:reconcile",
             "Month end",
             "Compare a batch with the providers' and senders' own lists.",
         )

@@ -11,12 +11,12 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from worker.core.customers.customers import Channel
-from worker.core.features import hint
-from worker.core.model.channels import CHANNELS, folded_email
-from worker.lists import phone_numbers, rules
-from worker.lists.rules import unless_lost_in_sheet
-from worker.senders.contract import MESSAGE_ID
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.model.channels import CHANNELS, folded_email
+from onboarding_worker.lists import phone_numbers, rules
+from onboarding_worker.lists.rules import unless_lost_in_sheet
+from onboarding_worker.senders.contract import MESSAGE_ID
 
 
 class Difference(StrEnum):

@@ -12,23 +12,23 @@ from typing import Any
 
 import click
 
-from worker.cli.completions import AccountName, Batch
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation, find_kept
-from worker.cli.lists.listed import refusing_lists
-from worker.cli.lists.options import read_time
-from worker.cli.shared_options import JSON, Named, Read, print_json, whole_file
-from worker.core.foundation.notation import counted, spreadsheet_safe
-from worker.core.model.channels import CHANNELS
-from worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS, Difference, Found
-from worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
-from worker.features.reconcile.store.books import OurBooks, Scratch
-from worker.lists.lines import ListRefused, OpenQuote, RawLine
-from worker.lists.listing import open_table
-from worker.lists.options import ListOptions, Vocabulary
-from worker.reporting.prices import Prices
-from worker.settings.needs import STORED
-from worker.wiring.container import Parts
+from onboarding_worker.cli.completions import AccountName, Batch
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from onboarding_worker.cli.invocation import Invocation, find_kept
+from onboarding_worker.cli.lists.listed import refusing_lists
+from onboarding_worker.cli.lists.options import read_time
+from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json, whole_file
+from onboarding_worker.core.foundation.notation import counted, spreadsheet_safe
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS, Difference, Found
+from onboarding_worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
+from onboarding_worker.features.reconcile.store.books import OurBooks, Scratch
+from onboarding_worker.lists.lines import ListRefused, OpenQuote, RawLine
+from onboarding_worker.lists.listing import open_table
+from onboarding_worker.lists.options import ListOptions, Vocabulary
+from onboarding_worker.reporting.prices import Prices
+from onboarding_worker.settings.needs import STORED
+from onboarding_worker.wiring.container import Parts
 
 SHOWN, IN_JSON = 20, 1000
 NEEDED = {"provider": (*SESSION_KEYS, "external_ref", "customer_id"), "sender": (*MESSAGE_KEYS, "to", "customer_id")}

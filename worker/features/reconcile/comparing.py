@@ -6,11 +6,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from worker.core.customers.customers import FieldProblem
-from worker.features.reconcile.columns import Charge, Difference, Found, Sending, Sent, charge_of, sending_of, shown
-from worker.features.reconcile.store.books import ADDRESS, CLIENT, EXTERNAL, OurBooks, Scratch
-from worker.lists.lines import RawLine
-from worker.settings.money import Price
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.features.reconcile.columns import (
+    Charge,
+    Difference,
+    Found,
+    Sending,
+    Sent,
+    charge_of,
+    sending_of,
+    shown,
+)
+from onboarding_worker.features.reconcile.store.books import ADDRESS, CLIENT, EXTERNAL, OurBooks, Scratch
+from onboarding_worker.lists.lines import RawLine
+from onboarding_worker.settings.money import Price
 
 CHUNK = 500
 STAGES = ("issued", "started", "finished")

@@ -1,13 +1,13 @@
 """Plays a list through the engine, with the sandbox in place of the world: docs/features/rehearsal.md."""
 
-from worker.core.features import Command, Feature
+from onboarding_worker.core.features import Command, Feature
 
 FEATURE = Feature(
     name="rehearsal",
     about="Plays a list through weeks in seconds, and sends nothing. Without it nothing else changes.",
     commands={
         "rehearse": Command(
-            "worker.features.rehearsal.command:rehearse",
+            "onboarding_worker.features.rehearsal.command:rehearse",
             "Lists",
             "Play a list through days in seconds; sends nothing.",
             extra="sandbox",

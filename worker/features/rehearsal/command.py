@@ -10,18 +10,18 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, refusing
-from worker.cli.invocation import Invocation
-from worker.cli.lists.listed import Listed, refusing_lists
-from worker.cli.lists.options import LIST_HELP, list_options, read_time
-from worker.cli.shared_options import JSON, Named, Read, print_json
-from worker.core.foundation.clock import ProcessClock
-from worker.core.foundation.notation import parse_duration
-from worker.features.rehearsal.play import Asked, Show
-from worker.features.rehearsal.play import rehearse as play
-from worker.features.rehearsal.shown import BEGIN, Shares, facts_of, show, write_events
-from worker.settings.needs import NOTHING
-from worker.settings.problems import SettingsError
+from onboarding_worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, refusing
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.lists.listed import Listed, refusing_lists
+from onboarding_worker.cli.lists.options import LIST_HELP, list_options, read_time
+from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.foundation.notation import parse_duration
+from onboarding_worker.features.rehearsal.play import Asked, Show
+from onboarding_worker.features.rehearsal.play import rehearse as play
+from onboarding_worker.features.rehearsal.shown import BEGIN, Shares, facts_of, show, write_events
+from onboarding_worker.settings.needs import NOTHING
+from onboarding_worker.settings.problems import SettingsError
 
 MOST_ROWS = 2000
 

@@ -20,29 +20,37 @@ from typing import Any, cast
 from aiohttp import web
 
 from onboarding_sandbox.options import Share
-from worker.cli.lists.listed import Listed
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.database.job_ids import guessable_ids
-from worker.core.limits.budgets import BudgetRule
-from worker.core.model.wakeups import WakeUp
-from worker.features.rehearsal.stand_ins import EMAIL, MailWire, Wire, opened_page, page_of, sandbox_options, stood_in
-from worker.features.rehearsal.store.happenings import Happenings, happenings, next_due
-from worker.http import event_loop
-from worker.http.client import Http
-from worker.lists.formats.opening import Content
-from worker.lists.importing.list_import import ImportChoices, import_list
-from worker.lists.listing import open_list
-from worker.lists.traces import NO_TRACES
-from worker.runtime.embedded import Embedded
-from worker.runtime.web_application import ROUTES, Shared
-from worker.settings.model import Settings
-from worker.settings.policies import ladder_of, reminders_of
-from worker.web.readiness import Readiness
-from worker.web.webhooks.sources import account_sources, sender_sources
-from worker.wiring.container import Parts
-from worker.wiring.runner import LONGEST_DISPATCH, Runner
-from worker.wiring.senders import build_senders
+from onboarding_worker.cli.lists.listed import Listed
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.job_ids import guessable_ids
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.features.rehearsal.stand_ins import (
+    EMAIL,
+    MailWire,
+    Wire,
+    opened_page,
+    page_of,
+    sandbox_options,
+    stood_in,
+)
+from onboarding_worker.features.rehearsal.store.happenings import Happenings, happenings, next_due
+from onboarding_worker.http import event_loop
+from onboarding_worker.http.client import Http
+from onboarding_worker.lists.formats.opening import Content
+from onboarding_worker.lists.importing.list_import import ImportChoices, import_list
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.traces import NO_TRACES
+from onboarding_worker.runtime.embedded import Embedded
+from onboarding_worker.runtime.web_application import ROUTES, Shared
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.policies import ladder_of, reminders_of
+from onboarding_worker.web.readiness import Readiness
+from onboarding_worker.web.webhooks.sources import account_sources, sender_sources
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.runner import LONGEST_DISPATCH, Runner
+from onboarding_worker.wiring.senders import build_senders
 
 # What becomes due within one step is worked together.
 STEP = timedelta(minutes=5)

@@ -15,14 +15,14 @@ from zoneinfo import ZoneInfo
 import click
 
 from onboarding_sandbox.options import Share
-from worker.cli.shared_options import print_table, whole_file
-from worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
-from worker.core.limits.budgets import BudgetRule
-from worker.core.model.states import JobState
-from worker.features.rehearsal.play import STEP, Asked, Rehearsed
-from worker.reporting.prices import Prices, in_words
-from worker.settings.model import Settings
-from worker.settings.money import in_json
+from onboarding_worker.cli.shared_options import print_table, whole_file
+from onboarding_worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.features.rehearsal.play import STEP, Asked, Rehearsed
+from onboarding_worker.reporting.prices import Prices, in_words
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.money import in_json
 
 DEFAULT = "default"
 INVITATION = "invitation"

@@ -26,24 +26,24 @@ from onboarding_sandbox.people.customers import Visit, Visited
 from onboarding_sandbox.people.webhook_sender import Webhook
 from onboarding_sandbox.server import Sandbox
 from onboarding_sandbox.wire import SESSIONS, TWILIO, WHATSAPP
-from worker.core.customers.customers import Channel
-from worker.core.foundation.keyring import new_key
-from worker.core.model.channels import channels_of
-from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.providers.facts import facts_of
-from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.senders.contract import Message, NoLookUp, Receipt
-from worker.senders.mime import From, Mailbox, compose
-from worker.settings.accounts import Account
-from worker.settings.model import Broker, Database, Encryption, Settings
-from worker.settings.policies import stable_links
-from worker.settings.problems import SettingsError
-from worker.settings.secrets import Secret
-from worker.settings.shape import SECTIONS, FeatureSection, is_lazy, keys_of, tables_of
-from worker.settings.values import Section
-from worker.web.webhooks.sources import Source
-from worker.web.webhooks.store.webhooks import Arrived
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from onboarding_worker.providers.facts import facts_of
+from onboarding_worker.providers.webhooks.contract import Delivery, Unreadable
+from onboarding_worker.senders.contract import Message, NoLookUp, Receipt
+from onboarding_worker.senders.mime import From, Mailbox, compose
+from onboarding_worker.settings.accounts import Account
+from onboarding_worker.settings.model import Broker, Database, Encryption, Settings
+from onboarding_worker.settings.policies import stable_links
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.secrets import Secret
+from onboarding_worker.settings.shape import SECTIONS, FeatureSection, is_lazy, keys_of, tables_of
+from onboarding_worker.settings.values import Section
+from onboarding_worker.web.webhooks.sources import Source
+from onboarding_worker.web.webhooks.store.webhooks import Arrived
 
 # No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
 NOWHERE = "invalid"

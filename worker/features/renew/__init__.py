@@ -1,15 +1,15 @@
 """Asks approved customers again after months: docs/features/renew.md."""
 
-from worker.core.features import Feature
+from onboarding_worker.core.features import Feature
 
 FEATURE = Feature(
     name="renew",
     about="Asks approved customers again after months. Without it that takes a list each time.",
     offers={
-        "SECTIONS": ("worker.features.renew.section:SECTION",),
-        "TABLES": ("worker.features.renew.store.renewals:TABLES",),
-        "OBSERVERS": ("worker.features.renew.store.renewals:observing",),
-        "SWEEP_STEPS": ("worker.features.renew.store.asking:swept",),
-        "STANDINGS": ("worker.features.renew.standing:STANDINGS",),
+        "SECTIONS": ("onboarding_worker.features.renew.section:SECTION",),
+        "TABLES": ("onboarding_worker.features.renew.store.renewals:TABLES",),
+        "OBSERVERS": ("onboarding_worker.features.renew.store.renewals:observing",),
+        "SWEEP_STEPS": ("onboarding_worker.features.renew.store.asking:swept",),
+        "STANDINGS": ("onboarding_worker.features.renew.standing:STANDINGS",),
     },
 )

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from worker.core.foundation.notation import parse_duration, show_duration
-from worker.settings.problems import Findings
-from worker.settings.shape import FeatureSection
-from worker.settings.values import Duration, Section, Shown, Whole, setting
+from onboarding_worker.core.foundation.notation import parse_duration, show_duration
+from onboarding_worker.settings.problems import Findings
+from onboarding_worker.settings.shape import FeatureSection
+from onboarding_worker.settings.values import Duration, Section, Shown, Whole, setting
 
 KEPT = timedelta(days=90)  # the default of [retention] personal
 A_MONTH = timedelta(days=31)

@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from worker.core.customers.customers import invitation_channels
-from worker.core.database.database import Database
-from worker.core.foundation.notation import counted, written
-from worker.core.limits.budgets import BudgetState
-from worker.features.renew.section import Renew, after
-from worker.features.renew.store import renewals
-from worker.features.renew.store.renewals import Way
-from worker.reporting.standings import NOTHING_TO_SAY, Standing, Standings
-from worker.settings.model import Settings
-from worker.settings.money import amounts_in_words, in_json
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.features.renew.section import Renew, after
+from onboarding_worker.features.renew.store import renewals
+from onboarding_worker.features.renew.store.renewals import Way
+from onboarding_worker.reporting.standings import NOTHING_TO_SAY, Standing, Standings
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.money import amounts_in_words, in_json
 
 if TYPE_CHECKING:
-    from worker.reporting.prices import Prices
+    from onboarding_worker.reporting.prices import Prices
 
 WEEKS = 8
 MONTHS = 12
@@ -48,7 +48,7 @@ def _foreseen(settings: Settings, database: Database, now: datetime) -> Standing
     rules = settings.section(Renew)
     if not rules.on:
         return NOTHING_TO_SAY
-    from worker.reporting.prices import Prices
+    from onboarding_worker.reporting.prices import Prices
 
     prices = Prices.of(settings)
     this_month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -1,17 +1,17 @@
 """Finds a customer and helps: docs/features/service_desk.md."""
 
-from worker.core.features import Command, Feature
+from onboarding_worker.core.features import Command, Feature
 
 
 def _command(place: str, short_help: str) -> Command:
-    return Command(f"worker.features.service_desk.{place}", "Customers", short_help)
+    return Command(f"onboarding_worker.features.service_desk.{place}", "Customers", short_help)
 
 
 FEATURE = Feature(
     name="service_desk",
     about="Finds a customer and helps: resend, new link, address. Without it a list has to do that.",
     needs=("privacy",),
-    offers={"RETURNED_REPORTS": ("worker.features.service_desk.returned_lists:settles",)},
+    offers={"RETURNED_REPORTS": ("onboarding_worker.features.service_desk.returned_lists:settles",)},
     commands={
         "customer": _command("group:customer", "Find a customer, and help: resend, new link, address."),
         "customer find": _command("find:find", "Find customers by email address, phone number or id."),

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from worker.core.customers.customers import Channel
-from worker.core.messages.contact import FIRST, ContactPolicy
-from worker.core.model.channels import folded_email
-from worker.core.model.reasons import Reason, meaning_of
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.lists import rules
-from worker.providers.values import Refusal
-from worker.reporting.waits import Circumstances, Wait, first_cause
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.messages.contact import FIRST, ContactPolicy
+from onboarding_worker.core.model.channels import folded_email
+from onboarding_worker.core.model.reasons import Reason, meaning_of
+from onboarding_worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.lists import rules
+from onboarding_worker.providers.values import Refusal
+from onboarding_worker.reporting.waits import Circumstances, Wait, first_cause
 
 LONGEST = 320
 
@@ -230,7 +230,7 @@ def wanted(text: str, country: str = "") -> Wanted:
     email = rules.email(text) if "@" in text else ""
     phones: tuple[str, ...] | Refusal = ()
     if text and not any(map(str.isalpha, text)):
-        from worker.lists import phone_numbers  # imported here: the number plans of all countries
+        from onboarding_worker.lists import phone_numbers  # imported here: the number plans of all countries
 
         is_anywhere = not country and text.isascii() and not text.startswith("+")
         phones = phone_numbers.readings_anywhere(text) if is_anywhere else phone_numbers.readings(text, country)

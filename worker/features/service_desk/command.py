@@ -9,25 +9,34 @@ from typing import Any
 import click
 from rich.console import Console
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
-from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, OUT, YES, confirm, print_json, print_json_or, whole_file, without_address
-from worker.core.database.journal import read as read_journal
-from worker.core.features import hint
-from worker.core.foundation.notation import counted, written
-from worker.core.messages.contact import Caps
-from worker.core.model.states import SessionState
-from worker.features.privacy.store.reapplying import reapply as reapply_notes
-from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.opened import finder_of
-from worker.features.service_desk.timeline import About, Moment, timeline
-from worker.lists.accept import customer_id as id_of_a_list
-from worker.providers.values import Refusal
-from worker.reporting.store.ledger import CustomerFacts, Ledger
-from worker.reporting.store.restored import why_lost
-from worker.reporting.store.waiting import cut_off
-from worker.settings.needs import ENCRYPTING, STORED
-from worker.wiring.container import Parts
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.shared_options import (
+    JSON,
+    OUT,
+    YES,
+    confirm,
+    print_json,
+    print_json_or,
+    whole_file,
+    without_address,
+)
+from onboarding_worker.core.database.journal import read as read_journal
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.messages.contact import Caps
+from onboarding_worker.core.model.states import SessionState
+from onboarding_worker.features.privacy.store.reapplying import reapply as reapply_notes
+from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
+from onboarding_worker.features.service_desk.opened import finder_of
+from onboarding_worker.features.service_desk.timeline import About, Moment, timeline
+from onboarding_worker.lists.accept import customer_id as id_of_a_list
+from onboarding_worker.providers.values import Refusal
+from onboarding_worker.reporting.store.ledger import CustomerFacts, Ledger
+from onboarding_worker.reporting.store.restored import why_lost
+from onboarding_worker.reporting.store.waiting import cut_off
+from onboarding_worker.settings.needs import ENCRYPTING, STORED
+from onboarding_worker.wiring.container import Parts
 
 
 @click.command()

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem, Person, with_own
-from worker.core.model.channels import ADDRESSES, channels_of
-from worker.lists import own_columns, phone_numbers, rules
-from worker.lists.dates import DateForm, date_of_birth, readings
-from worker.lists.rules import as_text
-from worker.lists.same_person import Match, compare
-from worker.providers.values import Refusal, masked_email, masked_phone
-from worker.templates.values import NAMES, real_name, real_names
+from onboarding_worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem, Person, with_own
+from onboarding_worker.core.model.channels import ADDRESSES, channels_of
+from onboarding_worker.lists import own_columns, phone_numbers, rules
+from onboarding_worker.lists.dates import DateForm, date_of_birth, readings
+from onboarding_worker.lists.rules import as_text
+from onboarding_worker.lists.same_person import Match, compare
+from onboarding_worker.providers.values import Refusal, masked_email, masked_phone
+from onboarding_worker.templates.values import NAMES, real_name, real_names
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _NOT_PERSONAL = tuple(column for column in UPDATABLE if column not in PERSONAL)

@@ -6,23 +6,23 @@ from typing import Any, TypeVar
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
-from worker.cli.invocation import Invocation
-from worker.cli.opening import wake_ups_of
-from worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
-from worker.core.foundation.notation import written
-from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
-from worker.features.service_desk.case import Refused, in_utc
-from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.links import NewLink
-from worker.features.service_desk.opened import desk_of, finder_of
-from worker.features.service_desk.store.cases import SeveralPurposes
-from worker.features.service_desk.store.desk import Foreseen, Sent
-from worker.lists import phone_numbers, rules
-from worker.providers.values import Refusal
-from worker.reporting.prices import Prices
-from worker.settings.needs import ENCRYPTING, WAKING
-from worker.wiring.container import Parts
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.opening import wake_ups_of
+from onboarding_worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
+from onboarding_worker.features.service_desk.case import Refused, in_utc
+from onboarding_worker.features.service_desk.corrections import Correction
+from onboarding_worker.features.service_desk.links import NewLink
+from onboarding_worker.features.service_desk.opened import desk_of, finder_of
+from onboarding_worker.features.service_desk.store.cases import SeveralPurposes
+from onboarding_worker.features.service_desk.store.desk import Foreseen, Sent
+from onboarding_worker.lists import phone_numbers, rules
+from onboarding_worker.providers.values import Refusal
+from onboarding_worker.reporting.prices import Prices
+from onboarding_worker.settings.needs import ENCRYPTING, WAKING
+from onboarding_worker.wiring.container import Parts
 
 T = TypeVar("T")
 WORKERS = "running workers send it; without workers: `onboard up`"

@@ -2,12 +2,12 @@
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON
-from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json
-from worker.features.service_desk.case import wanted
-from worker.features.service_desk.store.finding import MOST, Finder
-from worker.settings.needs import STORED
+from onboarding_worker.cli.exits import NEEDS_A_PERSON
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.shared_options import JSON, print_json
+from onboarding_worker.features.service_desk.case import wanted
+from onboarding_worker.features.service_desk.store.finding import MOST, Finder
+from onboarding_worker.settings.needs import STORED
 
 ROW = ("batch", "row", "purpose", "state", "result", "brand")
 

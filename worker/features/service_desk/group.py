@@ -2,7 +2,7 @@
 
 import click
 
-from worker.cli.registry import Commands
+from onboarding_worker.cli.registry import Commands
 
 
 @click.group(cls=Commands)

@@ -14,14 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from worker.core.customers.customers import invitation_channels
-from worker.core.lifecycle.given_links import AnotherSession, GivenLink, Spent, WaitForEnd, after_corrected_address
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.messages.contact import FIRST, is_stale, may_send, next_kind, spent
-from worker.core.messages.quiet_hours import allowed_at
-from worker.core.model.channels import CALLED, CHANNELS
-from worker.core.model.reasons import Reason, meaning_of
-from worker.core.model.states import (
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.lifecycle.given_links import (
+    AnotherSession,
+    GivenLink,
+    Spent,
+    WaitForEnd,
+    after_corrected_address,
+)
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.messages.contact import FIRST, is_stale, may_send, next_kind, spent
+from onboarding_worker.core.messages.quiet_hours import allowed_at
+from onboarding_worker.core.model.channels import CALLED, CHANNELS
+from onboarding_worker.core.model.reasons import Reason, meaning_of
+from onboarding_worker.core.model.states import (
     LIVE_SESSIONS,
     UNDELIVERED_INVITATIONS,
     UNISSUED_JOBS,
@@ -29,8 +35,8 @@ from worker.core.model.states import (
     JobState,
     SessionState,
 )
-from worker.core.model.wakeups import WakeUp
-from worker.features.service_desk.case import (
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.features.service_desk.case import (
     Case,
     DeskRules,
     Link,

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.core.adapters import Message
-from worker.core.database.database import Database
-from worker.core.messages.contact import Invitation
-from worker.core.model.channels import address_of
-from worker.core.model.sessions import Opening
-from worker.features.service_desk.case import DeskRules
-from worker.features.service_desk.store.desk import ServiceDesk
-from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.sent_messages import SentMessage
-from worker.providers.values import masked_opening
-from worker.settings.policies import listing_accounts, orphan_rules, stable_links
-from worker.wiring.container import Parts
-from worker.wiring.stores import Stores
+from onboarding_worker.core.adapters import Message
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.channels import address_of
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.features.service_desk.case import DeskRules
+from onboarding_worker.features.service_desk.store.desk import ServiceDesk
+from onboarding_worker.features.service_desk.store.finding import Finder
+from onboarding_worker.features.service_desk.store.sent_messages import SentMessage
+from onboarding_worker.providers.values import masked_opening
+from onboarding_worker.settings.policies import listing_accounts, orphan_rules, stable_links
+from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.stores import Stores
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,8 +48,8 @@ def finder_of(stores: Stores) -> Finder:
 def message_texts(parts: Parts, sent: Sequence[SentMessage]) -> list[MessageText]:
     """The words of messages as they were when these left, if neither the template nor the customer's details have
     changed since. The templates are read anew: they may have changed."""
-    from worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
-    from worker.wiring.templates import sender_name, templates_of
+    from onboarding_worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
+    from onboarding_worker.wiring.templates import sender_name, templates_of
 
     templates, made = templates_of(parts.settings), []
     for one in sent:

@@ -9,25 +9,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.model.channels import ADDRESSES, CALLED
-from worker.core.model.states import LineState
-from worker.features.service_desk.case import Refused, place_in_words
-from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
-from worker.features.service_desk.links import NewLink
-from worker.features.service_desk.opened import desk_of
-from worker.features.service_desk.store.cases import Place, StoredCustomer, stored_customers
-from worker.features.service_desk.store.desk import Sent, ServiceDesk
-from worker.lists.accept import accept
-from worker.lists.decisions.row_addresses import RowRanges
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.importing.intake import Intake, judge
-from worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
-from worker.lists.lines import AcceptedLine, Change, RefusedLine, Returned
-from worker.wiring.background import Report
-from worker.wiring.container import Parts
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
+from onboarding_worker.core.model.channels import ADDRESSES, CALLED
+from onboarding_worker.core.model.states import LineState
+from onboarding_worker.features.service_desk.case import Refused, place_in_words
+from onboarding_worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
+from onboarding_worker.features.service_desk.links import NewLink
+from onboarding_worker.features.service_desk.opened import desk_of
+from onboarding_worker.features.service_desk.store.cases import Place, StoredCustomer, stored_customers
+from onboarding_worker.features.service_desk.store.desk import Sent, ServiceDesk
+from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.decisions.row_addresses import RowRanges
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.importing.intake import Intake, judge
+from onboarding_worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
+from onboarding_worker.lists.lines import AcceptedLine, Change, RefusedLine, Returned
+from onboarding_worker.wiring.background import Report
+from onboarding_worker.wiring.container import Parts
 
 AS_STORED = "nothing was changed"
 _NOT_FILLED_IN = "nothing was filled in"

@@ -8,16 +8,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from worker.core.database.audit_entries import Entry
-from worker.core.messages.contact import is_resend
-from worker.core.model.channels import CALLED
-from worker.core.model.reasons import Reason, meaning_of
-from worker.core.model.states import SessionState
-from worker.core.unknown.reconciliation import OrphanRule, unknown_in_words
-from worker.features.service_desk.case import Place, in_utc, next_step, place_in_words
-from worker.reporting.steps import step_for
-from worker.reporting.store.ledger import SessionFacts
-from worker.reporting.waits import Circumstances
+from onboarding_worker.core.database.audit_entries import Entry
+from onboarding_worker.core.messages.contact import is_resend
+from onboarding_worker.core.model.channels import CALLED
+from onboarding_worker.core.model.reasons import Reason, meaning_of
+from onboarding_worker.core.model.states import SessionState
+from onboarding_worker.core.unknown.reconciliation import OrphanRule, unknown_in_words
+from onboarding_worker.features.service_desk.case import Place, in_utc, next_step, place_in_words
+from onboarding_worker.reporting.steps import step_for
+from onboarding_worker.reporting.store.ledger import SessionFacts
+from onboarding_worker.reporting.waits import Circumstances
 
 
 class About(StrEnum):

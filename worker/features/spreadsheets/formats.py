@@ -5,15 +5,15 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from worker.core.customers.customers import FieldProblem
-from worker.features.spreadsheets.read_apart import read_apart
-from worker.lists.columns import read_header
-from worker.lists.formats import Form
-from worker.lists.formats.kind import NAMES
-from worker.lists.formats.opening import ListBytes
-from worker.lists.formats.source import ListFormat, is_filled, raw_lines
-from worker.lists.lines import ListRefused, RawLine
-from worker.lists.options import ListOptions
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.features.spreadsheets.read_apart import read_apart
+from onboarding_worker.lists.columns import read_header
+from onboarding_worker.lists.formats import Form
+from onboarding_worker.lists.formats.kind import NAMES
+from onboarding_worker.lists.formats.opening import ListBytes
+from onboarding_worker.lists.formats.source import ListFormat, is_filled, raw_lines
+from onboarding_worker.lists.lines import ListRefused, RawLine
+from onboarding_worker.lists.options import ListOptions
 
 _HINT = "remove the extra cells, or name their columns in the first row"
 

@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet
 
-from worker.features.spreadsheets import sheet_values
-from worker.lists.formats.source import Cell, Row, is_filled
-from worker.lists.lines import ListRefused
-from worker.lists.rules import EXACT, whole
-from worker.providers.values import Refusal
+from onboarding_worker.features.spreadsheets import sheet_values
+from onboarding_worker.lists.formats.source import Cell, Row, is_filled
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.lists.rules import EXACT, whole
+from onboarding_worker.providers.values import Refusal
 
 WHAT = "the Parquet file"
 _AT_ONCE = 1_000  # rows in memory

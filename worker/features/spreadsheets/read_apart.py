@@ -19,11 +19,11 @@ from typing import BinaryIO, Never
 
 import orjson
 
-from worker.core.customers.customers import FieldProblem
-from worker.lists.formats.opening import ListBytes, OwnPlace, bound, too_much
-from worker.lists.formats.source import Row
-from worker.lists.lines import ListRefused
-from worker.providers.values import Refusal
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.lists.formats.opening import ListBytes, OwnPlace, bound, too_much
+from onboarding_worker.lists.formats.source import Row
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.providers.values import Refusal
 
 NAMES = {"xlsx": "the workbook", "parquet": "the Parquet file"}
 # The package that reads each, and what installs it.
@@ -113,11 +113,11 @@ def main() -> Never:
     try:
         with open(0, "rb", closefd=False) as raw, open(1, "wb", closefd=False) as out:
             if form == "parquet":
-                from worker.features.spreadsheets.parquet import read_parquet
+                from onboarding_worker.features.spreadsheets.parquet import read_parquet
 
                 rows, warnings = read_parquet(raw), list[str]()
             else:
-                from worker.features.spreadsheets.xlsx import read_workbook
+                from onboarding_worker.features.spreadsheets.xlsx import read_workbook
 
                 rows, warnings = read_workbook(raw, sheet)
             out.write(orjson.dumps(warnings) + b"\n")

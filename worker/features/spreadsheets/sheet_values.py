@@ -3,7 +3,7 @@
 import re
 from datetime import date, datetime
 
-from worker.providers.values import AS_TEXT, Refusal
+from onboarding_worker.providers.values import AS_TEXT, Refusal
 
 MOST_DIGITS = 15  # a spreadsheet keeps no more
 LONGEST_TEXT = 32_767  # characters: a spreadsheet allows no more

@@ -1,14 +1,14 @@
 """Links of our own, which lead to the session that lives: docs/features/stable_links.md."""
 
-from worker.core.features import Feature
+from onboarding_worker.core.features import Feature
 
 FEATURE = Feature(
     name="stable_links",
     about="Links of our own, whose session is bought when they are pressed. Without it mails have the provider's.",
     offers={
-        "OWN_LINKS": ("worker.features.stable_links.section:made",),
-        "ROUTES": ("worker.features.stable_links.routes:ROUTES",),
-        "SECTIONS": ("worker.features.stable_links.section:SECTION",),
+        "OWN_LINKS": ("onboarding_worker.features.stable_links.section:made",),
+        "ROUTES": ("onboarding_worker.features.stable_links.routes:ROUTES",),
+        "SECTIONS": ("onboarding_worker.features.stable_links.section:SECTION",),
     },
     serves=(
         "links that were sent lead customers to their sessions",

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.foundation.logs import CountLog, logged
-from worker.core.limits.limits import Limit
-from worker.features.stable_links.landing import (
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
+from onboarding_worker.core.foundation.logs import CountLog, logged
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.features.stable_links.landing import (
     Asks,
     Buy,
     Decision,
@@ -32,9 +32,9 @@ from worker.features.stable_links.landing import (
     Press,
     Wait,
 )
-from worker.features.stable_links.section import Links, made
-from worker.features.stable_links.store.landings import GONE, Landings, Outcome, Seen, stop
-from worker.features.stable_links.visitors import (
+from onboarding_worker.features.stable_links.section import Links, made
+from onboarding_worker.features.stable_links.store.landings import GONE, Landings, Outcome, Seen, stop
+from onboarding_worker.features.stable_links.visitors import (
     COOKIE,
     Visit,
     Visitor,
@@ -44,16 +44,16 @@ from worker.features.stable_links.visitors import (
     why_not_asked,
     why_not_pressed,
 )
-from worker.providers.account import https_link
-from worker.runtime.web_application import FeatureRoutes, Shared
-from worker.settings.policies import orphan_rules
-from worker.templates.language import TemplateProblem
-from worker.templates.pages import FORMS, Pages
-from worker.templates.values import Screen
-from worker.web.events.request_body import Unacceptable, form_of
-from worker.web.problems import PAGE_HEADERS
-from worker.web.turns import Allowance, Waiting
-from worker.wiring.container import Parts
+from onboarding_worker.providers.account import https_link
+from onboarding_worker.runtime.web_application import FeatureRoutes, Shared
+from onboarding_worker.settings.policies import orphan_rules
+from onboarding_worker.templates.language import TemplateProblem
+from onboarding_worker.templates.pages import FORMS, Pages
+from onboarding_worker.templates.values import Screen
+from onboarding_worker.web.events.request_body import Unacceptable, form_of
+from onboarding_worker.web.problems import PAGE_HEADERS
+from onboarding_worker.web.turns import Allowance, Waiting
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 

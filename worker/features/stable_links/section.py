@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from worker.settings.problems import Findings
-from worker.settings.shape import Credentials, FeatureSection
-from worker.settings.values import Flag, Section, setting
+from onboarding_worker.settings.problems import Findings
+from onboarding_worker.settings.shape import Credentials, FeatureSection
+from onboarding_worker.settings.values import Flag, Section, setting
 
 if TYPE_CHECKING:
-    from worker.core.lifecycle.store.own_links import StableLinks
-    from worker.settings.model import Settings
+    from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+    from onboarding_worker.settings.model import Settings
 
 NO_ADDRESS = 'missing, and needed for mode = "stable" of [links]: the public address of `onboard web`'
 ONLY_STABLE = 'needs mode = "stable": only our own link can buy a session when it is opened'
@@ -69,6 +69,6 @@ def made(settings: "Settings") -> "StableLinks | None":
     links, base = settings.section(Links), settings.web.base_url
     if not links.are_ours or base is None:
         return None
-    from worker.core.lifecycle.store.own_links import StableLinks
+    from onboarding_worker.core.lifecycle.store.own_links import StableLinks
 
     return StableLinks(base, min(VALID, settings.retention.personal), on_click=links.issue == "on-click")

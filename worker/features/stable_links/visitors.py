@@ -17,7 +17,7 @@ from hmac import compare_digest
 
 from aiohttp import web
 
-from worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.foundation.keyring import Keyring
 
 COOKIE = "visit"
 KEPT = timedelta(hours=12)

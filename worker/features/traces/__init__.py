@@ -1,9 +1,9 @@
 """Traces for OpenTelemetry: docs/features/traces.md."""
 
-from worker.core.features import Feature
+from onboarding_worker.core.features import Feature
 
 FEATURE = Feature(
     name="traces",
     about="Traces for OpenTelemetry. Without it nothing else changes.",
-    offers={"TRACES": ("worker.features.traces.exporting:TRACES",)},
+    offers={"TRACES": ("onboarding_worker.features.traces.exporting:TRACES",)},
 )

@@ -13,16 +13,16 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.tls import is_loopback
-from worker.core.foundation.version import __version__
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import Flushed
-from worker.core.limits.throughput import Stretch
-from worker.core.model.http_messages import MayWrite
-from worker.core.model.wakeups import WakeUp, WorkStep
-from worker.lists.traces import NO_TRACES, Facts, Span, Traces
-from worker.wiring.background import Tracer
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.core.foundation.version import __version__
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import Flushed
+from onboarding_worker.core.limits.throughput import Stretch
+from onboarding_worker.core.model.http_messages import MayWrite
+from onboarding_worker.core.model.wakeups import WakeUp, WorkStep
+from onboarding_worker.lists.traces import NO_TRACES, Facts, Span, Traces
+from onboarding_worker.wiring.background import Tracer
 
 NAMES = {WorkStep.ISSUE: ("claim job", "call provider"), WorkStep.INVITE: ("claim message", "hand over message")}
 

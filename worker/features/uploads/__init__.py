@@ -1,14 +1,14 @@
 """Lists in the browser: upload, check, mapping, approval: docs/features/uploads.md."""
 
-from worker.core.features import Feature
+from onboarding_worker.core.features import Feature
 
 FEATURE = Feature(
     name="uploads",
     about="Lists in the browser, from the file to its approval. Without it lists come by commands and folders.",
     needs=("dashboard",),
     offers={
-        "DASHBOARD_PARTS": ("worker.features.uploads.pages:PART",),
-        "SECTIONS": ("worker.features.uploads.uploaded:SECTION",),
-        "WORK": ("worker.features.uploads.schedule:WORK",),
+        "DASHBOARD_PARTS": ("onboarding_worker.features.uploads.pages:PART",),
+        "SECTIONS": ("onboarding_worker.features.uploads.uploaded:SECTION",),
+        "WORK": ("onboarding_worker.features.uploads.schedule:WORK",),
     },
 )

@@ -10,28 +10,28 @@ from itertools import chain
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
-from worker.cli.exits import CannotStart
-from worker.cli.lists.foreseen import costs_in_words, foreseen
-from worker.cli.lists.found_rows import FoundRows, ListFound
-from worker.cli.sample_message import rendered
-from worker.core.customers.customers import FieldProblem, invitation_channels
-from worker.core.foundation.notation import written
-from worker.core.messages.contact import Wording
-from worker.features.uploads.uploaded import MOST_ROWS, PART_BYTES, How
-from worker.lists.columns import OwnFile, our_name
-from worker.lists.dates import DateForm
-from worker.lists.formats.opening import content_digest
-from worker.lists.importing.intake import PREFILLED
-from worker.lists.importing.judging import judge_all, options_of
-from worker.lists.known_customers import KnownChoices, KnownRule
-from worker.lists.lines import AcceptedLine, ListRefused
-from worker.lists.listing import CustomerList, open_list, open_table
-from worker.lists.options import ListOptions, Vocabulary
-from worker.lists.rules import WORDED
-from worker.lists.warned import Severity, Warned, problems_csv
-from worker.reporting.store.outlook import CallsNow
-from worker.templates.checks import problems as problems_of_templates
-from worker.wiring.container import Parts
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.lists.foreseen import costs_in_words, foreseen
+from onboarding_worker.cli.lists.found_rows import FoundRows, ListFound
+from onboarding_worker.cli.sample_message import rendered
+from onboarding_worker.core.customers.customers import FieldProblem, invitation_channels
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.messages.contact import Wording
+from onboarding_worker.features.uploads.uploaded import MOST_ROWS, PART_BYTES, How
+from onboarding_worker.lists.columns import OwnFile, our_name
+from onboarding_worker.lists.dates import DateForm
+from onboarding_worker.lists.formats.opening import content_digest
+from onboarding_worker.lists.importing.intake import PREFILLED
+from onboarding_worker.lists.importing.judging import judge_all, options_of
+from onboarding_worker.lists.known_customers import KnownChoices, KnownRule
+from onboarding_worker.lists.lines import AcceptedLine, ListRefused
+from onboarding_worker.lists.listing import CustomerList, open_list, open_table
+from onboarding_worker.lists.options import ListOptions, Vocabulary
+from onboarding_worker.lists.rules import WORDED
+from onboarding_worker.lists.warned import Severity, Warned, problems_csv
+from onboarding_worker.reporting.store.outlook import CallsNow
+from onboarding_worker.templates.checks import problems as problems_of_templates
+from onboarding_worker.wiring.container import Parts
 
 MOST_SHOWN = 100  # kinds of problems, and of warnings
 MOST_TITLES, LONGEST_TITLE = 30, 60  # that can be mapped, in characters

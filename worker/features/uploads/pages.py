@@ -9,9 +9,9 @@ from functools import partial
 from tempfile import TemporaryFile
 from typing import Any
 
-from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.notation import counted
-from worker.features.dashboard.contract import (
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.features.dashboard.contract import (
     Action,
     Arrival,
     Asked,
@@ -26,13 +26,13 @@ from worker.features.dashboard.contract import (
     Refused,
     Sources,
 )
-from worker.features.dashboard.users import Role
-from worker.features.uploads.store.uploads import PROBLEMS, Uploads
-from worker.features.uploads.uploaded import AGREED, ENDED, MOST_BYTES, OPEN, How, Upload, UploadState
-from worker.features.uploads.uploaded import Uploads as Section
-from worker.lists.dates import DateForm
-from worker.lists.rules import COLUMNS, WORDED
-from worker.reporting.store.processes import WORK
+from onboarding_worker.features.dashboard.users import Role
+from onboarding_worker.features.uploads.store.uploads import PROBLEMS, Uploads
+from onboarding_worker.features.uploads.uploaded import AGREED, ENDED, MOST_BYTES, OPEN, How, Upload, UploadState
+from onboarding_worker.features.uploads.uploaded import Uploads as Section
+from onboarding_worker.lists.dates import DateForm
+from onboarding_worker.lists.rules import COLUMNS, WORDED
+from onboarding_worker.reporting.store.processes import WORK
 
 PATH = "/dashboard/lists"
 SHOWN = 30
@@ -279,7 +279,7 @@ PAGES = (
     _of_one(path=f"{ONE}/read", template="upload_read.html", read=_read_how, title="How the list is read", posted=True),
 )
 PART = Part(
-    package="worker.features.uploads",
+    package="onboarding_worker.features.uploads",
     pages=PAGES,
     actions=ACTIONS,
     downloads=(Download(path=f"{ONE}/problems.csv", least=Role.OPERATOR, read=_problems),),

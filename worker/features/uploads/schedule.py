@@ -13,16 +13,16 @@ from typing import BinaryIO
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import Act
-from worker.core.foundation.clock import monotonic
-from worker.features.uploads.store.uploads import Uploads
-from worker.features.uploads.uploaded import How, Upload, UploadState
-from worker.lists.importing.list_import import CutOff, ImportChoices, import_list
-from worker.lists.lines import ListRefused
-from worker.lists.store.batches import Batches
-from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
-from worker.wiring.background import Looks, Ticks, Work
-from worker.wiring.container import Parts
+from onboarding_worker.core.database.audit_entries import Act
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.features.uploads.store.uploads import Uploads
+from onboarding_worker.features.uploads.uploaded import How, Upload, UploadState
+from onboarding_worker.lists.importing.list_import import CutOff, ImportChoices, import_list
+from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.lists.store.batches import Batches
+from onboarding_worker.lists.store.taken import MOST_TRIES, Ending, lease_of
+from onboarding_worker.wiring.background import Looks, Ticks, Work
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
@@ -78,7 +78,7 @@ class Looking:
                 keep = uploads.keeping(one, owner=self.owner, lease=self.lease, clock=clock, stopping=self.stopping)
                 if one.state is UploadState.ARRIVED:
                     # Imported here: a list is seldom checked, and each `run` loads this module.
-                    from worker.features.uploads.check import check
+                    from onboarding_worker.features.uploads.check import check
 
                     found, problems = check(self.parts, file, how, step=keep)
                     uploads.checked(one, owner=self.owner, how=how, found=found, problems=problems)
@@ -95,7 +95,7 @@ class Looking:
             log.error("uploaded list %d: its work ended with %s", one.id, type(error).__name__)
 
     def _import(self, uploads: Uploads, one: Upload, file: BinaryIO, how: How, keep: Callable[[], None]) -> None:
-        from worker.features.uploads.check import options_for, rule_of
+        from onboarding_worker.features.uploads.check import options_for, rule_of
 
         acting = self.parts.database.acting(Act(" and ".join(one.agreed), "import"))
         imported = import_list(

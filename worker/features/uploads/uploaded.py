@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-from worker.features.dashboard.users import is_one_person
-from worker.settings.shape import FeatureSection
-from worker.settings.values import Section, setting
+from onboarding_worker.features.dashboard.users import is_one_person
+from onboarding_worker.settings.shape import FeatureSection
+from onboarding_worker.settings.values import Section, setting
 
 MOST_BYTES = 128 << 20
 MOST_ROWS = 2_000_000  # a compressed file could have a thousand times as many

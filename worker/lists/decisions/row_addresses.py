@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from worker.core.database.job_ids import LARGEST
+from onboarding_worker.core.database.job_ids import LARGEST
 
 MOST_PARTS = 500  # numbers and ranges: a database bounds how long a condition may be
 LONGEST = 8_000  # characters

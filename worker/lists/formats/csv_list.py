@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from worker.core.customers.customers import FieldProblem
-from worker.lists.columns import LONGEST_HEADER, nearest, our_name, read_header, too_long_header
-from worker.lists.formats.kind import find_encoding
-from worker.lists.formats.opening import ListBytes
-from worker.lists.formats.source import raw_lines
-from worker.lists.lines import ListRefused, OpenQuote, RawLine
-from worker.lists.options import ListOptions
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.lists.columns import LONGEST_HEADER, nearest, our_name, read_header, too_long_header
+from onboarding_worker.lists.formats.kind import find_encoding
+from onboarding_worker.lists.formats.opening import ListBytes
+from onboarding_worker.lists.formats.source import raw_lines
+from onboarding_worker.lists.lines import ListRefused, OpenQuote, RawLine
+from onboarding_worker.lists.options import ListOptions
 
 DELIMITERS = (",", ";", "\t", "|")
 LONGEST_RECORD = 1 << 20  # characters; the csv module itself takes at most 131,072 in a cell

@@ -16,14 +16,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from worker.core.customers.customers import FieldProblem
-from worker.lists.columns import MOST_KEYS, Objects, normal, our_name, own_file, shown
-from worker.lists.formats.kind import refuse_unless_utf8, without_marks
-from worker.lists.formats.opening import ListBytes
-from worker.lists.lines import ListRefused, RawLine
-from worker.lists.options import ListOptions
-from worker.lists.other_names import OTHER_NAMES
-from worker.providers.strict_json import MOST_LEVELS, Flaw, NoObject, read_object
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.lists.columns import MOST_KEYS, Objects, normal, our_name, own_file, shown
+from onboarding_worker.lists.formats.kind import refuse_unless_utf8, without_marks
+from onboarding_worker.lists.formats.opening import ListBytes
+from onboarding_worker.lists.lines import ListRefused, RawLine
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.other_names import OTHER_NAMES
+from onboarding_worker.providers.strict_json import MOST_LEVELS, Flaw, NoObject, read_object
 
 LONGEST_LINE = 1 << 20  # bytes, without the line's end
 

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from pathlib import PurePath
 from typing import BinaryIO
 
-from worker.core.foundation.notation import listed_in_words
-from worker.lists.formats import Form, opening
-from worker.lists.lines import ListRefused
+from onboarding_worker.core.foundation.notation import listed_in_words
+from onboarding_worker.lists.formats import Form, opening
+from onboarding_worker.lists.lines import ListRefused
 
 HEAD = 4096  # bytes, blank lines included, that are looked at
 _OF_ENDINGS: dict[str, Form] = {

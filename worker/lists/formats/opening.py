@@ -18,7 +18,7 @@ from os import PathLike
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from worker.lists.lines import ListRefused
+from onboarding_worker.lists.lines import ListRefused
 
 Content = str | PathLike[str] | BinaryIO
 

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.core import shipped
-from worker.core.customers.customers import FieldProblem
-from worker.core.features import NOT_INSTALLED, Hook
-from worker.lists.columns import Header
-from worker.lists.formats import Form
-from worker.lists.formats.kind import NAMES
-from worker.lists.formats.opening import ListBytes
-from worker.lists.lines import ListRefused, RawLine
-from worker.lists.options import ListOptions
-from worker.providers.values import Refusal
+from onboarding_worker.core import shipped
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.features import NOT_INSTALLED, Hook
+from onboarding_worker.lists.columns import Header
+from onboarding_worker.lists.formats import Form
+from onboarding_worker.lists.formats.kind import NAMES
+from onboarding_worker.lists.formats.opening import ListBytes
+from onboarding_worker.lists.lines import ListRefused, RawLine
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.providers.values import Refusal
 
 Cell = str | Refusal  # the text that a CSV file would hold, or why there is none
 # A row's number as a person sees it, and its cells. A row that cannot be read is a problem instead.

@@ -10,24 +10,24 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.notation import show_duration
-from worker.core.messages.quiet_hours import Hours, issue_at
-from worker.core.messages.text_numbers import is_landline, why_not_texted
-from worker.core.model.sessions import floor_of, max_age_of, never_fresh
-from worker.lists.lines import AcceptedLine, Chosen, Line, RefusedLine, Returned
-from worker.lists.options import Values
-from worker.lists.own_columns import is_own
-from worker.lists.rules import LEFT_OUT
-from worker.lists.traces import NO_TRACES, Traces
-from worker.plans.deadlines import Paces
-from worker.providers import countries
-from worker.providers.account import AccountSettings
-from worker.providers.contract import Provider
-from worker.providers.facts import facts_of, lifetime_parameter
-from worker.providers.parameters import parameter_warnings
-from worker.templates.values import NAMES
+from onboarding_worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.notation import show_duration
+from onboarding_worker.core.messages.quiet_hours import Hours, issue_at
+from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
+from onboarding_worker.core.model.sessions import floor_of, max_age_of, never_fresh
+from onboarding_worker.lists.lines import AcceptedLine, Chosen, Line, RefusedLine, Returned
+from onboarding_worker.lists.options import Values
+from onboarding_worker.lists.own_columns import is_own
+from onboarding_worker.lists.rules import LEFT_OUT
+from onboarding_worker.lists.traces import NO_TRACES, Traces
+from onboarding_worker.plans.deadlines import Paces
+from onboarding_worker.providers import countries
+from onboarding_worker.providers.account import AccountSettings
+from onboarding_worker.providers.contract import Provider
+from onboarding_worker.providers.facts import facts_of, lifetime_parameter
+from onboarding_worker.providers.parameters import parameter_warnings
+from onboarding_worker.templates.values import NAMES
 
 Wanted = str | bool | tuple[str, ...]
 # One key of a `when`: whether it must be present; or None, and the folded values that fit, each with the

@@ -6,17 +6,24 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from worker.core.customers.customers import Channel, FieldProblem, invitation_channels
-from worker.core.messages.quiet_hours import Hours
-from worker.core.messages.text_numbers import country_of
-from worker.core.model.channels import CHANNELS, address_of
-from worker.lists.importing.intake import Intake, judge
-from worker.lists.known_customers import ANOTHER_PERSON, AS_USUAL, WAS_ERASED, KnownChoices, owned_by, refuses_lists
-from worker.lists.lines import AcceptedLine, Line, OldLink, RefusedLine, Returned, Settles, same_customer
-from worker.lists.options import ListOptions
-from worker.lists.store.batches import Batches
-from worker.lists.store.refreshed import foreseen, still_lacking
-from worker.providers.parameters import parse_cell, unknown_parameter
+from onboarding_worker.core.customers.customers import Channel, FieldProblem, invitation_channels
+from onboarding_worker.core.messages.quiet_hours import Hours
+from onboarding_worker.core.messages.text_numbers import country_of
+from onboarding_worker.core.model.channels import CHANNELS, address_of
+from onboarding_worker.lists.importing.intake import Intake, judge
+from onboarding_worker.lists.known_customers import (
+    ANOTHER_PERSON,
+    AS_USUAL,
+    WAS_ERASED,
+    KnownChoices,
+    owned_by,
+    refuses_lists,
+)
+from onboarding_worker.lists.lines import AcceptedLine, Line, OldLink, RefusedLine, Returned, Settles, same_customer
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.store.batches import Batches
+from onboarding_worker.lists.store.refreshed import foreseen, still_lacking
+from onboarding_worker.providers.parameters import parse_cell, unknown_parameter
 
 _AT_ONCE = 1000  # lines in one question to the database
 

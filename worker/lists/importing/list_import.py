@@ -21,28 +21,28 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.incoming import Outcome
-from worker.core.model.states import BATCH
-from worker.lists.columns import OwnFile
-from worker.lists.formats.opening import Content, content_digest
-from worker.lists.importing.adopting import Adopts
-from worker.lists.importing.forked import ChildEnded, Forked, forked
-from worker.lists.importing.intake import A_REPORT, Intake, judge
-from worker.lists.importing.judging import Judged, count, judge_all, judge_chunk
-from worker.lists.known_customers import KnownChoices
-from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Refusing, Settles
-from worker.lists.listing import CustomerList, open_list
-from worker.lists.options import ListOptions
-from worker.lists.store.batches import Batches, BatchFacts
-from worker.lists.store.new_rows import Chunk
-from worker.lists.traces import Span, Traces
-from worker.lists.warned import Refusals, Warned
-from worker.plans.deadlines import RowTimes, group_of, planned
-from worker.plans.store.plans import Plan
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.incoming import Outcome
+from onboarding_worker.core.model.states import BATCH
+from onboarding_worker.lists.columns import OwnFile
+from onboarding_worker.lists.formats.opening import Content, content_digest
+from onboarding_worker.lists.importing.adopting import Adopts
+from onboarding_worker.lists.importing.forked import ChildEnded, Forked, forked
+from onboarding_worker.lists.importing.intake import A_REPORT, Intake, judge
+from onboarding_worker.lists.importing.judging import Judged, count, judge_all, judge_chunk
+from onboarding_worker.lists.known_customers import KnownChoices
+from onboarding_worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Refusing, Settles
+from onboarding_worker.lists.listing import CustomerList, open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.store.batches import Batches, BatchFacts
+from onboarding_worker.lists.store.new_rows import Chunk
+from onboarding_worker.lists.traces import Span, Traces
+from onboarding_worker.lists.warned import Refusals, Warned
+from onboarding_worker.plans.deadlines import RowTimes, group_of, planned
+from onboarding_worker.plans.store.plans import Plan
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.
@@ -126,7 +126,7 @@ def import_list(
     the bytes are not those that it began with. When the database cannot be used in the middle, the import waits,
     `pause` seconds at a time; it raises CutOff when that takes too long.
     """
-    from worker.lists.store.added_lines import all_added  # imported here: `check` adds no line
+    from onboarding_worker.lists.store.added_lines import all_added  # imported here: `check` adds no line
 
     if reading is None:
         reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
@@ -218,7 +218,7 @@ class _Steps:
     def write(self, chunk: Chunk) -> None:
         """Store a chunk. Lines that are stored already are skipped: it may be added again, if its commit was not
         confirmed."""
-        from worker.lists.store.added_lines import add_lines  # imported here: see above
+        from onboarding_worker.lists.store.added_lines import add_lines  # imported here: see above
 
         clock, traces = self.intake.clock, self.intake.traces()
         spans = _spans(traces, chunk, self.batch_id, clock()) if traces.on else {}

@@ -8,21 +8,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer
-from worker.core.customers.store.erased_jobs import PERSON_GONE
-from worker.core.customers.store.pending_details import keep
-from worker.core.database import bulk
-from worker.core.database.audit_entries import note
-from worker.core.database.bulk import Columns, picked, rows_of
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.fast import tally
-from worker.core.database.job_ids import Key, job_id, of_batch
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import Batch, CustomerRow, Job, SkippedLine
-from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.states import HELD_BACK, PAUSED
-from worker.lists.known_customers import (
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.customers.store.erased_jobs import PERSON_GONE
+from onboarding_worker.core.customers.store.pending_details import keep
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.bulk import Columns, picked, rows_of
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.job_ids import Key, job_id, of_batch
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import Batch, CustomerRow, Job, SkippedLine
+from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.states import HELD_BACK, PAUSED
+from onboarding_worker.lists.known_customers import (
     ANOTHER_PERSON,
     AS_USUAL,
     IS_CALLED,
@@ -32,10 +32,10 @@ from worker.lists.known_customers import (
     owned_by,
     refuses_lists,
 )
-from worker.lists.lines import RefusedLine
-from worker.lists.store.admission import admit, being_called, following, left_out, lock_customers, take
-from worker.lists.store.batches import Batches
-from worker.lists.store.new_rows import (
+from onboarding_worker.lists.lines import RefusedLine
+from onboarding_worker.lists.store.admission import admit, being_called, following, left_out, lock_customers, take
+from onboarding_worker.lists.store.batches import Batches
+from onboarding_worker.lists.store.new_rows import (
     CANCELLED,
     Chunk,
     bring_back,
@@ -45,9 +45,9 @@ from worker.lists.store.new_rows import (
     opened,
     refusal_row,
 )
-from worker.lists.store.refreshed import KnownLine, beside, filled, refresh, still_lacking
-from worker.plans.store import plans
-from worker.plans.store.leadership import take_all
+from onboarding_worker.lists.store.refreshed import KnownLine, beside, filled, refresh, still_lacking
+from onboarding_worker.plans.store import plans
+from onboarding_worker.plans.store.leadership import take_all
 
 _LOCK_BATCH = (
     sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned)

@@ -14,20 +14,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store import cancellation
-from worker.core.database import bulk
-from worker.core.database.audit_entries import note
-from worker.core.database.database import fetch
-from worker.core.database.job_ids import AS_THEY_CAME, Key
-from worker.core.database.tables import Batch, CustomerRow, Finished, Inbox, Job, SessionRow
-from worker.core.database.tables.work import served_by
-from worker.core.lifecycle.given_links import GIVEN_AWAY
-from worker.core.lifecycle.store import own_links
-from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
-from worker.core.unknown.store.calls_in_doubt import in_doubt
-from worker.lists.known_customers import Becomes, KnownRule, Standing, decide, standing_of
-from worker.lists.store.batches import DAILY
+from onboarding_worker.core.customers.store import cancellation
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.job_ids import AS_THEY_CAME, Key
+from onboarding_worker.core.database.tables import Batch, CustomerRow, Finished, Inbox, Job, SessionRow
+from onboarding_worker.core.database.tables.work import served_by
+from onboarding_worker.core.lifecycle.given_links import GIVEN_AWAY
+from onboarding_worker.core.lifecycle.store import own_links
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
+from onboarding_worker.core.unknown.store.calls_in_doubt import in_doubt
+from onboarding_worker.lists.known_customers import Becomes, KnownRule, Standing, decide, standing_of
+from onboarding_worker.lists.store.batches import DAILY
 
 
 def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *, batch_id: int, now: datetime) -> None:

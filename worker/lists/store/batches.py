@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import note
-from worker.core.database.bulk import insert
-from worker.core.database.database import Database, fetch, made_of
-from worker.core.database.job_ids import of_batch
-from worker.core.database.outages import TRIES, outlive_deadlocks
-from worker.core.database.tables import Batch, Job, SkippedLine
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.states import PauseCause
-from worker.plans.store import plans
-from worker.plans.store.plans import Plan, Planned
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.bulk import insert
+from onboarding_worker.core.database.database import Database, fetch, made_of
+from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.outages import TRIES, outlive_deadlocks
+from onboarding_worker.core.database.tables import Batch, Job, SkippedLine
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.states import PauseCause
+from onboarding_worker.plans.store import plans
+from onboarding_worker.plans.store.plans import Plan, Planned
 
 DAILY_TRIES = 10
 DAILY = "events-"  # how the names of daily batches begin

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import invitation_channels
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
-from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.given_links import MAY_HAVE_LEFT, kinds_of, written
-from worker.core.lifecycle.store import own_links
-from worker.core.lifecycle.store.sent_again import Kinds, kind_of_address, send_again
-from worker.core.model.channels import Address
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, InvitationState, JobState
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.lifecycle.given_links import MAY_HAVE_LEFT, kinds_of, written
+from onboarding_worker.core.lifecycle.store import own_links
+from onboarding_worker.core.lifecycle.store.sent_again import Kinds, kind_of_address, send_again
+from onboarding_worker.core.model.channels import Address
+from onboarding_worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, InvitationState, JobState
 
 Corrected = Mapping[str, Collection[Address]]  # by customer, the kinds of addresses that differ now
 # Longer than a claim takes: one that began before this transaction ends has read the old address.

@@ -12,18 +12,24 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer, FieldProblem
-from worker.core.database import bulk
-from worker.core.database.bulk import Columns, picked, rows_of
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import CUSTOMER, contact_digests, encrypt_line, encrypt_person, read_person
-from worker.core.database.job_ids import Key, job_id
-from worker.core.database.journal import Happened, Note, note
-from worker.core.database.tables import CustomerRow, Tombstone
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
-from worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.core.customers.customers import Customer, FieldProblem
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import Columns, picked, rows_of
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import (
+    CUSTOMER,
+    contact_digests,
+    encrypt_line,
+    encrypt_person,
+    read_person,
+)
+from onboarding_worker.core.database.job_ids import Key, job_id
+from onboarding_worker.core.database.journal import Happened, Note, note
+from onboarding_worker.core.database.tables import CustomerRow, Tombstone
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 
 LONGEST_KNOWN = 200
 FALLBACK_ACCOUNTS_LENGTH = 400  # the column's

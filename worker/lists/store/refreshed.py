@@ -15,24 +15,32 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import MESSAGE, OWN_PREFIX, Customer, CustomerKind, FieldProblem, Person, with_own
-from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
-from worker.core.database import bulk
-from worker.core.database.audit_entries import Act, note
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import Erased, read_person
-from worker.core.database.job_ids import batch_of, row_of
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import CustomerRow, PendingDetails
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.channels import ADDRESSES, CHANNELS, Address
-from worker.lists.known_customers import KnownRule, refuses_lists
-from worker.lists.lines import AcceptedLine, OldLink, RefusedLine
-from worker.lists.same_person import Match, changed_addresses, compare, in_words
-from worker.lists.store.admission import following, left_out
-from worker.lists.store.batches import Batches
-from worker.lists.store.corrected_addresses import find, give_away
-from worker.lists.store.new_rows import change_details, customer_row, erased_among, opened
+from onboarding_worker.core.customers.customers import (
+    MESSAGE,
+    OWN_PREFIX,
+    Customer,
+    CustomerKind,
+    FieldProblem,
+    Person,
+    with_own,
+)
+from onboarding_worker.core.customers.store.pending_details import IS_UNRELEASED, settled
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import Act, note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import Erased, read_person
+from onboarding_worker.core.database.job_ids import batch_of, row_of
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import CustomerRow, PendingDetails
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS, Address
+from onboarding_worker.lists.known_customers import KnownRule, refuses_lists
+from onboarding_worker.lists.lines import AcceptedLine, OldLink, RefusedLine
+from onboarding_worker.lists.same_person import Match, changed_addresses, compare, in_words
+from onboarding_worker.lists.store.admission import following, left_out
+from onboarding_worker.lists.store.batches import Batches
+from onboarding_worker.lists.store.corrected_addresses import find, give_away
+from onboarding_worker.lists.store.new_rows import change_details, customer_row, erased_among, opened
 
 _STORED = sa.select(
     CustomerRow.customer_id,

@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.clock import Clock, monotonic
 
 MOST_TRIES = 3  # one that ends each process that takes it is refused then
 SHORTEST = timedelta(seconds=30)  # a slow chunk of an import is through by then

@@ -12,19 +12,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.cancellation import lock_unsent, with_unknown_calls
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.job_ids import of_batch
-from worker.core.database.tables import Batch, InvitationRow, Job
-from worker.core.database.tables.columns import aliased
-from worker.core.database.tables.work import served_by
-from worker.core.messages.contact import FIRST
-from worker.core.model.reasons import Reason
-from worker.core.model.states import EVENT, HELD_BACK, PAUSED, InvitationState, JobState, PauseCause
-from worker.core.work.store import call_costs
-from worker.plans.store import plans
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.cancellation import lock_unsent, with_unknown_calls
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.tables import Batch, InvitationRow, Job
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.database.tables.work import served_by
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import EVENT, HELD_BACK, PAUSED, InvitationState, JobState, PauseCause
+from onboarding_worker.core.work.store import call_costs
+from onboarding_worker.plans.store import plans
 
 CHUNK = 500
 _Leader = aliased(Job)

@@ -15,17 +15,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.pending_details import let_go
-from worker.core.database.audit_entries import Act, note
-from worker.core.database.database import Database, fetch
-from worker.core.database.job_ids import of_batch
-from worker.core.database.outages import is_outage, outlive_deadlocks
-from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job
-from worker.core.database.tables.work import LEAD, STATE
-from worker.core.messages.contact import FIRST
-from worker.core.model.reasons import Reason
-from worker.core.model.states import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.pending_details import let_go
+from onboarding_worker.core.database.audit_entries import Act, note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.outages import is_outage, outlive_deadlocks
+from onboarding_worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job
+from onboarding_worker.core.database.tables.work import LEAD, STATE
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import (
     ENDED_JOBS,
     HELD_BACK,
     PAUSED,
@@ -36,10 +36,10 @@ from worker.core.model.states import (
     JobState,
     PauseCause,
 )
-from worker.plans.pilot import PilotNumbers, Verdict, in_words, judge, parse_condition, pilot_size
-from worker.plans.store import plans
-from worker.plans.store.leadership import take_all
-from worker.plans.store.plans import Planned
+from onboarding_worker.plans.pilot import PilotNumbers, Verdict, in_words, judge, parse_condition, pilot_size
+from onboarding_worker.plans.store import plans
+from onboarding_worker.plans.store.leadership import take_all
+from onboarding_worker.plans.store.plans import Planned
 
 log = logging.getLogger(__name__)
 

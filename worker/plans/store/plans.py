@@ -7,16 +7,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch, made_of
-from worker.core.database.job_ids import of_batch
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import Batch, BatchPlan, Job, PendingDetails
-from worker.core.foundation.notation import counted, written
-from worker.core.limits.store.batch_pace import planned_at
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database, fetch, made_of
+from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import Batch, BatchPlan, Job, PendingDetails
+from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.limits.store.batch_pace import planned_at
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState
 
 FIRST_ROW = 2  # of a list with a header
 CHUNK = 2000

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from worker.core.customers.customers import FieldProblem
-from worker.providers.bodies import nested
-from worker.providers.facts import PROVIDERS, AdapterBroken
-from worker.providers.values import Parameter, Type
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.providers.bodies import nested
+from onboarding_worker.providers.facts import PROVIDERS, AdapterBroken
+from onboarding_worker.providers.values import Parameter, Type
 
 # For so many names the nearest known one is looked for, which takes milliseconds each: a cell may have thousands.
 MOST_NEAREST = 20

@@ -6,8 +6,8 @@ as a parameter: it is sent only if the customer's own line has true. We fill not
 because the endpoint verifies people; it can be given, and must have the sample's types.
 """
 
-from worker.providers.countries import ALPHA3_OF
-from worker.providers.values import EXTERNAL_REF, NAMED, PERSONAL, Parameter, Type
+from onboarding_worker.providers.countries import ALPHA3_OF
+from onboarding_worker.providers.values import EXTERNAL_REF, NAMED, PERSONAL, Parameter, Type
 
 # The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.
 # Which names an account's vendor accepts is not documented: any name is sent, and other names give a warning.

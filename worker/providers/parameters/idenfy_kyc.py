@@ -5,7 +5,7 @@ only a few of them; all can be given in `[accounts.NAME.parameters]` and as a li
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worker.providers.values import EXTERNAL_REF, NAMED, PERSONAL, UUID, Parameter, Type
+from onboarding_worker.providers.values import EXTERNAL_REF, NAMED, PERSONAL, UUID, Parameter, Type
 
 MOST_LIFETIME = 30 * 24 * 60 * 60
 # The environment's default expiry. A session with a digit string may not live longer (the page's "digitString").

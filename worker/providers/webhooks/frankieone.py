@@ -18,12 +18,12 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from worker.core.model.refusals import code_in_words
-from worker.core.model.states import Result, SessionState
-from worker.providers.account import AccountUnusable
-from worker.providers.bodies import BadAnswer, json_object, optional_text
-from worker.providers.webhooks import contract
-from worker.providers.webhooks.contract import Key, SessionUpdate, matches
+from onboarding_worker.core.model.refusals import code_in_words
+from onboarding_worker.core.model.states import Result, SessionState
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.bodies import BadAnswer, json_object, optional_text
+from onboarding_worker.providers.webhooks import contract
+from onboarding_worker.providers.webhooks.contract import Key, SessionUpdate, matches
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa

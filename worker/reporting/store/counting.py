@@ -8,21 +8,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.fast import tally
-from worker.core.database.job_ids import NEWEST_FIRST, of_batch
-from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
-from worker.core.database.tables.types import word_of
-from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
-from worker.core.messages.contact import FIRST
-from worker.core.messages.store.message_rows import OF_ITS_SESSION
-from worker.core.model import states
-from worker.core.model.endings import Kind
-from worker.core.model.reasons import Reason
-from worker.core.model.states import UNISSUED_JOBS, InvitationState, JobState, Result
-from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals
+from onboarding_worker.core.customers.customers import Channel, invitation_channels
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.job_ids import NEWEST_FIRST, of_batch
+from onboarding_worker.core.database.tables import (
+    Batch,
+    BatchCount,
+    BatchCountChange,
+    InvitationRow,
+    Job,
+    SessionRow,
+    SkippedLine,
+)
+from onboarding_worker.core.database.tables.types import word_of
+from onboarding_worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.store.message_rows import OF_ITS_SESSION
+from onboarding_worker.core.model import states
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import UNISSUED_JOBS, InvitationState, JobState, Result
+from onboarding_worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _COLUMNS = [column.name for column in BatchCount.__table__.columns]

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from worker.core.database.tables.types import word_of
-from worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, InvitationState, JobState, LineState
+from onboarding_worker.core.database.tables.types import word_of
+from onboarding_worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, InvitationState, JobState, LineState
 
 
 @dataclass

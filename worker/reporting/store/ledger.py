@@ -9,25 +9,25 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from worker.core.customers.store.usage import messages_of
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch, made_of
-from worker.core.database.encrypted_values import decrypt_words
-from worker.core.database.job_ids import AS_THEY_CAME, of_batch
-from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.limits.limits import COST_NOTHING
-from worker.core.messages.contact import FIRST
-from worker.core.model.endings import Kind
-from worker.core.model.reasons import Reason
-from worker.core.model.refusals import of_stored
-from worker.core.model.states import DONE, InvitationState, JobState, Result, SessionState
-from worker.core.work.store.call_costs import not_carried_out
-from worker.lists.store.admission import finished_in_purged
-from worker.reporting.store.counting import of_job
-from worker.reporting.store.spending import CALL
+from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from onboarding_worker.core.customers.store.usage import messages_of
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database, fetch, made_of
+from onboarding_worker.core.database.encrypted_values import decrypt_words
+from onboarding_worker.core.database.job_ids import AS_THEY_CAME, of_batch
+from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.limits.limits import COST_NOTHING
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.refusals import of_stored
+from onboarding_worker.core.model.states import DONE, InvitationState, JobState, Result, SessionState
+from onboarding_worker.core.work.store.call_costs import not_carried_out
+from onboarding_worker.lists.store.admission import finished_in_purged
+from onboarding_worker.reporting.store.counting import of_job
+from onboarding_worker.reporting.store.spending import CALL
 
 CHUNK = 500
 # A customer whose list was cancelled was not asked any more; one in review has done what was asked.

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.store import pending_details as pending
-from worker.core.database import bulk
-from worker.core.database.database import THERE_IS, Database
-from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
-from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
-from worker.core.model.states import PRIORITIES, InvitationState, JobState
-from worker.core.unknown.store import unknown_outcomes
-from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
-from worker.reporting.store.counting import MANY_CHANGES
+from onboarding_worker.core.customers.store import pending_details as pending
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import THERE_IS, Database
+from onboarding_worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
+from onboarding_worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
+from onboarding_worker.core.model.states import PRIORITIES, InvitationState, JobState
+from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
+from onboarding_worker.reporting.store.counting import MANY_CHANGES
 
 
 class Step(StrEnum):

@@ -9,22 +9,22 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.fast.tally import CountOf
-from worker.core.database.job_ids import IS_LIVE, Key, among_keys, batch_of, of_batch, rows_of
-from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
-from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
-from worker.core.messages.contact import FIRST
-from worker.core.model.reasons import Reason
-from worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState, PauseCause
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.core.unknown.store.unknown_outcomes import UNSETTLED
-from worker.lists.known_customers import KnownRule
-from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
-from worker.reporting.store.processes import Processes, kinds_at_work
-from worker.reporting.waits import Wait
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.fast.tally import CountOf
+from onboarding_worker.core.database.job_ids import IS_LIVE, Key, among_keys, batch_of, of_batch, rows_of
+from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState, PauseCause
+from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.unknown.store.unknown_outcomes import UNSETTLED
+from onboarding_worker.lists.known_customers import KnownRule
+from onboarding_worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
+from onboarding_worker.reporting.store.processes import Processes, kinds_at_work
+from onboarding_worker.reporting.waits import Wait
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _OPEN = [word.value for word in (JobState.WAITING, JobState.WORKING)]
@@ -295,7 +295,10 @@ class CallsNow:
             if self.batch is not None:
                 rows = rows_of(connection, _OWN, keys, batch=self.batch)
                 own = {(row.customer_id, row.purpose): row.state for row in rows}
-            from worker.lists.store.admission import following, left_out  # imported here: only `check` foresees a list
+            from onboarding_worker.lists.store.admission import (  # imported here: only `check` foresees a list
+                following,
+                left_out,
+            )
 
             others = set(keys) - own.keys()
             followed = following(connection, others, now=now, lock=False, rule=self._rule) if others else {}

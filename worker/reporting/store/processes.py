@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
-from worker.core.database.bulk import insert
-from worker.core.database.database import Database
-from worker.core.database.outages import reason
-from worker.core.database.tables import ProcessRow, Timer
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.notation import written
-from worker.core.foundation.version import __version__
+from onboarding_worker.core.database.bulk import insert
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.database.tables import ProcessRow, Timer
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.foundation.version import __version__
 
 SAY_EVERY = timedelta(seconds=5)
 GONE_AFTER = timedelta(seconds=20)

@@ -8,25 +8,32 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
-from worker.core.database.job_ids import batch_of, job_id, of_batch, row_of
-from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine, work
-from worker.core.database.tables.columns import aliased
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.foundation.notation import written
-from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
-from worker.core.messages.contact import FIRST, PREFIX
-from worker.core.model.reasons import Reason
-from worker.core.model.sessions import Opening
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
-from worker.core.work.store import call_costs
-from worker.reporting.store.counting import count, later_row
-from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import opened_late
-from worker.reporting.store.waiting import left_of
+from onboarding_worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
+from onboarding_worker.core.database.job_ids import batch_of, job_id, of_batch, row_of
+from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine, work
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.lifecycle.store.own_links import OwnLink, StableLinks
+from onboarding_worker.core.messages.contact import FIRST, PREFIX
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.model.states import (
+    LIVE_SESSIONS,
+    InvitationState,
+    JobState,
+    LineState,
+    SessionState,
+    state_of_line,
+)
+from onboarding_worker.core.work.store import call_costs
+from onboarding_worker.reporting.store.counting import count, later_row
+from onboarding_worker.reporting.store.counts import BatchCounts
+from onboarding_worker.reporting.store.outlook import opened_late
+from onboarding_worker.reporting.store.waiting import left_of
 
 _BEFORE = aliased(SessionRow)  # of a customer who is asked once more
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from pydantic import AwareDatetime
 
-from worker.core.database.database import Database, fetch
-from worker.core.database.journal import LONGEST, Journal, form
-from worker.core.database.tables import Audit, AuditHead, Timer
-from worker.core.features import hint
-from worker.core.foundation.private_files import replacing, to_append
-from worker.lists.decisions.store.emergency_stop import ACCEPTED, JOURNAL, EmergencyStops
-from worker.reporting.store.processes import set_timer
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.journal import LONGEST, Journal, form
+from onboarding_worker.core.database.tables import Audit, AuditHead, Timer
+from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.private_files import replacing, to_append
+from onboarding_worker.lists.decisions.store.emergency_stop import ACCEPTED, JOURNAL, EmergencyStops
+from onboarding_worker.reporting.store.processes import set_timer
 
 log = logging.getLogger(__name__)
 

@@ -14,16 +14,16 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch
-from worker.core.database.job_ids import of_batch
-from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
-from worker.core.database.tables.columns import aliased
-from worker.core.foundation.clock import EPOCH, MILLISECOND
-from worker.core.limits.limits import COST_NOTHING
-from worker.core.messages.contact import FIRST
-from worker.core.model.reasons import Reason
-from worker.core.model.states import DONE, NOT_SENT, JobState, Result, SessionState
-from worker.core.work.store.call_costs import not_carried_out
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.foundation.clock import EPOCH, MILLISECOND
+from onboarding_worker.core.limits.limits import COST_NOTHING
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import DONE, NOT_SENT, JobState, Result, SessionState
+from onboarding_worker.core.work.store.call_costs import not_carried_out
 
 Points = list[tuple[datetime, int]]
 # A column with a time, and the rows that have it.

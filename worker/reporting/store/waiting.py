@@ -9,22 +9,30 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch, made_of
-from worker.core.database.fast.tally import CountOf
-from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job, RefusedEvent, TextCount, Webhook
-from worker.core.database.tables.types import word_of
-from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
-from worker.core.messages.contact import FIRST
-from worker.core.messages.text_numbers import HOUR, KEPT, hour_of
-from worker.core.model import states
-from worker.core.model.channels import CHANNELS
-from worker.core.model.reasons import Reason
-from worker.core.model.states import PRIORITIES, InvitationState, JobState
-from worker.lists.store.batches import BATCH_FACTS, BatchFacts
-from worker.plans.store.pilots import NOT_MET
-from worker.reporting.store.counting import COUNTED, ROWS
+from onboarding_worker.core.customers.customers import Channel, invitation_channels
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch, made_of
+from onboarding_worker.core.database.fast.tally import CountOf
+from onboarding_worker.core.database.tables import (
+    Batch,
+    BatchPlan,
+    InvitationRow,
+    Job,
+    RefusedEvent,
+    TextCount,
+    Webhook,
+)
+from onboarding_worker.core.database.tables.types import word_of
+from onboarding_worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.text_numbers import HOUR, KEPT, hour_of
+from onboarding_worker.core.model import states
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import PRIORITIES, InvitationState, JobState
+from onboarding_worker.lists.store.batches import BATCH_FACTS, BatchFacts
+from onboarding_worker.plans.store.pilots import NOT_MET
+from onboarding_worker.reporting.store.counting import COUNTED, ROWS
 
 _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from worker.core.model.incoming import EventSender
-from worker.settings.outside import SenderOfEvents, hash_of, is_hash
-from worker.web.webhooks.standard_webhooks import TIMESTAMP, signing_key
+from onboarding_worker.core.model.incoming import EventSender
+from onboarding_worker.settings.outside import SenderOfEvents, hash_of, is_hash
+from onboarding_worker.web.webhooks.standard_webhooks import TIMESTAMP, signing_key
 
 
 @dataclass(frozen=True, repr=False)

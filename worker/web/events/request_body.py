@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
 
-from worker.events.cloudevents import LARGEST, LARGEST_LIST, is_json, is_list
-from worker.lists.traces import TRACEPARENT
-from worker.web.problems import Refused, problem
+from onboarding_worker.events.cloudevents import LARGEST, LARGEST_LIST, is_json, is_list
+from onboarding_worker.lists.traces import TRACEPARENT
+from onboarding_worker.web.problems import Refused, problem
 
 BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
 # Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.

@@ -18,18 +18,27 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
-from worker.events.cloudevents import LARGEST, LARGEST_LIST, Listed, Unreadable, is_list, moment, read, read_list
-from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
-from worker.events.store.event_status import EventStatuses
-from worker.events.store.inbox import CONFLICT
-from worker.settings.outside import Web
-from worker.web.events import credentials
-from worker.web.events.request_body import (
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
+from onboarding_worker.events.cloudevents import (
+    LARGEST,
+    LARGEST_LIST,
+    Listed,
+    Unreadable,
+    is_list,
+    moment,
+    read,
+    read_list,
+)
+from onboarding_worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from onboarding_worker.events.store.event_status import EventStatuses
+from onboarding_worker.events.store.inbox import CONFLICT
+from onboarding_worker.settings.outside import Web
+from onboarding_worker.web.events import credentials
+from onboarding_worker.web.events.request_body import (
     OF_ONE,
     TWICE,
     Room,
@@ -41,9 +50,9 @@ from worker.web.events.request_body import (
     preferred_wait,
     traceparent,
 )
-from worker.web.problems import REFUSED, Refused, listed, problem
-from worker.web.readiness import Readiness
-from worker.web.turns import (
+from onboarding_worker.web.problems import REFUSED, Refused, listed, problem
+from onboarding_worker.web.readiness import Readiness
+from onboarding_worker.web.turns import (
     ANSWER_SECONDS,
     MOST,
     Allowance,
@@ -54,7 +63,7 @@ from worker.web.turns import (
     Waiting,
     answered_within,
 )
-from worker.web.webhooks.standard_webhooks import SIGNATURE, refused_unread
+from onboarding_worker.web.webhooks.standard_webhooks import SIGNATURE, refused_unread
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.database.outages import reason
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
-from worker.core.model.channels import channels_of
-from worker.core.model.wakeups import Wake, WakeUp
-from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.web.events.request_body import (
+from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.core.model.wakeups import Wake, WakeUp
+from onboarding_worker.providers.webhooks.contract import Delivery, Unreadable
+from onboarding_worker.web.events.request_body import (
     TWICE,
     Room,
     Unacceptable,
@@ -27,11 +27,11 @@ from worker.web.events.request_body import (
     check_not_compressed,
     has_credentials_twice,
 )
-from worker.web.problems import REFUSED, problem
-from worker.web.readiness import Readiness
-from worker.web.turns import Batcher, InThread, TooMany
-from worker.web.webhooks.sources import Asking, Source
-from worker.web.webhooks.store.webhooks import Arrived
+from onboarding_worker.web.problems import REFUSED, problem
+from onboarding_worker.web.readiness import Readiness
+from onboarding_worker.web.turns import Batcher, InThread, TooMany
+from onboarding_worker.web.webhooks.sources import Asking, Source
+from onboarding_worker.web.webhooks.store.webhooks import Arrived
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from worker.core.lifecycle.reissue import REVIEW_ASKED, SETTLES, replace_at
-from worker.core.model.reasons import ABOUT_ANOTHER, Reason
-from worker.core.model.refusals import asks_again
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
-from worker.providers.webhooks.contract import LISTED, Rank, SessionUpdate
+from onboarding_worker.core.lifecycle.reissue import REVIEW_ASKED, SETTLES, replace_at
+from onboarding_worker.core.model.reasons import ABOUT_ANOTHER, Reason
+from onboarding_worker.core.model.refusals import asks_again
+from onboarding_worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
+from onboarding_worker.providers.webhooks.contract import LISTED, Rank, SessionUpdate
 
 # For this long a copy of a webhook is recognised by the digest of its bytes (`retention`). For older copies see
 # `may_be_replay`.

@@ -7,18 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
-from worker.core.features import Hook
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.incoming import ACCOUNT
-from worker.providers.account import AccountUnusable
-from worker.providers.contract import build_webhook_reader, webhook_peers
-from worker.providers.webhooks import contract as webhooks
-from worker.providers.webhooks.contract import Delivery, Unreadable, WebhookReader
-from worker.senders.contract import DeliveryUpdate, NotUnderstood
-from worker.settings.accounts import Account
-from worker.settings.model import Settings
-from worker.web.webhooks.store.webhooks import Arrived, given_of, update_as_json
+from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.incoming import ACCOUNT
+from onboarding_worker.providers.account import AccountUnusable
+from onboarding_worker.providers.contract import build_webhook_reader, webhook_peers
+from onboarding_worker.providers.webhooks import contract as webhooks
+from onboarding_worker.providers.webhooks.contract import Delivery, Unreadable, WebhookReader
+from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood
+from onboarding_worker.settings.accounts import Account
+from onboarding_worker.settings.model import Settings
+from onboarding_worker.web.webhooks.store.webhooks import Arrived, given_of, update_as_json
 
 # Fetches the body at a URL; None: it cannot be had.
 Get = Callable[[str], Awaitable[bytes | None]]

@@ -7,15 +7,15 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database
-from worker.core.database.tables import Budget
-from worker.core.foundation.notation import counted
-from worker.core.limits.budgets import BudgetState
-from worker.core.limits.limits import UsedCredits
-from worker.core.limits.store.budgets import read, save
-from worker.core.model.stops import tries_again_by_itself
-from worker.settings.policies import BudgetRules
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import Budget
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.limits.limits import UsedCredits
+from onboarding_worker.core.limits.store.budgets import read, save
+from onboarding_worker.core.model.stops import tries_again_by_itself
+from onboarding_worker.settings.policies import BudgetRules
 
 _ROWS = sa.select(Budget.name, sa.func.coalesce(Budget.counted_in, Budget.name).label("budget")).order_by(Budget.name)
 _COUNT_IN = sa.update(Budget).where(Budget.name == sa.bindparam("of")).values(counted_in=sa.bindparam("budget"))

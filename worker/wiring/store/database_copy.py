@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.database.schema import all_tables
-from worker.core.database.tables import Audit, AuditHead, Budget, EmergencyStop, Timer
-from worker.lists.decisions.store.emergency_stop import EmergencyStops, stop_there
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.core.database.tables import Audit, AuditHead, Budget, EmergencyStop, Timer
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops, stop_there
 
 PAGE = 1000  # rows of a transaction
 # What `db upgrade` and `db grant` write into a database that holds nothing else.

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database import encrypted_values as values
-from worker.core.database import tables
-from worker.core.database.database import Database
-from worker.core.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, key_id_of_value
+from onboarding_worker.core.database import encrypted_values as values
+from onboarding_worker.core.database import tables
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, key_id_of_value
 
 Column = sa.Column[Any]
 

@@ -5,10 +5,10 @@ Given anew after each migration, so that a new table has them too.
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.database.schema import VERSION, all_tables
-from worker.core.database.tables import Audit, AuditHead
-from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import VERSION, all_tables
+from onboarding_worker.core.database.tables import Audit, AuditHead
+from onboarding_worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 # Sealing an entry writes these (the feature `audit`); the rest of it is never changed.
 SEAL = (Audit.number.key, Audit.hash.key)

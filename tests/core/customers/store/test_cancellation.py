@@ -5,20 +5,20 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.cancellation import cancel_customers, cancel_jobs
+from onboarding_worker.core.database.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.limits.store.flush import CallResult, Flush
+from onboarding_worker.core.model.endings import Asked, Cancel, Hold, Reconcile, Retry, Snooze
+from onboarding_worker.core.model.endings import Kind as Why
+from onboarding_worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
+from onboarding_worker.lists.decisions.store import decisions
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Decided, Which
 from tests.stored.reconciling import call, reconcilable
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import POLICY, customer
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.cancellation import cancel_customers, cancel_jobs
-from worker.core.database.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
-from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.flush import CallResult, Flush
-from worker.core.model.endings import Asked, Cancel, Hold, Reconcile, Retry, Snooze
-from worker.core.model.endings import Kind as Why
-from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
-from worker.lists.decisions.store import decisions
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Decided, Which
 
 UNKNOWN = Hold(Why.UNKNOWN.value, "it may have been carried out")
 

@@ -6,9 +6,8 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.cancellation import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.cancellation import (
     cancel_customers,
     cancel_jobs,
     cancel_open,
@@ -18,9 +17,10 @@ from worker.core.customers.store.cancellation import (
     with_unknown_calls,
     with_wrong_address,
 )
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, OPEN_JOBS, InvitationState, JobState, Result, SessionState
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import ENDED_JOBS, OPEN_JOBS, InvitationState, JobState, Result, SessionState
+from tests.stored.shelf import customer
 
 DAY = timedelta(days=1)
 CANCELLED, HELD, WAITING = JobState.CANCELLED, JobState.HELD, JobState.WAITING

@@ -4,11 +4,10 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from tests.stored.shelf import customer
-from worker.core.customers.customers import CustomerKind
-from worker.core.customers.store.erased_jobs import erase_again, erase_jobs
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import (
+from onboarding_worker.core.customers.customers import CustomerKind
+from onboarding_worker.core.customers.store.erased_jobs import erase_again, erase_jobs
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.tables import (
     Attempt,
     CustomerRow,
     InvitationRow,
@@ -18,8 +17,9 @@ from worker.core.database.tables import (
     SessionRow,
     Webhook,
 )
-from worker.core.model.sessions import EXTERNAL_REF
-from worker.core.model.states import SessionState
+from onboarding_worker.core.model.sessions import EXTERNAL_REF
+from onboarding_worker.core.model.states import SessionState
+from tests.stored.shelf import customer
 
 NAMES = {"Ona": "Ona Ltd", "Rasa": "Rasa Ltd", "Jonas": "scan-jonas"}
 

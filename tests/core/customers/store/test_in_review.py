@@ -4,17 +4,17 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow, SessionRow
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.lists.decisions.row_addresses import read_rows
+from onboarding_worker.lists.decisions.store.decisions import Decisions, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
 from tests.stored.own_link import say_not_me
 from tests.stored.shelf import WEEK, customer
 from tests.stored.webhook_feed import APPROVED
-from worker.core.database.tables import InvitationRow, SessionRow
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
-from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.model.states import InvitationState, JobState
-from worker.lists.decisions.row_addresses import read_rows
-from worker.lists.decisions.store.decisions import Decisions, Verdict
-from worker.lists.decisions.store.settlement import Which
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

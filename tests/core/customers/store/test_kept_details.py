@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import CustomerKind
+from onboarding_worker.core.customers.store import pending_details
+from onboarding_worker.core.database.tables import BatchPlan, CustomerRow, Job, PendingDetails
+from onboarding_worker.plans.store.plans import Plan
 from tests.stored.shelf import customer
-from worker.core.customers.customers import CustomerKind
-from worker.core.customers.store import pending_details
-from worker.core.database.tables import BatchPlan, CustomerRow, Job, PendingDetails
-from worker.plans.store.plans import Plan
 
 NAMES = ("Ona", "Jonas", "Rasa", "Eva")
 

@@ -3,10 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.customers.store import usage
-from worker.core.customers.store.suppressions import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store import usage
+from onboarding_worker.core.customers.store.suppressions import (
     has_address,
     hash_anew,
     release,
@@ -14,13 +13,14 @@ from worker.core.customers.store.suppressions import (
     suppress_again,
     suppressed,
 )
-from worker.core.database.database import Database
-from worker.core.database.encrypted_values import ADDRESS
-from worker.core.database.journal import Happened, Journal, Note, read
-from worker.core.database.tables import CustomerRow, Suppression
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.limits.limits import day_of
-from worker.core.model.channels import SuppressionReason, text_of
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.encrypted_values import ADDRESS
+from onboarding_worker.core.database.journal import Happened, Journal, Note, read
+from onboarding_worker.core.database.tables import CustomerRow, Suppression
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.limits.limits import day_of
+from onboarding_worker.core.model.channels import SuppressionReason, text_of
+from tests.stored.shelf import customer
 
 ONA, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 OLD, NEW = new_key(), new_key()

@@ -6,25 +6,25 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.customers.store.cancellation import cancel_customers
+from onboarding_worker.core.database.encrypted_values import ERASED, Erased, decrypt_person
+from onboarding_worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.incoming import OPERATOR, EventKind
+from onboarding_worker.core.model.states import BATCH, JobState
+from onboarding_worker.events.standing import Arrival
+from onboarding_worker.events.store.inbox import Inboxes
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.known_customers import KnownChoices, KnownRule
+from onboarding_worker.lists.store import refreshed
+from onboarding_worker.lists.store.added_lines import all_added
+from onboarding_worker.plans.store.pilots import Pilots
+from onboarding_worker.plans.store.plans import Plan, bring_forward
 from tests.stored.erased import erased
 from tests.stored.shelf import add_lines, customer, line
 from tests.suite.some import some
-from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.cancellation import cancel_customers
-from worker.core.database.encrypted_values import ERASED, Erased, decrypt_person
-from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.incoming import OPERATOR, EventKind
-from worker.core.model.states import BATCH, JobState
-from worker.events.standing import Arrival
-from worker.events.store.inbox import Inboxes
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.known_customers import KnownChoices, KnownRule
-from worker.lists.store import refreshed
-from worker.lists.store.added_lines import all_added
-from worker.plans.store.pilots import Pilots
-from worker.plans.store.plans import Plan, bring_forward
 
 TRUE, OTHER, THIRD = "ona@example.org", "attacker@example.net", "ona@work.example"
 PILOT = {"plan": Plan(first="1", condition="finished >= 50% within 4 hours")}

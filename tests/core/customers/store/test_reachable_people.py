@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.core.customers.customers import Person
-from worker.core.customers.store.suppressions import reachable, suppress
-from worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.customers.store.suppressions import reachable, suppress
+from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
 
 BOUNCE, STOP = SuppressionReason.BOUNCE, SuppressionReason.STOP
 PEOPLE = {

@@ -5,12 +5,18 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.store.usage import (
+    Messages,
+    messages_of,
+    reissues_so_far,
+    reissues_today,
+    sessions_of,
+)
+from onboarding_worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
+from onboarding_worker.core.limits.limits import day_of
+from onboarding_worker.core.messages.contact import COUNTED
+from onboarding_worker.core.model.states import InvitationState, SessionState
 from tests.stored.shelf import customer
-from worker.core.customers.store.usage import Messages, messages_of, reissues_so_far, reissues_today, sessions_of
-from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
-from worker.core.limits.limits import day_of
-from worker.core.messages.contact import COUNTED
-from worker.core.model.states import InvitationState, SessionState
 
 WAITING, WORKING, FAILED = InvitationState.WAITING, InvitationState.WORKING, InvitationState.FAILED
 

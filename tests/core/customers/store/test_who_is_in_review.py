@@ -5,17 +5,17 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.in_review import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.in_review import (
     customers_in_review,
     follow_reviews,
     others_in_review,
     release_reviewed,
     sessions_in_review,
 )
-from worker.core.database.tables import Job, SessionRow
-from worker.core.model.states import JobState, Result, SessionState
+from onboarding_worker.core.database.tables import Job, SessionRow
+from onboarding_worker.core.model.states import JobState, Result, SessionState
+from tests.stored.shelf import customer
 
 REVIEW = Result.REVIEW.value
 ONA = ("Ona", "onboarding")

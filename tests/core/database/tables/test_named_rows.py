@@ -3,9 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import CustomerRow, Job
 from tests.stored.row_locks import waiting
 from tests.stored.shelf import customer
-from worker.core.database.tables import CustomerRow, Job
 
 pytestmark = pytest.mark.both_databases
 

@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.core.database.database import Database
-from worker.core.database.schema import all_tables
-from worker.core.database.tables import Timer
-from worker.core.database.tables.types import UtcDateTime
-from worker.core.foundation.clock import system_clock
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.core.database.tables import Timer
+from onboarding_worker.core.database.tables.types import UtcDateTime
+from onboarding_worker.core.foundation.clock import system_clock
 
 pytestmark = pytest.mark.both_databases
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeProvider
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.lifecycle.reissue import ahead_at
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
+from onboarding_worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
 from tests.simulated.world import customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reissue import ahead_at
-from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 AHEAD = 'most = 2\nspacing = "0 s"\nahead = "2 hours"'

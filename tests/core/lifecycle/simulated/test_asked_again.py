@@ -10,15 +10,15 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.providers.webhooks.contract import Delivery
+from onboarding_worker.providers.webhooks.idenfy import IdenfyKycWebhooks
+from onboarding_worker.web.webhooks.store.webhooks import Arrived, update_as_json
 from tests.simulated.world import World, customer
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.states import JobState
-from worker.providers.webhooks.contract import Delivery
-from worker.providers.webhooks.idenfy import IdenfyKycWebhooks
-from worker.web.webhooks.store.webhooks import Arrived, update_as_json
 
 NAMED = ("DOC_TOO_BLURRY", "DOC_NOT_FULLY_VISIBLE", "FACE_TOO_BLURRY", "NAME")
 OTHERS = ("DOC_EXPIRED", "DOC_DAMAGED", "UNDER_AGE", "A_NEW_CODE", "SURNAME", "MRZ_NOT_FOUND", "FACE_ERROR", "DOC_FAKE")

@@ -5,22 +5,22 @@ from datetime import time, timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, ReissueCount, SessionRow
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.lifecycle.store import expired_sessions as expiring
+from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
+from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy, Wording
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.model.endings import Hold, Kind
+from onboarding_worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
+from onboarding_worker.lists.decisions.store.decisions import Decisions, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.settings.policies import fallbacks
 from tests.stored.shelf import WEEK, changed, customer
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, ReissueCount, SessionRow
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store import expired_sessions as expiring
-from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
-from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.messages.contact import Caps, ContactPolicy, Wording
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.channels import CHANNELS, SuppressionReason
-from worker.core.model.endings import Hold, Kind
-from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
-from worker.lists.decisions.store.decisions import Decisions, Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.settings.policies import fallbacks
 
 DAY = timedelta(days=1)
 TERMS = ExpiryPolicy(

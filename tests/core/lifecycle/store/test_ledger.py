@@ -3,15 +3,15 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
+from onboarding_worker.core.model.endings import Done, Hold, Kind
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.reporting.store.ledger import Ledger
 from tests.stored.shelf import WEEK, customer
-from worker.core.database.tables import Job
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from worker.core.limits.store.flush import CallResult
-from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.model.endings import Done, Hold, Kind
-from worker.core.model.states import JobState
-from worker.reporting.store.ledger import Ledger
 
 
 def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):

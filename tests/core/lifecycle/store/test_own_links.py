@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import StableLink
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
+from onboarding_worker.core.lifecycle.store.own_links import digests_of, ends_of, forget, renew
 from tests.stored.own_link import LINKS
-from worker.core.database.tables import StableLink
-from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.lifecycle.store.own_links import digests_of, ends_of, forget, renew
 
 ONA, JONAS = ("Ona", "onboarding"), ("Jonas", "onboarding")
 

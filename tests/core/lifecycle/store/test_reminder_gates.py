@@ -7,13 +7,13 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import Caps, Ladder, Rung
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
 from tests.stored.own_link import LINKS
 from tests.stored.shelf import WEEK, changed, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.contact import Caps, Ladder, Rung
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.states import InvitationState, JobState, SessionState
 
 DAY = timedelta(days=1)
 WAITS = InvitationState.WAITING

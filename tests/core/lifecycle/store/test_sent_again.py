@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.lifecycle.store.sent_again import send_again
+from onboarding_worker.core.model.states import BATCH, EVENT, InvitationState, JobState
 from tests.core.lifecycle.store.test_expired_sessions import invited
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.store.sent_again import send_again
-from worker.core.model.states import BATCH, EVENT, InvitationState, JobState
 
 WAITING, SENT = InvitationState.WAITING, InvitationState.SENT
 

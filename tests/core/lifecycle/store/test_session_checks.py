@@ -6,17 +6,17 @@ from uuid import UUID
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, ReissueCount, SessionRow
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.lifecycle.store import expired_sessions as expiring
+from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryCounts, check
+from onboarding_worker.core.messages.contact import Caps, CorrectedRule
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import BATCH, EVENT, HELD_BACK, PAUSED, JobState, SessionState
 from tests.core.lifecycle.store.test_expired_sessions import DAY, TERMS, invited, let_expire
 from tests.stored.own_link import LINKS
 from tests.stored.shelf import WEEK, changed, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, ReissueCount, SessionRow
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store import expired_sessions as expiring
-from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, check
-from worker.core.messages.contact import Caps, CorrectedRule
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import BATCH, EVENT, HELD_BACK, PAUSED, JobState, SessionState
 
 HOUR = timedelta(hours=1)
 LIVES_ON = {"expires_at": DAY, "given_away": "email"}

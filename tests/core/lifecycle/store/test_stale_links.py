@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.lifecycle.store.stale_links import replace_sessions
+from onboarding_worker.core.messages.contact import Caps
+from onboarding_worker.core.model.states import InvitationState, JobState
 from tests.stored.shelf import changed, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.store.stale_links import replace_sessions
-from worker.core.messages.contact import Caps
-from worker.core.model.states import InvitationState, JobState
 
 HOUR = timedelta(hours=1)
 NAMES = ("Aged", "Corrected", "Over", "Again", "Invited", "Other", "Fresh")

@@ -5,18 +5,18 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Job, SessionRow
+from onboarding_worker.core.lifecycle.store.expired_sessions import check
+from onboarding_worker.core.messages.contact import Caps
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.providers.webhooks.contract import Key
 from tests.core.lifecycle.store.test_expired_sessions import DAY, TERMS, invited, let_expire
 from tests.stored.own_link import LINKS, say_not_me
 from tests.stored.shelf import changed, customer
 from tests.stored.webhook_feed import REVIEW, WebhookFeed
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Job, SessionRow
-from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.messages.contact import Caps
-from worker.core.model.states import JobState
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.providers.webhooks.contract import Key
 
 
 def put_in_review(shelf):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.limits import Limit
-from worker.core.limits.store.backpressure import ask_again_at, room, sender_state
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.store.backpressure import ask_again_at, room, sender_state
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

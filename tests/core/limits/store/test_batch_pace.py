@@ -6,9 +6,8 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import customer
-from worker.core.database.tables import BatchPlan
-from worker.core.limits.store.batch_pace import (
+from onboarding_worker.core.database.tables import BatchPlan
+from onboarding_worker.core.limits.store.batch_pace import (
     MESSAGES,
     SESSIONS,
     PacedRow,
@@ -19,8 +18,9 @@ from worker.core.limits.store.batch_pace import (
     starts_later,
     take,
 )
-from worker.core.model.endings import Later
-from worker.core.model.reasons import Reason
+from onboarding_worker.core.model.endings import Later
+from onboarding_worker.core.model.reasons import Reason
+from tests.stored.shelf import customer
 
 pytestmark = pytest.mark.both_databases
 

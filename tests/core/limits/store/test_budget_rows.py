@@ -7,15 +7,23 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Budget
+from onboarding_worker.core.limits.budgets import (
+    ASK_AGAIN_AFTER,
+    LATE_NOW,
+    BudgetRule,
+    BudgetState,
+    Grant,
+    at_cap,
+    with_credits,
+)
+from onboarding_worker.core.limits.call_outcomes import repeating
+from onboarding_worker.core.limits.limits import FREE, CreditCap, Limit, Slots, UsedCredits
+from onboarding_worker.core.limits.rate_adaptation import Pace
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.throughput import MeasuredThroughput, Stretch
+from onboarding_worker.core.model.endings import Kind
 from tests.core.limits.call_outcomes import call_outcome
-from worker.core.database.tables import Budget
-from worker.core.limits.budgets import ASK_AGAIN_AFTER, LATE_NOW, BudgetRule, BudgetState, Grant, at_cap, with_credits
-from worker.core.limits.call_outcomes import repeating
-from worker.core.limits.limits import FREE, CreditCap, Limit, Slots, UsedCredits
-from worker.core.limits.rate_adaptation import Pace
-from worker.core.limits.store import budgets
-from worker.core.limits.throughput import MeasuredThroughput, Stretch
-from worker.core.model.endings import Kind
 
 pytestmark = pytest.mark.both_databases
 

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from worker.core.limits.store.flush import CallResult, Claimed, through
-from worker.core.model.endings import Done, Hold, Kind, Problem, Retry
-from worker.core.model.reasons import Reason
-from worker.core.model.sessions import ExpirySource, Session
-from worker.core.model.states import BATCH, EVENT
-from worker.core.unknown.reconciliation import Nothing, UnknownCall
+from onboarding_worker.core.limits.store.flush import CallResult, Claimed, through
+from onboarding_worker.core.model.endings import Done, Hold, Kind, Problem, Retry
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.sessions import ExpirySource, Session
+from onboarding_worker.core.model.states import BATCH, EVENT
+from onboarding_worker.core.unknown.reconciliation import Nothing, UnknownCall
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 OWN, LOST = UUID(int=7), UUID(int=8)

@@ -5,16 +5,16 @@ from uuid import uuid4
 
 import pytest
 
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
+from onboarding_worker.core.limits.store.flush import Flush
+from onboarding_worker.core.messages.store.message_context import LEASES as OF_MESSAGES
+from onboarding_worker.core.model.endings import Later, Never
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState, JobState
+from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.core.work.store.claim_jobs import LEASES as OF_JOBS
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.limits.store.flush import Flush
-from worker.core.messages.store.message_context import LEASES as OF_MESSAGES
-from worker.core.model.endings import Later, Never
-from worker.core.model.reasons import Reason
-from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState, JobState
-from worker.core.unknown.store import unknown_outcomes
-from worker.core.work.store.claim_jobs import LEASES as OF_JOBS
 
 pytestmark = pytest.mark.both_databases
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Batch, BatchPlan, Budget, EmergencyStop, Job
+from onboarding_worker.core.limits.limits import CreditCap, Limit
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import UnknownFlush
+from onboarding_worker.core.model.states import JobState
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
-from worker.core.database.tables import Batch, BatchPlan, Budget, EmergencyStop, Job
-from worker.core.limits.limits import CreditCap, Limit
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import UnknownFlush
-from worker.core.model.states import JobState
 
 pytestmark = pytest.mark.both_databases
 

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import pytest
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.foundation.clock import ProcessClock, system_clock
+from onboarding_worker.core.limits.limits import Limit
 from tests.stored.shelf import customer
 from tests.stored.steps import JobSteps
 from tests.suite.some import some
-from worker.core.database.tables import Job
-from worker.core.foundation.clock import ProcessClock, system_clock
-from worker.core.limits.limits import Limit
 
 pytestmark = pytest.mark.both_databases
 

@@ -8,17 +8,17 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.tables import Batch, Permit
+from onboarding_worker.core.limits.budgets import FLUSH_MARGIN
+from onboarding_worker.core.limits.store import leases as permits
+from onboarding_worker.core.limits.store.leases import Permits
 from tests.core.database.test_bulk import row_of
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from tests.stored.steps import InvitationSteps, JobSteps
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database import bulk
-from worker.core.database.tables import Batch, Permit
-from worker.core.limits.budgets import FLUSH_MARGIN
-from worker.core.limits.store import leases as permits
-from worker.core.limits.store.leases import Permits
 
 pytestmark = pytest.mark.both_databases
 

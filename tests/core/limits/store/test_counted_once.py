@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Attempt, Budget, Job
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Kind, Retry
+from onboarding_worker.core.model.states import JobState
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, Budget, Job
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Kind, Retry
-from worker.core.model.states import JobState
 
 pytestmark = pytest.mark.both_databases
 

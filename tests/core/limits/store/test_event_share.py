@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Budget, InvitationRow, Job
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.states import BATCH, EVENT
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from tests.stored.steps import InvitationSteps, JobSteps
-from worker.core.database.tables import Budget, InvitationRow, Job
-from worker.core.limits.limits import Limit
-from worker.core.limits.store.claims import Room
-from worker.core.model.states import BATCH, EVENT
 
 TEN = (Limit.parse("10/second"),)
 

@@ -8,17 +8,17 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import STOOD_STILL
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.clock import ProcessClock, system_clock
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.endings import Done, Kind, Retry, RetryPolicy
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.unknown.store.expired_leases import EndedLeases
 from tests.stored.plans import plans_of
 from tests.stored.recount import forget_calls
 from tests.stored.shelf import POLICY, customer
 from tests.stored.steps import InvitationSteps, JobSteps
-from worker.core.database.database import STOOD_STILL
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.foundation.clock import ProcessClock, system_clock
-from worker.core.limits.store.claims import Room
-from worker.core.model.endings import Done, Kind, Retry, RetryPolicy
-from worker.core.model.states import InvitationState, JobState
-from worker.core.unknown.store.expired_leases import EndedLeases
 
 pytestmark = pytest.mark.both_databases
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Budget
+from onboarding_worker.core.limits.budgets import ASK_AGAIN_AFTER
+from onboarding_worker.core.model.endings import Kind
 from tests.core.limits.call_outcomes import call_outcome
-from worker.core.database.tables import Budget
-from worker.core.limits.budgets import ASK_AGAIN_AFTER
-from worker.core.model.endings import Kind
 
 EMAIL, SMS = "sender/email", "sender/sms"
 

@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Permit
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.limits.store import leases
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.leases import Permits
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
-from worker.core.database.tables import Permit
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.store import leases
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.leases import Permits
 
 pytestmark = pytest.mark.both_databases
 

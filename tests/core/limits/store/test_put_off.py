@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow, Job
+from onboarding_worker.core.limits.store import backpressure
+from onboarding_worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import BATCH, EVENT, PAUSED, JobState
 from tests.stored.shelf import customer
-from worker.core.database.tables import InvitationRow, Job
-from worker.core.limits.store import backpressure
-from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
-from worker.core.model.reasons import Reason
-from worker.core.model.states import BATCH, EVENT, PAUSED, JobState
 
 HOUR = timedelta(hours=1)
 

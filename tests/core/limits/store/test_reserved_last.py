@@ -7,18 +7,18 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, Budget, Job
+from onboarding_worker.core.limits.limits import Limit, UsedCredits
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.limits.throughput import MeasuredThroughput
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import EVENT, JobState
+from onboarding_worker.core.unknown.store import unknown_outcomes
 from tests.core.limits.call_outcomes import call_outcome
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
-from worker.core.database.tables import Attempt, Budget, Job
-from worker.core.limits.limits import Limit, UsedCredits
-from worker.core.limits.store import budgets
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import CallResult
-from worker.core.limits.throughput import MeasuredThroughput
-from worker.core.model.endings import Kind
-from worker.core.model.states import EVENT, JobState
-from worker.core.unknown.store import unknown_outcomes
 
 pytestmark = pytest.mark.both_databases
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import InvitationRow
+from onboarding_worker.core.limits.store.backpressure import NOT_THERE, Rooms, SenderState
+from onboarding_worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import InvitationRow
-from worker.core.limits.store.backpressure import NOT_THERE, Rooms, SenderState
-from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState
 
 pytestmark = pytest.mark.both_databases
 

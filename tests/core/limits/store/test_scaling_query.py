@@ -6,9 +6,9 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
+from onboarding_worker.wiring.store.encrypted_columns import ENCRYPTED
 from tests.stored.shelf import customer
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
-from worker.wiring.store.encrypted_columns import ENCRYPTED
 
 pytestmark = pytest.mark.postgresql_alone
 

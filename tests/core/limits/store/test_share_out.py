@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.store.claims import BATCH_SHARE, share_out
+from onboarding_worker.core.limits.store.claims import BATCH_SHARE, share_out
 
 counts = st.integers(0, 300)
 jitters = st.floats(0, 1, exclude_max=True)

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, at_cap
 from tests.stored.shelf import customer
-from worker.core.database.tables import Job
-from worker.core.limits.budgets import BudgetRule, BudgetState, at_cap
 
 TICK = timedelta(microseconds=1)
 

@@ -8,24 +8,24 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.encrypted_values import ADDRESS
+from onboarding_worker.core.database.fast import Twin
+from onboarding_worker.core.database.tables import AddressPlace, InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.messages.contact import AddressCap, Wish
+from onboarding_worker.core.messages.store import how_many
+from onboarding_worker.core.messages.store.how_many import take
+from onboarding_worker.core.model.channels import text_of
+from onboarding_worker.core.model.endings import Cancel, Kind
+from onboarding_worker.core.model.states import EVENT, InvitationState, JobState
+from onboarding_worker.plans.store.plans import Plan
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import WEEK, changed, customer
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
 from tests.suite.twins import only_fast
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.encrypted_values import ADDRESS
-from worker.core.database.fast import Twin
-from worker.core.database.tables import AddressPlace, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.limits.budgets import BudgetRule
-from worker.core.messages.contact import AddressCap, Wish
-from worker.core.messages.store import how_many
-from worker.core.messages.store.how_many import take
-from worker.core.model.channels import text_of
-from worker.core.model.endings import Cancel, Kind
-from worker.core.model.states import EVENT, InvitationState, JobState
-from worker.plans.store.plans import Plan
 
 CAP = AddressCap(3, WEEK)
 SHARED = "info@agency.example"

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Audit, Batch, BounceCount, InvitationRow, Job
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.messages.contact import PauseRule
+from onboarding_worker.core.messages.store import message_rows as tallies
+from onboarding_worker.core.messages.store.message_rows import BounceCounts as Counted
+from onboarding_worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState
+from onboarding_worker.lists.decisions.store import decisions
 from tests.stored.shelf import customer
-from worker.core.database.tables import Audit, Batch, BounceCount, InvitationRow, Job
-from worker.core.limits.budgets import BudgetRule
-from worker.core.messages.contact import PauseRule
-from worker.core.messages.store import message_rows as tallies
-from worker.core.messages.store.message_rows import BounceCounts as Counted
-from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState
-from worker.lists.decisions.store import decisions
 
 RULE = PauseRule(percent=10, least=50)
 

@@ -6,14 +6,14 @@ from uuid import uuid4
 
 import pytest
 
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow, StableLink
+from onboarding_worker.core.messages.contact import Ladder, Rung, Wording
+from onboarding_worker.core.messages.store.claim_invitations import has_stale_link
+from onboarding_worker.core.model.refusals import advice_of, of_stored
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.unknown.reconciliation import UnknownCall
 from tests.stored.own_link import LINKS
 from tests.stored.shelf import changed, customer
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow, StableLink
-from worker.core.messages.contact import Ladder, Rung, Wording
-from worker.core.messages.store.claim_invitations import has_stale_link
-from worker.core.model.refusals import advice_of, of_stored
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.core.unknown.reconciliation import UnknownCall
 
 DAY = timedelta(days=1)
 ONA = ("Ona", "onboarding")

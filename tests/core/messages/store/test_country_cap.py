@@ -5,17 +5,17 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.tables import BatchPlan, InvitationRow, SessionRow, TextCount
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.store.claims import Leased, Room
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.messages.text_numbers import country_of
+from onboarding_worker.core.model.states import InvitationState
+from onboarding_worker.plans.store.plans import Plan
+from onboarding_worker.reporting.store.waiting import at_their_cap, texts_by_country
 from tests.stored.shelf import changed, customer
 from tests.stored.statements import statements
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.tables import BatchPlan, InvitationRow, SessionRow, TextCount
-from worker.core.limits.limits import Limit
-from worker.core.limits.store.claims import Leased, Room
-from worker.core.limits.store.flush import CallResult
-from worker.core.messages.text_numbers import country_of
-from worker.core.model.states import InvitationState
-from worker.plans.store.plans import Plan
-from worker.reporting.store.waiting import at_their_cap, texts_by_country
 
 LITHUANIA, LATVIA = "+3706000000", "+3712000000"
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.messages.store.claim_invitations import Invitations
+from onboarding_worker.core.model.endings import Done, Later, Never
+from onboarding_worker.core.model.states import InvitationState, JobState
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, Budget, InvitationRow
-from worker.core.limits.limits import Limit
-from worker.core.messages.store.claim_invitations import Invitations
-from worker.core.model.endings import Done, Later, Never
-from worker.core.model.states import InvitationState, JobState
 
 
 @pytest.fixture

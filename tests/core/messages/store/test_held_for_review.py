@@ -6,10 +6,10 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState
 from tests.stored.shelf import changed, customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.contact import FIRST
-from worker.core.model.states import InvitationState, JobState, Result, SessionState
 
 REVIEW = Result.REVIEW.value
 AGAIN = timedelta(hours=1)

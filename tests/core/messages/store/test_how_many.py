@@ -6,18 +6,25 @@ from uuid import uuid4
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.tables import AddressPlace, InvitationRow, TextCount
+from onboarding_worker.core.limits.store.flush import Flush
+from onboarding_worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, AddressCap, Caps
+from onboarding_worker.core.messages.store.how_many import (
+    GOES_FIRST,
+    end_waits,
+    is_capped,
+    no_more,
+    take_back,
+    without_place,
+)
+from onboarding_worker.core.messages.text_numbers import KEPT, hour_of
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.endings import Later, Never
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import EVENT, InvitationState
+from onboarding_worker.core.unknown.reconciliation import UnknownCall
 from tests.stored.shelf import WEEK, changed, customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.tables import AddressPlace, InvitationRow, TextCount
-from worker.core.limits.store.flush import Flush
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, AddressCap, Caps
-from worker.core.messages.store.how_many import GOES_FIRST, end_waits, is_capped, no_more, take_back, without_place
-from worker.core.messages.text_numbers import KEPT, hour_of
-from worker.core.model.channels import CHANNELS
-from worker.core.model.endings import Later, Never
-from worker.core.model.reasons import Reason
-from worker.core.model.states import EVENT, InvitationState
-from worker.core.unknown.reconciliation import UnknownCall
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 WAITING, SUPERSEDED = InvitationState.WAITING, InvitationState.SUPERSEDED

@@ -6,12 +6,12 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.tables import BatchPlan, CustomerRow, InvitationRow, SessionRow
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.states import InvitationState, SessionState
+from onboarding_worker.plans.store.plans import Plan
 from tests.stored.shelf import changed, customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.tables import BatchPlan, CustomerRow, InvitationRow, SessionRow
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.states import InvitationState, SessionState
-from worker.plans.store.plans import Plan
 
 HOUR = timedelta(hours=1)
 NIGHT = QuietHours.parse("11:00-14:00")

@@ -2,10 +2,10 @@
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.messages.contact import Caps
 from tests.stored.shelf import changed, customer
 from tests.stored.statements import statements
-from worker.core.customers.customers import Channel
-from worker.core.messages.contact import Caps
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.messages.contact import Caps, Wording
+from onboarding_worker.core.messages.store.claim_invitations import has_stale_link
+from onboarding_worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
+from onboarding_worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 from tests.stored.shelf import changed, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.limits.limits import Limit
-from worker.core.limits.store.flush import CallResult
-from worker.core.messages.contact import Caps, Wording
-from worker.core.messages.store.claim_invitations import has_stale_link
-from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
-from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 
 
 def issued(shelf, *customers, **session):

@@ -3,11 +3,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
+from onboarding_worker.core.messages.store.message_rows import move_messages, set_job_states
+from onboarding_worker.core.model.states import BATCH, InvitationState, JobState
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.messages.store.message_rows import move_messages, set_job_states
-from worker.core.model.states import BATCH, InvitationState, JobState
 
 
 def states(shelf, *names):

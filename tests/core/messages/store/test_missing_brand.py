@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
+from onboarding_worker.core.model.states import EVENT, InvitationState, JobState
+from onboarding_worker.reporting.store.waiting import of_other_brands
 from tests.stored.shelf import changed, customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
-from worker.core.model.states import EVENT, InvitationState, JobState
-from worker.reporting.store.waiting import of_other_brands
 
 pytestmark = pytest.mark.both_databases
 

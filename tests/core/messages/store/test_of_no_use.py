@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
 from tests.stored.own_link import LINKS
 from tests.stored.shelf import customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.contact import FIRST
-from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 ISSUED, INVITED, HELD = JobState.ISSUED, JobState.INVITED, JobState.HELD
 EXPIRED, LIVE = SessionState.EXPIRED, SessionState.WAITING

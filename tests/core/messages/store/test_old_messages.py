@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import InvitationRow, SessionRow
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
 from tests.stored.shelf import WEEK, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import InvitationRow, SessionRow
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.model.states import InvitationState, JobState, SessionState
 
 TERMS = ExpiryPolicy(
     ContactPolicy(Caps(3, 100), timedelta(days=1), None), {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at}

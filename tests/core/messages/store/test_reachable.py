@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow
+from onboarding_worker.core.lifecycle.store.expired_sessions import check
+from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.settings.policies import fallbacks
 from tests.core.lifecycle.store.test_expired_sessions import TERMS, invited, let_expire
 from tests.stored.shelf import CONTACT, changed, customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import CustomerRow, InvitationRow
-from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.model.channels import CHANNELS, SuppressionReason
-from worker.core.model.states import InvitationState, JobState
-from worker.settings.policies import fallbacks
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 

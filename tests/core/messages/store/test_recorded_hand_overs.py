@@ -6,15 +6,15 @@ from uuid import UUID
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, BounceCount, InvitationRow, Job, SessionRow, Suppression
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.messages.contact import PauseRule, Wording
+from onboarding_worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem, Retry
+from onboarding_worker.core.model.states import LATE, InvitationState, JobState
+from onboarding_worker.core.unknown.reconciliation import Nothing
 from tests.stored.reconciling import advance, reconcilable, sweep
 from tests.stored.shelf import changed, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, BounceCount, InvitationRow, Job, SessionRow, Suppression
-from worker.core.limits.store.flush import CallResult
-from worker.core.messages.contact import PauseRule, Wording
-from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem, Retry
-from worker.core.model.states import LATE, InvitationState, JobState
-from worker.core.unknown.reconciliation import Nothing
 
 AGAIN = timedelta(minutes=5)
 NEW = {Wording.NEW_LINK, Wording.TRY_AGAIN}

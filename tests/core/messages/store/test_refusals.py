@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.suppressions import suppress, suppressed
+from onboarding_worker.core.database.tables import Batch, BounceCount, InvitationRow, SessionRow
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.messages.contact import PauseRule
+from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.settings.policies import fallbacks
 from tests.stored.shelf import CONTACT, customer
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.suppressions import suppress, suppressed
-from worker.core.database.tables import Batch, BounceCount, InvitationRow, SessionRow
-from worker.core.limits.store.flush import CallResult
-from worker.core.messages.contact import PauseRule
-from worker.core.model.channels import CHANNELS, SuppressionReason
-from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.settings.policies import fallbacks
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 

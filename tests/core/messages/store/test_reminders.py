@@ -6,21 +6,21 @@ from datetime import time, timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.messages.contact import Caps, Ladder, Rung
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.messages.store.how_many import GOES_FIRST
+from onboarding_worker.core.model.endings import Done, Hold, Kind, Reconcile
+from onboarding_worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
+from onboarding_worker.lists.decisions.store.decisions import Decisions, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.store import admission as leading
+from onboarding_worker.reporting.store.outlook import outlook_of
+from onboarding_worker.reporting.store.waiting import of_other_channels
 from tests.stored.shelf import WEEK, changed, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.fast import tally
-from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.limits.store.flush import CallResult
-from worker.core.messages.contact import Caps, Ladder, Rung
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.store.how_many import GOES_FIRST
-from worker.core.model.endings import Done, Hold, Kind, Reconcile
-from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
-from worker.lists.decisions.store.decisions import Decisions, Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.store import admission as leading
-from worker.reporting.store.outlook import outlook_of
-from worker.reporting.store.waiting import of_other_channels
 
 DAY = timedelta(days=1)
 CAPS = Caps(3, 6)

@@ -6,14 +6,14 @@ from itertools import combinations
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.store.suppressions import release, suppress, suppressed
+from onboarding_worker.core.database.encrypted_values import context_of_address
+from onboarding_worker.core.database.tables import Suppression
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.channels import SuppressionReason, detail_of, text_of
+from onboarding_worker.lists.decisions.store.do_not_contact import counts, kept_of, keys_gone
+from onboarding_worker.lists.store.new_rows import bury
 from tests.stored.plans import plans_of
-from worker.core.customers.store.suppressions import release, suppress, suppressed
-from worker.core.database.encrypted_values import context_of_address
-from worker.core.database.tables import Suppression
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.channels import SuppressionReason, detail_of, text_of
-from worker.lists.decisions.store.do_not_contact import counts, kept_of, keys_gone
-from worker.lists.store.new_rows import bury
 
 ONA, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 OLD, NEW = new_key(), new_key()

@@ -7,15 +7,15 @@ from uuid import uuid4
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.messages.store.unreached import fall_back
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.states import EVENT, InvitationState, JobState, SessionState
 from tests.stored.shelf import CONTACT, customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.messages.contact import FIRST
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.store.unreached import fall_back
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.states import EVENT, InvitationState, JobState, SessionState
 
 BY_TEXT = replace(CONTACT, fallbacks={"email": "sms", "whatsapp": "sms"})
 BY_MAIL = replace(CONTACT, fallbacks={"sms": "email"})

@@ -6,11 +6,11 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, Job, SessionRow
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import ENDED_JOBS, JobState, SessionState
+from onboarding_worker.core.unknown.store.calls_in_doubt import in_doubt, release_cleared
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, Job, SessionRow
-from worker.core.model.endings import Kind
-from worker.core.model.states import ENDED_JOBS, JobState, SessionState
-from worker.core.unknown.store.calls_in_doubt import in_doubt, release_cleared
 
 SECOND = timedelta(seconds=1)
 

@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, Job
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import ENDED_JOBS, JobState
+from onboarding_worker.core.unknown.reconciliation import More, Nothing, Unmatched
+from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.core.unknown.store.unknown_outcomes import NO_OWNER, THE_SWEEP
 from tests.stored.shelf import changed, customer
-from worker.core.database.tables import Attempt, Job
-from worker.core.model.endings import Kind
-from worker.core.model.states import ENDED_JOBS, JobState
-from worker.core.unknown.reconciliation import More, Nothing, Unmatched
-from worker.core.unknown.store import unknown_outcomes
-from worker.core.unknown.store.unknown_outcomes import NO_OWNER, THE_SWEEP
 
 SECOND = timedelta(seconds=1)
 BY_STATE = [({"state": state}, state in ENDED_JOBS) for state in JobState]

@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import pytest
 
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.unknown.store.expired_leases import EndedLeases
+from onboarding_worker.core.unknown.store.unknown_outcomes import NO_OWNER
 from tests.stored.shelf import POLICY, customer
-from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.model.endings import Kind
-from worker.core.model.states import InvitationState, JobState
-from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.core.unknown.store.unknown_outcomes import NO_OWNER
 
 SECOND = timedelta(seconds=1)
 NAMES = ("Over", "Cancelled", "AtItsEnd", "EndedOver", "EndedAtItsEnd", "Marked")

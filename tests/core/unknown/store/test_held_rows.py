@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.unknown.store.row_by_row import hold_back, hold_jobs, hold_messages
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.core.unknown.store.row_by_row import hold_back, hold_jobs, hold_messages
 
 EARLIER = UUID(int=1)
 

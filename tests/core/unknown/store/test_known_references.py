@@ -6,10 +6,10 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.unknown.store.unknown_outcomes import calls_to_reconcile, messages_to_reconcile
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.model.endings import Kind
-from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile, messages_to_reconcile
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 

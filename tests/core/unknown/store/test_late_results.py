@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.unknown.reconciliation import Nothing
+from onboarding_worker.core.unknown.store.expired_leases import EndedLeases
+from onboarding_worker.core.work.store import call_costs
 from tests.stored.reconciling import AFTER, LOST, advance, call, look_up, reconcilable, sweep
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.core.unknown.reconciliation import Nothing
-from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.core.work.store import call_costs
 
 
 @pytest.fixture

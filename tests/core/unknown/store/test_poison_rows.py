@@ -10,21 +10,21 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.database.encrypted_values import decrypt_line, decrypt_person
+from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
+from onboarding_worker.core.model.endings import RetryPolicy
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.unknown.store.row_by_row import SAMPLE, Chunk, row_by_row
+from onboarding_worker.core.work.store.job_context import JobPolicy
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
 from tests.stored.shelf import WEEK, customer
 from tests.stored.takeovers import add, stop, takeover
-from worker.core.customers.customers import Person
-from worker.core.database.encrypted_values import decrypt_line, decrypt_person
-from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.model.endings import RetryPolicy
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.core.unknown.store.row_by_row import SAMPLE, Chunk, row_by_row
-from worker.core.work.store.job_context import JobPolicy
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
 
 NAMES = ("Ona", "Jonas", "Rasa", "Petras", "Lina")
 POISONS = [

@@ -2,18 +2,18 @@
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Hold, Reconcile
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.unknown.reconciliation import Unmatched
+from onboarding_worker.core.unknown.store.expired_leases import EndedLeases
+from onboarding_worker.lists.decisions.store.decisions import RepeatCost, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.reporting.store.outlook import Orphans, UnknownOutcomes, waiting_to_reconcile
 from tests.stored.reconciling import AFTER, LOST, advance, call, drop, look_up, reconcilable, sweep
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Hold, Reconcile
-from worker.core.model.states import InvitationState, JobState
-from worker.core.unknown.reconciliation import Unmatched
-from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.lists.decisions.store.decisions import RepeatCost, Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.reporting.store.outlook import Orphans, UnknownOutcomes, waiting_to_reconcile
 
 
 @pytest.fixture

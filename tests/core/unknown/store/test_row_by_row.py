@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from worker.core.unknown.store.row_by_row import SAMPLE, Chunk, row_by_row
+from onboarding_worker.core.unknown.store.row_by_row import SAMPLE, Chunk, row_by_row
 
 
 class Worked:

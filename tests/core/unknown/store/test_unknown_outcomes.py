@@ -5,17 +5,17 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, SessionRow
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Hold, Kind, Problem, Reconcile, Retry
+from onboarding_worker.core.unknown.reconciliation import More, Nothing, Unmatched
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.reporting.store.ledger import Ledger
+from onboarding_worker.reporting.store.spending import spending_of
 from tests.stored.reconciling import LOST, advance, drop, look_up, reconcilable, sweep
 from tests.stored.recount import forget_calls
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, SessionRow
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Hold, Kind, Problem, Reconcile, Retry
-from worker.core.unknown.reconciliation import More, Nothing, Unmatched
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.reporting.store.ledger import Ledger
-from worker.reporting.store.spending import spending_of
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, Job, SessionRow
+from onboarding_worker.core.model.endings import Cancel, Hold, Kind
+from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR, release_cleared
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, Job, SessionRow
-from worker.core.model.endings import Cancel, Hold, Kind
-from worker.core.model.states import JobState, SessionState
-from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR, release_cleared
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
 
 UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 

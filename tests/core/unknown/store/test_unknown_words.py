@@ -6,24 +6,24 @@ The words are those of an enumeration: a state, a channel, a kind. The bad row s
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel, CustomerKind
+from onboarding_worker.core.database.database import known
+from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
+from onboarding_worker.core.database.tables.types import NotKnown, UnknownWord, Words
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.lifecycle.store.expired_sessions import check
+from onboarding_worker.core.messages.store.message_rows import set_job_states
+from onboarding_worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
+from onboarding_worker.providers.webhooks.contract import Key
+from onboarding_worker.reporting.batch_report import state_of
+from onboarding_worker.reporting.report_lines import Columns, line_values
+from onboarding_worker.reporting.store.counts import totals_of
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate
 from tests.core.unknown.store.test_poison_rows import EXPIRY, NAMES, held
 from tests.stored.post import Post
 from tests.stored.shelf import WEEK, customer
 from tests.stored.takeovers import add, stop, takeover
 from tests.stored.webhook_feed import APPROVED, update
-from worker.core.customers.customers import Channel, CustomerKind
-from worker.core.database.database import known
-from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
-from worker.core.database.tables.types import NotKnown, UnknownWord, Words
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.messages.store.message_rows import set_job_states
-from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
-from worker.providers.webhooks.contract import Key
-from worker.reporting.batch_report import state_of
-from worker.reporting.report_lines import Columns, line_values
-from worker.reporting.store.counts import totals_of
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate
 
 WORD = "queued"
 

@@ -2,15 +2,15 @@
 
 import pytest
 
+from onboarding_worker.core.database.audit_entries import ACT, Act
+from onboarding_worker.core.database.tables import Attempt, Audit, Job
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Cancel, Kind, Problem
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.events.store.event_customers import erase
+from onboarding_worker.reporting.store.ledger import Ledger
 from tests.stored.shelf import customer
-from worker.core.database.audit_entries import ACT, Act
-from worker.core.database.tables import Attempt, Audit, Job
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Cancel, Kind, Problem
-from worker.core.model.reasons import Reason
-from worker.events.store.event_customers import erase
-from worker.reporting.store.ledger import Ledger
 
 SAID = "Invalid value 'Kazlauskas'"
 REFUSED = Problem(Kind.BAD_INPUT, "HTTP 400 BAD_VALUE: it mentions lastName", code="BAD_VALUE", status=400, words=SAID)

@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.limits.limits import LAPSE
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.providers.contract import Broken, HttpAnswer
 from tests.simulated.world import LIMITED, REFUSED, customer
-from worker.core.database.tables import Job
-from worker.core.limits.limits import LAPSE
-from worker.core.model.states import JobState
-from worker.providers.contract import Broken, HttpAnswer
 
 
 async def test_after_a_429_no_call_begins_until_the_time_it_named(make):

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
+from onboarding_worker.core.database.tables import SessionRow
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.model.states import InvitationState, SessionState
 from tests.simulated.events import cancelled, requested
-from worker.core.database.tables import SessionRow
-from worker.core.foundation.notation import written
-from worker.core.model.states import InvitationState, SessionState
 
 
 async def test_the_invitation_waits_for_the_app_while_the_session_is_opened_at_once(inlet):

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
+from onboarding_worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.states import LATE, JobState
+from onboarding_worker.reporting.report_lines import Columns, line_values
+from onboarding_worker.wiring.work import issue_work
 from tests.simulated.world import FAILED, LIMITED, customer
-from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
-from worker.core.limits.store.claims import Room
-from worker.core.model.states import LATE, JobState
-from worker.reporting.report_lines import Columns, line_values
-from worker.wiring.work import issue_work
 
 WAIT = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
 ONE = Room(1, 1)

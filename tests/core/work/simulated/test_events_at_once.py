@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import UnknownFlush
+from onboarding_worker.core.model.states import EVENT
+from onboarding_worker.wiring.work import invite_work, issue_work
 from tests.simulated.world import World, customer
-from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import UnknownFlush
-from worker.core.model.states import EVENT
-from worker.wiring.work import invite_work, issue_work
 
 ROOM = Room(10, 10, horizon=timedelta(milliseconds=200))
 UNREACHABLE = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))

@@ -9,15 +9,15 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Budget, InvitationRow, Job
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.reporting.store.outlook import outlook_of
+from onboarding_worker.runtime.batch_run import next_move
 from tests.simulated.events import requested
 from tests.simulated.queue import HOUR, Case, lived
 from tests.simulated.world import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Budget, InvitationRow, Job
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.states import JobState
-from worker.reporting.store.outlook import outlook_of
-from worker.runtime.batch_run import next_move
 
 MINUTE = timedelta(minutes=1)
 KYB = Case(rows=40, every=15 * MINUTE, lifetime=4 * HOUR, floor=2 * HOUR, pause=(4 * HOUR, 3 * HOUR))
@@ -93,7 +93,7 @@ async def test_an_hour_that_has_passed_is_not_named_as_what_rows_wait_for(make):
 
 
 async def test_what_waits_for_a_sender_is_put_off_by_the_lot_and_not_taken_for_it(make, monkeypatch):
-    monkeypatch.setattr("worker.core.work.store.gates.CHUNK", 10)
+    monkeypatch.setattr("onboarding_worker.core.work.store.gates.CHUNK", 10)
     world = make(sender='limits = ["1/hour"]', concurrency=1)
     world.add_many(30)
     await world.issue()

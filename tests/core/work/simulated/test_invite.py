@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, SessionRow
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.reporting.store.spending import spending_of
+from onboarding_worker.wiring.work import invite_work
 from tests.simulated.world import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, Batch, InvitationRow, SessionRow
-from worker.core.limits.store.claims import Room
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.states import InvitationState, JobState
-from worker.reporting.store.spending import spending_of
-from worker.wiring.work import invite_work
 
 LATER = Problem(Kind.TRANSIENT, "450 try later", status=450)
 GONE = Problem(Kind.BAD_INPUT, "550 no such user", status=550)

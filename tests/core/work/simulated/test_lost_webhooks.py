@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
+from onboarding_worker.core.database.tables import Attempt, Budget, Job, SessionRow
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.providers.contract import HttpAnswer
+from onboarding_worker.wiring.work import issue_work
 from tests.simulated.world import FAILED, LIMITED, customer
 from tests.stored.erased import erased
-from worker.core.database.tables import Attempt, Budget, Job, SessionRow
-from worker.core.limits.store.claims import Room
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import JobState
-from worker.providers.contract import HttpAnswer
-from worker.wiring.work import issue_work
 
 OVER = timedelta(days=7, minutes=16)
 

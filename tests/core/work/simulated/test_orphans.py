@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
+from onboarding_worker.core.database.tables import SessionRow
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.providers.contract import HttpAnswer
+from onboarding_worker.reporting.report_lines import line_values
+from onboarding_worker.reporting.steps import step_for
 from tests.core.work.simulated.test_reconciling import CONFLICT, DROPPED, WAIT, played, wait_and_work
 from tests.simulated.world import customer
-from worker.core.database.tables import SessionRow
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
-from worker.providers.contract import HttpAnswer
-from worker.reporting.report_lines import line_values
-from worker.reporting.steps import step_for
 
 __all__ = ["played"]
 HOURS = timedelta(hours=6)

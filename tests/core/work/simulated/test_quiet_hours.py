@@ -4,16 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.http_messages import Broken
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.lists.importing.judging import options_of
+from onboarding_worker.lists.importing.list_import import import_list
 from tests.simulated.events import requested
 from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.model.http_messages import Broken
-from worker.core.model.states import InvitationState, JobState
-from worker.core.model.wakeups import WakeUp
-from worker.lists.importing.judging import options_of
-from worker.lists.importing.list_import import import_list
 
 MORNING = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)  # eight o'clock in Vilnius
 

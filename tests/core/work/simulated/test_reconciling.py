@@ -6,17 +6,17 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp, FakeSender
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.states import DONE, InvitationState, JobState
+from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.providers.contract import Broken, HttpAnswer
+from onboarding_worker.senders.contract import Receipt
+from onboarding_worker.wiring.work import invite_work, issue_work
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.limits.store.claims import Room
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.states import DONE, InvitationState, JobState
-from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.lists.decisions.store.decisions import Decisions
-from worker.providers.contract import Broken, HttpAnswer
-from worker.senders.contract import Receipt
-from worker.wiring.work import invite_work, issue_work
 
 DROPPED = Broken(sent=True, detail="connection closed without an answer")
 # The lease, the call's own time-out, and the margin.

@@ -2,8 +2,8 @@
 
 import asyncio
 
+from onboarding_worker.providers.contract import HttpAnswer
 from tests.simulated.world import REFUSED
-from worker.providers.contract import HttpAnswer
 
 
 class Rotated:

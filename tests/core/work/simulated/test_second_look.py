@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.database.tables import InvitationRow, Job
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.providers.contract import HttpAnswer
+from onboarding_worker.senders.contract import Receipt
+from onboarding_worker.senders.smtp_answers import Phase, refused
 from tests.simulated.world import customer
-from worker.core.database.tables import InvitationRow, Job
-from worker.core.model.states import InvitationState, JobState
-from worker.providers.contract import HttpAnswer
-from worker.senders.contract import Receipt
-from worker.senders.smtp_answers import Phase, refused
 
 MINUTE = timedelta(minutes=1)
 

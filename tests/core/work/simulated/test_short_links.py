@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.budgets import PROBE_PATIENCE
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.limits.store.flush import Flushed
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.wiring.work import issue_work
 from tests.simulated.world import customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.limits.budgets import PROBE_PATIENCE
-from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import Flushed
-from worker.core.model.states import JobState
-from worker.wiring.work import issue_work
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import AddressPlace
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.reporting.store.ledger import Ledger
+from onboarding_worker.senders.contract import Receipt
 from tests.simulated.world import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import AddressPlace
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.states import InvitationState, JobState
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.reporting.store.ledger import Ledger
-from worker.senders.contract import Receipt
 
 UNSURE = Problem(Kind.UNKNOWN, "connection lost after the last line")
 FULL = Problem(Kind.TRANSIENT, "452 no room", status=452)

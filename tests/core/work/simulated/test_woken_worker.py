@@ -5,11 +5,11 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from onboarding_worker.core.database.tables import InvitationRow, SessionRow
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.wiring.runner import Runner
 from tests.simulated.world import customer
-from worker.core.database.tables import InvitationRow, SessionRow
-from worker.core.model.states import JobState
-from worker.core.model.wakeups import WakeUp
-from worker.wiring.runner import Runner
 
 
 @contextlib.contextmanager

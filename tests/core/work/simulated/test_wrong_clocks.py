@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.wiring.work import issue_work
 from tests.simulated.events import cancelled, outcomes, requested
 from tests.simulated.world import customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.foundation.clock import ProcessClock
-from worker.core.limits.store.claims import Room
-from worker.core.model.states import JobState
-from worker.core.model.wakeups import WakeUp
-from worker.wiring.work import issue_work
 
 HOUR = timedelta(hours=1)
 LIMITS = ["10/second"]

@@ -8,15 +8,26 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, Job
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import (
+    Asked,
+    Cancel,
+    Done,
+    Finish,
+    Hold,
+    Kind,
+    Problem,
+    Reconcile,
+    Retry,
+    Snooze,
+)
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.unknown.reconciliation import More, Nothing, UnknownCall, Unmatched
+from onboarding_worker.core.work.store.attempt_log import after_call, closing, sort_out, standing
 from tests.stored.reconciling import AFTER
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, Job
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Asked, Cancel, Done, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
-from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
-from worker.core.unknown.reconciliation import More, Nothing, UnknownCall, Unmatched
-from worker.core.work.store.attempt_log import after_call, closing, sort_out, standing
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 AT, DUE = NOW + timedelta(seconds=9), NOW - timedelta(seconds=9)

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.encrypted_values import decrypt_person
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow, StableLink
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.lists.decisions.store.decisions import Decisions, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.wiring.store.encrypted_columns import newest_person
 from tests.stored.own_link import LINKS, secret_of_link
 from tests.stored.shelf import Shelf, customer
-from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow, StableLink
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.states import InvitationState, JobState
-from worker.lists.decisions.store.decisions import Decisions, Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.wiring.store.encrypted_columns import newest_person
 
 # No key decrypts this: a version, the id of a missing key, and noise.
 UNREADABLE = b"\x01" + b"none" + b"\x00" * 40

@@ -9,22 +9,22 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import CustomerKind
+from onboarding_worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import BATCH, EVENT, JobState
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
+from onboarding_worker.lists.known_customers import KnownChoices, KnownRule
+from onboarding_worker.plans.store.plans import Plan
 from tests.core.limits.call_outcomes import call_outcome
 from tests.stored.shelf import add_lines, customer, line
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
 from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.customers.customers import CustomerKind
-from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
-from worker.core.limits.limits import Limit
-from worker.core.limits.store import budgets
-from worker.core.model.channels import CHANNELS
-from worker.core.model.endings import Kind
-from worker.core.model.states import BATCH, EVENT, JobState
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
-from worker.lists.known_customers import KnownChoices, KnownRule
-from worker.plans.store.plans import Plan
 
 pytestmark = pytest.mark.both_databases
 

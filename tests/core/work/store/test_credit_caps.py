@@ -10,16 +10,16 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Attempt, BatchPlan, Budget, Job
+from onboarding_worker.core.limits.limits import CreditCap
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Asked, Cancel, Hold, Kind, Retry
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.unknown.reconciliation import Nothing
+from onboarding_worker.plans.store import plans
+from onboarding_worker.plans.store.plans import Plan
 from tests.stored.reconciling import advance, drop, reconcilable
 from tests.stored.shelf import POLICY, customer
-from worker.core.database.tables import Attempt, BatchPlan, Budget, Job
-from worker.core.limits.limits import CreditCap
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Asked, Cancel, Hold, Kind, Retry
-from worker.core.model.states import JobState
-from worker.core.unknown.reconciliation import Nothing
-from worker.plans.store import plans
-from worker.plans.store.plans import Plan
 
 DAILY = (CreditCap(3, "day"),)
 DAY = timedelta(days=1)

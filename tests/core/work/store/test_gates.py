@@ -6,18 +6,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.lifecycle.reissue import REVIEWED_AGAIN
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
+from onboarding_worker.plans.store.plans import Plan
 from tests.stored.shelf import WEEK, changed, customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reissue import REVIEWED_AGAIN
-from worker.core.limits.budgets import BudgetRule
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.reasons import Reason
-from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
-from worker.plans.store.plans import Plan
 
 OTHER = UUID(int=1)  # one and the same in each process: tests are named after it
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)

@@ -6,14 +6,14 @@ from uuid import uuid4
 
 import pytest
 
+from onboarding_worker.core.database.tables import Attempt, Budget, Job, SessionRow
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Asked, Cancel, Finish, Hold, Kind, Problem, Retry, Snooze
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.core.unknown.reconciliation import LATEST_LOOK, Listed
 from tests.stored.shelf import customer
-from worker.core.database.tables import Attempt, Budget, Job, SessionRow
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Asked, Cancel, Finish, Hold, Kind, Problem, Retry, Snooze
-from worker.core.model.reasons import Reason
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import JobState, SessionState
-from worker.core.unknown.reconciliation import LATEST_LOOK, Listed
 
 NAMES = ("Alive", "Ended", "Submitted", "Unlisted", "Other")
 HOUR = timedelta(hours=1)

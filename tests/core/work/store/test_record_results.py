@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.job_ids import job_id
+from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
 from tests.stored.shelf import WEEK, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.job_ids import job_id
-from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.limits.limits import Limit
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import InvitationState, JobState, SessionState
 
 
 def test_the_attempt_is_written_before_there_is_a_result(shelf):

@@ -7,18 +7,18 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.job_ids import row_of
+from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.store.flush import CallResult, Flush
+from onboarding_worker.core.model.endings import Cancel, Done, Kind, Reconcile
+from onboarding_worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
+from onboarding_worker.core.unknown.reconciliation import UnknownCall, Unmatched
+from onboarding_worker.events.store.event_customers import erase
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.row_locks import waiting as waiting_for
 from tests.stored.shelf import customer
-from worker.core.database.job_ids import row_of
-from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.limits.store.flush import CallResult, Flush
-from worker.core.model.endings import Cancel, Done, Kind, Reconcile
-from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
-from worker.core.unknown.reconciliation import UnknownCall, Unmatched
-from worker.events.store.event_customers import erase
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Which
 
 E1, E2 = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77", "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"
 

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Budget, Job
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.store import backpressure
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
-from worker.core.database.tables import Budget, Job
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.limits import Limit
-from worker.core.limits.store import backpressure
 
 HOUR = timedelta(hours=1)
 

@@ -6,22 +6,22 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.suppressions import release, suppress
+from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.endings import Cancel
+from onboarding_worker.core.model.states import BATCH, InvitationState, JobState
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.known_customers import KnownChoices
+from onboarding_worker.reporting.store.ledger import nonresponders
 from tests.stored.erased import erased
 from tests.stored.own_link import say_not_me
 from tests.stored.shelf import WEEK, add_lines, customer, line
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.suppressions import release, suppress
-from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.limits.limits import Limit
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.endings import Cancel
-from worker.core.model.states import BATCH, InvitationState, JobState
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.known_customers import KnownChoices
-from worker.reporting.store.ledger import nonresponders
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ from uuid import UUID
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.core.unknown.reconciliation import LATEST_LOOK, LONGEST_LIFE
+from onboarding_worker.core.work.store.sessions import outlived, schedule_checks
 from tests.stored.shelf import changed, customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import JobState, SessionState
-from worker.core.unknown.reconciliation import LATEST_LOOK, LONGEST_LIFE
-from worker.core.work.store.sessions import outlived, schedule_checks
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,22 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.customers.store.suppressions import release, suppress
+from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
+from onboarding_worker.core.foundation.keyring import Keyring, key_id_of, new_key
+from onboarding_worker.core.lifecycle.store.expired_sessions import check
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.model.endings import Kind, Reconcile, Retry
+from onboarding_worker.core.model.states import EVENT, InvitationState, JobState, SessionState
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.settings.policies import fallbacks
 from tests.core.lifecycle.store.test_expired_sessions import TERMS, invited, let_expire
 from tests.stored.shelf import Shelf, changed, customer
 from tests.stored.statements import statements
-from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.suppressions import release, suppress
-from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
-from worker.core.foundation.keyring import Keyring, key_id_of, new_key
-from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.limits.limits import Limit
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.channels import CHANNELS, SuppressionReason
-from worker.core.model.endings import Kind, Reconcile, Retry
-from worker.core.model.states import EVENT, InvitationState, JobState, SessionState
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.decisions.store.settlement import Which
-from worker.settings.policies import fallbacks
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 JONAS = customer("Jonas", person=Person(email="jonas@example.org", phone="+37060000002"))

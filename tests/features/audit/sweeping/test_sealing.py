@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.tables import Audit, AuditHead
-from worker.features.audit.sealing import Sealing
-from worker.features.audit.store.sealing import NotSigned, Point, Seals
-from worker.wiring.background import Ticks
+from onboarding_worker.core.database.tables import Audit, AuditHead
+from onboarding_worker.features.audit.sealing import Sealing
+from onboarding_worker.features.audit.store.sealing import NotSigned, Point, Seals
+from onboarding_worker.wiring.background import Ticks
 
 END = Point(7, "a" * 64)
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

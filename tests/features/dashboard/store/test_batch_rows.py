@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from onboarding_worker.core.database.tables import Job, SessionRow
+from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.features.dashboard.store.batch_rows import kept_back, page_of_rows, rows_in_need
 from tests.reporting.store.test_report_rows import filled, lines, names
 from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
-from worker.core.database.tables import Job, SessionRow
-from worker.core.model.states import JobState, LineState
-from worker.features.dashboard.store.batch_rows import kept_back, page_of_rows, rows_in_need
 
 pytestmark = pytest.mark.both_databases
 

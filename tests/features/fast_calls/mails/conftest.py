@@ -2,10 +2,10 @@
 
 import pytest
 
+from onboarding_worker.features.fast_calls.pipelined import pipelined
 from tests.senders.conftest import email as plain_email
 from tests.senders.conftest import message
 from tests.senders.conftest import relay as plain_relay
-from worker.features.fast_calls.pipelined import pipelined
 
 __all__ = ["message", "plain_email", "plain_relay"]
 

@@ -1,7 +1,7 @@
 """What a server may answer to three commands at once."""
 
-from worker.core.model.endings import Kind
-from worker.senders.contract import Receipt
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.senders.contract import Receipt
 
 ACCEPTED = Receipt("4F8xY2")
 

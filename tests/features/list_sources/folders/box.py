@@ -5,11 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from worker.features.list_sources.drop_box import DropBox, place_of
-from worker.features.list_sources.folder_report import reports
-from worker.features.list_sources.settings import Intake
-from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.reporting.standings import SourceReport
+from onboarding_worker.features.list_sources.drop_box import DropBox, place_of
+from onboarding_worker.features.list_sources.folder_report import reports
+from onboarding_worker.features.list_sources.settings import Intake
+from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles
+from onboarding_worker.reporting.standings import SourceReport
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"

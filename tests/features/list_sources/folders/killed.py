@@ -17,17 +17,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Batch, Job, SkippedLine
+from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.features.list_sources import drop_box
+from onboarding_worker.features.list_sources.drop_box import place_of
+from onboarding_worker.features.list_sources.settings import Intake
+from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles
+from onboarding_worker.lists.store import batches
+from onboarding_worker.settings.load import load
+from onboarding_worker.wiring.opening import opened
+from onboarding_worker.wiring.runner import tune_gc
 from tests.simulated.statements import STATEMENTS
-from worker.core.database.tables import Batch, Job, SkippedLine
-from worker.core.foundation.clock import ProcessClock
-from worker.features.list_sources import drop_box
-from worker.features.list_sources.drop_box import place_of
-from worker.features.list_sources.settings import Intake
-from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.lists.store import batches
-from worker.settings.load import load
-from worker.wiring.opening import opened
-from worker.wiring.runner import tune_gc
 
 LINES_AT_ONCE = 3
 WRITING = ("open", "os.rename", "os.remove")

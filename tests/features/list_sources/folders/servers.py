@@ -12,8 +12,8 @@ import asyncssh
 import pytest
 from aiohttp import web
 
+from onboarding_worker.settings.secrets import Secret
 from tests.web.server_loop import Loop, loop
-from worker.settings.secrets import Secret
 
 __all__ = ["loop"]
 

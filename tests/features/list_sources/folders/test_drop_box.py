@@ -5,12 +5,12 @@ import stat
 
 import pytest
 
+from onboarding_worker.core.database.tables import Audit, Job
+from onboarding_worker.features.list_sources import drop_box
+from onboarding_worker.features.list_sources.dropped_files import UNSEEN, FileState
+from onboarding_worker.features.list_sources.place import MOST_FILES
+from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles
 from tests.features.list_sources.folders.box import BAD, GOOD, HEADER
-from worker.core.database.tables import Audit, Job
-from worker.features.list_sources import drop_box
-from worker.features.list_sources.dropped_files import UNSEEN, FileState
-from worker.features.list_sources.place import MOST_FILES
-from worker.features.list_sources.store.dropped_files import DroppedFiles
 
 
 async def test_a_file_is_taken_when_it_has_stopped_growing_and_reported_when_sent_and_ended(box):

@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 
 import asyncssh
 
+from onboarding_worker.core.database.tables import Job, SkippedLine
+from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles
 from tests.features.list_sources.folders.box import Box
 from tests.features.list_sources.folders.servers import log_in, loop, server
-from worker.core.database.tables import Job, SkippedLine
-from worker.features.list_sources.store.dropped_files import DroppedFiles
 
 __all__ = ["loop", "server"]  # fixtures
 CLIENT = ("lstat", "open", "posix_rename", "remove", "scandir")

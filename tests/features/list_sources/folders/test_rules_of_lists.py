@@ -3,11 +3,11 @@
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails
+from onboarding_worker.features.list_sources.place import LocalFolder
 from tests.features.list_sources.folders.box import GOOD, HEADER, Box
 from tests.simulated.events import person
 from tests.web.site import THIRD, hash_of
-from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails
-from worker.features.list_sources.place import LocalFolder
 
 REPORT = "row,customer_id,state,invitation,attempts,email\n"
 UNCHANGED = "2,C-1,invited,sent,1,ona@example.org\n3,C-2,invited,sent,1,jonas@example.org\n"

@@ -2,10 +2,10 @@
 
 import threading
 
-from worker.core.database.tables import Job
-from worker.core.foundation.clock import monotonic
-from worker.features.list_sources.drop_box import DropBox, FolderSchedule
-from worker.wiring.background import Ticks
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.features.list_sources.drop_box import DropBox, FolderSchedule
+from onboarding_worker.wiring.background import Ticks
 
 
 def until_it_has_looked(schedule):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.features.list_sources import remote_folders as calls
+from onboarding_worker.features.list_sources.drop_box import place_of
+from onboarding_worker.features.list_sources.place import Away, NotTaken
+from onboarding_worker.features.list_sources.settings import Intake
+from onboarding_worker.settings.secrets import Secret
 from tests.features.list_sources.folders.box import BAD, GOOD, HEADER, Box, in_thread
 from tests.features.list_sources.folders.servers import PASSWORD, Sftp, log_in, loop, server
-from worker.core.database.tables import Job
-from worker.features.list_sources import remote_folders as calls
-from worker.features.list_sources.drop_box import place_of
-from worker.features.list_sources.place import Away, NotTaken
-from worker.features.list_sources.settings import Intake
-from worker.settings.secrets import Secret
 
 __all__ = ["loop", "server"]  # fixtures
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

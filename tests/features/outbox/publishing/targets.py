@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from worker.core.database.tables import Outbox
-from worker.core.model.endings import Kind, Problem
-from worker.features.outbox.outbox_publisher import OutboxPublisher
-from worker.features.outbox.outbox_targets import PAUSES_AFTER, OutboxTargets, subscriptions_of
-from worker.features.outbox.publishers.contract import Reply
+from onboarding_worker.core.database.tables import Outbox
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.features.outbox.outbox_publisher import OutboxPublisher
+from onboarding_worker.features.outbox.outbox_targets import PAUSES_AFTER, OutboxTargets, subscriptions_of
+from onboarding_worker.features.outbox.publishers.contract import Reply
 
 CRM = "subscriber/crm"
 LONGEST = timedelta(minutes=1)

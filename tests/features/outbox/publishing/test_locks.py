@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import Outbox
+from onboarding_worker.events.cloudevents import Happened
+from onboarding_worker.features.outbox.outbox_publisher import OutboxPublisher
+from onboarding_worker.features.outbox.store import relay
 from tests.features.outbox.publishing.targets import LONGEST, FakeTarget, happen, left, publisher, targets_of
 from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.database import Database
-from worker.core.database.tables import Outbox
-from worker.events.cloudevents import Happened
-from worker.features.outbox.outbox_publisher import OutboxPublisher
-from worker.features.outbox.store import relay
 
 
 @pytest.mark.both_databases

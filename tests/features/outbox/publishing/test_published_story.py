@@ -9,17 +9,17 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.tables import Job, Outbox, SessionRow
+from onboarding_worker.core.facts import SessionsCompleted, SessionsExpired, happened
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind
+from onboarding_worker.core.model.states import SessionState
+from onboarding_worker.events.cloudevents import cloud_event
+from onboarding_worker.features.outbox.outbox_publisher import OutboxPublisher
+from onboarding_worker.providers.contract import Broken, HttpAnswer
 from tests.features.outbox.publishing.targets import LONGEST, FakeTarget, targets_of
 from tests.simulated.world import customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.tables import Job, Outbox, SessionRow
-from worker.core.facts import SessionsCompleted, SessionsExpired, happened
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.incoming import OPERATOR, Event, EventKind
-from worker.core.model.states import SessionState
-from worker.events.cloudevents import cloud_event
-from worker.features.outbox.outbox_publisher import OutboxPublisher
-from worker.providers.contract import Broken, HttpAnswer
 
 SCHEMAS = Path(__file__).parents[4] / "docs" / "events"
 BUS = '[bus]\nurl = "amqp://127.0.0.1"'

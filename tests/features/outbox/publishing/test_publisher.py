@@ -4,6 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.tables import Outbox
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.events.cloudevents import Happened, cloud_event
+from onboarding_worker.features.outbox.outbox_publisher import KEPT_FOR, OutboxPublisher, swept
+from onboarding_worker.features.outbox.store import relay
 from tests.features.outbox.publishing.targets import (
     CRM,
     DOWN,
@@ -16,11 +21,6 @@ from tests.features.outbox.publishing.targets import (
     targets_of,
 )
 from tests.stored.statements import statements
-from worker.core.database.tables import Outbox
-from worker.core.model.endings import Kind, Problem
-from worker.events.cloudevents import Happened, cloud_event
-from worker.features.outbox.outbox_publisher import KEPT_FOR, OutboxPublisher, swept
-from worker.features.outbox.store import relay
 
 
 async def test_each_target_gets_rows_of_the_events_it_subscribes_to_and_an_event_has_one_id(world):

@@ -2,6 +2,11 @@
 
 import pytest
 
+from onboarding_worker.core.database.tables import Outbox
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.events.cloudevents import Happened
+from onboarding_worker.features.outbox import outbox_targets
+from onboarding_worker.features.outbox.outbox_publisher import swept
 from tests.features.outbox.publishing.targets import (
     CRM,
     DOWN,
@@ -13,11 +18,6 @@ from tests.features.outbox.publishing.targets import (
     targets_of,
 )
 from tests.stored.statements import statements
-from worker.core.database.tables import Outbox
-from worker.core.foundation.notation import written
-from worker.events.cloudevents import Happened
-from worker.features.outbox import outbox_targets
-from worker.features.outbox.outbox_publisher import swept
 
 
 @pytest.mark.postgresql_alone  # on SQLite there is one process

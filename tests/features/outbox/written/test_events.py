@@ -2,11 +2,11 @@
 
 import pytest
 
+from onboarding_worker.core.database.tables import Outbox
+from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryCounts
 from tests.core.lifecycle.store.test_expired_sessions import invited, let_expire, scan
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, DENIED
-from worker.core.database.tables import Outbox
-from worker.core.lifecycle.store.expired_sessions import ExpiryCounts
 
 __all__ = ["scan"]
 

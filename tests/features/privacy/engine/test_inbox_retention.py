@@ -2,11 +2,11 @@
 
 import pytest
 
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.features.privacy.retention import INBOX_KEPT, UPDATES_KEPT, Retention
 from tests.simulated.events import requested, updated
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import CustomerRow, Inbox, Job
-from worker.core.model.states import JobState
-from worker.features.privacy.retention import INBOX_KEPT, UPDATES_KEPT, Retention
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.tables import AuditHead, Batch, CustomerRow, Job, SessionRow
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.features.privacy import retention as retention_module
+from onboarding_worker.features.privacy.retention import LOOK_EVERY, Retention
+from onboarding_worker.features.privacy.store.removals import CHUNK, Purging
+from onboarding_worker.lists.store.added_lines import all_added
+from onboarding_worker.runtime.batch_run import OneBatch
+from onboarding_worker.runtime.embedded import Embedded
 from tests.features.privacy.engine.test_inbox_retention import let_go
 from tests.simulated.virtual_time import START
 from tests.simulated.world import customer
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import AuditHead, Batch, CustomerRow, Job, SessionRow
-from worker.core.model.states import JobState
-from worker.features.privacy import retention as retention_module
-from worker.features.privacy.retention import LOOK_EVERY, Retention
-from worker.features.privacy.store.removals import CHUNK, Purging
-from worker.lists.store.added_lines import all_added
-from worker.runtime.batch_run import OneBatch
-from worker.runtime.embedded import Embedded
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import pytest
 
+from onboarding_worker.core.database.tables import Webhook
+from onboarding_worker.features.privacy.retention import WEBHOOKS_KEPT
+from onboarding_worker.web.webhooks.store.webhooks import Arrived, process_webhooks
 from tests.features.privacy.engine.test_inbox_retention import let_go
-from worker.core.database.tables import Webhook
-from worker.features.privacy.retention import WEBHOOKS_KEPT
-from worker.web.webhooks.store.webhooks import Arrived, process_webhooks
 
 
 @pytest.mark.parametrize("source", ["account/kyc", "sender/sms"])

@@ -5,17 +5,17 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
+from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState
+from onboarding_worker.events.store.event_customers import erase as erase_now
+from onboarding_worker.features.privacy.store.removals import CHUNK, erase_next
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.decisions.store.settlement import Which
 from tests.core.database.test_at_rest import everything
 from tests.stored.shelf import customer
 from tests.suite.of_features import needs
-from worker.core.customers.customers import Channel
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
-from worker.core.model.states import InvitationState, JobState, Result, SessionState
-from worker.events.store.event_customers import erase as erase_now
-from worker.features.privacy.store.removals import CHUNK, erase_next
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.decisions.store.settlement import Which
 
 QUARTER = timedelta(days=90)
 

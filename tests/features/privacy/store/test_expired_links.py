@@ -4,15 +4,15 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import AddressCap
+from onboarding_worker.core.model.states import InvitationState
+from onboarding_worker.features.privacy.store import removals
+from onboarding_worker.features.privacy.store.removals import drop_links, remove_old
 from tests.features.privacy.store.test_erasure import sent as sent_to
 from tests.stored.shelf import WEEK, changed, customer
 from tests.suite.some import some
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.messages.contact import AddressCap
-from worker.core.model.states import InvitationState
-from worker.features.privacy.store import removals
-from worker.features.privacy.store.removals import drop_links, remove_old
 
 
 @pytest.fixture

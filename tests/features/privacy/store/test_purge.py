@@ -5,11 +5,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.reconciling import drop, look_up, reconcilable
-from tests.stored.shelf import POLICY, customer
-from trials.kept_counts import untrue_counts
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import (
     Attempt,
     Batch,
     CustomerRow,
@@ -19,17 +16,20 @@ from worker.core.database.tables import (
     SessionRow,
     SkippedLine,
 )
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.endings import Done, Kind, Retry
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.core.unknown.reconciliation import Nothing
-from worker.features.privacy.store.removals import CHUNK, Purging
-from worker.lists.decisions.row_addresses import read_rows
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.lines import RefusedLine
-from worker.lists.store.added_lines import all_added
-from worker.lists.store.admission import admit
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.endings import Done, Kind, Retry
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.unknown.reconciliation import Nothing
+from onboarding_worker.features.privacy.store.removals import CHUNK, Purging
+from onboarding_worker.lists.decisions.row_addresses import read_rows
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.lines import RefusedLine
+from onboarding_worker.lists.store.added_lines import all_added
+from onboarding_worker.lists.store.admission import admit
+from tests.stored.reconciling import drop, look_up, reconcilable
+from tests.stored.shelf import POLICY, customer
+from trials.kept_counts import untrue_counts
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)
 

@@ -4,20 +4,20 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.store.suppressions import release, suppress, suppressed
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.journal import Journal, read
+from onboarding_worker.core.database.tables import Audit, CustomerRow, Inbox, Suppression
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.incoming import OPERATOR, EventKind
+from onboarding_worker.events.standing import Arrival
+from onboarding_worker.events.store.inbox import Inboxes
+from onboarding_worker.features.privacy.store.reapplying import reapply
+from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
+from onboarding_worker.lists.known_customers import KnownChoices
 from tests.stored.shelf import Shelf, add_lines, customer, line
-from worker.core.customers.store.suppressions import release, suppress, suppressed
-from worker.core.database.database import Database
-from worker.core.database.job_ids import new_id
-from worker.core.database.journal import Journal, read
-from worker.core.database.tables import Audit, CustomerRow, Inbox, Suppression
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.incoming import OPERATOR, EventKind
-from worker.events.standing import Arrival
-from worker.events.store.inbox import Inboxes
-from worker.features.privacy.store.reapplying import reapply
-from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.lists.known_customers import KnownChoices
 
 KEY, DIGEST, NEXT = new_key(), new_key(), new_key()
 RING = Keyring([KEY], [DIGEST])

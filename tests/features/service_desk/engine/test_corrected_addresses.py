@@ -6,15 +6,15 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.features.service_desk.corrections import Correction
+from onboarding_worker.features.service_desk.opened import desk_of
 from tests.simulated.events import event
 from tests.simulated.world import customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.model.incoming import EventKind
-from worker.core.model.reasons import Reason
-from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.opened import desk_of
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 RIGHT = "right@example.org"

@@ -13,20 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import UPDATABLE, Details, Person
-from worker.core.foundation.notation import spreadsheet_safe
-from worker.core.model.channels import Address
-from worker.features.service_desk.case import Refused
-from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.returned_lists import AS_STORED, Returns
-from worker.features.service_desk.store.cases import Place, StoredCustomer
-from worker.features.service_desk.store.desk import Corrected, Foreseen, Sent
-from worker.lists.columns import OwnFile
-from worker.lists.known_customers import ANOTHER_PERSON, Standing
-from worker.lists.lines import RefusedLine, Returned
-from worker.lists.listing import open_list
-from worker.lists.options import ListOptions
-from worker.wiring.background import Report
+from onboarding_worker.core.customers.customers import UPDATABLE, Details, Person
+from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.core.model.channels import Address
+from onboarding_worker.features.service_desk.case import Refused
+from onboarding_worker.features.service_desk.corrections import Correction
+from onboarding_worker.features.service_desk.returned_lists import AS_STORED, Returns
+from onboarding_worker.features.service_desk.store.cases import Place, StoredCustomer
+from onboarding_worker.features.service_desk.store.desk import Corrected, Foreseen, Sent
+from onboarding_worker.lists.columns import OwnFile
+from onboarding_worker.lists.known_customers import ANOTHER_PERSON, Standing
+from onboarding_worker.lists.lines import RefusedLine, Returned
+from onboarding_worker.lists.listing import open_list
+from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.wiring.background import Report
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 OPTIONS = ListOptions(today=NOW.date())

@@ -2,13 +2,13 @@
 
 import pytest
 
+from onboarding_worker.features.service_desk.store.desk import ServiceDesk
 from tests.core.customers.store.test_in_review import ona as ona_in_review
 from tests.core.unknown.store.test_poison_rows import poison
 from tests.features.privacy.store.test_purge import purge, purging
 from tests.features.service_desk.store.desks import desk_of
 from tests.lists.store.test_order_of_jobs import events, late, listed
 from tests.stored.shelf import Shelf
-from worker.features.service_desk.store.desk import ServiceDesk
 
 __all__ = ["events", "late", "listed", "ona_in_review", "poison", "purge", "purging"]
 

@@ -2,15 +2,15 @@
 
 from datetime import timedelta
 
+from onboarding_worker.core.database.tables import Audit
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
+from onboarding_worker.core.messages.quiet_hours import Hours
+from onboarding_worker.features.service_desk.case import DeskRules, Refused
+from onboarding_worker.features.service_desk.store.desk import ServiceDesk
+from onboarding_worker.features.service_desk.store.finding import Finder
+from onboarding_worker.features.service_desk.timeline import Moment, timeline
+from onboarding_worker.reporting.waits import Circumstances
 from tests.stored.shelf import Shelf, changed
-from worker.core.database.tables import Audit
-from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.messages.quiet_hours import Hours
-from worker.features.service_desk.case import DeskRules, Refused
-from worker.features.service_desk.store.desk import ServiceDesk
-from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.timeline import Moment, timeline
-from worker.reporting.waits import Circumstances
 
 AT_ONCE = {"kyc": lambda _expires_at: _expires_at - timedelta(days=365)}
 AT_ITS_END = {"kyc": lambda expires_at: expires_at}

@@ -2,16 +2,16 @@
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.features.service_desk.case import Refused
+from onboarding_worker.features.service_desk.corrections import Correction
+from onboarding_worker.features.service_desk.links import NewLink
+from onboarding_worker.features.service_desk.store.desk import Corrected, Sent
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
 from tests.features.service_desk.store.desks import desk_of
 from tests.stored.decisions import names, pause
 from tests.stored.shelf import customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.features.service_desk.case import Refused
-from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.links import NewLink
-from worker.features.service_desk.store.desk import Corrected, Sent
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
 
 
 @pytest.fixture

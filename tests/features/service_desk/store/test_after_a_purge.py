@@ -2,12 +2,12 @@
 
 import pytest
 
+from onboarding_worker.features.service_desk.case import wanted
+from onboarding_worker.features.service_desk.store.finding import Finder
+from onboarding_worker.reporting.store.ledger import Ledger
 from tests.features.privacy.store.test_purge import end, listed
 from tests.features.service_desk.store.desks import desk_of
 from tests.stored.shelf import customer
-from worker.features.service_desk.case import wanted
-from worker.features.service_desk.store.finding import Finder
-from worker.reporting.store.ledger import Ledger
 
 
 @pytest.mark.both_databases

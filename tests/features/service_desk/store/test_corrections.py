@@ -2,26 +2,26 @@
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import Caps, CorrectedRule
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.endings import Done
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
+from onboarding_worker.features.service_desk.case import Refused, wanted
+from onboarding_worker.features.service_desk.corrections import Correction
+from onboarding_worker.features.service_desk.links import NewLink
+from onboarding_worker.features.service_desk.store.cases import Place, stored_customers
+from onboarding_worker.features.service_desk.store.desk import Corrected, Sent
+from onboarding_worker.features.service_desk.store.finding import Finder
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.known_customers import Standing
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, refusal, told
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.messages.contact import Caps, CorrectedRule
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.endings import Done
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.case import Refused, wanted
-from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.links import NewLink
-from worker.features.service_desk.store.cases import Place, stored_customers
-from worker.features.service_desk.store.desk import Corrected, Sent
-from worker.features.service_desk.store.finding import Finder
-from worker.lists.decisions.store.decisions import Decisions
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.known_customers import Standing
 
 
 def by_hand(desk, shelf, **addresses):

@@ -5,23 +5,23 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
+from onboarding_worker.features.service_desk.case import wanted
+from onboarding_worker.features.service_desk.store.finding import Finder
+from onboarding_worker.features.service_desk.timeline import timeline
+from onboarding_worker.lists.decisions.row_addresses import read_rows
+from onboarding_worker.lists.decisions.store.decisions import Decisions, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.reporting.waits import Circumstances
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, sentences, told
 from tests.stored.shelf import WEEK, Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.job_ids import new_id
-from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.limits.store.flush import CallResult
-from worker.core.model.channels import SuppressionReason
-from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.case import wanted
-from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.timeline import timeline
-from worker.lists.decisions.row_addresses import read_rows
-from worker.lists.decisions.store.decisions import Decisions, Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.reporting.waits import Circumstances
 
 ANOTHER = "Another may follow."
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from onboarding_worker.reporting.store.ledger import nonresponders
 from tests.core.customers.store.test_in_review import reviewed
 from tests.features.service_desk.store.desks import desk_of
-from worker.reporting.store.ledger import nonresponders
 
 
 @pytest.mark.both_databases

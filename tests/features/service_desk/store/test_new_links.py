@@ -2,12 +2,12 @@
 
 import pytest
 
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import Caps
+from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.features.service_desk.links import Before, NewLink
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, refusal, sentences, told
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.contact import Caps
-from worker.core.model.states import JobState, SessionState
-from worker.features.service_desk.links import Before, NewLink
 
 
 def test_a_new_link_is_refused_where_the_provider_would_give_none(ona, desk):

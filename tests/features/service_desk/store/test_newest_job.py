@@ -2,14 +2,14 @@
 
 import pytest
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.features.service_desk.store import cases
+from onboarding_worker.features.service_desk.store.cases import Place, stored_customers
+from onboarding_worker.features.service_desk.store.finding import Finder
+from onboarding_worker.lists.known_customers import KnownRule, standing_of
+from onboarding_worker.lists.store.admission import left_out
 from tests.lists.store.test_order_of_jobs import ONA
-from worker.core.database.tables import Job
-from worker.core.model.states import JobState
-from worker.features.service_desk.store import cases
-from worker.features.service_desk.store.cases import Place, stored_customers
-from worker.features.service_desk.store.finding import Finder
-from worker.lists.known_customers import KnownRule, standing_of
-from worker.lists.store.admission import left_out
 
 
 def test_the_desk_acts_on_the_newest_job(shelf, late):

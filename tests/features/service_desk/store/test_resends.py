@@ -2,23 +2,23 @@
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import Caps
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.endings import Cancel, Kind, Problem
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
+from onboarding_worker.features.service_desk.case import Refused
+from onboarding_worker.features.service_desk.store.cases import SeveralPurposes
+from onboarding_worker.features.service_desk.store.desk import Sent
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
 from tests.features.service_desk.store.desks import desk_of, refusal, told
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.messages.contact import Caps
-from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.endings import Cancel, Kind, Problem
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
-from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.case import Refused
-from worker.features.service_desk.store.cases import SeveralPurposes
-from worker.features.service_desk.store.desk import Sent
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
 
 
 def test_a_resend_is_a_message_of_its_own_with_the_same_link(ona, desk):

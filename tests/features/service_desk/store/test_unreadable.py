@@ -4,15 +4,15 @@ from functools import partial
 
 import pytest
 
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
+from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
+from onboarding_worker.features.service_desk.case import wanted
+from onboarding_worker.features.service_desk.store.cases import customer_of, stored_customers
+from onboarding_worker.features.service_desk.store.finding import Finder
+from onboarding_worker.features.service_desk.store.sent_messages import sent_messages
+from onboarding_worker.wiring.opening import check_keys
 from tests.core.unknown.store.test_poison_rows import poison_customer
 from tests.stored.shelf import customer
-from worker.core.foundation.keyring import CannotDecrypt
-from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.case import wanted
-from worker.features.service_desk.store.cases import customer_of, stored_customers
-from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.sent_messages import sent_messages
-from worker.wiring.opening import check_keys
 
 pytestmark = pytest.mark.both_databases
 

@@ -1,7 +1,7 @@
 """A whole worker in virtual time."""
 
+from onboarding_worker.core.features import FEATURES
 from tests.core.work.simulated.conftest import bench, clock, make, pytest_asyncio_loop_factories
-from worker.core.features import FEATURES
 
 __all__ = ["bench", "clock", "make", "pytest_asyncio_loop_factories"]
 

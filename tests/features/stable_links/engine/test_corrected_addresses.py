@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.features.stable_links.routes import landings_of
 from tests.features.service_desk.engine.test_corrected_addresses import (
     DAY,
     REMINDED,
@@ -16,7 +17,6 @@ from tests.features.service_desk.engine.test_corrected_addresses import (
     mails,
 )
 from tests.features.stable_links.engine.test_stable_links import AHEAD, ON_CLICK
-from worker.features.stable_links.routes import landings_of
 
 
 @pytest.fixture

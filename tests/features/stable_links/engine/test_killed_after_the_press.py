@@ -8,16 +8,16 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
+from onboarding_worker.core.database.tables import SessionRow
+from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.features.stable_links.landing import Lead, Over, Wait
+from onboarding_worker.features.stable_links.routes import landings_of
+from onboarding_worker.reporting.store.ledger import Ledger
+from onboarding_worker.wiring.work import issue_work
 from tests.features.stable_links.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
-from worker.core.database.tables import SessionRow
-from worker.core.limits.store.claims import Room
-from worker.core.model.reasons import Reason
-from worker.features.stable_links.landing import Lead, Over, Wait
-from worker.features.stable_links.routes import landings_of
-from worker.reporting.store.ledger import Ledger
-from worker.wiring.work import issue_work
 
 LEASE_AND_CALL = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
 HERE, GONE = FakeHttp.listing(("scan-paid", "ACTIVE")), FakeHttp.listing(("scan-paid", "EXPIRED"))
@@ -79,7 +79,7 @@ async def test_before_the_call_left_it_is_made_once_the_provider_knows_nothing(k
 
 @needs("service_desk")
 async def test_after_the_call_the_session_that_was_lost_ends_before_another_is_paid_for(killed):
-    from worker.features.service_desk.command import _facts
+    from onboarding_worker.features.service_desk.command import _facts
 
     world = await killed(HERE, HERE, HERE, GONE)
 

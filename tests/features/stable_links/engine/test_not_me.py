@@ -7,20 +7,20 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
+from onboarding_worker.core.customers.store.usage import sessions_of
+from onboarding_worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.features.stable_links.landing import Gone, Lead
+from onboarding_worker.features.stable_links.routes import landings_of
+from onboarding_worker.features.stable_links.store.landings import Outcome
+from onboarding_worker.features.stable_links.store.landings import stop as not_me
+from onboarding_worker.lists.decisions.row_addresses import read_rows
+from onboarding_worker.lists.decisions.store.decisions import RepeatCost, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
 from tests.features.stable_links.engine.test_stable_links import AHEAD, DAY, ON_CLICK, later
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
-from worker.core.customers.store.usage import sessions_of
-from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.reasons import Reason
-from worker.features.stable_links.landing import Gone, Lead
-from worker.features.stable_links.routes import landings_of
-from worker.features.stable_links.store.landings import Outcome
-from worker.features.stable_links.store.landings import stop as not_me
-from worker.lists.decisions.row_addresses import read_rows
-from worker.lists.decisions.store.decisions import RepeatCost, Verdict
-from worker.lists.decisions.store.settlement import Which
 
 REMINDED = 'most = 2\nreminders = ["1 day", "2 days"]'
 
@@ -108,8 +108,8 @@ async def test_other_customers_keep_their_links_and_messages(world):
 
 @needs("service_desk")
 async def test_once_a_person_has_corrected_the_address_a_new_link_goes_there(world):
-    from worker.features.service_desk.corrections import Correction
-    from worker.features.service_desk.opened import desk_of
+    from onboarding_worker.features.service_desk.corrections import Correction
+    from onboarding_worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(world, "A")
     stop(world, secret)

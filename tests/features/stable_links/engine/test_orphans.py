@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from onboarding_worker.features.stable_links.landing import Wait
+from onboarding_worker.features.stable_links.routes import landings_of
 from tests.core.work.simulated.test_orphans import listed
 from tests.core.work.simulated.test_reconciling import DROPPED, played, wait_and_work
 from tests.features.stable_links.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
-from worker.features.stable_links.landing import Wait
-from worker.features.stable_links.routes import landings_of
 
 __all__ = ["played"]
 
@@ -20,7 +20,7 @@ __all__ = ["played"]
 @needs("service_desk")
 async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(played):
     """The row is due at the next look, hours before that."""
-    from worker.features.service_desk.opened import desk_of
+    from onboarding_worker.features.service_desk.opened import desk_of
 
     world = played([DROPPED], [listed("ACTIVE")] * 99, sender=ON_CLICK)
     world.add(customer("Ona"))

@@ -7,22 +7,22 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store import usage
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
+from onboarding_worker.core.lifecycle.store.own_links import forget
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
+from onboarding_worker.features.stable_links.routes import landings_of
+from onboarding_worker.features.stable_links.store.landings import Landings
+from onboarding_worker.reporting.store.ledger import Ledger
+from onboarding_worker.reporting.store.report_rows import with_own_links
+from onboarding_worker.settings.policies import stable_links
 from tests.simulated.world import customer
 from tests.stored.row_locks import waiting
 from tests.suite.of_features import needs
-from worker.core.customers.customers import Channel
-from worker.core.customers.store import usage
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
-from worker.core.lifecycle.store.own_links import forget
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.reasons import Reason
-from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
-from worker.features.stable_links.routes import landings_of
-from worker.features.stable_links.store.landings import Landings
-from worker.reporting.store.ledger import Ledger
-from worker.reporting.store.report_rows import with_own_links
-from worker.settings.policies import stable_links
 
 AHEAD = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
 ON_CLICK = AHEAD + '\nissue = "on-click"'
@@ -229,8 +229,8 @@ async def test_bought_on_click_nothing_is_bought_until_the_press(on_click):
 @needs("rehearsal")
 @needs("service_desk")
 async def test_a_row_whose_session_is_not_bought_is_no_session_in_any_count(on_click):
-    from worker.features.rehearsal.store.happenings import happenings
-    from worker.features.service_desk.command import _facts
+    from onboarding_worker.features.rehearsal.store.happenings import happenings
+    from onboarding_worker.features.service_desk.command import _facts
 
     on_click.add(customer("A"), customer("B", channel=Channel.NONE))
     batch, parts = on_click.job("A").batch_id, on_click.parts
@@ -344,7 +344,7 @@ async def test_the_report_of_a_deferred_row_shows_no_session_and_with_links_our_
 
 @needs("service_desk")
 async def test_a_resend_to_a_deferred_customer_repeats_the_link(on_click):
-    from worker.features.service_desk.opened import desk_of
+    from onboarding_worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(on_click)
     await pass_time(DAY)
@@ -355,7 +355,7 @@ async def test_a_resend_to_a_deferred_customer_repeats_the_link(on_click):
 
 @needs("service_desk")
 async def test_a_resend_after_the_press_does_not_call_the_same_link_a_new_one(on_click):
-    from worker.features.service_desk.opened import desk_of
+    from onboarding_worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(on_click)
     await got(on_click, secret)
@@ -369,7 +369,7 @@ async def test_a_resend_after_the_press_does_not_call_the_same_link_a_new_one(on
 
 @needs("service_desk")
 async def test_a_resend_after_the_session_has_ended_repeats_the_link_and_a_fresh_session_waits_behind_it(ahead):
-    from worker.features.service_desk.opened import desk_of
+    from onboarding_worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(ahead)
     await later(ahead, 7.5 * DAY)  # a day later retention drops the session's link
@@ -387,8 +387,8 @@ async def test_a_resend_after_the_session_has_ended_repeats_the_link_and_a_fresh
 
 @needs("service_desk")
 async def test_a_link_that_would_lead_nowhere_any_more_is_not_sent_again(ahead):
-    from worker.features.service_desk.case import Refused
-    from worker.features.service_desk.opened import desk_of
+    from onboarding_worker.features.service_desk.case import Refused
+    from onboarding_worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(ahead)
     for _ in range(3):

@@ -1,9 +1,9 @@
 """The page is about the job that came last, whatever its batch."""
 
+from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.features.stable_links.store import landings
 from tests.lists.store.test_order_of_jobs import ONA, events, late, listed
-from worker.core.database.tables import Job
-from worker.core.model.states import JobState
-from worker.features.stable_links.store import landings
 
 __all__ = ["events", "late", "listed"]
 

@@ -7,19 +7,19 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.store import usage
+from onboarding_worker.core.customers.store.cancellation import cancel_jobs
+from onboarding_worker.core.database.tables import Job, StableLink
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.features.stable_links.landing import Gone, LandingRules, Wait
+from onboarding_worker.features.stable_links.store.landings import Landings, Outcome
+from onboarding_worker.features.stable_links.store.landings import stop as not_me
+from onboarding_worker.lists.store.admission import lock_customers
+from onboarding_worker.plans.store.leadership import take_leads
 from tests.stored.own_link import secret_of_link
 from tests.stored.row_locks import wait_until_blocked, waiting
 from tests.stored.shelf import customer
 from tests.suite.of_features import needs
-from worker.core.customers.store import usage
-from worker.core.customers.store.cancellation import cancel_jobs
-from worker.core.database.tables import Job, StableLink
-from worker.core.model.states import JobState
-from worker.features.stable_links.landing import Gone, LandingRules, Wait
-from worker.features.stable_links.store.landings import Landings, Outcome
-from worker.features.stable_links.store.landings import stop as not_me
-from worker.lists.store.admission import lock_customers
-from worker.plans.store.leadership import take_leads
 
 pytestmark = pytest.mark.postgresql_alone
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.database import schema
+from onboarding_worker.core.database.tables import StableLink
+from onboarding_worker.core.features import FEATURES
+from onboarding_worker.core.foundation.clock import system_clock
 from tests.stored.own_link import secret_of_link
-from worker.core.database import schema
-from worker.core.database.tables import StableLink
-from worker.core.features import FEATURES
-from worker.core.foundation.clock import system_clock
 
 
 @pytest.mark.both_databases

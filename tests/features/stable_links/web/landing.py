@@ -9,16 +9,16 @@ from typing import Any
 from aiohttp import CookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.wakeups import WakeUp
-from worker.features.stable_links.landing import Asks, Decision, Lead, Press
-from worker.features.stable_links.routes import StableRoutes
-from worker.features.stable_links.store.landings import GONE, Outcome, Seen
-from worker.features.stable_links.visitors import Visitors
-from worker.runtime.web_application import Shared
-from worker.templates.brand import Brand
-from worker.templates.library import Library
-from worker.templates.pages import Pages
+from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.features.stable_links.landing import Asks, Decision, Lead, Press
+from onboarding_worker.features.stable_links.routes import StableRoutes
+from onboarding_worker.features.stable_links.store.landings import GONE, Outcome, Seen
+from onboarding_worker.features.stable_links.visitors import Visitors
+from onboarding_worker.runtime.web_application import Shared
+from onboarding_worker.templates.brand import Brand
+from onboarding_worker.templates.library import Library
+from onboarding_worker.templates.pages import Pages
 
 SECRET = "0123456789abcdefABCDEF-_"
 OTHER = "ZZZZ456789abcdefABCDEF-_"

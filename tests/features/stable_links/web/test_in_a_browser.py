@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.features.stable_links.landing import Finished, Over, Press, Wait
+from onboarding_worker.templates.values import Screen
 from tests.desk.axe import findings
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.features.stable_links.web.landing import SECRET, LandingSite
-from worker.core.model.reasons import Reason
-from worker.features.stable_links.landing import Finished, Over, Press, Wait
-from worker.templates.values import Screen
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 HEADING = "document.querySelector('h1').textContent"

@@ -7,12 +7,12 @@ from hashlib import sha256
 
 import pytest
 
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.features.stable_links.landing import Asks, Finished, Gone, Lead, Over, Press, Wait
+from onboarding_worker.features.stable_links.routes import MISSES, OF_LINK
+from onboarding_worker.features.stable_links.store.landings import Outcome
 from tests.features.stable_links.web.landing import SECRET, SESSION, LandingSite
 from tests.suite.some import some
-from worker.core.model.reasons import Reason
-from worker.features.stable_links.landing import Asks, Finished, Gone, Lead, Over, Press, Wait
-from worker.features.stable_links.routes import MISSES, OF_LINK
-from worker.features.stable_links.store.landings import Outcome
 
 NOT_ME = f"/s/{SECRET}/not-me"
 UNKNOWN = "/s/AAAAAAAAAAAAAAAAAAAAAAAA"
@@ -136,7 +136,7 @@ async def test_an_unknown_link_is_told_from_nothing_else(landing: LandingSite):
 
 
 async def test_too_many_requests_get_a_page_that_says_so(landing: LandingSite, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
+    monkeypatch.setattr("onboarding_worker.features.stable_links.routes.seconds", lambda: 0.0)
     visitor = landing.visitor()
     answers = [await visitor.get() for _ in range(OF_LINK.count + 1)]
 
@@ -146,7 +146,7 @@ async def test_too_many_requests_get_a_page_that_says_so(landing: LandingSite, m
 
 
 async def test_links_that_are_none_use_nothing_of_the_true_ones(landing: LandingSite, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
+    monkeypatch.setattr("onboarding_worker.features.stable_links.routes.seconds", lambda: 0.0)
     stranger, customer = landing.visitor(), landing.visitor()  # of one address, as behind a proxy that nobody named
     misses = [await stranger.get(f"/s/made-up-{number}") for number in range(MISSES.count + 1)]
     others = [await stranger.press(path, form="x") for path in ("/s/x", "/s/x/not-me")]

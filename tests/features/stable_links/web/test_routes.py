@@ -8,15 +8,15 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
+from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.features.stable_links import routes
+from onboarding_worker.web.events.request_body import FORM, LARGEST_FORM
 from tests.stored.shelf import Shelf, customer
 from tests.stored.statements import statements
 from tests.web.described import check_answer
 from tests.web.site import KEYS, until
-from worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
-from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.limits.limits import Limit
-from worker.features.stable_links import routes
-from worker.web.events.request_body import FORM, LARGEST_FORM
 
 LINKS = StableLinks("https://verify.example.com", timedelta(days=60))
 PROVIDERS = "https://ui.idenfy.com/start?authToken=t-1"
@@ -105,7 +105,7 @@ async def test_no_session_leads_to_a_host_that_its_account_may_not_link_to(ahead
 
 
 async def test_an_ended_session_is_replaced_by_a_press_and_by_no_visit_and_a_page_waits(ahead, monkeypatch):
-    monkeypatch.setattr("worker.features.stable_links.routes.PATIENCE", 0.0)
+    monkeypatch.setattr("onboarding_worker.features.stable_links.routes.PATIENCE", 0.0)
     secret = ahead.customer()
     ahead.clock.advance(days=8)
     page = await ahead.ask("GET", secret)
@@ -216,7 +216,7 @@ async def test_the_link_of_a_customer_who_finished_before_the_batch_was_cancelle
 
 async def test_a_link_may_be_asked_for_sixty_times_a_minute(street, monkeypatch):
     secret = street.customer()
-    monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
+    monkeypatch.setattr("onboarding_worker.features.stable_links.routes.seconds", lambda: 0.0)
     statuses = [(await street.ask("HEAD", secret)).status for _ in range(62)]
     assert statuses[:60].count(303) >= 58
     assert 429 in statuses
@@ -246,7 +246,7 @@ async def test_a_form_that_cannot_be_read_is_a_problem(street, path):
 async def test_each_address_under_a_link_is_as_described_when_it_is_there_unknown_and_asked_too_often(
     street, monkeypatch, path, status
 ):
-    monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
+    monkeypatch.setattr("onboarding_worker.features.stable_links.routes.seconds", lambda: 0.0)
     secret, unknown = street.customer(deferred=True), "x" * 24
     assert (await street.ask("GET", secret + path)).status == status
     statuses = [(await street.ask("GET", unknown + path)).status for _ in range(61)]
@@ -273,7 +273,7 @@ def little_is_allowed(monkeypatch):
 
 async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(little_is_allowed, street, monkeypatch):
     secret, now = street.customer(), [0.0]
-    monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: now[0])
+    monkeypatch.setattr("onboarding_worker.features.stable_links.routes.seconds", lambda: now[0])
     others = [street.customer(f"B{number}") for number in range(10)]
     assert {(await street.ask("HEAD", one)).status for one in others * 6} == {303}
     assert {(await street.ask("HEAD", secret)).status for _ in range(7)} == {429}
@@ -284,7 +284,7 @@ async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(littl
 
 @pytest.fixture
 def counts_are_logged_often(monkeypatch):
-    monkeypatch.setattr("worker.core.foundation.logs.EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("onboarding_worker.core.foundation.logs.EVERY_SECONDS", 0.05)
 
 
 async def test_the_last_presses_that_do_not_count_are_logged_too(counts_are_logged_often, street, caplog):

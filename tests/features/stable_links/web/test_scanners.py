@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.features.stable_links.landing import Lead
 from tests.features.stable_links.web.landing import OTHER, SECRET, LandingSite
-from worker.features.stable_links.landing import Lead
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36"

@@ -2,10 +2,10 @@
 
 import pytest
 
+from onboarding_worker.core.database.audit_entries import Act
+from onboarding_worker.core.database.tables import Audit, Batch
+from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
 from tests.stored.shelf import customer
-from worker.core.database.audit_entries import Act
-from worker.core.database.tables import Audit, Batch
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
 
 pytestmark = pytest.mark.both_databases
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.endings import Cancel, Kind, Retry, Snooze
+from onboarding_worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState, JobState
+from onboarding_worker.lists.decisions.store import decisions
+from onboarding_worker.lists.decisions.store.decisions import Verdict
+from onboarding_worker.lists.decisions.store.settlement import Decided
 from tests.stored.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
 from tests.stored.plans import plans_of
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
-from worker.core.database.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.model.endings import Cancel, Kind, Retry, Snooze
-from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState, JobState
-from worker.lists.decisions.store import decisions
-from worker.lists.decisions.store.decisions import Verdict
-from worker.lists.decisions.store.settlement import Decided
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # when the clock stands
 

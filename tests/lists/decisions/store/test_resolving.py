@@ -5,17 +5,17 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.endings import Hold, Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.lists.decisions.row_addresses import read_rows
+from onboarding_worker.lists.decisions.store import decisions as module
+from onboarding_worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Decided, Which
 from tests.stored.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, resolve, retry
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.model.endings import Hold, Kind
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
-from worker.lists.decisions.row_addresses import read_rows
-from worker.lists.decisions.store import decisions as module
-from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
-from worker.lists.decisions.store.settlement import Decided, Which
 
 
 def test_a_call_with_an_unknown_outcome_is_made_again_when_a_person_decides_so(shelf, decide):

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.endings import Cancel, Kind
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.lists.decisions.row_addresses import read_rows
+from onboarding_worker.lists.decisions.store.settlement import Decided, Which
 from tests.stored.decisions import adds_up, fail, names, retry
 from tests.stored.shelf import WEEK, customer
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.model.endings import Cancel, Kind
-from worker.core.model.states import JobState
-from worker.lists.decisions.row_addresses import read_rows
-from worker.lists.decisions.store.settlement import Decided, Which
 
 
 def test_a_row_whose_call_failed_is_called_for_again_with_its_attempts_at_zero(shelf, decide):

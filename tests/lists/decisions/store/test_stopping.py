@@ -5,18 +5,18 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.model.endings import Kind, Reconcile, Retry
+from onboarding_worker.core.model.states import BATCH, PAUSED, JobState
+from onboarding_worker.lists.decisions.store import decisions
+from onboarding_worker.lists.decisions.store.settlement import Decided
+from onboarding_worker.plans.store import leadership
+from onboarding_worker.reporting.store.waiting import unsent
 from tests.stored.decisions import OUTCOME_UNKNOWN, fail, names, pause
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
-from worker.core.database.database import fetch
-from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.foundation.notation import written
-from worker.core.model.endings import Kind, Reconcile, Retry
-from worker.core.model.states import BATCH, PAUSED, JobState
-from worker.lists.decisions.store import decisions
-from worker.lists.decisions.store.settlement import Decided
-from worker.plans.store import leadership
-from worker.reporting.store.waiting import unsent
 
 
 @pytest.fixture

@@ -11,19 +11,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store import pending_details as pending
-from worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.job_ids import Key, as_they_came
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.database.tables.work import served_by
-from worker.core.facts import JobsStopped, SessionsExpired, happened
-from worker.core.messages.contact import FIRST
-from worker.core.messages.store.message_rows import HELD_FIRST
-from worker.core.model.reasons import Reason
-from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, Result, SessionState
-from worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.core.customers.store import pending_details as pending
+from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.job_ids import Key, as_they_came
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.work import served_by
+from onboarding_worker.core.facts import JobsStopped, SessionsExpired, happened
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.store.message_rows import HELD_FIRST
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import OPEN_JOBS, InvitationState, JobState, Result, SessionState
+from onboarding_worker.core.unknown.store import unknown_outcomes
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.leader_id).where(
     bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)

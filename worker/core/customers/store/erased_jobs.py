@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import (
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.tables import (
     Attempt,
     CustomerRow,
     InvitationRow,
@@ -18,8 +18,8 @@ from worker.core.database.tables import (
     SessionRow,
     Webhook,
 )
-from worker.core.model.sessions import EXTERNAL_REF
-from worker.core.model.states import SessionState
+from onboarding_worker.core.model.sessions import EXTERNAL_REF
+from onboarding_worker.core.model.states import SessionState
 
 # What is left of a customer whose details are gone.
 PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None} | dict.fromkeys(

@@ -7,12 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.database import bulk
-from worker.core.database.job_ids import Key, among_keys, rows_of
-from worker.core.database.tables import Job, SessionRow
-from worker.core.database.tables.columns import aliased
-from worker.core.model.states import JobState, Result, SessionState
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.job_ids import Key, among_keys, rows_of
+from onboarding_worker.core.database.tables import Job, SessionRow
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.model.states import JobState, Result, SessionState
 
 _Other = aliased(SessionRow)
 # Whether the customer of a session is in review through another one for the same purpose, whatever list opened it.
@@ -96,7 +96,9 @@ def follow_reviews(
     The customer has submitted, so the job is invited, even if the link came by the app; one that asks for no message is
     issued. A review that was left alone meanwhile is checked again: its list was cancelled, or its customer erased.
     """
-    from worker.core.work.store.sessions import schedule_checks  # imported here: readers ask only who is in review
+    from onboarding_worker.core.work.store.sessions import (
+        schedule_checks,  # imported here: readers ask only who is in review
+    )
 
     moves = [
         {

@@ -12,12 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.erased_jobs import PERSON_GONE, erase_again
-from worker.core.database import bulk
-from worker.core.database.bulk import Columns
-from worker.core.database.database import THERE_IS, fetch
-from worker.core.database.job_ids import ROWS
-from worker.core.database.tables import BatchPlan, CustomerRow, PendingDetails
+from onboarding_worker.core.customers.store.erased_jobs import PERSON_GONE, erase_again
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import Columns
+from onboarding_worker.core.database.database import THERE_IS, fetch
+from onboarding_worker.core.database.job_ids import ROWS
+from onboarding_worker.core.database.tables import BatchPlan, CustomerRow, PendingDetails
 
 ANY = sa.select(sa.exists(sa.select(PendingDetails.job_id))).scalar_subquery()
 _OWN = PendingDetails.encrypted.is_(None)

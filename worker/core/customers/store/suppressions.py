@@ -12,14 +12,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Person
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import ADDRESS, EMAIL, ERASED, PHONE, context_of_address, email_text
-from worker.core.database.journal import Happened, Note, note
-from worker.core.database.tables import CustomerRow, Suppression
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.channels import CHANNELS, SuppressionReason, address_of, is_mail, listed_as, stronger, text_of
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import (
+    ADDRESS,
+    EMAIL,
+    ERASED,
+    PHONE,
+    context_of_address,
+    email_text,
+)
+from onboarding_worker.core.database.journal import Happened, Note, note
+from onboarding_worker.core.database.tables import CustomerRow, Suppression
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.model.channels import (
+    CHANNELS,
+    SuppressionReason,
+    address_of,
+    is_mail,
+    listed_as,
+    stronger,
+    text_of,
+)
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.job_ids import Key
-from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
-from worker.core.limits.limits import day_of
-from worker.core.messages.contact import COUNTED
-from worker.core.model.states import InvitationState, SessionState
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.job_ids import Key
+from onboarding_worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
+from onboarding_worker.core.limits.limits import day_of
+from onboarding_worker.core.messages.contact import COUNTED
+from onboarding_worker.core.model.states import InvitationState, SessionState
 
 
 class Messages(NamedTuple):

@@ -22,9 +22,9 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import pysqlite
 
-from worker.core.database import fast
-from worker.core.database.fast import Twin
-from worker.core.database.tables.types import UtcDateTime
+from onboarding_worker.core.database import fast
+from onboarding_worker.core.database.fast import Twin
+from onboarding_worker.core.database.tables.types import UtcDateTime
 
 Types = Mapping[str, sa.types.TypeEngine[Any]]
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk, fast
-from worker.core.database.bulk import Columns
-from worker.core.database.fast import Twin
-from worker.core.database.tables import BatchCountChange
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.database import bulk, fast
+from onboarding_worker.core.database.bulk import Columns
+from onboarding_worker.core.database.fast import Twin
+from onboarding_worker.core.database.tables import BatchCountChange
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState
 
 OPTION = "onboarding_tally"  # the execution option of a transaction that has its tally
 MANY = 8  # from so many rows on, one more statement costs less than the triggers

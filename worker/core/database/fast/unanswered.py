@@ -18,8 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from worker.core.database import fast
-from worker.core.database.fast import Twin
+from onboarding_worker.core.database import fast
+from onboarding_worker.core.database.fast import Twin
 
 _OPTION = "onboarding_unanswered"
 UNANSWERED = {_OPTION: True}

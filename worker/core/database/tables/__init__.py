@@ -4,7 +4,7 @@ Unique indexes of these tables keep four promises, whatever the code does: one l
 each customer and purpose, one invitation for each session, channel and kind, and no token of another customer.
 """
 
-from worker.core.database.tables.customers import (
+from onboarding_worker.core.database.tables.customers import (
     AddressPlace,
     CustomerRow,
     Finished,
@@ -13,8 +13,8 @@ from worker.core.database.tables.customers import (
     Suppression,
     Tombstone,
 )
-from worker.core.database.tables.events import Inbox, Outbox, RefusedEvent, Webhook
-from worker.core.database.tables.lists import (
+from onboarding_worker.core.database.tables.events import Inbox, Outbox, RefusedEvent, Webhook
+from onboarding_worker.core.database.tables.lists import (
     Batch,
     BatchCount,
     BatchCountChange,
@@ -25,7 +25,7 @@ from worker.core.database.tables.lists import (
     UploadedList,
     UploadedPart,
 )
-from worker.core.database.tables.operating import (
+from onboarding_worker.core.database.tables.operating import (
     Audit,
     AuditHead,
     Budget,
@@ -38,8 +38,8 @@ from worker.core.database.tables.operating import (
     TextCount,
     Timer,
 )
-from worker.core.database.tables.types import Base
-from worker.core.database.tables.work import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.types import Base
+from onboarding_worker.core.database.tables.work import Attempt, InvitationRow, Job, SessionRow
 
 __all__ = ["AddressPlace", "Attempt", "Audit", "AuditHead", "Base", "Batch", "BatchCount", "BatchCountChange"]
 __all__ += ["BatchPlan", "BounceCount", "Budget", "CustomerRow", "DroppedFile", "EmergencyStop", "Finished"]

@@ -5,10 +5,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, CustomerKind
-from worker.core.database.tables.columns import ColumnOf, column
-from worker.core.database.tables.types import Base, BigId, partial
-from worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.customers.customers import Channel, CustomerKind
+from onboarding_worker.core.database.tables.columns import ColumnOf, column
+from onboarding_worker.core.database.tables.types import Base, BigId, partial
+from onboarding_worker.core.model.channels import SuppressionReason
 
 
 class CustomerRow(Base):

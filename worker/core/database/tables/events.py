@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.tables.columns import ColumnOf, column
-from worker.core.database.tables.types import DETAIL_LENGTH, Base, BigId, partial
-from worker.core.model.incoming import EventKind, Outcome
+from onboarding_worker.core.database.tables.columns import ColumnOf, column
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH, Base, BigId, partial
+from onboarding_worker.core.model.incoming import EventKind, Outcome
 
 
 class Inbox(Base):

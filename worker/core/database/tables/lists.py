@@ -5,8 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.tables.columns import ColumnOf, column
-from worker.core.database.tables.types import Base, BigId, partial
+from onboarding_worker.core.database.tables.columns import ColumnOf, column
+from onboarding_worker.core.database.tables.types import Base, BigId, partial
 
 
 class Batch(Base):

@@ -7,8 +7,8 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from worker.core.database.tables.columns import ColumnOf, column
-from worker.core.database.tables.types import Base, BigId, index, partial
+from onboarding_worker.core.database.tables.columns import ColumnOf, column
+from onboarding_worker.core.database.tables.types import Base, BigId, index, partial
 
 
 class Audit(Base):

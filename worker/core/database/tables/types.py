@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, CustomerKind
-from worker.core.database.tables.columns import TableClass
-from worker.core.model.channels import SuppressionReason
-from worker.core.model.incoming import EventKind, Outcome
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.customers.customers import Channel, CustomerKind
+from onboarding_worker.core.database.tables.columns import TableClass
+from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.incoming import EventKind, Outcome
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
 
 Kind = TypeVar("Kind", bound=StrEnum)
 Member = TypeVar("Member", bound=Enum)

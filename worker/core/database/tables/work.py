@@ -13,12 +13,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.database.tables.columns import ColumnOf, aliased, column
-from worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH, Base, BigId, one_where, partial
-from worker.core.model.refusals import STORED_LENGTH
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database.tables.columns import ColumnOf, aliased, column
+from onboarding_worker.core.database.tables.types import (
+    DETAIL_LENGTH,
+    REFERENCE_LENGTH,
+    Base,
+    BigId,
+    one_where,
+    partial,
+)
+from onboarding_worker.core.model.refusals import STORED_LENGTH
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
 
 _CLAIMABLE = "state = 'waiting' AND leader_id IS NULL"
 # The rows that wait for a later hour: a status says from when until when (`reporting.store.counting`).

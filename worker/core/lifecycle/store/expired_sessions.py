@@ -15,20 +15,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Person, invitation_channels
-from worker.core.customers.store import usage
-from worker.core.customers.store.in_review import others_in_review
-from worker.core.customers.store.suppressions import reachable
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch, known
-from worker.core.database.encrypted_values import Erased, decrypt_person
-from worker.core.database.job_ids import among_keys, rows_of
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import CustomerRow, Job, SessionRow
-from worker.core.facts import SessionsExpired, happened
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.lifecycle.given_links import SameLink, kinds_of
-from worker.core.lifecycle.reissue import (
+from onboarding_worker.core.customers.customers import Person, invitation_channels
+from onboarding_worker.core.customers.store import usage
+from onboarding_worker.core.customers.store.in_review import others_in_review
+from onboarding_worker.core.customers.store.suppressions import reachable
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch, known
+from onboarding_worker.core.database.encrypted_values import Erased, decrypt_person
+from onboarding_worker.core.database.job_ids import among_keys, rows_of
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import CustomerRow, Job, SessionRow
+from onboarding_worker.core.facts import SessionsExpired, happened
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.lifecycle.given_links import SameLink, kinds_of
+from onboarding_worker.core.lifecycle.reissue import (
     SETTLES,
     Ask,
     Decision,
@@ -41,16 +41,25 @@ from worker.core.lifecycle.reissue import (
     Wait,
     decide,
 )
-from worker.core.lifecycle.store.own_links import ends_of
-from worker.core.lifecycle.store.sent_again import send_again
-from worker.core.limits.limits import day_of
-from worker.core.messages.contact import ContactPolicy, writable
-from worker.core.model.channels import Address
-from worker.core.model.reasons import Reason
-from worker.core.model.refusals import asks_again, of_stored
-from worker.core.model.sessions import ExpirySource, max_age_of
-from worker.core.model.states import BATCH, EVENT, LIVE_SESSIONS, OPEN_JOBS, PAUSED, JobState, Result, SessionState
-from worker.core.unknown.store.row_by_row import Chunk, hold_jobs, row_by_row
+from onboarding_worker.core.lifecycle.store.own_links import ends_of
+from onboarding_worker.core.lifecycle.store.sent_again import send_again
+from onboarding_worker.core.limits.limits import day_of
+from onboarding_worker.core.messages.contact import ContactPolicy, writable
+from onboarding_worker.core.model.channels import Address
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.refusals import asks_again, of_stored
+from onboarding_worker.core.model.sessions import ExpirySource, max_age_of
+from onboarding_worker.core.model.states import (
+    BATCH,
+    EVENT,
+    LIVE_SESSIONS,
+    OPEN_JOBS,
+    PAUSED,
+    JobState,
+    Result,
+    SessionState,
+)
+from onboarding_worker.core.unknown.store.row_by_row import Chunk, hold_jobs, row_by_row
 
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.encrypted_values import STABLE, context_of_stable_link
-from worker.core.database.job_ids import Key, among_keys, new_ids, rows_of
-from worker.core.database.tables import StableLink
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.encrypted_values import STABLE, context_of_stable_link
+from onboarding_worker.core.database.job_ids import Key, among_keys, new_ids, rows_of
+from onboarding_worker.core.database.tables import StableLink
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 
 SECRET_BYTES = 18  # 144 bits, without padding in base64
 SECRET = re.compile(r"[A-Za-z0-9_-]{24}")

@@ -17,19 +17,26 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer
-from worker.core.customers.store.in_review import others_in_review, sessions_in_review
-from worker.core.customers.store.usage import sessions_of
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.contact import FIRST, ContactPolicy, is_resend, is_stale, kind_of
-from worker.core.messages.quiet_hours import QuietHours, allowed_at
-from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
-from worker.core.messages.store.message_rows import waiting_message
-from worker.core.model.endings import Later, Never, NotNow
-from worker.core.model.reasons import Reason
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState, of_reminders
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.customers.store.in_review import others_in_review, sessions_in_review
+from onboarding_worker.core.customers.store.usage import sessions_of
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.messages.contact import FIRST, ContactPolicy, is_resend, is_stale, kind_of
+from onboarding_worker.core.messages.quiet_hours import QuietHours, allowed_at
+from onboarding_worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
+from onboarding_worker.core.messages.store.message_rows import waiting_message
+from onboarding_worker.core.model.endings import Later, Never, NotNow
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import (
+    LIVE_SESSIONS,
+    InvitationState,
+    JobState,
+    Result,
+    SessionState,
+    of_reminders,
+)
 
 
 @dataclass(frozen=True)

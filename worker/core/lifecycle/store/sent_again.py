@@ -7,13 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.tables import InvitationRow, Job
-from worker.core.messages.contact import is_resend, next_kind
-from worker.core.messages.store.message_rows import waiting_message
-from worker.core.model.channels import CHANNELS, Address
-from worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.tables import InvitationRow, Job
+from onboarding_worker.core.messages.contact import is_resend, next_kind
+from onboarding_worker.core.messages.store.message_rows import waiting_message
+from onboarding_worker.core.model.channels import CHANNELS, Address
+from onboarding_worker.core.model.states import InvitationState, JobState
 
 Kinds = Mapping[Any, Collection[Address]]
 

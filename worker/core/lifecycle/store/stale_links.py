@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.usage import sessions_of
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.tables import InvitationRow, Job
-from worker.core.lifecycle.reissue import replace_at
-from worker.core.limits.store import budgets
-from worker.core.messages.contact import FIRST
-from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.customers.store.usage import sessions_of
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.tables import InvitationRow, Job
+from onboarding_worker.core.lifecycle.reissue import replace_at
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState
 
 
 def replace_sessions(

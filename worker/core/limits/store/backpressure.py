@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import invitation_channels
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.tables import InvitationRow, Job
-from worker.core.limits.budgets import BudgetRule, BudgetState, interval
-from worker.core.model.reasons import Reason
-from worker.core.model.states import BATCH, EVENT, PRIORITIES, InvitationState, JobState
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.tables import InvitationRow, Job
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, interval
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import BATCH, EVENT, PRIORITIES, InvitationState, JobState
 
 if TYPE_CHECKING:
-    from worker.core.work.store.job_context import ClaimedJob
+    from onboarding_worker.core.work.store.job_context import ClaimedJob
 
 # The queue may use this share of a link's usable time. The rest is for delays that the queue's length does not show:
 # events that go first, retries, a limit that turns out lower, a short pause.

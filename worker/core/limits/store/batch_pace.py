@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database.database import fetch
-from worker.core.database.tables import BatchPlan
-from worker.core.model.endings import Later, NotNow
-from worker.core.model.reasons import Reason
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.tables import BatchPlan
+from onboarding_worker.core.model.endings import Later, NotNow
+from onboarding_worker.core.model.reasons import Reason
 
 HOUR = timedelta(hours=1)
 TOLERANCE = timedelta(seconds=10)

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import note
-from worker.core.database.bulk import insert
-from worker.core.database.database import THERE_IS, Database
-from worker.core.database.fast import tally
-from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.tables import Budget, EmergencyStop
-from worker.core.foundation.notation import written
-from worker.core.limits.budgets import (
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.bulk import insert
+from onboarding_worker.core.database.database import THERE_IS, Database
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.fast.unanswered import UNANSWERED
+from onboarding_worker.core.database.tables import Budget, EmergencyStop
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
     Grant,
@@ -39,11 +39,11 @@ from worker.core.limits.budgets import (
     under_cap,
     with_credits,
 )
-from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
-from worker.core.limits.limits import FREE, UsedCredits, begin_of, day_of
-from worker.core.limits.rate_adaptation import Pace
-from worker.core.limits.throughput import MeasuredThroughput, Stretch, with_stretch
-from worker.core.model.stops import tries_again_by_itself
+from onboarding_worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from onboarding_worker.core.limits.limits import FREE, UsedCredits, begin_of, day_of
+from onboarding_worker.core.limits.rate_adaptation import Pace
+from onboarding_worker.core.limits.throughput import MeasuredThroughput, Stretch, with_stretch
+from onboarding_worker.core.model.stops import tries_again_by_itself
 
 log = logging.getLogger(__name__)
 

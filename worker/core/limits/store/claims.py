@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.limits.budgets import (
+from onboarding_worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
     Grant,
@@ -32,11 +32,11 @@ from worker.core.limits.budgets import (
     grant,
     under_cap,
 )
-from worker.core.limits.limits import Slots
-from worker.core.limits.store import budgets
-from worker.core.limits.store.leases import ASK_AGAIN, MOST_PER_PERMIT, Leases, Permits
-from worker.core.messages.contact import ContactPolicy
-from worker.core.model.states import BATCH, EVENT
+from onboarding_worker.core.limits.limits import Slots
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.store.leases import ASK_AGAIN, MOST_PER_PERMIT, Leases, Permits
+from onboarding_worker.core.messages.contact import ContactPolicy
+from onboarding_worker.core.model.states import BATCH, EVENT
 
 BATCH_SHARE = 0.2
 

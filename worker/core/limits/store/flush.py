@@ -18,22 +18,22 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.database.encrypted_values import Erased
-from worker.core.database.outages import SACRIFICED
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, is_stopped, under_cap
-from worker.core.limits.store import batch_pace, budgets
-from worker.core.limits.store.claims import ClaimPolicy, Leased, Room, lease
-from worker.core.limits.store.leases import Leases, Permits
-from worker.core.limits.throughput import Stretch
-from worker.core.model.endings import Done, Ending, Kind, Never, NotNow, Problem
-from worker.core.model.reasons import Reason
-from worker.core.model.sessions import Session
-from worker.core.model.states import EVENT
-from worker.core.unknown.reconciliation import Found, Listed, UnknownCall
-from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.encrypted_values import Erased
+from onboarding_worker.core.database.outages import SACRIFICED
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, is_stopped, under_cap
+from onboarding_worker.core.limits.store import batch_pace, budgets
+from onboarding_worker.core.limits.store.claims import ClaimPolicy, Leased, Room, lease
+from onboarding_worker.core.limits.store.leases import Leases, Permits
+from onboarding_worker.core.limits.throughput import Stretch
+from onboarding_worker.core.model.endings import Done, Ending, Kind, Never, NotNow, Problem
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.sessions import Session
+from onboarding_worker.core.model.states import EVENT
+from onboarding_worker.core.unknown.reconciliation import Found, Listed, UnknownCall
+from onboarding_worker.core.unknown.store.row_by_row import Chunk, row_by_row
 
 log = logging.getLogger(__name__)
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)

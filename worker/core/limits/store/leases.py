@@ -20,16 +20,16 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.database import THERE_IS, Database, fetch
-from worker.core.database.fast import tally
-from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, Permit
-from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.store import budgets
-from worker.core.model.endings import Later, NotNow
-from worker.core.model.states import BATCH, EVENT, NOT_SENT, PRIORITIES, InvitationState, JobState
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import THERE_IS, Database, fetch
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.fast.unanswered import UNANSWERED
+from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job, Permit
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.model.endings import Later, NotNow
+from onboarding_worker.core.model.states import BATCH, EVENT, NOT_SENT, PRIORITIES, InvitationState, JobState
 
 Id = TypeVar("Id")
 _IN_ORDER = attrgetter("due_at", "id")

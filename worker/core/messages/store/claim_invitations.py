@@ -15,43 +15,57 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.cancellation import cancel_jobs
-from worker.core.customers.store.in_review import others_in_review
-from worker.core.customers.store.suppressions import suppressed
-from worker.core.database.encrypted_values import decrypt_opening
-from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.lifecycle.given_links import is_kept_back
-from worker.core.lifecycle.store import reminders
-from worker.core.lifecycle.store.own_links import OwnLink
-from worker.core.lifecycle.store.stale_links import replace_sessions
-from worker.core.limits.store import batch_pace
-from worker.core.limits.store.claims import Leased
-from worker.core.limits.store.flush import Kept, Rows
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, UNREACHED, is_resend, is_stale, wording_of
-from worker.core.messages.quiet_hours import allowed_at
-from worker.core.messages.store import how_many
-from worker.core.messages.store.message_context import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.cancellation import cancel_jobs
+from onboarding_worker.core.customers.store.in_review import others_in_review
+from onboarding_worker.core.customers.store.suppressions import suppressed
+from onboarding_worker.core.database.encrypted_values import decrypt_opening
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
+from onboarding_worker.core.lifecycle.given_links import is_kept_back
+from onboarding_worker.core.lifecycle.store import reminders
+from onboarding_worker.core.lifecycle.store.own_links import OwnLink
+from onboarding_worker.core.lifecycle.store.stale_links import replace_sessions
+from onboarding_worker.core.limits.store import batch_pace
+from onboarding_worker.core.limits.store.claims import Leased
+from onboarding_worker.core.limits.store.flush import Kept, Rows
+from onboarding_worker.core.messages.contact import (
+    BRAND_LOOKED_AT_AGAIN,
+    FIRST,
+    UNREACHED,
+    is_resend,
+    is_stale,
+    wording_of,
+)
+from onboarding_worker.core.messages.quiet_hours import allowed_at
+from onboarding_worker.core.messages.store import how_many
+from onboarding_worker.core.messages.store.message_context import (
     LEASES,
     ClaimedInvitation,
     InvitationPolicy,
     MessageClaim,
     first_handovers,
 )
-from worker.core.messages.store.message_rows import customer_of, set_job_states
-from worker.core.messages.store.record_results import record_results
-from worker.core.messages.store.unreached import fall_back
-from worker.core.messages.text_numbers import why_not_texted
-from worker.core.model.channels import address_of, detail_of
-from worker.core.model.endings import Later, Never, NotNow
-from worker.core.model.reasons import Reason
-from worker.core.model.refusals import advice_of, of_stored
-from worker.core.model.sessions import Opening
-from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
-from worker.core.unknown.reconciliation import UnknownCall
-from worker.core.unknown.store.row_by_row import hold_messages
-from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
-from worker.core.work.store.attempt_log import open_rows
+from onboarding_worker.core.messages.store.message_rows import customer_of, set_job_states
+from onboarding_worker.core.messages.store.record_results import record_results
+from onboarding_worker.core.messages.store.unreached import fall_back
+from onboarding_worker.core.messages.text_numbers import why_not_texted
+from onboarding_worker.core.model.channels import address_of, detail_of
+from onboarding_worker.core.model.endings import Later, Never, NotNow
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.refusals import advice_of, of_stored
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.model.states import (
+    ENDED_JOBS,
+    LIVE_SESSIONS,
+    InvitationState,
+    JobState,
+    Result,
+    SessionState,
+)
+from onboarding_worker.core.unknown.reconciliation import UnknownCall
+from onboarding_worker.core.unknown.store.row_by_row import hold_messages
+from onboarding_worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
+from onboarding_worker.core.work.store.attempt_log import open_rows
 
 log = logging.getLogger(__name__)
 

@@ -21,24 +21,32 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.customers.store.usage import messages_of
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import ADDRESS
-from worker.core.database.fast import many_rows
-from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, TextCount
-from worker.core.database.tables.columns import aliased
-from worker.core.foundation.keyring import Keyring
-from worker.core.limits.store import budgets
-from worker.core.messages.contact import FIRST, AddressCap, Place, Wish, give_places, may_send, text_of_mailbox
-from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
-from worker.core.messages.text_numbers import HOUR, KEPT, country_of, hour_of
-from worker.core.model.channels import CHANNELS, address_of
-from worker.core.model.endings import Later, Never, NotNow
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState
-from worker.core.unknown.reconciliation import unknown_in_words
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.usage import messages_of
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import ADDRESS
+from onboarding_worker.core.database.fast import many_rows
+from onboarding_worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, TextCount
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.messages.contact import (
+    FIRST,
+    AddressCap,
+    Place,
+    Wish,
+    give_places,
+    may_send,
+    text_of_mailbox,
+)
+from onboarding_worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
+from onboarding_worker.core.messages.text_numbers import HOUR, KEPT, country_of, hour_of
+from onboarding_worker.core.model.channels import CHANNELS, address_of
+from onboarding_worker.core.model.endings import Later, Never, NotNow
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState
+from onboarding_worker.core.unknown.reconciliation import unknown_in_words
 
 # A message in flight may bounce, and then does not count: wait until its result is known.
 LAST_ASKS_AGAIN = timedelta(minutes=1)

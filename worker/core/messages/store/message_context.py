@@ -8,18 +8,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.suppressions import ANY_SUPPRESSED
-from worker.core.database import bulk
-from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.database.tables.columns import aliased
-from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
-from worker.core.limits.store.claims import ClaimPolicy
-from worker.core.limits.store.flush import CallResult, Claimed, Flush
-from worker.core.limits.store.leases import Leases
-from worker.core.messages.contact import REACHED, Invitation, Wording
-from worker.core.messages.store.message_rows import CUSTOMER
-from worker.core.model.endings import Kind
-from worker.core.model.states import LATE, InvitationState
+from onboarding_worker.core.customers.store.suppressions import ANY_SUPPRESSED
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.lifecycle.store.own_links import OwnLink, StableLinks
+from onboarding_worker.core.limits.store.claims import ClaimPolicy
+from onboarding_worker.core.limits.store.flush import CallResult, Claimed, Flush
+from onboarding_worker.core.limits.store.leases import Leases
+from onboarding_worker.core.messages.contact import REACHED, Invitation, Wording
+from onboarding_worker.core.messages.store.message_rows import CUSTOMER
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import LATE, InvitationState
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,20 +20,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer
-from worker.core.database import bulk
-from worker.core.database.audit_entries import Act, note
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.fast import tally
-from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.job_ids import batch_of, new_id
-from worker.core.database.tables import Attempt, Batch, BounceCount, CustomerRow, InvitationRow, Job
-from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.foundation.keyring import Keyring
-from worker.core.messages.contact import FIRST, PauseRule
-from worker.core.model.reasons import ABOUT_ANOTHER, Reason
-from worker.core.model.states import InvitationState, JobState, PauseCause, job_state_from_invitations
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import Act, note
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import decrypt_person
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.fast.unanswered import UNANSWERED
+from onboarding_worker.core.database.job_ids import batch_of, new_id
+from onboarding_worker.core.database.tables import Attempt, Batch, BounceCount, CustomerRow, InvitationRow, Job
+from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.messages.contact import FIRST, PauseRule
+from onboarding_worker.core.model.reasons import ABOUT_ANOTHER, Reason
+from onboarding_worker.core.model.states import InvitationState, JobState, PauseCause, job_state_from_invitations
 
 # A job's state follows the first messages of its current session. Reminders and superseded links do not count.
 OF_ITS_SESSION = sa.and_(

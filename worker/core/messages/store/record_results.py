@@ -8,31 +8,31 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.erased_jobs import erase_again
-from worker.core.customers.store.suppressions import suppress
-from worker.core.database import bulk
-from worker.core.database.bulk import Columns
-from worker.core.database.fast import tally
-from worker.core.database.job_ids import batch_of
-from worker.core.database.tables import InvitationRow, Job
-from worker.core.database.tables.types import REFERENCE_LENGTH
-from worker.core.facts import MessagesSent, happened
-from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store import reminders
-from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.store import budgets
-from worker.core.limits.throughput import Stretch
-from worker.core.messages.contact import FIRST, NEW_LINKS
-from worker.core.messages.store import how_many, message_rows
-from worker.core.messages.store.message_context import ClaimedInvitation, InviteResult, MessageClaim
-from worker.core.messages.store.message_rows import HELD_FIRST, BounceCounts, set_job_states
-from worker.core.messages.store.unreached import fall_back
-from worker.core.model.channels import SuppressionReason, address_of
-from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
-from worker.core.model.reasons import Reason
-from worker.core.model.states import LATE, InvitationState, JobState
-from worker.core.unknown.reconciliation import stays_unknown
-from worker.core.work.store.attempt_log import (
+from onboarding_worker.core.customers.store.erased_jobs import erase_again
+from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import Columns
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.job_ids import batch_of
+from onboarding_worker.core.database.tables import InvitationRow, Job
+from onboarding_worker.core.database.tables.types import REFERENCE_LENGTH
+from onboarding_worker.core.facts import MessagesSent, happened
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.lifecycle.store import reminders
+from onboarding_worker.core.limits.call_outcomes import CallOutcome
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.throughput import Stretch
+from onboarding_worker.core.messages.contact import FIRST, NEW_LINKS
+from onboarding_worker.core.messages.store import how_many, message_rows
+from onboarding_worker.core.messages.store.message_context import ClaimedInvitation, InviteResult, MessageClaim
+from onboarding_worker.core.messages.store.message_rows import HELD_FIRST, BounceCounts, set_job_states
+from onboarding_worker.core.messages.store.unreached import fall_back
+from onboarding_worker.core.model.channels import SuppressionReason, address_of
+from onboarding_worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import LATE, InvitationState, JobState
+from onboarding_worker.core.unknown.reconciliation import stays_unknown
+from onboarding_worker.core.work.store.attempt_log import (
     CLOSE,
     CLOSE_DONE,
     SortedOut,
@@ -42,7 +42,7 @@ from worker.core.work.store.attempt_log import (
     sort_out,
     standing,
 )
-from worker.core.work.store.sessions import schedule_checks
+from onboarding_worker.core.work.store.sessions import schedule_checks
 
 
 def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch: Stretch | None) -> set[str]:

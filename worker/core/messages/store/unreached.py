@@ -7,20 +7,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.suppressions import suppressed
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import Erased, read_person
-from worker.core.database.job_ids import IS_LIVE
-from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.messages.contact import FIRST, ContactPolicy
-from worker.core.messages.quiet_hours import allowed_at
-from worker.core.messages.store.message_rows import waiting_message
-from worker.core.messages.text_numbers import why_not_texted
-from worker.core.model.channels import address_of
-from worker.core.model.states import JobState, SessionState
+from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.customers.store.suppressions import suppressed
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import Erased, read_person
+from onboarding_worker.core.database.job_ids import IS_LIVE
+from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.messages.contact import FIRST, ContactPolicy
+from onboarding_worker.core.messages.quiet_hours import allowed_at
+from onboarding_worker.core.messages.store.message_rows import waiting_message
+from onboarding_worker.core.messages.text_numbers import why_not_texted
+from onboarding_worker.core.model.channels import address_of
+from onboarding_worker.core.model.states import JobState, SessionState
 
 
 def fall_back(

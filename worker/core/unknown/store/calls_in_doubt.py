@@ -6,14 +6,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.cancellation import change_jobs, waiting_again
-from worker.core.database.database import fetch
-from worker.core.database.job_ids import NEWEST_FIRST, among_keys, rows_of
-from worker.core.database.tables import Attempt, Job, SessionRow
-from worker.core.database.tables.columns import aliased
-from worker.core.model.endings import Kind
-from worker.core.model.reasons import Reason
-from worker.core.model.states import LATE, JobState
+from onboarding_worker.core.customers.store.cancellation import change_jobs, waiting_again
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.job_ids import NEWEST_FIRST, among_keys, rows_of
+from onboarding_worker.core.database.tables import Attempt, Job, SessionRow
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import LATE, JobState
 
 # A session whose token was lost may stay open for the longest lifetime that a provider offers.
 UNKNOWN_FOR = timedelta(days=30)

@@ -10,14 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.cancellation import cancel_jobs, cancelled_instead
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.messages.store.message_rows import set_job_states
-from worker.core.model.endings import (
+from onboarding_worker.core.customers.store.cancellation import cancel_jobs, cancelled_instead
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
+from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
+from onboarding_worker.core.messages.store.message_rows import set_job_states
+from onboarding_worker.core.model.endings import (
     Ending,
     Kind,
     Problem,
@@ -29,12 +29,12 @@ from worker.core.model.endings import (
     invitation_state_after,
     job_state_after,
 )
-from worker.core.model.reasons import Reason
-from worker.core.model.states import UNANSWERED, InvitationState, JobState
-from worker.core.unknown.reconciliation import not_before_its_wait, stays_unknown
-from worker.core.unknown.store import unknown_outcomes
-from worker.core.unknown.store.row_by_row import Chunk, hold_jobs, hold_messages, row_by_row
-from worker.core.work.store.attempt_log import after_call
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import UNANSWERED, InvitationState, JobState
+from onboarding_worker.core.unknown.reconciliation import not_before_its_wait, stays_unknown
+from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.core.unknown.store.row_by_row import Chunk, hold_jobs, hold_messages, row_by_row
+from onboarding_worker.core.work.store.attempt_log import after_call
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
 RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"

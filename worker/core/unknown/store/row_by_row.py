@@ -17,14 +17,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, known
-from worker.core.database.fast.unanswered import settle
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.database.tables.types import UnknownWord
-from worker.core.facts import JobsStopped, happened
-from worker.core.messages.store.message_rows import set_job_states
-from worker.core.model.reasons import Reason
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from onboarding_worker.core.database.database import Database, known
+from onboarding_worker.core.database.fast.unanswered import settle
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.types import UnknownWord
+from onboarding_worker.core.facts import JobsStopped, happened
+from onboarding_worker.core.messages.store.message_rows import set_job_states
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def _bad(database: Database, work: Callable[[sa.Connection, Chunk], object], ids
 
 def _place(error: Exception) -> str:
     """Where it was raised: a file of this software and a line. No text of the exception, which may hold a value."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/worker/" in frame.filename]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/onboarding_worker/" in frame.filename]
     return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "an unknown place"
 
 

@@ -20,13 +20,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import fetch
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.database.tables.columns import aliased
-from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.model.endings import Kind
-from worker.core.model.states import DONE, ENDED_JOBS, LATE, MORE, NOT_SENT, UNANSWERED, UNREACHABLE, references
-from worker.core.unknown.reconciliation import Found, More, Nothing, UnknownCall, Unmatched
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import (
+    DONE,
+    ENDED_JOBS,
+    LATE,
+    MORE,
+    NOT_SENT,
+    UNANSWERED,
+    UNREACHABLE,
+    references,
+)
+from onboarding_worker.core.unknown.reconciliation import Found, More, Nothing, UnknownCall, Unmatched
 
 # Outcomes of look-ups that do not count as failures: rate-limited, refused, unreachable, not made, or successful.
 UNCOUNTED = (

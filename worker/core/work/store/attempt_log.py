@@ -16,19 +16,19 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.bulk import Columns
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import encrypt_words
-from worker.core.database.job_ids import new_ids
-from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.foundation.keyring import Keyring
-from worker.core.limits.store.flush import CallResult, Claimed, Flush, RowT
-from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Reconcile, Retry, Snooze
-from worker.core.model.reasons import Reason
-from worker.core.model.states import DONE, MORE, NOT_SENT, UNANSWERED, UNREACHABLE, JobState, references
-from worker.core.unknown.reconciliation import More, Unmatched
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import Columns
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import encrypt_words
+from onboarding_worker.core.database.job_ids import new_ids
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.limits.store.flush import CallResult, Claimed, Flush, RowT
+from onboarding_worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Reconcile, Retry, Snooze
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import DONE, MORE, NOT_SENT, UNANSWERED, UNREACHABLE, JobState, references
+from onboarding_worker.core.unknown.reconciliation import More, Unmatched
 
 
 def open_rows(flush: Flush[Any], rows: Sequence[Claimed], *, counted: int = 0, **more: list[Any]) -> None:

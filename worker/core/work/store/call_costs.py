@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.database.database import fetch
-from worker.core.database.fast import tally
-from worker.core.database.job_ids import of_batch
-from worker.core.database.tables import Attempt, BatchCount, BatchCountChange, BatchPlan
-from worker.core.database.tables.columns import aliased
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.limits import COST_NOTHING, day_of
-from worker.core.limits.store import budgets
-from worker.core.model.endings import Kind, Later, NotNow
-from worker.core.model.reasons import Reason
-from worker.core.model.states import DONE
-from worker.core.unknown.reconciliation import Nothing
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.tables import Attempt, BatchCount, BatchCountChange, BatchPlan
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.limits.call_outcomes import CallOutcome
+from onboarding_worker.core.limits.limits import COST_NOTHING, day_of
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.model.endings import Kind, Later, NotNow
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import DONE
+from onboarding_worker.core.unknown.reconciliation import Nothing
 
 if TYPE_CHECKING:  # reports ask what a batch may still cost, and claim nothing
-    from worker.core.work.store.job_context import ClaimedJob, IssueResult
+    from onboarding_worker.core.work.store.job_context import ClaimedJob, IssueResult
 
 LOOKED_AT_AGAIN = timedelta(hours=1)  # a look-up may have found meanwhile that a call cost nothing
 _BATCH = sa.bindparam("batch", type_=Attempt.batch_id.type)

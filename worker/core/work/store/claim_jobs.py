@@ -9,35 +9,42 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer
-from worker.core.customers.store import pending_details as pending
-from worker.core.customers.store.suppressions import ANY_SUPPRESSED
-from worker.core.database import bulk
-from worker.core.database.database import Database
-from worker.core.database.encrypted_values import decrypt_line, decrypt_person
-from worker.core.database.fast import tally
-from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
-from worker.core.facts import JobsStopped, happened
-from worker.core.foundation.keyring import Keyring
-from worker.core.limits.limits import day_of, end_of
-from worker.core.limits.store import batch_pace, budgets
-from worker.core.limits.store.backpressure import Queue, Rooms, sender_state
-from worker.core.limits.store.claims import Leased
-from worker.core.limits.store.flush import Flush, Rows
-from worker.core.limits.store.leases import Leases
-from worker.core.model.endings import Never, NotNow
-from worker.core.model.sessions import APPLICANT_ID
-from worker.core.model.states import JobState
-from worker.core.unknown.reconciliation import UnknownCall
-from worker.core.unknown.store import unknown_outcomes
-from worker.core.unknown.store.row_by_row import hold_jobs
-from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
-from worker.core.work.store import call_costs
-from worker.core.work.store.attempt_log import open_rows
-from worker.core.work.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
-from worker.core.work.store.job_context import ClaimedJob, JobPolicy
-from worker.core.work.store.record_results import record_results
-from worker.core.work.store.session_reuse import invite_deferred
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.customers.store import pending_details as pending
+from onboarding_worker.core.customers.store.suppressions import ANY_SUPPRESSED
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.encrypted_values import decrypt_line, decrypt_person
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
+from onboarding_worker.core.facts import JobsStopped, happened
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.limits.limits import day_of, end_of
+from onboarding_worker.core.limits.store import batch_pace, budgets
+from onboarding_worker.core.limits.store.backpressure import Queue, Rooms, sender_state
+from onboarding_worker.core.limits.store.claims import Leased
+from onboarding_worker.core.limits.store.flush import Flush, Rows
+from onboarding_worker.core.limits.store.leases import Leases
+from onboarding_worker.core.model.endings import Never, NotNow
+from onboarding_worker.core.model.sessions import APPLICANT_ID
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.unknown.reconciliation import UnknownCall
+from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.core.unknown.store.row_by_row import hold_jobs
+from onboarding_worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
+from onboarding_worker.core.work.store import call_costs
+from onboarding_worker.core.work.store.attempt_log import open_rows
+from onboarding_worker.core.work.store.gates import (
+    AFTER_THE_PACE,
+    GATES,
+    ROW_GATES,
+    JobClaim,
+    is_for_a_message,
+    places_of,
+)
+from onboarding_worker.core.work.store.job_context import ClaimedJob, JobPolicy
+from onboarding_worker.core.work.store.record_results import record_results
+from onboarding_worker.core.work.store.session_reuse import invite_deferred
 
 # Whether its customer has, or had, any session: of a list of new customers none has one, and nothing more is asked.
 _HAD_SESSION = (

@@ -13,31 +13,31 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import invitation_channels
-from worker.core.customers.store.cancellation import cancel_jobs, cancelled_instead
-from worker.core.customers.store.erased_jobs import erase_again
-from worker.core.database import bulk
-from worker.core.database.bulk import Columns
-from worker.core.database.fast import tally
-from worker.core.database.job_ids import new_ids
-from worker.core.database.tables import Job, SessionRow
-from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store import reminders
-from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.store import budgets
-from worker.core.limits.store.flush import Flush
-from worker.core.limits.throughput import Stretch
-from worker.core.model.channels import is_mail
-from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
-from worker.core.model.reasons import Reason
-from worker.core.model.states import DONE, LATE, JobState
-from worker.core.unknown.reconciliation import Nothing
-from worker.core.unknown.store import unknown_outcomes
-from worker.core.unknown.store.calls_in_doubt import release_cleared
-from worker.core.work.store import call_costs, repeated_answers, sessions
-from worker.core.work.store.attempt_log import (
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.customers.store.cancellation import cancel_jobs, cancelled_instead
+from onboarding_worker.core.customers.store.erased_jobs import erase_again
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import Columns
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.job_ids import new_ids
+from onboarding_worker.core.database.tables import Job, SessionRow
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
+from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.lifecycle.store import reminders
+from onboarding_worker.core.limits.call_outcomes import CallOutcome
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.store.flush import Flush
+from onboarding_worker.core.limits.throughput import Stretch
+from onboarding_worker.core.model.channels import is_mail
+from onboarding_worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import DONE, LATE, JobState
+from onboarding_worker.core.unknown.reconciliation import Nothing
+from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.core.unknown.store.calls_in_doubt import release_cleared
+from onboarding_worker.core.work.store import call_costs, repeated_answers, sessions
+from onboarding_worker.core.work.store.attempt_log import (
     CLOSE,
     CLOSE_DONE,
     SortedOut,
@@ -47,7 +47,7 @@ from worker.core.work.store.attempt_log import (
     sort_out,
     standing,
 )
-from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
+from onboarding_worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 _STANDING = standing(
     Job,

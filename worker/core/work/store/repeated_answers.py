@@ -18,22 +18,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.cancellation import lock_unsent
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import TOKEN
-from worker.core.database.job_ids import batch_of, row_of
-from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.limits.call_outcomes import repeating
-from worker.core.limits.store import budgets
-from worker.core.limits.store.flush import Flush
-from worker.core.model.endings import Ending, Hold
-from worker.core.model.reasons import Reason
-from worker.core.model.sessions import EXTERNAL_REF
-from worker.core.model.states import OPEN_JOBS, InvitationState, JobState
-from worker.core.unknown.reconciliation import Unmatched
-from worker.core.unknown.store.row_by_row import hold_back
-from worker.core.work.store.job_context import IssueResult, JobPolicy
+from onboarding_worker.core.customers.store.cancellation import lock_unsent
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import TOKEN
+from onboarding_worker.core.database.job_ids import batch_of, row_of
+from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.limits.call_outcomes import repeating
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.store.flush import Flush
+from onboarding_worker.core.model.endings import Ending, Hold
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.sessions import EXTERNAL_REF
+from onboarding_worker.core.model.states import OPEN_JOBS, InvitationState, JobState
+from onboarding_worker.core.unknown.reconciliation import Unmatched
+from onboarding_worker.core.unknown.store.row_by_row import hold_back
+from onboarding_worker.core.work.store.job_context import IssueResult, JobPolicy
 
 log = logging.getLogger(__name__)
 

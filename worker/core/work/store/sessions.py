@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Customer, invitation_channels
-from worker.core.database import bulk
-from worker.core.database.bulk import Columns
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import ERASED, encrypt_session
-from worker.core.database.fast import tally
-from worker.core.database.job_ids import IS_LIVE, Key, among_keys, new_ids, rows_of
-from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
-from worker.core.lifecycle.reissue import SETTLES
-from worker.core.messages.contact import FIRST
-from worker.core.messages.quiet_hours import Hours, allowed_at
-from worker.core.messages.store.message_rows import waiting_message
-from worker.core.model.channels import is_mail
-from worker.core.model.endings import Done
-from worker.core.model.reasons import Reason
-from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
-from worker.core.unknown.reconciliation import LATEST_LOOK, LONGEST_LIFE
+from onboarding_worker.core.customers.customers import Channel, Customer, invitation_channels
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import Columns
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import ERASED, encrypt_session
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.job_ids import IS_LIVE, Key, among_keys, new_ids, rows_of
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
+from onboarding_worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
+from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.quiet_hours import Hours, allowed_at
+from onboarding_worker.core.messages.store.message_rows import waiting_message
+from onboarding_worker.core.model.channels import is_mail
+from onboarding_worker.core.model.endings import Done
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.sessions import ExpirySource
+from onboarding_worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
+from onboarding_worker.core.unknown.reconciliation import LATEST_LOOK, LONGEST_LIFE
 
 if TYPE_CHECKING:
-    from worker.core.limits.store.flush import Flush
-    from worker.core.work.store.job_context import IssueResult
+    from onboarding_worker.core.limits.store.flush import Flush
+    from onboarding_worker.core.work.store.job_context import IssueResult
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database.bulk import insert
-from worker.core.database.database import Database, fetch
-from worker.core.database.tables.columns import ColumnOf, column
-from worker.core.database.tables.types import NAMING, Base
+from onboarding_worker.core.database.bulk import insert
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.tables.columns import ColumnOf, column
+from onboarding_worker.core.database.tables.types import NAMING, Base
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch
-from worker.core.database.tables import Audit
-from worker.core.foundation.keyring import Keyring
-from worker.features.audit.store.sealing import HEAD, NOT_SIGNED, Head, NotSigned, Point, head_of, next_point
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.tables import Audit
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.features.audit.store.sealing import HEAD, NOT_SIGNED, Head, NotSigned, Point, head_of, next_point
 
 PAGE = 5000
 MOST_SHOWN = 20  # problems of the log, in words; the others are counted

@@ -12,13 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.audit_entries import RETENTION, Act, note
-from worker.core.database.database import Database, fetch
-from worker.core.database.tables import Audit, AuditHead, RetiredKey
-from worker.core.foundation.keyring import Keyring, key_id_of
-from worker.reporting.store.processes import is_younger, set_timer
-from worker.wiring.stores import Stores
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import RETENTION, Act, note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.tables import Audit, AuditHead, RetiredKey
+from onboarding_worker.core.foundation.keyring import Keyring, key_id_of
+from onboarding_worker.reporting.store.processes import is_younger, set_timer
+from onboarding_worker.wiring.stores import Stores
 
 BEFORE_THE_FIRST = "0" * 64  # in place of the hash of an entry before the first
 

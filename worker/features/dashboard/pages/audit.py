@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.features.audit.store.reading import AuditLog, Wanted
-from worker.features.audit.store.sealing import NotSigned, seals_of
-from worker.features.dashboard.contract import Asked, Page, Refused, Sources
-from worker.features.dashboard.users import Role
+from onboarding_worker.features.audit.store.reading import AuditLog, Wanted
+from onboarding_worker.features.audit.store.sealing import NotSigned, seals_of
+from onboarding_worker.features.dashboard.contract import Asked, Page, Refused, Sources
+from onboarding_worker.features.dashboard.users import Role
 
 PATH = "/dashboard/audit"
 SHOWN = 50

@@ -11,22 +11,22 @@ from tempfile import TemporaryFile
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.clock import monotonic
-from worker.core.model.reasons import meaning_of
-from worker.core.model.states import UNSENT_JOBS, JobState, LineState
-from worker.features.dashboard.contract import Asked, Download, File, Page, Sources
-from worker.features.dashboard.pages.batch_actions import batch_of, page_of, refuse_purged
-from worker.features.dashboard.pages.now import batch_facts
-from worker.features.dashboard.store.batch_rows import MOST_GROUPED, hours_of, page_of_rows, rows_in_need
-from worker.features.dashboard.users import Role
-from worker.lists.decisions.row_addresses import MOST_PARTS
-from worker.lists.store.batches import BatchFacts
-from worker.reporting.report_lines import wait_for, write_csv
-from worker.reporting.row_groups import Group, Groups, without_ids
-from worker.reporting.steps import step_for
-from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.store.spending import Points, in_steps
+from onboarding_worker.core.database.audit_entries import note_alone
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.model.reasons import meaning_of
+from onboarding_worker.core.model.states import UNSENT_JOBS, JobState, LineState
+from onboarding_worker.features.dashboard.contract import Asked, Download, File, Page, Sources
+from onboarding_worker.features.dashboard.pages.batch_actions import batch_of, page_of, refuse_purged
+from onboarding_worker.features.dashboard.pages.now import batch_facts
+from onboarding_worker.features.dashboard.store.batch_rows import MOST_GROUPED, hours_of, page_of_rows, rows_in_need
+from onboarding_worker.features.dashboard.users import Role
+from onboarding_worker.lists.decisions.row_addresses import MOST_PARTS
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.reporting.report_lines import wait_for, write_csv
+from onboarding_worker.reporting.row_groups import Group, Groups, without_ids
+from onboarding_worker.reporting.steps import step_for
+from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.reporting.store.spending import Points, in_steps
 
 WIDTH, HEIGHT = 720, 150
 STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 12, 24, 72, 168, 720))
@@ -173,7 +173,7 @@ def _report(sources: Sources, asked: Asked, *, ending: str) -> File:
             write_csv(text, lines, columns)
             text.detach()
         else:
-            from worker.reporting.xlsx_report import write_xlsx  # imported here: few ask for a workbook
+            from onboarding_worker.reporting.xlsx_report import write_xlsx  # imported here: few ask for a workbook
 
             write_xlsx(out, sources.reporting.status(batch), lines, columns)
     except BaseException:

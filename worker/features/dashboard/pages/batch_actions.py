@@ -1,23 +1,23 @@
 """Pause, resume and cancel a batch; try its failed rows again; decide its held rows; send a row's message to an address
 of one's own, as a test."""
 
-from worker.core.customers.customers import Customer
-from worker.core.database.encrypted_values import Erased
-from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.foundation.notation import are, counted
-from worker.core.messages.contact import Wording
-from worker.core.model.states import JobState
-from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused, Sources
-from worker.features.dashboard.store.batch_rows import customer_of_row
-from worker.lists.decisions.row_addresses import LONGEST, read_rows
-from worker.lists.decisions.store.decisions import RepeatCost, Verdict
-from worker.lists.decisions.store.settlement import Which
-from worker.lists.store.batches import BatchFacts
-from worker.reporting.batch_report import rows_left, staying, what_ends, worst_cost
-from worker.settings.policies import buys_on_click
-from worker.settings.problems import SettingsError
-from worker.wiring.message_tests import NotSent, hand_over, written
-from worker.wiring.store.message_tests import ACTION, begin
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.database.encrypted_values import Erased
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
+from onboarding_worker.core.foundation.notation import are, counted
+from onboarding_worker.core.messages.contact import Wording
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused, Sources
+from onboarding_worker.features.dashboard.store.batch_rows import customer_of_row
+from onboarding_worker.lists.decisions.row_addresses import LONGEST, read_rows
+from onboarding_worker.lists.decisions.store.decisions import RepeatCost, Verdict
+from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.reporting.batch_report import rows_left, staying, what_ends, worst_cost
+from onboarding_worker.settings.policies import buys_on_click
+from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.message_tests import NotSent, hand_over, written
+from onboarding_worker.wiring.store.message_tests import ACTION, begin
 
 ON_ITS_WAY = "Calls in flight are finished first."
 FROM_NOW = "now"  # `from` in links of the first page; without it, the batch's page is meant
@@ -258,7 +258,7 @@ def _plan_test(sources: Sources, asked: Asked) -> Plan:
 def _test(sources: Sources, asked: Asked, reason: str) -> Done:
     batch_id, row, customer = _row(sources, asked)
     # imported here: Jinja, for words alone
-    from worker.wiring.templates import templates_of
+    from onboarding_worker.wiring.templates import templates_of
 
     stores, settings = sources.acting(asked.person, ACTION, reason), sources.parts.settings
     kind, to = Wording.INVITATION.value, asked.text("to", most=TO.most)

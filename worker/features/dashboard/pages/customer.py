@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
-from worker.features.dashboard.contract import (
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
+from onboarding_worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
+from onboarding_worker.features.dashboard.contract import (
     Action,
     Asked,
     Done,
@@ -22,22 +22,22 @@ from worker.features.dashboard.contract import (
     Refused,
     Sources,
 )
-from worker.features.dashboard.users import Role
-from worker.features.service_desk.case import Refused as NotDone
-from worker.features.service_desk.case import Wanted, in_utc, wanted
-from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.links import NewLink
-from worker.features.service_desk.opened import desk_of, finder_of, message_texts
-from worker.features.service_desk.store.cases import SeveralPurposes
-from worker.features.service_desk.store.desk import ServiceDesk
-from worker.features.service_desk.store.finding import MOST, Found
-from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
-from worker.features.service_desk.store.sent_messages import sent_messages
-from worker.features.service_desk.timeline import About, Moment, timeline
-from worker.lists import phone_numbers, rules
-from worker.providers.values import Refusal
-from worker.reporting.prices import Prices
-from worker.wiring.stores import Stores
+from onboarding_worker.features.dashboard.users import Role
+from onboarding_worker.features.service_desk.case import Refused as NotDone
+from onboarding_worker.features.service_desk.case import Wanted, in_utc, wanted
+from onboarding_worker.features.service_desk.corrections import Correction
+from onboarding_worker.features.service_desk.links import NewLink
+from onboarding_worker.features.service_desk.opened import desk_of, finder_of, message_texts
+from onboarding_worker.features.service_desk.store.cases import SeveralPurposes
+from onboarding_worker.features.service_desk.store.desk import ServiceDesk
+from onboarding_worker.features.service_desk.store.finding import MOST, Found
+from onboarding_worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
+from onboarding_worker.features.service_desk.store.sent_messages import sent_messages
+from onboarding_worker.features.service_desk.timeline import About, Moment, timeline
+from onboarding_worker.lists import phone_numbers, rules
+from onboarding_worker.providers.values import Refusal
+from onboarding_worker.reporting.prices import Prices
+from onboarding_worker.wiring.stores import Stores
 
 PATH = "/dashboard/customers"
 ONE = f"{PATH}/{{customer}}"

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.notation import counted, listed_in_words
-from worker.core.model.states import JobState, LineState
-from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused, Sources, do
-from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
-from worker.lists.store.batches import BatchFacts
-from worker.reporting.batch_report import rows_to_correct, state_of
-from worker.reporting.operation_report import WORKING, OperationReport, state_in_words
-from worker.reporting.store.processes import WORK
-from worker.reporting.waits import NOTHING_STUCK, Wait, rows_in_words, with_rows
-from worker.wiring.account_budgets import NotTried, check_can_be_tried, try_again
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.notation import counted, listed_in_words
+from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused, Sources, do
+from onboarding_worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
+from onboarding_worker.lists.store.batches import BatchFacts
+from onboarding_worker.reporting.batch_report import rows_to_correct, state_of
+from onboarding_worker.reporting.operation_report import WORKING, OperationReport, state_in_words
+from onboarding_worker.reporting.store.processes import WORK
+from onboarding_worker.reporting.waits import NOTHING_STUCK, Wait, rows_in_words, with_rows
+from onboarding_worker.wiring.account_budgets import NotTried, check_can_be_tried, try_again
 
 SHOWN = 12  # the newest batches; the others are on the page of batches
 # In the order of a bar: what is done fills it from the left, and what is still to do is on the right.

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.core.foundation.notation import counted
-from worker.core.limits.budgets import BudgetState
-from worker.features.dashboard.contract import Asked, Page, Sources
-from worker.features.dashboard.pages.batch_actions import page_of
-from worker.features.dashboard.pages.now import need_of
-from worker.features.dashboard.store.batch_rows import HOUR, KeptBack, kept_back
-from worker.reporting.forecast import Load, pace_of
-from worker.reporting.prices import Prices, in_words
-from worker.reporting.waits import Wait
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.features.dashboard.contract import Asked, Page, Sources
+from onboarding_worker.features.dashboard.pages.batch_actions import page_of
+from onboarding_worker.features.dashboard.pages.now import need_of
+from onboarding_worker.features.dashboard.store.batch_rows import HOUR, KeptBack, kept_back
+from onboarding_worker.reporting.forecast import Load, pace_of
+from onboarding_worker.reporting.prices import Prices, in_words
+from onboarding_worker.reporting.waits import Wait
 
 EVERYTHING = ("stop", "database", "process")  # what keeps the rows of all batches
 

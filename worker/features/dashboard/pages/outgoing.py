@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from worker.core.foundation.notation import counted
-from worker.events.store.refused_events import KeptMessage, NotPutBack
-from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused, Sources
-from worker.features.outbox.outbox_targets import SHOWN, target_in_words
-from worker.features.outbox.store import relay
+from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.events.store.refused_events import KeptMessage, NotPutBack
+from onboarding_worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused, Sources
+from onboarding_worker.features.outbox.outbox_targets import SHOWN, target_in_words
+from onboarding_worker.features.outbox.store import relay
 
 DEAD_SHOWN = 50  # of each queue
 
@@ -104,7 +104,7 @@ def _plan_requeue(sources: Sources, asked: Asked) -> Plan:
 
 
 def _requeue(sources: Sources, asked: Asked, reason: str) -> Done:
-    from worker.events.bus.dead_letters import put_back  # imported here: kombu, for those who put one back
+    from onboarding_worker.events.bus.dead_letters import put_back  # imported here: kombu, for those who put one back
 
     one, settings = _refused(sources, asked), sources.parts.settings
     stores = sources.acting(asked.person, "events dead requeue", reason)

@@ -11,20 +11,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Customer, invitation_channels
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch, made_of
-from worker.core.database.fast.tally import CountOf
-from worker.core.database.job_ids import job_id, of_batch
-from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, SkippedLine
-from worker.core.database.tables.types import word_of
-from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
-from worker.core.foundation.keyring import Keyring
-from worker.core.messages.store.message_rows import CUSTOMER, customer_of
-from worker.core.model.states import UNSENT_JOBS, JobState, LineState, SessionState, state_of_line
-from worker.reporting.store.counting import COUNTED, ROWS
-from worker.reporting.store.report_rows import LineFacts, refused_lines
-from worker.reporting.store.spending import WORK, Points, points_of
+from onboarding_worker.core.customers.customers import Channel, Customer, invitation_channels
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch, made_of
+from onboarding_worker.core.database.fast.tally import CountOf
+from onboarding_worker.core.database.job_ids import job_id, of_batch
+from onboarding_worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, SkippedLine
+from onboarding_worker.core.database.tables.types import word_of
+from onboarding_worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.messages.store.message_rows import CUSTOMER, customer_of
+from onboarding_worker.core.model.states import UNSENT_JOBS, JobState, LineState, SessionState, state_of_line
+from onboarding_worker.reporting.store.counting import COUNTED, ROWS
+from onboarding_worker.reporting.store.report_rows import LineFacts, refused_lines
+from onboarding_worker.reporting.store.spending import WORK, Points, points_of
 
 MOST_GROUPED = 20_000  # rows whose reasons are grouped
 # Few rows of a batch are in these states, and an index has them (`ix_job_rare`): a page of them reads no other rows.

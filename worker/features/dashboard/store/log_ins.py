@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.database.tables import LogIn
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import LogIn
 
 AWAY = timedelta(hours=1)  # without a request of the person: then the person must log in again
 LONGEST = timedelta(hours=12)

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.database.tables import CustomerRow, Job
-from worker.core.model.states import OPEN_JOBS
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import CustomerRow, Job
+from onboarding_worker.core.model.states import OPEN_JOBS
 
 
 class InUse(NamedTuple):

@@ -8,14 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import FieldProblem
-from worker.core.database.bulk import insert
-from worker.core.database.database import Database
-from worker.core.database.tables import DroppedFile as Row
-from worker.core.database.tables import SkippedLine
-from worker.features.list_sources.dropped_files import DroppedFile, FileState
-from worker.lists.lines import same_customer
-from worker.lists.store.taken import FREE, TakenLists
+from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.database.bulk import insert
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.tables import DroppedFile as Row
+from onboarding_worker.core.database.tables import SkippedLine
+from onboarding_worker.features.list_sources.dropped_files import DroppedFile, FileState
+from onboarding_worker.lists.lines import same_customer
+from onboarding_worker.lists.store.taken import FREE, TakenLists
 
 _COLUMNS = [getattr(Row, field.name) for field in fields(DroppedFile)]
 

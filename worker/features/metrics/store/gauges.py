@@ -9,18 +9,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.fast import tally
-from worker.core.database.outages import CANCELLED
-from worker.core.database.tables import InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
-from worker.core.limits.budgets import BudgetRule
-from worker.core.model.metrics import Series
-from worker.core.model.states import PRIORITIES, InvitationState, JobState
-from worker.features.metrics.store import metric_counts
-from worker.reporting.store.counting import COUNTED, ROWS, due_of
-from worker.reporting.store.processes import GONE_AFTER
-from worker.reporting.store.waiting import to_check
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.outages import CANCELLED
+from onboarding_worker.core.database.tables import InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.model.metrics import Series
+from onboarding_worker.core.model.states import PRIORITIES, InvitationState, JobState
+from onboarding_worker.features.metrics.store import metric_counts
+from onboarding_worker.reporting.store.counting import COUNTED, ROWS, due_of
+from onboarding_worker.reporting.store.processes import GONE_AFTER
+from onboarding_worker.reporting.store.waiting import to_check
 
 # A scrape must not be what makes a slow database slower.
 MOST_TIME = timedelta(seconds=3)

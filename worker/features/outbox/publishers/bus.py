@@ -18,13 +18,13 @@ from amqp.exceptions import AMQPError
 from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.connection_failures import in_words
-from worker.core.foundation.tls import Tls
-from worker.core.model.endings import Kind, Problem
-from worker.events.brokers import connection as brokers
-from worker.events.cloudevents import CONTENT_TYPE, OutgoingEvent, cloud_event
-from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.connection_failures import in_words
+from onboarding_worker.core.foundation.tls import Tls
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.events.brokers import connection as brokers
+from onboarding_worker.events.cloudevents import CONTENT_TYPE, OutgoingEvent, cloud_event
+from onboarding_worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
 log = logging.getLogger(__name__)
 UNREACHABLE = (OperationalError, AMQPError, OSError)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Protocol
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.model.endings import Problem
-from worker.events.cloudevents import OutgoingEvent
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.model.endings import Problem
+from onboarding_worker.events.cloudevents import OutgoingEvent
 
 GoesOn = Callable[[], bool]
 # How long answers of a broker are waited for after `goes_on` has returned False: what arrived, and was not answered, is

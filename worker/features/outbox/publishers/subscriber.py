@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.tls import Tls
-from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.events.cloudevents import CONTENT_TYPE, OutgoingEvent, cloud_event
-from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
-from worker.http import event_loop
-from worker.http.client import Http, open_http_session
-from worker.http.trust import trust_of
-from worker.providers.bodies import retry_after
-from worker.settings.secrets import Secret
-from worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
+from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.tls import Tls
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from onboarding_worker.events.cloudevents import CONTENT_TYPE, OutgoingEvent, cloud_event
+from onboarding_worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
+from onboarding_worker.http import event_loop
+from onboarding_worker.http.client import Http, open_http_session
+from onboarding_worker.http.trust import trust_of
+from onboarding_worker.providers.bodies import retry_after
+from onboarding_worker.settings.secrets import Secret
+from onboarding_worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
 
 # POSTs in parallel, each for a different customer.
 IN_FLIGHT = 8

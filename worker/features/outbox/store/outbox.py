@@ -13,17 +13,17 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.bulk import Columns
-from worker.core.database.database import fetch
-from worker.core.database.job_ids import batch_of, new_id, row_of
-from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
-from worker.core.database.tables.columns import aliased
-from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
-from worker.core.model.refusals import of_stored
-from worker.core.model.states import JobState
-from worker.core.work.store.sessions import SessionsIssued
-from worker.events.cloudevents import Happened, moment
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import Columns
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.job_ids import batch_of, new_id, row_of
+from onboarding_worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
+from onboarding_worker.core.model.refusals import of_stored
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.work.store.sessions import SessionsIssued
+from onboarding_worker.events.cloudevents import Happened, moment
 
 Given = Mapping[str, Any]
 _OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}

@@ -13,18 +13,18 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
-from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.outages import naming_outages
-from worker.core.database.tables import Outbox
-from worker.core.database.tables.columns import aliased
-from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.limits.budgets import BudgetRule, grant
-from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.store import budgets
-from worker.events.cloudevents import OutgoingEvent
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.fast.unanswered import UNANSWERED
+from onboarding_worker.core.database.outages import naming_outages
+from onboarding_worker.core.database.tables import Outbox
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
+from onboarding_worker.core.limits.budgets import BudgetRule, grant
+from onboarding_worker.core.limits.call_outcomes import CallOutcome
+from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.events.cloudevents import OutgoingEvent
 
 _Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 # PostgreSQL's advisory lock for publishing to a target has two keys: this arbitrary number, and the target's number.

@@ -8,19 +8,19 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.suppressions import suppress_again
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database
-from worker.core.database.encrypted_values import CUSTOMER
-from worker.core.database.journal import LEAVES_ALONE, Happened, Note
-from worker.core.database.tables import CustomerRow, Inbox
-from worker.core.foundation.keyring import Keyring, key_id_of
-from worker.events.standing import EarlierEvents
-from worker.events.store.event_customers import erase_customer
-from worker.events.store.refused_events import remove_about
-from worker.lists.decisions.store.do_not_contact import LIST
-from worker.lists.store.admission import lock_customers
-from worker.lists.store.new_rows import bury_again
+from onboarding_worker.core.customers.store.suppressions import suppress_again
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.encrypted_values import CUSTOMER
+from onboarding_worker.core.database.journal import LEAVES_ALONE, Happened, Note
+from onboarding_worker.core.database.tables import CustomerRow, Inbox
+from onboarding_worker.core.foundation.keyring import Keyring, key_id_of
+from onboarding_worker.events.standing import EarlierEvents
+from onboarding_worker.events.store.event_customers import erase_customer
+from onboarding_worker.events.store.refused_events import remove_about
+from onboarding_worker.lists.decisions.store.do_not_contact import LIST
+from onboarding_worker.lists.store.admission import lock_customers
+from onboarding_worker.lists.store.new_rows import bury_again
 
 CHUNK = 500
 WHY = "from the journal"

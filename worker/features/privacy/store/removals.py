@@ -15,14 +15,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.database import bulk
-from worker.core.database.audit_entries import RETENTION, Act, note
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.fast import tally
-from worker.core.database.job_ids import NEWEST_FIRST, as_they_came, of_batch
-from worker.core.database.tables import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import RETENTION, Act, note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.job_ids import NEWEST_FIRST, as_they_came, of_batch
+from onboarding_worker.core.database.tables import (
     AddressPlace,
     Attempt,
     Batch,
@@ -37,12 +37,12 @@ from worker.core.database.tables import (
     SkippedLine,
     StableLink,
 )
-from worker.core.database.tables.columns import aliased
-from worker.core.database.tables.work import LEAD, served_by
-from worker.core.messages.contact import FIRST
-from worker.core.messages.store.message_rows import move_messages
-from worker.core.model.endings import Kind
-from worker.core.model.states import (
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.database.tables.work import LEAD, served_by
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.store.message_rows import move_messages
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.states import (
     ENDED_JOBS,
     LATE,
     LIVE_SESSIONS,
@@ -51,10 +51,10 @@ from worker.core.model.states import (
     JobState,
     Result,
 )
-from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
-from worker.events.store.event_customers import erase, erase_updates
-from worker.lists.store.admission import OF_PRESENT_PERSON
-from worker.reporting.store.counts import BatchCounts, totals_of
+from onboarding_worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
+from onboarding_worker.events.store.event_customers import erase, erase_updates
+from onboarding_worker.lists.store.admission import OF_PRESENT_PERSON
+from onboarding_worker.reporting.store.counts import BatchCounts, totals_of
 
 CHUNK = 500  # customers, or rows of a batch
 SESSIONS_AT_ONCE, EVENTS_AT_ONCE, PLACES_AT_ONCE = 500, 1000, 5000

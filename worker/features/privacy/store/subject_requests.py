@@ -13,11 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.suppressions import Address, has_address, release, suppressed
-from worker.core.database import tables
-from worker.core.database.audit_entries import ACT, note
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import (
+from onboarding_worker.core.customers.store.suppressions import Address, has_address, release, suppressed
+from onboarding_worker.core.database import tables
+from onboarding_worker.core.database.audit_entries import ACT, note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import (
     CUSTOMER,
     ERASED,
     Erased,
@@ -28,18 +28,18 @@ from worker.core.database.encrypted_values import (
     person_as_json,
     read_person,
 )
-from worker.core.database.job_ids import AS_THEY_CAME, batch_of, new_id, row_of
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import Attempt, CustomerRow, Inbox, Job, PendingDetails, RefusedEvent
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.foundation.notation import written, written_if_any
-from worker.core.model.channels import CHANNELS, address_of, detail_of
-from worker.core.model.incoming import OPERATOR, EventKind
-from worker.events.standing import Arrival, EarlierEvents, NewEvent
-from worker.events.store.event_customers import HeldCustomers, erase_customer
-from worker.events.store.refused_events import about
-from worker.lists.store.admission import finished_in_purged
-from worker.lists.store.new_rows import erased_among
+from onboarding_worker.core.database.job_ids import AS_THEY_CAME, batch_of, new_id, row_of
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import Attempt, CustomerRow, Inbox, Job, PendingDetails, RefusedEvent
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.foundation.notation import written, written_if_any
+from onboarding_worker.core.model.channels import CHANNELS, address_of, detail_of
+from onboarding_worker.core.model.incoming import OPERATOR, EventKind
+from onboarding_worker.events.standing import Arrival, EarlierEvents, NewEvent
+from onboarding_worker.events.store.event_customers import HeldCustomers, erase_customer
+from onboarding_worker.events.store.refused_events import about
+from onboarding_worker.lists.store.admission import finished_in_purged
+from onboarding_worker.lists.store.new_rows import erased_among
 
 OUTSIDE = "backups, logs of the database, reports and lists outside of the database"
 # The columns of a row that are shown as they are.

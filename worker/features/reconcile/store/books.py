@@ -14,14 +14,14 @@ from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, decrypt_line
-from worker.core.database.job_ids import of_batch
-from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.states import InvitationState, SessionState
-from worker.core.unknown.store.unknown_outcomes import found_by
-from worker.features.reconcile.columns import Difference, Found
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import EMAIL, PHONE, Erased, decrypt_line
+from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.model.states import InvitationState, SessionState
+from onboarding_worker.core.unknown.store.unknown_outcomes import found_by
+from onboarding_worker.features.reconcile.columns import Difference, Found
 
 CHUNK = 1000
 # Before what is no id of a session or a message, among keys: a customer's id, an external_ref, a hashed address.

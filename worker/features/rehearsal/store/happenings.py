@@ -8,12 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch
-from worker.core.database.job_ids import of_batch
-from worker.core.database.tables import BatchPlan, InvitationRow, Job, SessionRow, Webhook
-from worker.core.database.tables.types import UtcDateTime
-from worker.core.messages.contact import COUNTED
-from worker.core.model.states import ENDED_JOBS, UNSENT_JOBS, InvitationState, JobState, SessionState
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.tables import BatchPlan, InvitationRow, Job, SessionRow, Webhook
+from onboarding_worker.core.database.tables.types import UtcDateTime
+from onboarding_worker.core.messages.contact import COUNTED
+from onboarding_worker.core.model.states import ENDED_JOBS, UNSENT_JOBS, InvitationState, JobState, SessionState
 
 
 @dataclass(frozen=True)

@@ -13,30 +13,30 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Customer, Person, invitation_channels
-from worker.core.customers.store.suppressions import reachable
-from worker.core.database import bulk
-from worker.core.database.bulk import rows_of
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import Erased, read_person
-from worker.core.database.job_ids import AS_THEY_CAME, Key, job_id
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
-from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.messages.contact import writable
-from worker.core.model.incoming import EventKind
-from worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobState
-from worker.features.renew.section import Renew
-from worker.features.renew.store import renewals
-from worker.lists.decisions.store.emergency_stop import stop_there
-from worker.lists.importing.intake import choose_account, line_of
-from worker.lists.lines import AcceptedLine, Chosen
-from worker.lists.store.admission import lock_customers
-from worker.lists.store.batches import next_rows
-from worker.lists.store.new_rows import erased_among, job_values, new_jobs
-from worker.reporting.store.look import Looked
-from worker.wiring.background import Ticks
-from worker.wiring.container import Parts
+from onboarding_worker.core.customers.customers import Channel, Customer, Person, invitation_channels
+from onboarding_worker.core.customers.store.suppressions import reachable
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import rows_of
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import Erased, read_person
+from onboarding_worker.core.database.job_ids import AS_THEY_CAME, Key, job_id
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
+from onboarding_worker.core.messages.contact import writable
+from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobState
+from onboarding_worker.features.renew.section import Renew
+from onboarding_worker.features.renew.store import renewals
+from onboarding_worker.lists.decisions.store.emergency_stop import stop_there
+from onboarding_worker.lists.importing.intake import choose_account, line_of
+from onboarding_worker.lists.lines import AcceptedLine, Chosen
+from onboarding_worker.lists.store.admission import lock_customers
+from onboarding_worker.lists.store.batches import next_rows
+from onboarding_worker.lists.store.new_rows import erased_among, job_values, new_jobs
+from onboarding_worker.reporting.store.look import Looked
+from onboarding_worker.wiring.background import Ticks
+from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 CHUNK = 200

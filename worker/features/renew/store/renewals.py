@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.job_ids import Key
-from worker.core.database.tables import Job, SessionRow
-from worker.core.database.tables.columns import ColumnOf, column
-from worker.core.database.tables.types import NAMING, Base, partial
-from worker.core.facts import SessionsCompleted
-from worker.core.model.states import Result
-from worker.features.renew.section import Renew, approved_until
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.job_ids import Key
+from onboarding_worker.core.database.tables import Job, SessionRow
+from onboarding_worker.core.database.tables.columns import ColumnOf, column
+from onboarding_worker.core.database.tables.types import NAMING, Base, partial
+from onboarding_worker.core.facts import SessionsCompleted
+from onboarding_worker.core.model.states import Result
+from onboarding_worker.features.renew.section import Renew, approved_until
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 

@@ -8,27 +8,27 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Details, Person
-from worker.core.customers.store import usage
-from worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from worker.core.customers.store.suppressions import reachable
-from worker.core.database import bulk
-from worker.core.database.database import Database, fetch, known, made_of
-from worker.core.database.encrypted_values import ERASED, Erased, read_person
-from worker.core.database.job_ids import AS_THEY_CAME
-from worker.core.database.tables import Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.reissue import asked_since_end
-from worker.core.messages.text_numbers import why_not_texted
-from worker.core.model.channels import CHANNELS, detail_of
-from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, PRIORITIES, JobState, Result, SessionState
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
-from worker.lists.decisions.store.emergency_stop import stop_there
-from worker.lists.known_customers import Standing, standing_of
-from worker.lists.store.admission import OF_PRESENT_PERSON, finished_in_purged, lock_customers, lock_serving
-from worker.reporting.store.outlook import settled_by
-from worker.reporting.store.report_rows import Stored, details_of_customers
+from onboarding_worker.core.customers.customers import Details, Person
+from onboarding_worker.core.customers.store import usage
+from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from onboarding_worker.core.customers.store.suppressions import reachable
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import Database, fetch, known, made_of
+from onboarding_worker.core.database.encrypted_values import ERASED, Erased, read_person
+from onboarding_worker.core.database.job_ids import AS_THEY_CAME
+from onboarding_worker.core.database.tables import Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.lifecycle.reissue import asked_since_end
+from onboarding_worker.core.messages.text_numbers import why_not_texted
+from onboarding_worker.core.model.channels import CHANNELS, detail_of
+from onboarding_worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, PRIORITIES, JobState, Result, SessionState
+from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
+from onboarding_worker.lists.decisions.store.emergency_stop import stop_there
+from onboarding_worker.lists.known_customers import Standing, standing_of
+from onboarding_worker.lists.store.admission import OF_PRESENT_PERSON, finished_in_purged, lock_customers, lock_serving
+from onboarding_worker.reporting.store.outlook import settled_by
+from onboarding_worker.reporting.store.report_rows import Stored, details_of_customers
 
 
 class SeveralPurposes(Exception):

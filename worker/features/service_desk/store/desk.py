@@ -10,26 +10,26 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Details
-from worker.core.customers.store import usage
-from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
-from worker.core.customers.store.suppressions import suppressed
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database
-from worker.core.database.encrypted_values import contact_digests, encrypt_person
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
-from worker.core.foundation.keyring import Keyring
-from worker.core.messages.store.message_rows import waiting_message
-from worker.core.messages.text_numbers import is_landline, why_not_texted
-from worker.core.model.channels import Address, address_of, channels_of, is_mail
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState, SessionState, of_a_person
-from worker.core.model.wakeups import WakeUp
-from worker.core.work.store.sessions import check_at
-from worker.features.service_desk.case import ERASED, Case, DeskRules, Refused, under_way
-from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.links import (
+from onboarding_worker.core.customers.customers import Channel, Details
+from onboarding_worker.core.customers.store import usage
+from onboarding_worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
+from onboarding_worker.core.customers.store.suppressions import suppressed
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.encrypted_values import contact_digests, encrypt_person
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.messages.store.message_rows import waiting_message
+from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
+from onboarding_worker.core.model.channels import Address, address_of, channels_of, is_mail
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState, SessionState, of_a_person
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.work.store.sessions import check_at
+from onboarding_worker.features.service_desk.case import ERASED, Case, DeskRules, Refused, under_way
+from onboarding_worker.features.service_desk.corrections import Correction
+from onboarding_worker.features.service_desk.links import (
     Before,
     NewLink,
     Resend,
@@ -38,12 +38,12 @@ from worker.features.service_desk.links import (
     decide_resend,
     opens_until,
 )
-from worker.features.service_desk.store.cases import FoundCustomer, case_of, customer_of
-from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED
-from worker.lists.same_person import changed_addresses
-from worker.lists.store import corrected_addresses
-from worker.lists.store.admission import admit, being_called
-from worker.providers.values import masked
+from onboarding_worker.features.service_desk.store.cases import FoundCustomer, case_of, customer_of
+from onboarding_worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED
+from onboarding_worker.lists.same_person import changed_addresses
+from onboarding_worker.lists.store import corrected_addresses
+from onboarding_worker.lists.store.admission import admit, being_called
+from onboarding_worker.providers.values import masked
 
 T = TypeVar("T")
 MOMENT = timedelta(seconds=2)  # longer than a claim takes

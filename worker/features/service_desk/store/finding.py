@@ -7,29 +7,38 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import invitation_channels
-from worker.core.customers.store.suppressions import suppressed
-from worker.core.customers.store.usage import messages_of
-from worker.core.database.audit_entries import Entry, note, note_alone
-from worker.core.database.database import Database, fetch, made_of
-from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
-from worker.core.database.job_ids import NEWEST_FIRST
-from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
-from worker.core.database.tables.columns import aliased
-from worker.core.database.tables.work import LEAD
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.lifecycle.given_links import is_kept_back
-from worker.core.model.channels import CHANNELS, address_of, detail_of
-from worker.core.model.incoming import ACCOUNT
-from worker.core.model.reasons import Reason
-from worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
-from worker.core.work.store.call_costs import not_carried_out
-from worker.features.service_desk.case import Place, Wanted, place_in_words
-from worker.features.service_desk.timeline import CallFact, History, LinkFact, MessageFact, RowFact
-from worker.lists.decisions.row_addresses import is_among
-from worker.lists.store.batches import DAILY
-from worker.providers.values import masked_email, masked_phone
-from worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.customers.store.suppressions import suppressed
+from onboarding_worker.core.customers.store.usage import messages_of
+from onboarding_worker.core.database.audit_entries import Entry, note, note_alone
+from onboarding_worker.core.database.database import Database, fetch, made_of
+from onboarding_worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
+from onboarding_worker.core.database.job_ids import NEWEST_FIRST
+from onboarding_worker.core.database.tables import (
+    Attempt,
+    Audit,
+    Batch,
+    CustomerRow,
+    InvitationRow,
+    Job,
+    SessionRow,
+    Webhook,
+)
+from onboarding_worker.core.database.tables.columns import aliased
+from onboarding_worker.core.database.tables.work import LEAD
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.lifecycle.given_links import is_kept_back
+from onboarding_worker.core.model.channels import CHANNELS, address_of, detail_of
+from onboarding_worker.core.model.incoming import ACCOUNT
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
+from onboarding_worker.core.work.store.call_costs import not_carried_out
+from onboarding_worker.features.service_desk.case import Place, Wanted, place_in_words
+from onboarding_worker.features.service_desk.timeline import CallFact, History, LinkFact, MessageFact, RowFact
+from onboarding_worker.lists.decisions.row_addresses import is_among
+from onboarding_worker.lists.store.batches import DAILY
+from onboarding_worker.providers.values import masked_email, masked_phone
+from onboarding_worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
 
 SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many

@@ -8,18 +8,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import Erased, context_of_person, decrypt_opening, of_our_shape
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import Keyring
-from worker.core.messages.contact import FIRST, Wording, is_resend
-from worker.core.messages.store.message_context import REFUSED_FOR
-from worker.core.messages.store.message_rows import CUSTOMER, customer_of
-from worker.core.model.refusals import advice_of, of_stored
-from worker.core.model.sessions import Opening
-from worker.providers.values import masked_opening
+from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import Erased, context_of_person, decrypt_opening, of_our_shape
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.messages.contact import FIRST, Wording, is_resend
+from onboarding_worker.core.messages.store.message_context import REFUSED_FOR
+from onboarding_worker.core.messages.store.message_rows import CUSTOMER, customer_of
+from onboarding_worker.core.model.refusals import advice_of, of_stored
+from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.providers.values import masked_opening
 
 MOST = 10
 

@@ -12,19 +12,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store import usage
-from worker.core.customers.store.cancellation import change_jobs, leave_session, lock_unsent, waiting_again
-from worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from worker.core.database.audit_entries import Act, note
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import Erased, decrypt_link
-from worker.core.database.job_ids import AS_THEY_CAME
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, StableLink
-from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store.own_links import digests_of
-from worker.core.model.reasons import Reason
-from worker.core.model.states import (
+from onboarding_worker.core.customers.store import usage
+from onboarding_worker.core.customers.store.cancellation import change_jobs, leave_session, lock_unsent, waiting_again
+from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from onboarding_worker.core.database.audit_entries import Act, note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import Erased, decrypt_link
+from onboarding_worker.core.database.job_ids import AS_THEY_CAME
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, StableLink
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.lifecycle.store.own_links import digests_of
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import (
     EVENT,
     LIVE_SESSIONS,
     OPEN_JOBS,
@@ -34,11 +34,11 @@ from worker.core.model.states import (
     Result,
     SessionState,
 )
-from worker.core.model.wakeups import WakeUp
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.core.unknown.store.row_by_row import hold_back
-from worker.events.store.event_status import LinkStatus
-from worker.features.stable_links.landing import (
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.unknown.store.row_by_row import hold_back
+from onboarding_worker.events.store.event_status import LinkStatus
+from onboarding_worker.features.stable_links.landing import (
     Asks,
     Buy,
     Decision,
@@ -51,8 +51,8 @@ from worker.features.stable_links.landing import (
     Wait,
     at_landing,
 )
-from worker.lists.store.admission import lock_customers, lock_serving
-from worker.reporting.store.outlook import settled_by
+from onboarding_worker.lists.store.admission import lock_customers, lock_serving
+from onboarding_worker.reporting.store.outlook import settled_by
 
 # A visit is noted again only after so long.
 NOTED_AGAIN = timedelta(minutes=1)

@@ -9,14 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import ERASED, context_of_uploaded_list, context_of_uploaded_part
-from worker.core.database.tables import UploadedList as Row
-from worker.core.database.tables import UploadedPart as Part
-from worker.core.foundation.keyring import Keyring
-from worker.features.uploads.uploaded import AGREED, ENDED, FOR_PROCESSES, OPEN, How, Upload, UploadState
-from worker.lists.store.taken import FREE, Ending, TakenLists
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import ERASED, context_of_uploaded_list, context_of_uploaded_part
+from onboarding_worker.core.database.tables import UploadedList as Row
+from onboarding_worker.core.database.tables import UploadedPart as Part
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.features.uploads.uploaded import AGREED, ENDED, FOR_PROCESSES, OPEN, How, Upload, UploadState
+from onboarding_worker.lists.store.taken import FREE, Ending, TakenLists
 
 LIST, PROBLEMS = "list", "problems"
 _COLUMNS = [getattr(Row, name) for name in Upload._fields]

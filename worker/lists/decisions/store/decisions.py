@@ -16,21 +16,21 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.customers.store import pending_details as pending
-from worker.core.customers.store.cancellation import cancel_open
-from worker.core.database import bulk
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
-from worker.core.database.job_ids import job_id, of_batch
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
-from worker.core.database.tables.work import LEAD
-from worker.core.foundation.notation import written
-from worker.core.messages.contact import FIRST
-from worker.core.messages.store.message_rows import HELD_FIRST
-from worker.core.model.reasons import Reason
-from worker.core.model.states import (
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store import pending_details as pending
+from onboarding_worker.core.customers.store.cancellation import cancel_open
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.job_ids import job_id, of_batch
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
+from onboarding_worker.core.database.tables.work import LEAD
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.store.message_rows import HELD_FIRST
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import (
     OPEN_INVITATIONS,
     OPEN_JOBS,
     PAUSED,
@@ -39,10 +39,19 @@ from worker.core.model.states import (
     JobState,
     PauseCause,
 )
-from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in, stay_held
-from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
-from worker.plans.store.leadership import take_leads
-from worker.plans.store.pilots import Pilots
+from onboarding_worker.lists.decisions.store.settlement import (
+    Decided,
+    Which,
+    abandon,
+    chosen,
+    repeat,
+    retry,
+    rows_in,
+    stay_held,
+)
+from onboarding_worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
+from onboarding_worker.plans.store.leadership import take_leads
+from onboarding_worker.plans.store.pilots import Pilots
 
 CHUNK = 2000
 Table = type[Job] | type[InvitationRow]

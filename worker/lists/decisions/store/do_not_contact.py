@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.suppressions import ALL_OF_IT, Address, release, suppress, suppressed
-from worker.core.database import bulk
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import ADDRESS
-from worker.core.database.tables import Suppression, Tombstone
-from worker.core.foundation.keyring import KEY_ID_DIGITS, Keyring
-from worker.core.model.channels import SuppressionReason, stronger, text_of
+from onboarding_worker.core.customers.store.suppressions import ALL_OF_IT, Address, release, suppress, suppressed
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import ADDRESS
+from onboarding_worker.core.database.tables import Suppression, Tombstone
+from onboarding_worker.core.foundation.keyring import KEY_ID_DIGITS, Keyring
+from onboarding_worker.core.model.channels import SuppressionReason, stronger, text_of
 
 LIST = "do-not-contact list"  # the subject of its entries in the audit log: no address is in them
 _KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)

@@ -8,12 +8,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.audit_entries import ACTOR, REASON, note
-from worker.core.database.database import Database, fetch
-from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job, Timer
-from worker.core.foundation.notation import printable, written
-from worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import ACTOR, REASON, note
+from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job, Timer
+from onboarding_worker.core.foundation.notation import printable, written
+from onboarding_worker.core.model.states import InvitationState, JobState
 
 EVERYTHING = "everything"  # the subject of its audit entries
 JOURNAL = "the journal"  # it stops an older copy of the database, see `reporting.store.restored`

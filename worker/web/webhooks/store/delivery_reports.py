@@ -15,28 +15,28 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.suppressions import has_address, release, suppress
-from worker.core.database import bulk
-from worker.core.database.database import fetch, known
-from worker.core.database.encrypted_values import Erased, read_person
-from worker.core.database.fast import tally
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.database.tables.types import REFERENCE_LENGTH
-from worker.core.facts import MessagesSent, happened
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.messages.contact import FIRST, ContactPolicy
-from worker.core.messages.store import message_rows
-from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, BounceCounts, set_job_states
-from worker.core.messages.store.unreached import fall_back
-from worker.core.model.channels import SuppressionReason, address_of, is_mail
-from worker.core.model.endings import Backoff
-from worker.core.model.incoming import SENDER
-from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState, WebhookState
-from worker.core.model.wakeups import WakeUp
-from worker.core.work.store.sessions import schedule_checks
-from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
-from worker.web.webhooks.store.webhooks import KeptWebhook, WebhookResult, read_given
+from onboarding_worker.core.customers.store.suppressions import has_address, release, suppress
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch, known
+from onboarding_worker.core.database.encrypted_values import Erased, read_person
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.types import REFERENCE_LENGTH
+from onboarding_worker.core.facts import MessagesSent, happened
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.messages.contact import FIRST, ContactPolicy
+from onboarding_worker.core.messages.store import message_rows
+from onboarding_worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, BounceCounts, set_job_states
+from onboarding_worker.core.messages.store.unreached import fall_back
+from onboarding_worker.core.model.channels import SuppressionReason, address_of, is_mail
+from onboarding_worker.core.model.endings import Backoff
+from onboarding_worker.core.model.incoming import SENDER
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import InvitationState, JobState, WebhookState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.work.store.sessions import schedule_checks
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
+from onboarding_worker.web.webhooks.store.webhooks import KeptWebhook, WebhookResult, read_given
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 # The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost

@@ -12,24 +12,24 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.database import bulk
-from worker.core.database.database import known, made_of
-from worker.core.database.job_ids import Key, among_keys, rows_of
-from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.database.tables.types import DETAIL_LENGTH, member_of
-from worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.incoming import ACCOUNT
-from worker.core.model.reasons import Reason
-from worker.core.model.refusals import of_stored, stored
-from worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
-from worker.core.model.wakeups import WakeUp
-from worker.core.unknown.store import unknown_outcomes
-from worker.providers.webhooks.contract import Rank, SessionUpdate
-from worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay
-from worker.web.webhooks.store.session_lookup import find
-from worker.web.webhooks.store.webhooks import UNMATCHED, KeptWebhook, WebhookResult, session_update
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import known, made_of
+from onboarding_worker.core.database.job_ids import Key, among_keys, rows_of
+from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH, member_of
+from onboarding_worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.incoming import ACCOUNT
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.refusals import of_stored, stored
+from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.providers.webhooks.contract import Rank, SessionUpdate
+from onboarding_worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay
+from onboarding_worker.web.webhooks.store.session_lookup import find
+from onboarding_worker.web.webhooks.store.webhooks import UNMATCHED, KeptWebhook, WebhookResult, session_update
 
 CONTRADICTED = (
     "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"

@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import TOKEN
-from worker.core.database.tables import SessionRow
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.states import LIVE_SESSIONS, SessionState
-from worker.providers.webhooks.contract import Key, Rank, SessionUpdate
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.encrypted_values import TOKEN
+from onboarding_worker.core.database.tables import SessionRow
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.states import LIVE_SESSIONS, SessionState
+from onboarding_worker.providers.webhooks.contract import Key, Rank, SessionUpdate
 
 Accounts = frozenset[str]
 Found = Mapping[str, Sequence[sa.Row[Any]]]  # sessions, of whatever account, by an id

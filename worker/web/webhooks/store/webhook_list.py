@@ -8,17 +8,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, made_of
-from worker.core.database.encrypted_values import context_of_webhook
-from worker.core.database.tables import SessionRow, Webhook
-from worker.core.database.tables.types import word_of
-from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.incoming import ACCOUNT
-from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.providers.webhooks.contract import Key
-from worker.reporting.store.waiting import IS_LISTED
-from worker.web.webhooks.store.webhooks import UNMATCHED, session_update
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database, made_of
+from onboarding_worker.core.database.encrypted_values import context_of_webhook
+from onboarding_worker.core.database.tables import SessionRow, Webhook
+from onboarding_worker.core.database.tables.types import word_of
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.model.incoming import ACCOUNT
+from onboarding_worker.core.model.states import LISTED_WEBHOOKS, WebhookState
+from onboarding_worker.providers.webhooks.contract import Key
+from onboarding_worker.reporting.store.waiting import IS_LISTED
+from onboarding_worker.web.webhooks.store.webhooks import UNMATCHED, session_update
 
 CHUNK = 1000
 # How much of an id is shown: enough to find it in the provider's dashboard.

@@ -14,24 +14,24 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
-from worker.core.database.audit_entries import Entry, note_all
-from worker.core.database.database import Database, fetch, made_of
-from worker.core.database.encrypted_values import context_of_webhook
-from worker.core.database.job_ids import new_id
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
-from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.foundation.clock import Clock
-from worker.core.foundation.keyring import Keyring
-from worker.core.model.endings import Backoff
-from worker.core.model.incoming import ACCOUNT, SENDER
-from worker.core.model.metrics import PROCESSED, Meters
-from worker.core.model.states import LISTED_WEBHOOKS, Result, SessionState, WebhookState
-from worker.core.model.wakeups import WakeUp
-from worker.core.unknown.reconciliation import Listed
-from worker.lists.traces import NO_TRACES, Traces
-from worker.providers.webhooks.contract import Key, SessionUpdate, update_of_listed
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.audit_entries import Entry, note_all
+from onboarding_worker.core.database.database import Database, fetch, made_of
+from onboarding_worker.core.database.encrypted_values import context_of_webhook
+from onboarding_worker.core.database.job_ids import new_id
+from onboarding_worker.core.database.outages import outlive_deadlocks
+from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
+from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.endings import Backoff
+from onboarding_worker.core.model.incoming import ACCOUNT, SENDER
+from onboarding_worker.core.model.metrics import PROCESSED, Meters
+from onboarding_worker.core.model.states import LISTED_WEBHOOKS, Result, SessionState, WebhookState
+from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.unknown.reconciliation import Listed
+from onboarding_worker.lists.traces import NO_TRACES, Traces
+from onboarding_worker.providers.webhooks.contract import Key, SessionUpdate, update_of_listed
 
 log = logging.getLogger(__name__)
 

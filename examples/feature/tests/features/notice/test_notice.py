@@ -1,6 +1,6 @@
 """The notice that was written last is shown."""
 
-from worker.features.notice.store import notices
+from onboarding_worker.features.notice.store import notices
 
 
 def test_the_command_writes_it_and_refuses_one_that_is_too_long(desk):

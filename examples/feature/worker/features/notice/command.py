@@ -2,11 +2,11 @@
 
 import click
 
-from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation
-from worker.features.notice.store import notices
-from worker.features.notice.store.tables import LONGEST
-from worker.settings.needs import STORED
+from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.features.notice.store import notices
+from onboarding_worker.features.notice.store.tables import LONGEST
+from onboarding_worker.settings.needs import STORED
 
 
 @click.command()

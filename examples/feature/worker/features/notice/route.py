@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.features.notice.store import notices
-from worker.runtime.web_application import FeatureRoutes, Shared
-from worker.web.problems import problem
+from onboarding_worker.features.notice.store import notices
+from onboarding_worker.runtime.web_application import FeatureRoutes, Shared
+from onboarding_worker.web.problems import problem
 
 
 def add(application: web.Application, shared: Shared) -> None:

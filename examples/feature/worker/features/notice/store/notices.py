@@ -4,9 +4,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import note
-from worker.core.database.database import Database
-from worker.features.notice.store.tables import Notice
+from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.database import Database
+from onboarding_worker.features.notice.store.tables import Notice
 
 
 def write(database: Database, text: str, *, now: datetime) -> None:

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.database.tables.columns import ColumnOf, column
-from worker.core.database.tables.types import NAMING, Base
+from onboarding_worker.core.database.tables.columns import ColumnOf, column
+from onboarding_worker.core.database.tables.types import NAMING, Base
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 LONGEST = 200
