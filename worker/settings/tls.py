@@ -5,6 +5,7 @@ A far host is spoken to over TLS, verified. Only what may be the user's own serv
 """
 
 import ssl
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ def _pem(given: Any, info: ValidationInfo) -> Path:
     if not isinstance(path, str | Path) or not str(path) or "\0" in str(path):
         raise ValueError('expected { file = "PATH" }')
     path = (directory_of(info) or Path()) / path
-    if not is_there(path.is_file):
+    if not is_there(path, stat.S_ISREG):
         raise ValueError("no such file (a relative path starts from the configuration's directory)")
     with suppress(OSError):  # what cannot be read is reported where it is used
         if exposed := Referenced.from_file(path).exposed:

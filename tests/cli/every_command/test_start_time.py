@@ -34,7 +34,7 @@ def test_help_loads_click_and_nothing_else_that_is_installed():
     call += "  print(sorted(name for name in loaded if not name.startswith('_')), file=sys.stderr)"
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
 
-    assert (ended.returncode, ended.stderr) == (0, "['click', 'worker']\n")
+    assert (ended.returncode, ended.stderr) == (0, "['click', 'onboarding_worker']\n")
 
 
 def test_help_takes_little_more_than_loading_click():

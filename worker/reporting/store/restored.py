@@ -70,7 +70,15 @@ def why_lost(journal: Path) -> str:
 
 
 def _length(journal: Path) -> int:
-    return journal.stat().st_size if journal.exists() else 0
+    return _size(journal) or 0
+
+
+def _size(file: Path) -> int | None:
+    """None: it is not there. Raises OSError where the system cannot say, which `Path.exists` of Python 3.14 does not."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 class _Found(NamedTuple):
@@ -159,7 +167,7 @@ class Restored:
     def _look(self) -> _Found:
         try:
             mark = last_mark(self._path)
-            is_new = not (mark_of(self._path).exists() or _length(self._path))
+            is_new = _size(mark_of(self._path)) is None and not _length(self._path)
         except OSError as error:
             log.warning("the mark cannot be read, so it is not known whether this is an older copy: %s", error.strerror)
             return _Found("", NEVER, is_new=False)

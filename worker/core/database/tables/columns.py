@@ -5,6 +5,7 @@ quarter of its time: they are loaded, map each table, and have each statement co
 """
 
 from collections.abc import Iterator
+from inspect import get_annotations
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
 
@@ -55,7 +56,7 @@ class TableClass:
 
     @classmethod
     def _columns(cls) -> Iterator[sa.Column[Any]]:
-        for name, annotation in vars(cls)["__annotations__"].items():
+        for name, annotation in get_annotations(cls).items():
             (said,) = get_args(annotation)
             kinds = [one for one in get_args(said) if one is not NoneType] if NoneType in get_args(said) else [said]
             arguments, options = vars(cls).get(name, _Said((), {}))
