@@ -74,7 +74,7 @@ def _length(journal: Path) -> int:
 
 
 def _size(file: Path) -> int | None:
-    """None: it is not there. Raises OSError where the system cannot say, which `Path.exists` of Python 3.14 does not."""
+    """None: it is not there. Raises OSError where the system cannot say, and `Path.exists` of 3.14 does not."""
     try:
         return file.stat().st_size
     except FileNotFoundError:
