@@ -6,7 +6,9 @@ SHELL := /bin/sh
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
-BIN := .venv/bin
+# `make pythons` has one for each Python.
+VENV := .venv
+BIN := $(VENV)/bin
 PY := $(BIN)/python
 # -qq: only errors. Warnings about the machine's own download settings would hide them. In CI the environment is used
 # once: a module is compiled when it is first loaded, and many never are.
@@ -24,24 +26,24 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test plain quick lint fmt docs compiled bench trial chaos simulate without fuzz newest record screenshots images secrets sbom audit manifests lock clean
+.PHONY: help install demo run test plain quick lint fmt docs compiled bench trial chaos simulate imports pythons without fuzz newest record screenshots images secrets sbom audit manifests lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-install: .venv/.runtime ## Prepare .venv, with the command .venv/bin/onboard.
+install: $(VENV)/.runtime ## Prepare .venv, with the command .venv/bin/onboard.
 
-demo: .venv/.runtime ## Invite 1,000 invented customers, nothing leaves this machine; through Celery: make demo BROKER=amqp
+demo: $(VENV)/.runtime ## Invite 1,000 invented customers, nothing leaves this machine; through Celery: make demo BROKER=amqp
 	@$(BIN)/onboard demo $(if $(BROKER),--broker "$(BROKER)") $(if $(DATABASE),--database "$(DATABASE)")
 
-run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CONFIG=onboarding.toml
+run: $(VENV)/.runtime ## Invite your own customers: make run LIST=customers.csv CONFIG=onboarding.toml
 	@if [ -z "$$LIST" ]; then \
 		echo "make run: LIST is missing: make run LIST=customers.csv CONFIG=onboarding.toml" >&2; exit 2; fi
 	@$(BIN)/onboard run "$$LIST" $${CONFIG:+--config "$$CONFIG"}
 
 # Two test processes for each core, because many tests wait for processes that they have started.
 # tests/suite/order.py says which tests come first.
-test: .venv/.dev ## Run all tests, or those of a part: make test FLOOR=core (or edges, features), make test FEATURE=bounces
+test: $(VENV)/.dev ## Run all tests, or those of a part: make test FLOOR=core (or edges, features), make test FEATURE=bounces
 	@$(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope $(PART)
 OF_core := tests/core
 OF_edges := $(wildcard $(patsubst worker/%/,tests/%/,$(filter-out worker/core/ worker/features/,$(wildcard worker/*/))))
@@ -64,76 +66,101 @@ QUICK := $(filter-out $(SLOW),$(wildcard $(addsuffix /test_*.py,tests/core tests
 	tests/lists/importing/test_list_import.py tests/providers/test_provider_contract.py \
 	tests/senders/test_sender_contract.py tests/settings/test_loading.py tests/settings/test_rules.py \
 	tests/settings/test_values.py tests/runtime/process tests/web/test_webhooks.py
-quick: .venv/.dev ## Run the tests of each room's rules, on SQLite alone: a part of `make test`, in half a minute.
+quick: $(VENV)/.dev ## Run the tests of each room's rules, on SQLite alone: a part of `make test`, in half a minute.
 	@EXAMPLES=$(or $(EXAMPLES),5) $(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadscope \
 		-k "not postgresql" $(QUICK)
 
 # Each fast twin of `core/database/fast` has a plain form, which does the same.
-plain: .venv/.dev ## Run the tests of the database and of the work in their plain forms, without the fast ones.
+plain: $(VENV)/.dev ## Run the tests of the database and of the work in their plain forms, without the fast ones.
 	@ONBOARDING_PLAIN=all $(PY) -m pytest -q -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope tests/core/database tests/core/work
 
-lint: .venv/.dev ## Check style, types, the direction of imports and the shell scripts.
+lint: $(VENV)/.dev ## Check style, types, the direction of imports and the shell scripts.
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(PY) -m mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/shellcheck deploy/make_secrets deploy/pin_images .ci/run
 
-docs: .venv/.dev ## Build the pages as a site in dist/docs; a broken link fails.
+docs: $(VENV)/.dev ## Build the pages as a site in dist/docs; a broken link fails.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "wrote dist/docs/index.html"
 
 # pytest compiles each file of tests when it first loads it. Test processes that begin at once would each compile all.
-compiled: .venv/.dev ## Compile the tests; a file of tests that cannot be loaded fails.
+compiled: $(VENV)/.dev ## Compile the tests; a file of tests that cannot be loaded fails.
 	@said=$$($(PY) -m pytest --collect-only -qq 2>&1) || { echo "$$said" | tail -n 60; exit 1; }
 
-fmt: .venv/.dev ## Format the code.
+fmt: $(VENV)/.dev ## Format the code.
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
 RIVALS := benchmarks/rivals
 RIVAL_LOCKS := $(wildcard $(RIVALS)/requirements-*.lock)
-bench: .venv/.dev $(RIVAL_LOCKS:$(RIVALS)/requirements-%.lock=$(RIVALS)/.venv-%/.done) ## Measure how fast the worker is; see benchmarks/.
+bench: $(VENV)/.dev $(RIVAL_LOCKS:$(RIVALS)/requirements-%.lock=$(RIVALS)/.venv-%/.done) ## Measure how fast the worker is; see benchmarks/.
 	@if [ ! -d benchmarks ]; then echo "make bench: this checkout has no benchmarks/" >&2; exit 2; fi
 	@$(PY) -m benchmarks
 
 # The other task queues that are measured beside the worker. arq needs an older Redis client than the others.
-$(RIVALS)/.venv-%/.done: $(RIVALS)/requirements-%.lock .venv/.python
+$(RIVALS)/.venv-%/.done: $(RIVALS)/requirements-%.lock $(VENV)/.python
 	@echo "installing $< for the benchmarks ..."
 	@$(PY) -m venv --clear $(@D)
 	@$(@D)/bin/python $(INSTALL) --require-hashes -r $<
 	@touch $@
 
-trial: .venv/.dev ## Run the main job with faults and kills, embedded and under Celery, and the long tests.
+trial: $(VENV)/.dev ## Run the main job with faults and kills, embedded and under Celery, and the long tests.
 	@$(PY) -m trials.main_job
 	@for pool in threads prefork; do for broker in amqp redis; do \
 		$(PY) -m trials.main_job --pool $$pool --broker $$broker || exit 1; done; done
 	@$(PY) -m pytest -m long
 
-chaos: .venv/.dev ## Kill workers, broker and database again and again, and check every promise: make chaos RUNS=10 SEED=1
+chaos: $(VENV)/.dev ## Kill workers, broker and database again and again, and check every promise: make chaos RUNS=10 SEED=1
 	@$(PY) -m trials.chaos $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(BROKER),--broker $(BROKER)) $(if $(POOL),--pool $(POOL))
 
-simulate: .venv/.dev ## Play simulated histories of the engine, each from a seed: make simulate SEEDS=5000 FROM=0, or SEED=7
+simulate: $(VENV)/.dev ## Play simulated histories of the engine, each from a seed: make simulate SEEDS=5000 FROM=0, or SEED=7
 	@$(PY) -m trials.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM)) \
 		$(if $(WITHOUT),--without $(WITHOUT)) $(if $(JOBS),--jobs $(JOBS))
 
-without: .venv/.dev ## Try a copy without a feature, or without all: make without FEATURE=all
+without: $(VENV)/.dev ## Try a copy without a feature, or without all: make without FEATURE=all
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m trials.without "$(FEATURE)" $(if $(SHORT),--short) $(if $(TESTS),--tests $(TESTS))
 
-fuzz: .venv/.dev ## Send the web requests made from its OpenAPI document: make fuzz EXAMPLES=5000
+OLDEST := 3.11
+BETWEEN := 3.12 3.13
+NEWEST := 3.14
+imports: $(VENV)/.dev ## Import every module with each Python that is here, from the oldest to the newest that the project supports.
+	@for version in $(OLDEST) $(BETWEEN) $(NEWEST); do \
+		if ! python$$version -c "$(NEEDED)" 2>/dev/null; then \
+			echo "NOT TRIED: Python $$version, which is not on this machine"; continue; fi; \
+		venv=.venv-$$version; [ "$$($(PY) --version | cut -d. -f1,2)" != "Python $$version" ] || venv=$(VENV); \
+		$(MAKE) --no-print-directory VENV=$$venv PYTHON=python$$version imported || exit 1; \
+		echo "Python $$version imports every module"; done
+.PHONY: imported
+imported: $(VENV)/.dev
+	@$(PY) -m pytest -q tests/deploy/test_imports.py
+
+pythons: ## Try the oldest and the newest Python whole, and those between them in part; the first two must be here.
+	@for version in $(OLDEST) $(NEWEST); do \
+		python$$version -c "$(NEEDED)" 2>/dev/null || { \
+			echo "make pythons: python$$version is missing, or its venv module" >&2; exit 2; }; done
+	@for version in $(OLDEST) $(NEWEST) $(BETWEEN); do \
+		case " $(BETWEEN) " in *" $$version "*) what="demo quick" ;; *) what="demo lint test" ;; esac; \
+		if python$$version -c "$(NEEDED)" 2>/dev/null; then \
+			echo "Python $$version: $$what"; \
+			$(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=python$$version $$what || exit 1; \
+		else echo "NOT TRIED: Python $$version, which is not on this machine"; fi; done
+
+fuzz: $(VENV)/.dev ## Send the web requests made from its OpenAPI document: make fuzz EXAMPLES=5000
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(PY) -m pytest tests/hostile/test_openapi.py
 
-newest: .venv/.dev ## Run the tests of calls with the newest aiohttp instead of the locked one.
+newest: $(VENV)/.dev ## Run the tests of calls with the newest aiohttp instead of the locked one.
 	@rm -rf .venv-newest
 	@$(PIP) --target .venv-newest --upgrade aiohttp
 	@PYTHONPATH=.venv-newest $(PY) -m pytest -q tests/http
 
-record: .venv/.dev ## Record the tests' provider answers again; with test credentials, from the providers themselves.
+record: $(VENV)/.dev ## Record the tests' provider answers again; with test credentials, from the providers themselves.
 	@$(PY) -m tests.providers.record
 	@$(PY) -m tests.senders.record
 
-screenshots: .venv/.dev ## Take the pictures of the pages again, from the sandbox (needs chromium).
+screenshots: $(VENV)/.dev ## Take the pictures of the pages again, from the sandbox (needs chromium).
 	@$(PY) -m tests.features.dashboard.screenshots docs/pictures
 
 images: ## Write the images of docker-compose.yml into .env, each with its digest (needs docker with buildx).
@@ -155,7 +182,7 @@ manifests: .venv-audit/.done ## Check the Kubernetes example against the schemas
 	@.venv-audit/bin/kubernetes-validate --strict deploy/kubernetes/*.yaml
 
 # The tools of these three, apart from ours: they need other releases of the same packages.
-.venv-audit/.done: deploy/audit.lock .venv/.python
+.venv-audit/.done: deploy/audit.lock $(VENV)/.python
 	@echo "installing $< ..."
 	@$(PY) -m venv --clear $(@D)
 	@$(@D)/bin/python $(INSTALL) --require-hashes -r $<
@@ -172,25 +199,25 @@ lock: ## Update the lock files from pyproject.toml, and those of the benchmarks 
 		$(UV_COMPILE) $(RIVALS)/requirements-$$which.in -o $(RIVALS)/requirements-$$which.lock || exit 1; done
 
 clean: ## Remove what these commands created: .venv, caches, the demo. Never a database, a key or a list.
-	@rm -rf .venv .venv-audit .venv-newest $(RIVALS)/.venv-* demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-* $(RIVALS)/.venv-* demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files of the installations: each is made again when its sources have changed.
-.venv/.runtime: requirements-sandbox.lock pyproject.toml .venv/.python
-	@echo "installing the locked packages into .venv ..."
+$(VENV)/.runtime: requirements-sandbox.lock pyproject.toml $(VENV)/.python
+	@echo "installing the locked packages into $(VENV) ..."
 	@$(PIP) --require-hashes -r requirements-sandbox.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/.dev: requirements-dev.lock .venv/.runtime
-	@echo "installing the packages of the tests into .venv ..."
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "installing the packages of the tests into $(VENV) ..."
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # A working virtual environment is kept. It is created again if its Python is gone or the checkout was moved (its
 # commands contain the path of their installation).
-READY := $(shell test -x $(PY) && test "$$(cat .venv/.python 2>/dev/null)" = "$$(pwd)" && echo yes)
-.venv/.python: $(if $(READY),,always)
+READY := $(shell test -x $(PY) && test "$$(cat $(VENV)/.python 2>/dev/null)" = "$$(pwd)" && echo yes)
+$(VENV)/.python: $(if $(READY),,always)
 	@if test -e $@ || ! $(PY) -c "$(NEEDED)" 2>/dev/null; then \
 		found=; \
 		for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
@@ -202,7 +229,7 @@ READY := $(shell test -x $(PY) && test "$$(cat .venv/.python 2>/dev/null)" = "$$
 			echo "To use another Python: make PYTHON=/path/to/python3.11" >&2; \
 			exit 2; \
 		fi; \
-		"$$found" -m venv --clear .venv || exit 2; \
+		"$$found" -m venv --clear $(VENV) || exit 2; \
 	fi
 	@pwd > $@
 

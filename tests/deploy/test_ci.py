@@ -38,7 +38,7 @@ def run(place: Path, **environ: str) -> subprocess.CompletedProcess:
 TOGETHER = "--jobs=3 --output-sync=target"
 STEPS = [
     f"{TOGETHER} lint docs compiled",
-    "test plain newest",
+    "test plain newest imports",
     f"{TOGETHER} without manifests audit FEATURE=all SHORT=1 MAY_SKIP=1",
 ]
 
