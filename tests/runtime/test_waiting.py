@@ -1,6 +1,7 @@
 """How `run` ends when what is left does not move by itself."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from onboarding_sandbox import Fault
@@ -22,7 +23,7 @@ def test_a_mail_server_that_refuses_twice_is_named_with_one_time_and_what_helps(
     listed = desk.list_of(customers(2))
     desk.environ["ONBOARDING__EMAIL__URL"] = "smtp://127.0.0.1:1"
     desk.onboard("run", listed, "--patience", "0 s")
-    with sqlite3.connect(desk.path / "onboarding.db") as database:
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
         # A second log-in failed, so the sender's pause ends later than the rows are due.
         due, end = "2036-11-20 12:00:00.000000", "2036-11-20 12:00:03.000000"
         database.execute("UPDATE job SET due_at = ?", [due])
@@ -79,7 +80,7 @@ def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(d
 def test_rows_that_wait_for_a_decision_are_named_with_the_time_of_the_next_check(desk: Desk):
     desk.onboard("run", desk.list_of(customers(1)))
     later = datetime(2036, 11, 20, 12, tzinfo=UTC)
-    with sqlite3.connect(desk.path / "onboarding.db") as database:
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
         # This customer had the link in the app, and submitted everything before the message was sent.
         database.execute("UPDATE job SET state = 'issued', result = 'review'")
         kept_back = "UPDATE invitation SET state = 'waiting', reason = 'in_review', due_at = ?"

@@ -3,6 +3,7 @@
 
 import re
 from datetime import timedelta
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -46,7 +47,7 @@ def _sections(name: str, field: FieldInfo, tables: Tables, shown: tuple[str, ...
     """The section, and after it the tables in it. Lines that were `shown` for the section above are named alone."""
     heading = {"one": f"[{name}]", "named": f"[{name}.NAME]", "listed": f"[[{name}]]"}[tables.kind]
     optional = "" if field.is_required() else " Optional."
-    about = (tables.model.__doc__ or "").split(" `name` is its key")[0].strip()
+    about = cleandoc(tables.model.__doc__ or "").split(" `name` is its key")[0].strip()
     rows: list[str] = []
     inside: list[str] = []
     same: list[str] = []

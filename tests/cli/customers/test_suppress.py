@@ -3,6 +3,7 @@
 import io
 import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_what_cannot_be_meant_changes_nothing_and_repeats_no_address(desk, kept,
 def test_neither_the_database_nor_the_audit_log_has_the_address(desk):
     desk.onboard("suppress", "vita@example.com")
     desk.onboard("suppress", "--check", "vita@example.com")
-    with sqlite3.connect(desk.path / "onboarding.db") as database:
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as database:
         written = "\n".join(database.iterdump())
         noted = database.execute("SELECT action, subject, count, reason FROM audit ORDER BY id").fetchall()
     assert "vita@" not in written.lower()

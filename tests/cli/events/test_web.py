@@ -55,7 +55,8 @@ def ask(url: str, event: Any = None, *, key: str = KEY, **headers: str) -> tuple
         with urllib.request.urlopen(request, timeout=ENDS_WITHIN) as answer:  # noqa: S310
             return answer.status, json.load(answer), answer.headers
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error), error.headers
+        with error:
+            return error.code, json.load(error), error.headers
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_a_row_with_a_word_that_is_not_known_is_not_worked():
 
 
 def test_a_dataclass_is_made_of_a_rows_columns_and_of_what_is_given_besides():
-    connection = sa.create_engine("sqlite://").connect()
+    connection = sa.create_engine("sqlite://", poolclass=sa.NullPool).connect()
     query = "SELECT 'https://x.test' AS link, '12' AS digits, 'v' AS vendor, 7 AS other"
     row = connection.exec_driver_sql(query).one()
     assert made_of(Opening, row, vendor="w") == Opening("https://x.test", "12", "w")

@@ -80,6 +80,6 @@ def test_of_new_jobs_those_that_join_another_are_not_counted():
         "leader_id": [None, None, None, 5],
     }
     counts = Tally()
-    with sa.create_engine("sqlite://").connect() as connection:
+    with sa.create_engine("sqlite://", poolclass=sa.NullPool).connect() as connection:
         count_new_jobs(connection.execution_options(**{OPTION: counts}), jobs)
     assert {(row["state"], row["rows"]) for row in counts.changes()} == {("waiting", 2), ("held", 1)}
