@@ -32,7 +32,7 @@ def site(tmp_path, monkeypatch):
     yield folder
     monkeypatch.undo()
     for name in set(sys.modules) - before:
-        if name.startswith(("onboarding_", "zz_")):
+        if name.startswith(("onboarding_acme", "zz_")):
             del sys.modules[name]
     PROVIDERS.forget()
     TEXT_SERVICES.forget()
