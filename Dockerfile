@@ -9,7 +9,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY requirements-build.lock ./
 RUN python -m venv /build && /build/bin/pip install --require-hashes -r requirements-build.lock
-COPY pyproject.toml README.md LICENSE LICENSE.unicode ./
+COPY pyproject.toml PACKAGE.md LICENSE LICENSE.unicode ./
 COPY migrations migrations
 COPY celeryconfig.py ./
 COPY worker worker

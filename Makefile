@@ -169,10 +169,11 @@ images: ## Write the images of docker-compose.yml into .env, each with its diges
 secrets: ## Write passwords and keys for docker-compose.yml into secrets/; what is there is kept.
 	@deploy/make_secrets
 
-sbom: .venv-audit/.done ## Write what production installs, from its lock, as CycloneDX into dist/sbom.json.
+sbom: .venv-audit/.done ## Write what production installs, its lock and what the wheel holds, as CycloneDX into dist/sbom.json.
 	@mkdir -p dist
 	@PYTHONWARNINGS=ignore .venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 		-o dist/sbom.json requirements.lock
+	@$(PY) deploy/add_bundled.py dist/sbom.json
 	@echo "wrote dist/sbom.json"
 
 audit: .venv-audit/.done ## Ask whether a package of production has a known weakness; fails where the index does not say.
@@ -191,9 +192,9 @@ manifests: .venv-audit/.done ## Check the Kubernetes example against the schemas
 lock: ## Update the lock files from pyproject.toml, and those of the benchmarks (needs uv).
 	@command -v uv >/dev/null || { echo "make lock: uv is needed, see https://docs.astral.sh/uv/" >&2; exit 2; }
 	@$(UV_COMPILE) pyproject.toml -o requirements.lock
-	@$(UV_COMPILE) deploy/build.in -o requirements-build.lock
-	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox -o requirements-sandbox.lock
-	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox --extra otel --extra dev -o requirements-dev.lock
+	@$(UV_COMPILE) --group build --constraint requirements.lock -o requirements-build.lock
+	@$(UV_COMPILE) pyproject.toml --group build --extra sandbox -o requirements-sandbox.lock
+	@$(UV_COMPILE) pyproject.toml --group build --group dev --extra sandbox --extra otel -o requirements-dev.lock
 	@$(UV_COMPILE) deploy/audit.in -o deploy/audit.lock
 	@for which in most arq; do \
 		$(UV_COMPILE) $(RIVALS)/requirements-$$which.in -o $(RIVALS)/requirements-$$which.lock || exit 1; done

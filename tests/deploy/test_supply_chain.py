@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.add_bundled import BUNDLED
 from deploy.audit_lock import GOOD, NOT_AUDITED, WEAK, accepted, first_package, verdict
 from tests.deploy.compose_file import ROOT
 
@@ -109,11 +110,12 @@ def test_the_bill_of_materials_names_every_locked_package_with_its_hashes(tmp_pa
     lock = LOCK.read_text(encoding="utf-8")
 
     assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "onboarding-worker")
-    found = {(one["name"], one["version"]) for one in bill["components"]}
+    bundled = json.loads(BUNDLED.read_text(encoding="utf-8"))
+    assert [one for one in bill["components"] if one in bundled] == bundled
+    locked = [one for one in bill["components"] if one not in bundled]
+    found = {(one["name"], one["version"]) for one in locked}
     assert found == set(re.findall(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==([^ ;]+)", lock, re.MULTILINE))
-    hashes = {
-        entry["content"] for one in bill["components"] for link in one["externalReferences"] for entry in link["hashes"]
-    }
+    hashes = {entry["content"] for one in locked for link in one["externalReferences"] for entry in link["hashes"]}
     assert hashes == set(re.findall(r"sha256:([0-9a-f]{64})", lock))
     assert str(ROOT) not in json.dumps(bill)
 

@@ -1,5 +1,7 @@
 """The built wheel, installed outside the checkout: it has everything that a command needs."""
 
+import email
+import email.message
 import json
 import os
 import re
@@ -7,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.add_bundled import BUNDLED
+from deploy.docs_hooks import COMMON
 from tests.suite.packages import FOLDERS, PACKAGES, ROOT
 from tests.suite.waiting import ENDS_WITHIN
 
@@ -43,6 +48,11 @@ class Installed:
             timeout=ENDS_WITHIN,
             check=False,
         )
+
+    def metadata(self) -> email.message.Message:
+        with zipfile.ZipFile(self.wheel) as archive:
+            (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+            return email.message_from_bytes(archive.read(name))
 
     def command(self, program: str, *arguments: str) -> list[str]:
         return [str(self.folder / "bin" / program), *arguments]
@@ -127,17 +137,49 @@ def test_the_wheel_has_the_package_and_nothing_else(installed: Installed):
     assert any(re.match(rf"{ours}/templates/shipped/default/\w+/sms\.txt", name) for name in inside)
 
 
+def test_a_source_distribution_makes_the_same_wheel(installed: Installed, tmp_path: Path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (source,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source)
+
+    (made,) = tmp_path.glob("*.whl")
+    assert made.read_bytes() == installed.wheel.read_bytes()
+    assert {"PACKAGE.md", "docs/README.md"} <= names
+
+
 def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
+    metadata = installed.metadata()
+    assert metadata["Name"] == "onboarding-worker"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert any(one.startswith("celery") for one in metadata.get_all("Requires-Dist", []))
+    assert all(metadata[one] for one in ("Author", "Keywords", "Project-URL", "Classifier"))
+    assert {"build", "dev"}.isdisjoint(metadata.get_all("Provides-Extra", []))
+    assert str(ROOT) not in str(metadata)
+
+
+def test_its_licence_is_that_of_all_that_lies_in_it(installed: Installed):
+    metadata = installed.metadata()
+    bundled = json.loads(BUNDLED.read_text(encoding="utf-8"))
+    theirs = {found["license"]["id"] for one in bundled for found in one["licenses"]}
     with zipfile.ZipFile(installed.wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-        metadata = archive.read(name).decode()
-        (license_text,) = (archive.read(name) for name in archive.namelist() if name.endswith("/licenses/LICENSE"))
-    assert "Name: onboarding-worker\n" in metadata
-    assert "Requires-Python: >=3.11\n" in metadata
-    assert "Requires-Dist: celery" in metadata
-    assert "License-Expression: Apache-2.0\n" in metadata
-    assert license_text == (ROOT / "LICENSE").read_bytes()
-    assert str(ROOT) not in metadata
+        texts = {archive.read(name) for name in archive.namelist() if ".dist-info/licenses/" in name}
+
+    assert {*metadata["License-Expression"].split(" AND ")} == {"Apache-2.0", *theirs}
+    assert texts == {(ROOT / name).read_bytes() for name in metadata.get_all("License-File", [])}
+    assert {(ROOT / name).read_bytes() for name in ("LICENSE", "LICENSE.unicode")} <= texts
+    # Without the dashboard there is no htmx.
+    assert {one.read_bytes() for one in (ROOT / "worker").rglob("*.LICENSE")} <= texts
+
+
+def test_what_an_index_shows_of_it_leads_nowhere_that_the_index_does_not_have(installed: Installed):
+    shown = COMMON.render(installed.metadata().get_payload())
+
+    assert "<h1>Onboarding worker</h1>" in shown
+    links = re.findall(r'(?:href|src)="([^"]*)"', shown)
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
 
 
 def test_what_runs_is_the_wheel_and_neither_the_checkout_nor_a_folder_of_the_host_with_the_name_worker(

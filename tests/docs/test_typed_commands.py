@@ -10,7 +10,7 @@ from onboarding_worker.cli.registry import main_group
 from tests.deploy.compose_file import ROOT
 from tests.suite.of_features import is_missing
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "PACKAGE.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # At the begin of a line of code, after a prompt or a path, or in backticks.
 TYPED = re.compile(r"(?:^ {4,}|^\$ |^|`|&& |\| )(?:\S*/)?onboard ([a-z][^\n`]*)", re.MULTILINE)
 
