@@ -151,10 +151,18 @@ pythons: ## Try the oldest and the newest Python whole, and those between them i
 fuzz: $(VENV)/.dev ## Send the web requests made from its OpenAPI document: make fuzz EXAMPLES=5000
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(PY) -m pytest tests/hostile/test_openapi.py
 
-newest: $(VENV)/.dev ## Run the tests of calls with the newest aiohttp instead of the locked one.
-	@rm -rf .venv-newest
-	@$(PIP) --target .venv-newest --upgrade aiohttp
-	@PYTHONPATH=.venv-newest $(PY) -m pytest -q tests/http
+# Besides the rules: PostgreSQL, brokers, mail, workbooks, Parquet files, traces, the storage of others.
+OTHERS := core/database/test_database.py events/bus/test_consuming.py events/bus/test_tasks.py senders/email \
+	features/spreadsheets/test_workbooks.py features/spreadsheets/test_parquet.py features/traces features/fast_calls \
+	features/list_sources/test_remote_lists.py
+NEWER := .venv-newest/newer.txt
+newest: $(VENV)/.dev ## Run the rules, and what talks to others, with the newest packages that pyproject.toml allows.
+	@rm -rf .venv-newest && mkdir .venv-newest
+	@$(PY) deploy/newest.py > $(NEWER)
+	@if ! [ -s $(NEWER) ]; then echo "the locks have the newest of all: make test tries it"; exit; fi; \
+	cat $(NEWER) && $(PIP) --no-deps --target .venv-newest -r $(NEWER) && \
+	EXAMPLES=5 PYTHONPATH="$(CURDIR)/.venv-newest" $(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadscope \
+		-k "not postgresql or test_database or bus" $(QUICK) $(wildcard $(addprefix tests/,$(OTHERS)))
 
 record: $(VENV)/.dev ## Record the tests' provider answers again; with test credentials, from the providers themselves.
 	@$(PY) -m tests.providers.record
