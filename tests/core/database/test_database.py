@@ -281,6 +281,7 @@ def test_a_value_that_no_column_can_hold_is_no_outage(open_database, in_memory):
     database = Database("sqlite://") if in_memory else open_database()
     with pytest.raises(sa.exc.StatementError) as caught, database.write() as connection:
         connection.execute(sa.text("SELECT :value"), {"value": object()})
+    database.close()
     assert not isinstance(caught.value, TEMPORARY)
 
 
