@@ -3,7 +3,7 @@
 Every process of this project loads this file, or the file that the variable ONBOARDING_CELERYCONFIG names instead. An
 installed package has its own copy. What follows from onboarding.toml is computed (worker/runtime/celery_settings.py):
 the broker's URL and transport options, the queues, the pool, and how many threads or processes. A setting of this file
-wins over a computed one, except for the addresses and the TLS of the broker, and for `task_queues`.
+wins over a computed one, but for some, such as the broker's addresses: those stop the start.
 """
 
 # A worker that starts before its broker waits for it, and no outage ends it. A channel that the broker closes is an
@@ -14,7 +14,6 @@ broker_channel_error_retry = True
 # Concerns late acknowledgements, which no task has. Without a value each lost connection is warned of.
 worker_cancel_long_running_tasks_on_connection_loss = True
 
-task_default_queue = "sweep"
 task_create_missing_queues = False
 
 # Wake-ups are JSON. Messages that are not the wake-ups of this project are dropped (worker/runtime/celery_consumer.py).
@@ -46,11 +45,5 @@ worker_redirect_stdouts = False
 timezone = "UTC"
 enable_utc = True
 
-# One tick a second, which may be late, early or double: no file needs to keep the schedule. Without `expires`, because
-# a worker compares it with its own clock, which may be wrong. The seconds of `confirm_timeout` are for a broker that
-# hangs.
 beat_scheduler = "onboarding_worker.runtime.celery_beat:Scheduler"
 beat_max_loop_interval = 1
-beat_schedule = {
-    "sweep": {"task": "sweep", "schedule": 1.0, "options": {"queue": "sweep", "retry": False, "confirm_timeout": 5.0}}
-}

@@ -24,8 +24,9 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from onboarding_worker.core.foundation.clock import system_clock as now
-from onboarding_worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, configure
+from onboarding_worker.runtime.celery_settings import configure, name_of
 from onboarding_worker.settings.model import Settings
+from onboarding_worker.settings.queue_names import INVITE, ISSUE, QUEUES, SWEEP
 from trials.case import ENDPOINTS, Restore
 from trials.customers import Listed
 from trials.evidence import logged
@@ -190,7 +191,8 @@ def double_wake_ups(target: Target, downtime: float) -> None:
     with target.wake_ups() as app:
         try:
             for name, arguments in target.chance.sample(wake_ups * TIMES_SENT, len(wake_ups) * TIMES_SENT):
-                app.send_task(name, args=arguments, queue=name, retry=False)
+                queue = name_of(app, name)
+                app.send_task(queue, args=arguments, queue=queue, retry=False)
                 sent += 1
         except DOWN_ERRORS as error:
             cut_short = f", then {type(error).__name__}"
@@ -203,7 +205,7 @@ def drop_wake_ups(target: Target, downtime: float) -> None:
     dropped = 0
     with target.wake_ups() as app, contextlib.suppress(*DOWN_ERRORS), app.connection_for_write() as connection:
         for name in QUEUES:
-            dropped += connection.default_channel.queue_purge(name) or 0
+            dropped += connection.default_channel.queue_purge(name_of(app, name)) or 0
     return target.note(f"{dropped} wake-ups dropped")
 
 

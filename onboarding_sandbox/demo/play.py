@@ -122,8 +122,14 @@ BROKERS = {"amqp": "amqp://guest:guest@127.0.0.1:5672//", "redis": "redis://127.
 SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
 PATIENCE = 300.0  # seconds for the whole list
 # What workers declare: their queues, and Celery's for tasks that are due later.
-QUEUES = ("sweep", "issue", "invite", "tell", *(f"celery_delayed_{level}" for level in range(28)))
-EXCHANGES = ("celery_delayed_delivery", *(f"celery_delayed_{level}" for level in range(28)))
+QUEUES = (
+    *(f"onboarding.{queue}" for queue in ("sweep", "issue", "invite", "tell")),
+    *(f"celery_delayed_{level}" for level in range(28)),
+)
+EXCHANGES = (
+    *("onboarding.wake-ups", "onboarding.celery.pidbox", "celery_delayed_delivery"),
+    *(f"celery_delayed_{level}" for level in range(28)),
+)
 
 
 @contextmanager
@@ -179,7 +185,7 @@ def _redis(connection: Connection) -> Any:
 
 def _has_queues(connection: Connection) -> bool:
     try:
-        connection.channel().queue_declare("sweep", passive=True)
+        connection.channel().queue_declare("onboarding.sweep", passive=True)
     except connection.channel_errors:  # there is none
         return False
     return True

@@ -14,10 +14,12 @@ from onboarding_worker.cli.registry import main_group
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.tls import is_loopback
 from onboarding_worker.runtime.celery_app import needs_typed
-from onboarding_worker.runtime.celery_settings import QUEUES, computed
+from onboarding_worker.runtime.celery_settings import computed
 from onboarding_worker.settings.load import load
+from onboarding_worker.settings.model import Broker
 from onboarding_worker.settings.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
 from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.queue_names import QUEUES
 from tests.deploy.compose_file import ROOT, compose, fill_in, ours, secrets_of, services
 from tests.desk.desk import Desk
 from tests.suite.some import some
@@ -241,7 +243,8 @@ def test_the_worker_is_celerys_and_serves_every_queue():
 
     assert subcommand.name == "worker"
     chosen = [word for word in words if word in ("-Q", "--queues", "-X", "--exclude-queues")]
-    assert chosen == [] or set(words[words.index(chosen[0]) + 1].split(",")) == set(QUEUES)
+    every = {Broker.model_fields["prefix"].default + queue for queue in QUEUES}
+    assert chosen == [] or set(words[words.index(chosen[0]) + 1].split(",")) == every
 
 
 def test_beat_is_celerys():

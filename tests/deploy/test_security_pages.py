@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 from onboarding_worker.core.database.schema import all_tables
-from onboarding_worker.runtime.celery_settings import QUEUES
-from onboarding_worker.settings.model import Retention
+from onboarding_worker.settings.model import Broker, Retention
 from onboarding_worker.settings.outside import REQUESTS, Bus
+from onboarding_worker.settings.queue_names import QUEUES
 from onboarding_worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 from tests.deploy.compose_file import ROOT
 from tests.deploy.test_pages import of_no_feature
@@ -58,7 +58,8 @@ def test_the_data_map_has_each_encrypted_column_and_each_hash():
 
 
 def test_the_data_map_has_each_queue_and_each_time_of_retention():
-    queues = (*QUEUES, REQUESTS, Bus.model_fields["queue"].default)
+    prefix = Broker.model_fields["prefix"].default
+    queues = (*(prefix + queue for queue in QUEUES), REQUESTS, Bus.model_fields["queue"].default)
     assert not [queue for queue in queues if f"`{queue}`" not in page("data-map")]
     assert not [field for field in Retention.model_fields if f"`retention.{field}`" not in page("data-map")]
 

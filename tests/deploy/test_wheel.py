@@ -244,7 +244,7 @@ def test_celery_reads_our_settings_and_not_the_host_projects(installed: Installe
     ended = installed.run(host, "python", *command, ONBOARDING_CONFIG="onboarding.toml")
     assert ended.returncode == 0, ended.stderr
     assert "host's own" not in ended.stdout + ended.stderr
-    assert "task_default_queue: 'sweep'" in ended.stdout
+    assert "task_default_queue: 'onboarding.sweep'" in ended.stdout
 
 
 def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(

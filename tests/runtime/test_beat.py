@@ -60,7 +60,9 @@ class Beat(Scheduler):
     """With a broker that the test controls."""
 
     def __init__(self, broker: Broker) -> None:
-        super().__init__(Celery(set_as_current=False), lazy=True)
+        app = Celery(set_as_current=False)
+        app.conf.queue_prefix = "onboarding."
+        super().__init__(app, lazy=True)
         self.broker = broker
         self.sent = 0
         self.unreachable = False

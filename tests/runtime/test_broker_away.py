@@ -10,7 +10,7 @@ import pytest
 
 from onboarding_sandbox.faults import Latency
 from onboarding_worker.core.features import hint
-from onboarding_worker.runtime.celery_settings import ISSUE, SWEEP
+from onboarding_worker.settings.queue_names import ISSUE, SWEEP
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.desk.sooner import sooner
@@ -102,11 +102,11 @@ def test_a_broker_that_refuses_the_log_in_ends_the_start_with_one_line(
 
 def test_a_worker_whose_queue_is_somebody_elses_key_works_once_that_is_mended(office: Desk, own_redis: OwnRedis):
     with own_redis.client() as client:
-        client.set(ISSUE, "somebody else's")
+        client.set(f"onboarding.{ISSUE}", "somebody else's")
         worker = office.start("worker", "--log-file", "worker.log", program=sooner(office))
         log = office.path / "worker.log"
         wait_until(lambda: log.exists() and log.read_text().count("Connected to") > 1, "it has tried again")
-        client.delete(ISSUE)
+        client.delete(f"onboarding.{ISSUE}")
     assert office.onboard("import", office.list_of(customers(1))).code == 0
     wait_until(lambda: state(office) == "sent", "it works")
     assert office.end(worker, signal.SIGTERM).code == 0
@@ -118,7 +118,7 @@ def test_wake_ups_never_expire_by_a_workers_clock(office: Desk, own_redis: OwnRe
         assert office.onboard(decision, "latest").code == 0
     beat = office.start("beat")
     with own_redis.client() as client:
-        for queue in (ISSUE, SWEEP):
+        for queue in (f"onboarding.{ISSUE}", f"onboarding.{SWEEP}"):
             wait_until(lambda queue=queue: client.llen(queue) > 0, f"a wake-up is in {queue}")
             assert json.loads(client.lindex(queue, 0))["headers"]["expires"] is None
     office.end(beat, signal.SIGTERM)

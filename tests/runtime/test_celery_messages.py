@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from onboarding_worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, QUEUES, SWEEP, left_to_others
+from onboarding_worker.runtime.celery_settings import left_to_others
+from onboarding_worker.settings.queue_names import INVITE, ISSUE, PUBLISH, QUEUES, SWEEP
 
 
 @pytest.fixture(scope="module")

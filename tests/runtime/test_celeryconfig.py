@@ -8,9 +8,10 @@ from celery import Celery
 from celery.app.utils import find_app
 
 from onboarding_worker.celery import app
-from onboarding_worker.runtime.celery_settings import CELERYCONFIG, SWEEP, SWEEP_SECONDS, celeryconfig, configure
+from onboarding_worker.runtime.celery_settings import CELERYCONFIG, SWEEP_SECONDS, celeryconfig, configure
 from onboarding_worker.settings.load import load
 from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.queue_names import SWEEP
 from tests.deploy.compose_file import ROOT
 from tests.desk.desk import Desk
 
@@ -59,6 +60,8 @@ def test_an_edit_takes_effect_on_what_is_written_there_and_on_what_is_computed(d
     [
         ('broker_url = "redis://elsewhere"', "broker_url: set url of [broker] instead"),
         ("broker_use_ssl = True", "broker_use_ssl: set tls, ca and client_certificate of [broker] instead"),
+        ('task_default_queue = "sweep"', "task_default_queue: set prefix of [broker] instead"),
+        ("beat_schedule = {}", "beat_schedule: set nothing (it is fixed) instead"),
         ("worker_concurency = 3", "worker_concurency: Celery has no such setting; did you mean worker_concurrency?"),
         ("worker_concurrency = nothing", "it cannot be loaded (NameError)"),
         ("def (", "it cannot be loaded (SyntaxError)"),

@@ -14,13 +14,16 @@ from celery import Celery
 from celery.events.event import get_exchange
 
 from onboarding_worker.runtime.celery_consumer import LARGEST, WakeUpMessage, wake_up_in
-from onboarding_worker.runtime.celery_settings import ISSUE, PUBLISH, QUEUES, SWEEP
+from onboarding_worker.settings import queue_names
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.hostile import places
-from tests.runtime.test_workers import DEAD_REQUESTS, OUR_QUEUES, alone, broker, office, rabbitmq, start_bus
+from tests.runtime.test_workers import DEAD_REQUESTS, FIXED, broker, fixed_names, office, rabbitmq, start_bus
 from tests.suite.waiting import wait_until
 
-__all__ = ["alone", "broker", "office", "rabbitmq"]
+__all__ = ["broker", "fixed_names", "office", "rabbitmq"]
+PREFIX = "hostile."  # the tables below have it; `fixed_names` keeps other runs away
+ISSUE, INVITE, PUBLISH, SWEEP = QUEUES = tuple(PREFIX + name for name in queue_names.QUEUES)
+PIDBOX = f"{PREFIX}celery.pidbox"
 MARKER = "quirin@example.com"
 ID = "5f0c7a1e-0000-4000-8000-000000000000"
 OURS = {"task": ISSUE, "id": ID}
@@ -72,7 +75,7 @@ def test_what_is_no_wake_up_is_known_before_celery_sees_it(subtests: pytest.Subt
     for what in HOSTILE:
         with subtests.test(what=what):
             given, body, content_type = HOSTILE[what]
-            found = wake_up_in(given, body, content_type, "utf-8")
+            found = wake_up_in(given, body, content_type, "utf-8", prefix=PREFIX)
             assert isinstance(found, str)
             assert MARKER not in found
 
@@ -88,10 +91,9 @@ def test_of_a_wake_up_nothing_is_taken_over_but_task_id_and_name(subtests: pytes
     ]:
         with subtests.test(more=more):
             options = {"chain": [{"task": MARKER}], "callbacks": [MARKER]}
-            found = wake_up_in(
-                headers(**more), json.dumps([["kyc"], {}, options]).encode(), "application/json", "utf-8"
-            )
-            assert found == WakeUpMessage(ISSUE, ID, ("kyc",))
+            raw = json.dumps([["kyc"], {}, options]).encode()
+            found = wake_up_in(headers(**more), raw, "application/json", "utf-8", prefix=PREFIX)
+            assert found == WakeUpMessage(ISSUE, queue_names.ISSUE, ID, ("kyc",))
             assert MARKER not in json.dumps(found.headers) + found.body.decode()
             assert len(found.body) < LARGEST
 
@@ -101,7 +103,14 @@ def test_of_a_wake_up_nothing_is_taken_over_but_task_id_and_name(subtests: pytes
     [(None, "utf-8", OURS), ("application/json", "punycode", OURS), ("application/json", "utf-8", None), (5, 5, 5)],
 )
 def test_a_message_without_the_form_of_ours_is_no_wake_up(content_type: Any, encoding: Any, given: Any):
-    assert isinstance(wake_up_in(given, BODY, content_type, encoding), str)
+    assert isinstance(wake_up_in(given, BODY, content_type, encoding, prefix=PREFIX), str)
+
+
+def test_a_wake_up_of_another_prefix_is_none_of_ours(subtests: pytest.Subtests):
+    for prefix in ("", "onboarding.", f"{PREFIX}."):
+        with subtests.test(prefix=prefix):
+            given = headers(task=f"{prefix}{queue_names.ISSUE}")
+            assert isinstance(wake_up_in(given, BODY, "application/json", "utf-8", prefix=PREFIX), str)
 
 
 # A real worker gets all of them.
@@ -164,17 +173,24 @@ CONTROL: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+def celery_of(url: str) -> Celery:
+    """As a stranger's, which asks and commands our workers."""
+    app = Celery(broker=url, set_as_current=False)
+    app.conf.control_exchange = f"{PREFIX}celery"
+    return app
+
+
 def send_hostile(url: str) -> int:
     """Send everything to `issue`, to remote control, to Celery's events and to `requests`.
 
     Returns how many messages are in `requests`.
     """
-    with Celery(broker=url) as foreign:
-        for command, arguments in CONTROL:
-            foreign.control.broadcast(command, arguments=arguments)
+    with celery_of(url) as foreign:
+        for name, arguments in CONTROL:
+            foreign.control.broadcast(name, arguments=arguments)
         if not url.startswith("redis"):
             with foreign.connection_for_write() as other:
-                get_exchange(other)(other).declare()  # as other workers do that send events
+                get_exchange(other, f"{PREFIX}celeryev")(other).declare()  # as workers do that send events
     tasks = [({**given, "task": "onboarding.request"}, *rest) for given, *rest in HOSTILE.values()]
     if url.startswith("redis"):
         with redis.Redis.from_url(url) as client:
@@ -182,7 +198,7 @@ def send_hostile(url: str) -> int:
             client.lpush(ISSUE, *entries, *(envelope(*named, "application/json") for named in NAMED))
             number = client.get_connection_kwargs().get("db", 0)
             for entry in (entry for entry in entries if len(entry) < LARGEST):
-                for key in ("celery.pidbox", *(f"celeryev/{key}" for key in GOSSIP)):
+                for key in (PIDBOX, *(f"{PREFIX}celeryev/{key}" for key in GOSSIP)):
                     client.publish(f"/{number}.{key}", entry)
             client.lpush("requests", *(envelope(*one) for one in tasks), *RAW)
         return len(tasks) + len(RAW)
@@ -192,9 +208,9 @@ def send_hostile(url: str) -> int:
     for given, body, content_type in HOSTILE.values():
         properties = pika.BasicProperties(content_type=content_type, content_encoding="utf-8", headers=given)
         channel.basic_publish("", ISSUE, body, properties)
-        channel.basic_publish("celery.pidbox", "", body, properties)
+        channel.basic_publish(PIDBOX, "", body, properties)
         for key in GOSSIP if len(body) < LARGEST else ():
-            channel.basic_publish("celeryev", key, body, properties)
+            channel.basic_publish(f"{PREFIX}celeryev", key, body, properties)
     for given, body in NAMED:
         properties = pika.BasicProperties(content_type="application/json", content_encoding="utf-8", headers=given)
         channel.basic_publish("", ISSUE, body, properties)
@@ -219,7 +235,7 @@ def left_in(url: str) -> list[tuple[str, bytes]]:
     """What is in the broker once both processes have ended."""
     if url.startswith("redis"):
         with redis.Redis.from_url(url) as client:
-            found = [(key, content) for key, content in places.keys(client) if key in OUR_QUEUES]
+            found = [(key, content) for key, content in places.keys(client) if key in (*QUEUES, *FIXED)]
     else:
         found = list(places.messages(url, (*QUEUES, "requests", "requests.undelivered", DEAD_REQUESTS)))
     assert any(name.startswith(DEAD_REQUESTS) for name, _ in found)
@@ -232,6 +248,12 @@ def refusals(office: Desk) -> int:
     return sum(int(event["refusals"]) for event in events)
 
 
+@pytest.fixture
+def prefix() -> str:
+    return PREFIX
+
+
+@pytest.mark.usefixtures("fixed_names")
 def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: Played, broker: str):
     # Celery's own command, which `onboard worker` becomes: it also has what only Celery switches on.
     office.environ |= {"ONBOARDING_CONFIG": "onboarding.toml", "ONBOARDING_LOG_FILE": "worker.log"}

@@ -71,7 +71,7 @@ def test_a_worker_waits_for_its_broker_and_its_schema_and_stops_at_a_newer_one(
     database.close()
     wait_until(lambda: said(office, "which is newer than this release") > 0, "it logs that its release is too old")
     with own_redis.client() as client:
-        wait_until(lambda: client.llen("sweep") > 1, "it leaves wake-ups to other workers")
+        wait_until(lambda: client.llen("onboarding.sweep") > 1, "it leaves wake-ups to other workers")
     assert worker.poll() is None
     assert said(office, "draining: finishing calls in flight, claiming no more work") == 1
     assert office.onboard("import", office.list_of(customers(3), "more.csv")).code == 2

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from onboarding_worker.core.model.incoming import Outcome
 from onboarding_worker.runtime import python_api as library
-from onboarding_worker.runtime.celery_settings import ISSUE
 from onboarding_worker.settings.load import load
+from onboarding_worker.settings.queue_names import ISSUE
 from onboarding_worker.wiring.os_user import os_user
 from tests.desk.desk import Desk
 from tests.desk.own_redis import OwnRedis
@@ -114,13 +114,13 @@ def test_workers_are_woken_for_a_request_when_its_session_is_committed(session: 
         with session.begin_nested():
             library.request_onboarding(ROW, source="/app", connection=session)
         assert session.scalar(sa.text("SELECT count(*) FROM job")) == 1
-        assert redis.llen(ISSUE) == 0
+        assert redis.llen(f"onboarding.{ISSUE}") == 0
         session.commit()
-        wait_until(lambda: redis.llen(ISSUE) == 1, "the wake-up is sent")
+        wait_until(lambda: redis.llen(f"onboarding.{ISSUE}") == 1, "the wake-up is sent")
         session.execute(sa.text("SELECT 1"))
         session.commit()
         library.request_onboarding(ROW | {"customer_id": "C-2"}, source="/app")
-        wait_until(lambda: redis.llen(ISSUE) == 2, "the second request sends the second wake-up")
+        wait_until(lambda: redis.llen(f"onboarding.{ISSUE}") == 2, "the second request sends the second wake-up")
 
 
 def test_a_request_within_a_connection_vanishes_with_it(session: Session):

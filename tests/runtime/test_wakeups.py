@@ -9,9 +9,9 @@ from celery import Celery
 from onboarding_worker.core.foundation.keyring import new_key
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.runtime import wakeups
-from onboarding_worker.runtime.celery_settings import ISSUE
 from onboarding_worker.runtime.wakeups import BackgroundSender, WakeUps
 from onboarding_worker.settings.load import load
+from onboarding_worker.settings.queue_names import ISSUE
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
 
@@ -106,7 +106,7 @@ def test_wake_ups_arrive_after_redis_has_lost_every_key(configured, own_redis):
     with own_redis.client() as client:
         client.flushall()
         wake_ups.send([WakeUp.issue("kyc")])
-        assert client.llen(ISSUE) == 1
+        assert client.llen(f"onboarding.{ISSUE}") == 1
 
 
 def test_a_redis_whose_memory_is_full_is_not_said_to_be_away(configured, own_redis, caplog):
@@ -128,9 +128,9 @@ def test_each_configuration_has_a_broker_of_its_own_and_the_environment_has_no_s
     first.send([WakeUp.issue("kyc"), WakeUp.invite("email")])
     second.send([WakeUp.publish("bus")])
     assert sent == [
-        ("redis://127.0.0.1:1/0", "issue", ("kyc",)),
-        ("redis://127.0.0.1:1/0", "invite", ("email",)),
-        ("redis://127.0.0.1:2/0", "tell", ("bus",)),
+        ("redis://127.0.0.1:1/0", "onboarding.issue", ("kyc",)),
+        ("redis://127.0.0.1:1/0", "onboarding.invite", ("email",)),
+        ("redis://127.0.0.1:2/0", "onboarding.tell", ("bus",)),
     ]
     assert os.environ["ONBOARDING_CONFIG"] == "/nowhere"
 

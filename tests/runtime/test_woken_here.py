@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from celery.worker.consumer import Consumer as CelerysConsumer
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.runtime import celery_consumer, process, worker_process
-from onboarding_worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP
+from onboarding_worker.runtime.celery_settings import PREFIX
 from onboarding_worker.runtime.worker_process import woken_here
+from onboarding_worker.settings.queue_names import INVITE, ISSUE, PUBLISH, SWEEP
 from onboarding_worker.wiring.background import Ticks
 
 
@@ -25,7 +27,7 @@ class Message:
     properties: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.headers: dict[str, Any] = {"task": self.task, "id": "5a1f"}
+        self.headers: dict[str, Any] = {"task": f"onboarding.{self.task}", "id": "5a1f"}
         self.body: Any = json.dumps([self.names, {}, {}])
 
     def ack(self) -> None:
@@ -58,7 +60,9 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Running:
 def test_only_a_wake_up_for_a_running_dispatcher_needs_no_task(running: Running, monkeypatch: pytest.MonkeyPatch):
     tasks: list[Message] = []
     monkeypatch.setattr(CelerysConsumer, "create_task_handler", lambda _self: tasks.append)
-    on_message = celery_consumer.Consumer.__new__(celery_consumer.Consumer).create_task_handler()
+    consumer = celery_consumer.Consumer.__new__(celery_consumer.Consumer)
+    consumer.app = SimpleNamespace(conf={PREFIX: "onboarding."})
+    on_message = consumer.create_task_handler()
     woken, others = Message(ISSUE, ["kyc"]), [Message(ISSUE, ["us"]), Message(INVITE, ["kyc"]), Message(SWEEP, [])]
     others.append(Message(PUBLISH, ["kyc"]))
 

@@ -1,63 +1,75 @@
 """`worker` and `beat` as processes, over both brokers and on both pools: the whole way, until ended.
 
-The queues' names are fixed, so that these tests have a broker for themselves: a Redis of the test's own, and the
-machine's RabbitMQ one at a time, also next to another run.
+Each test has a Redis of its own, or queues with a prefix of its own on the machine's RabbitMQ. There the queues whose
+names are fixed, such as `requests`, are one test's at a time, also next to another run.
 """
 
-import contextlib
 import fcntl
 import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
-from onboarding_worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, celeryconfig, computed
+from onboarding_worker.runtime.celery_settings import MOST_WAKE_UPS, celeryconfig, computed
 from onboarding_worker.settings.load import load
+from onboarding_worker.settings.queue_names import EXCHANGE, ISSUE, QUEUES
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.some import some
 from tests.suite.waiting import wait_until
 
 NUMBER = 60
 DEAD_REQUESTS = "requests.dead"
-# On Redis, with the keys beside them.
-OUR_QUEUES = (*QUEUES, "requests", "requests.moving", "requests.stream", DEAD_REQUESTS)
+# `requests` with the keys beside it on Redis, and a queue of another application.
+FIXED = ("issue", "requests", "requests.undelivered", "requests.moving", "requests.stream", DEAD_REQUESTS)
 
 
 @pytest.fixture
-def alone() -> Iterator[None]:
-    """Waits until no other test process on this machine uses the queues."""
-    with (Path(tempfile.gettempdir()) / "onboarding-tests-broker.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def prefix() -> str:
+    return f"tests.{token_hex(4)}."
 
 
 @pytest.fixture
-def rabbitmq(alone: None, amqp_url: str) -> Iterator[str]:
-    """RabbitMQ without our queues."""
-    purge(amqp_url)
+def rabbitmq(amqp_url: str, prefix: str) -> Iterator[str]:
     yield amqp_url
-    purge(amqp_url)
+    exchanges = (EXCHANGE, "celery.pidbox", "celeryev")
+    remove(amqp_url, (prefix + name for name in QUEUES), (prefix + name for name in exchanges))
 
 
 @pytest.fixture(params=["redis", "amqp"])
 def broker(request: pytest.FixtureRequest) -> str:
-    """A broker whose queues are empty."""
+    """A broker without queues with this test's prefix."""
     if request.param == "amqp":
         return str(request.getfixturevalue("rabbitmq"))
     return str(request.getfixturevalue("own_redis").url)
 
 
-def purge(url: str) -> None:
-    for name in OUR_QUEUES:
-        with Connection(url) as connection:
-            channel: Any = connection.channel()
-            with contextlib.suppress(connection.channel_errors):  # not there yet
-                channel.queue_delete(name)  # not only emptied: that of another test has other arguments
+@pytest.fixture
+def fixed_names(broker: str) -> Iterator[None]:
+    """On RabbitMQ, waits until no other test process on this machine uses the queues whose names are fixed, and removes
+    them."""
+    if not broker.startswith("amqp"):
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / "onboarding-tests-broker.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        remove(broker, FIXED)
+        yield
+        remove(broker, FIXED)
+
+
+def remove(url: str, queues: Iterable[str], exchanges: Iterable[str] = ()) -> None:
+    with Connection(url) as connection, connection.channel() as channel:
+        for name in queues:
+            channel.queue_delete(name)
+        for name in exchanges:
+            channel.exchange_delete(name)
 
 
 def request(broker: str, *events: Any) -> None:
@@ -86,12 +98,12 @@ def children(pid: int) -> int:
 
 
 @pytest.fixture
-def office(desk: Desk, broker: str, empty_postgresql_url: str) -> Desk:
+def office(desk: Desk, broker: str, prefix: str, empty_postgresql_url: str) -> Desk:
     """A desk with PostgreSQL and a broker."""
     desk.secret("database", empty_postgresql_url)
     desk.secret("broker", broker)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
-    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    desk.add(f'[broker]\nurl = {{ file = "secrets/broker" }}\nprefix = "{prefix}"\n')
     return desk
 
 
@@ -139,6 +151,7 @@ def test_workers_and_beat_invite_an_imported_list_and_end_on_a_signal(
     assert len(played.sandbox.mailbox) == NUMBER
 
 
+@pytest.mark.usefixtures("fixed_names")
 def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(office: Desk, played: Played, broker: str):
     worker, bus = office.start("worker"), start_bus(office)
     data = {"customer_id": "C-0001", "email": "box1@example.com", "country": "DE"}
@@ -171,6 +184,7 @@ def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(off
     assert played.opened == {"C-0001": 1}
 
 
+@pytest.mark.usefixtures("fixed_names")
 @pytest.mark.parametrize("broker", [pytest.param("redis", marks=pytest.mark.long), "amqp"], indirect=True)
 def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fixed(
     office: Desk, played: Played, broker: str
@@ -199,6 +213,7 @@ def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fix
     assert office.end(bus, by=signal.SIGTERM).code == 0
 
 
+@pytest.mark.usefixtures("fixed_names")
 @pytest.mark.parametrize("broker", ["redis", pytest.param("amqp", marks=pytest.mark.long)], indirect=True)
 def test_up_with_a_broker_takes_requests_too(office: Desk, played: Played, broker: str):
     log = office.path / "up.log"
@@ -209,10 +224,47 @@ def test_up_with_a_broker_takes_requests_too(office: Desk, played: Played, broke
     assert office.end(up, by=signal.SIGTERM).code == 0
 
 
-def test_wake_ups_that_no_worker_consumes_do_not_pile_up_in_rabbitmq(desk: Desk, rabbitmq: str):
+THEIRS = """
+import os
+from celery import Celery
+
+app = Celery("theirs", broker=os.environ["THEIR_BROKER"])
+app.conf.task_default_queue = "issue"
+
+@app.task(name="issue")
+def issue(number):
+    with open("theirs.txt", "a") as file:
+        file.write(f"{number}\\n")
+"""
+
+
+@pytest.mark.usefixtures("fixed_names")
+def test_an_application_that_shares_the_broker_gets_all_of_its_tasks_and_so_do_we(
+    office: Desk, played: Played, broker: str
+):
+    """With a queue and a task that have the names of ours without the prefix."""
+    office.write("theirs.py", THEIRS)
+    office.environ["THEIR_BROKER"] = broker
+    theirs = office.start("worker", "--pool", "solo", program=(sys.executable, "-m", "celery", "-A", "theirs"))
+    ours = [office.start("worker"), office.start("beat")]
+    assert office.onboard("import", office.list_of(customers(NUMBER))).code == 0
+    with Celery("theirs", broker=broker, set_as_current=False) as app:
+        for number in range(NUMBER):
+            app.send_task("issue", args=[number], queue="issue")
+
+    wait_until(lambda: len(played.sandbox.mailbox) == NUMBER, "every message has arrived")
+    done = office.path / "theirs.txt"
+    wait_until(lambda: done.exists() and len(done.read_text().split()) >= NUMBER, "every task of theirs is done")
+
+    assert sorted(map(int, done.read_text().split())) == list(range(NUMBER))
+    assert set(played.opened.values()) == {1}
+    assert [office.end(process, by=signal.SIGTERM).code for process in (*ours, theirs)] == [0, 0, 0]
+
+
+def test_wake_ups_that_no_worker_consumes_do_not_pile_up_in_rabbitmq(desk: Desk, rabbitmq: str, prefix: str):
     desk.secret("broker", rabbitmq)
-    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
-    queue = next(queue for queue in computed(load(desk.config))["task_queues"] if queue.name == ISSUE)
+    desk.add(f'[broker]\nurl = {{ file = "secrets/broker" }}\nprefix = "{prefix}"\n')
+    queue = next(queue for queue in computed(load(desk.config))["task_queues"] if queue.name == prefix + ISSUE)
     with Connection(rabbitmq) as connection:
         channel = connection.channel()
         bound = queue(channel)

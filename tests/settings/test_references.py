@@ -229,6 +229,7 @@ PLAIN = {
     "link",
     "name",
     "name_claim",
+    "prefix",
     "purpose",
     "queue",
     "role_claim",

@@ -12,8 +12,14 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Tests that one process makes one after another, and why. A name of a test begins with one of these.
 GROUPS = {
-    # They wait for each other: the queues of the machine's RabbitMQ are fixed.
-    "broker": ("tests/runtime/test_workers.py", "tests/runtime/test_hostile_messages.py::test_worker_and_bus"),
+    # They wait for each other: they use queues of the machine's RabbitMQ whose names are fixed.
+    "broker": (
+        "tests/runtime/test_workers.py::test_a_project_of_its_own",
+        "tests/runtime/test_workers.py::test_a_refused_request",
+        "tests/runtime/test_workers.py::test_an_application_that_shares",
+        "tests/runtime/test_workers.py::test_up_with_a_broker",
+        "tests/runtime/test_hostile_messages.py::test_worker_and_bus",
+    ),
     # Each has its own database, broker and half a dozen processes.
     "chaos": ("tests/trials/chaos/test_short_run.py",),
     # They share a copy of the checkout.

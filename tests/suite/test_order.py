@@ -20,7 +20,7 @@ def test_the_tests_of_each_group_are_there():
 def test_a_portion_is_a_long_test_a_group_or_a_file():
     cases = {
         "tests/runtime/test_up.py::test_a[1]": "tests/runtime/test_up.py::test_a[1]",
-        "tests/runtime/test_workers.py::test_a[1]": "broker",
+        "tests/runtime/test_workers.py::test_up_with_a_broker_works[1]": "broker",
         "tests/runtime/test_hostile_messages.py::test_worker_and_bus_live_on[amqp]": "broker",
         "tests/runtime/test_hostile_messages.py::test_a": "tests/runtime/test_hostile_messages.py::test_a",
         "tests/core/test_ids.py::test_a[x::y]": "tests/core/test_ids.py",

@@ -15,7 +15,7 @@ from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging
 
 from onboarding_worker.events.brokers.connection import broker_fault, never_unpack, refuses_log_in
-from onboarding_worker.runtime.celery_settings import configure, why_not_with_workers
+from onboarding_worker.runtime.celery_settings import configure, name_of, why_not_with_workers
 from onboarding_worker.runtime.logs import set_up
 from onboarding_worker.settings.load import load
 from onboarding_worker.settings.model import Settings
@@ -57,7 +57,15 @@ log = logging.getLogger(__name__)
 # but a password may be mended at the broker.
 NEEDS_A_PERSON = 1
 never_unpack()
-app = Celery(
+
+
+class App(Celery):  # type: ignore[misc]
+    def gen_task_name(self, name: str, module: str) -> str:
+        """A task has the name of its queue."""
+        return name_of(self, name)
+
+
+app = App(
     "onboarding",
     # Beat too loads all of them, before it hears signals: one that came into a half-loaded module would be a traceback.
     include=["onboarding_worker.runtime.celery_tasks", "onboarding_worker.runtime.celery_beat"],

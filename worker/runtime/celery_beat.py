@@ -14,7 +14,8 @@ from kombu.exceptions import ChannelError
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.events.brokers.connection import broker_fault
-from onboarding_worker.runtime.celery_settings import SWEEP
+from onboarding_worker.runtime.celery_settings import name_of
+from onboarding_worker.settings.queue_names import SWEEP
 
 log = logging.getLogger(__name__)
 # How many wake-ups may wait on Redis while no worker runs; RabbitMQ bounds its queues itself (`celery_settings`).
@@ -41,6 +42,10 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
                 signal.signal(number, self._end)
         super().__init__(app, lazy=lazy, **options)
 
+    @cached_property
+    def _queue(self) -> str:
+        return name_of(self.app, SWEEP)
+
     def _end(self, *_signal: object) -> None:
         self._is_ended = True
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
@@ -65,10 +70,10 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
         try:
             if self._is_queue_full():
                 self._queue_full.lasts(
-                    f"{MOST_WAITING} wake-ups wait in the queue {SWEEP}: does a worker consume it?", monotonic()
+                    f"{MOST_WAITING} wake-ups wait in the queue {self._queue}: does a worker consume it?", monotonic()
                 )
             else:
-                self._queue_full.over(f"a worker consumes the queue {SWEEP} again")
+                self._queue_full.over(f"a worker consumes the queue {self._queue} again")
                 self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:  # beat must not end: the next tick tries again
             cause = error.__context__ if isinstance(error, SchedulingError) and error.__context__ else error
@@ -82,6 +87,6 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
         if self.connection.transport.driver_type != "redis":
             return False
         with suppress(ChannelError):  # an empty list is not there
-            waiting = self.producer.channel.queue_declare(SWEEP, passive=True).message_count
+            waiting = self.producer.channel.queue_declare(self._queue, passive=True).message_count
             return bool(waiting >= MOST_WAITING)
         return False

@@ -23,8 +23,9 @@ from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.events.brokers.connection import UNREADABLE
 from onboarding_worker.providers.strict_json import NoObject, read_list
-from onboarding_worker.runtime.celery_settings import QUEUE_OF, QUEUES, SWEEP
+from onboarding_worker.runtime.celery_settings import PREFIX, QUEUE_OF
 from onboarding_worker.runtime.worker_process import woken_here
+from onboarding_worker.settings.queue_names import QUEUES, SWEEP
 
 LARGEST = 4096  # bytes; ours have about 100
 LONGEST_NAME = 200
@@ -37,16 +38,17 @@ _dropped: defaultdict[str, Outage] = defaultdict(lambda: Outage(log, logging.WAR
 
 @dataclass(frozen=True)
 class WakeUpMessage:
-    """A task with its arguments, as Celery's message protocol 2 has it."""
+    """A task with its arguments, as Celery's message protocol 2 has it. `queue`: one of QUEUES."""
 
     task: str
+    queue: str
     id: str
     arguments: tuple[str, ...]
 
     @property
     def wake_up(self) -> WakeUp | None:
         """None: the sweep's."""
-        return WakeUp(_STEPS[self.task], *self.arguments) if self.task in _STEPS else None
+        return WakeUp(_STEPS[self.queue], *self.arguments) if self.queue in _STEPS else None
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -58,9 +60,13 @@ class WakeUpMessage:
         return json.dumps([self.arguments, {}, {}]).encode()
 
 
-def wake_up_in(headers: Any, body: Any, content_type: Any, content_encoding: Any) -> WakeUpMessage | str:
+def wake_up_in(
+    headers: Any, body: Any, content_type: Any, content_encoding: Any, *, prefix: str
+) -> WakeUpMessage | str:
     """The wake-up, or why the message is none. The reason repeats nothing of the message."""
-    if not isinstance(headers, Mapping) or headers.get("task") not in QUEUES:
+    task = headers.get("task") if isinstance(headers, Mapping) else None
+    queue = task.removeprefix(prefix) if isinstance(task, str) and task.startswith(prefix) else ""
+    if queue not in QUEUES:
         return "it has not the name of one of our tasks"
     if "compression" in headers:
         return "it is compressed"
@@ -69,15 +75,15 @@ def wake_up_in(headers: Any, body: Any, content_type: Any, content_encoding: Any
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     if not isinstance(raw, bytes) or len(raw) > LARGEST:
         return f"it has more than {LARGEST:,} bytes"
-    task, id_, found = headers["task"], headers.get("id"), read_list(raw)
+    id_, found = headers.get("id"), read_list(raw)
     if not isinstance(id_, str) or not _ID.fullmatch(id_):
         return "it has no id"
     if isinstance(found, NoObject) or len(found) != 3 or not isinstance(found[0], list) or found[1] != {}:
         return "its body is not that of a task"
     arguments = found[0]
-    if len(arguments) != (0 if task == SWEEP else 1) or not all(map(_is_name, arguments)):
+    if len(arguments) != (0 if queue == SWEEP else 1) or not all(map(_is_name, arguments)):
         return "its arguments are not one name"
-    return WakeUpMessage(task, id_, tuple(arguments))
+    return WakeUpMessage(str(task), queue, id_, tuple(arguments))
 
 
 def _is_name(argument: Any) -> bool:
@@ -112,10 +118,12 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*arguments, **options)
+        prefix = self.app.conf[PREFIX]
 
         def on_message(message: Any) -> None:
             try:
-                found = wake_up_in(message.headers, message.body, message.content_type, message.content_encoding)
+                form = (message.content_type, message.content_encoding)
+                found = wake_up_in(message.headers, message.body, *form, prefix=prefix)
                 if not isinstance(found, WakeUpMessage):
                     _drop(message, found)
                 elif woken_here(found.wake_up):

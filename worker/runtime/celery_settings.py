@@ -1,9 +1,10 @@
 """Celery's settings: celeryconfig.py, and what follows from onboarding.toml.
 
 Queues: `issue` (wake-ups for provider accounts), `invite` (for channels), `tell` (for the targets of outgoing events)
-and `sweep` (for the timer). Such a message carries the name of an account, a channel or a target, and may be lost. The
-claim of rows decides what goes first, not the broker. Celery consumes nothing else: requests that other projects send
-as tasks are read by `onboard bus` (`events/bus/sources.py`).
+and `sweep` (for the timer), each with the prefix of [broker] before it; the tasks have the same names. Such a message
+carries the name of an account, a channel or a target, and may be lost. The claim of rows decides what goes first, not
+the broker. Celery consumes nothing else: requests that other projects send as tasks are read by `onboard bus`
+(`events/bus/sources.py`).
 """
 
 import difflib
@@ -22,6 +23,7 @@ from onboarding_worker.core.model.wakeups import WorkStep
 from onboarding_worker.events.brokers.connection import tls_options, transport_options
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.queue_names import EXCHANGE, INVITE, ISSUE, PUBLISH, QUEUES, SWEEP, UNACKED
 from onboarding_worker.wiring.background import targets_of
 
 if TYPE_CHECKING:
@@ -37,12 +39,12 @@ NOT_CELERYCONFIGS = {
     "broker_read_url": "url of [broker]",
     "broker_write_url": "url of [broker]",
     "broker_use_ssl": "tls, ca and client_certificate of [broker]",
-    "task_queues": "nothing: the queues are fixed",
+    "task_queues": "prefix of [broker]",
+    "task_default_queue": "prefix of [broker]",
+    "beat_schedule": "nothing (it is fixed)",
 }
 
-ISSUE, INVITE, PUBLISH, SWEEP = "issue", "invite", "tell", "sweep"
-QUEUES = (ISSUE, INVITE, PUBLISH, SWEEP)
-# The tasks have the names of their queues.
+PREFIX = "queue_prefix"  # ours, among Celery's settings
 QUEUE_OF = {WorkStep.ISSUE: ISSUE, WorkStep.INVITE: INVITE, WorkStep.PUBLISH: PUBLISH}
 # What does not happen while no worker consumes the queue, for people.
 WITHOUT = {
@@ -74,6 +76,16 @@ def why_not_with_workers(settings: Settings) -> str:
     if not settings.database.lacks("url") and settings.database.url.startswith("sqlite"):
         return "database.url: workers need postgresql+psycopg://…; on SQLite use `onboard run`"
     return ""
+
+
+def name_of(app: "Celery", queue: str) -> str:
+    """The name at the broker of one of QUEUES, and of its task."""
+    return f"{app.conf[PREFIX]}{queue}"
+
+
+def consumed_by(app: "Celery") -> list[str]:
+    """Those of QUEUES that this worker consumes."""
+    return [queue for queue in QUEUES if name_of(app, queue) in app.amqp.queues.consume_from]
 
 
 def left_to_others(consumed: Collection[str]) -> str:
@@ -125,14 +137,24 @@ def _problems(given: Collection[str]) -> list[str]:
 
 def computed(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
     """What of Celery's configuration follows from onboarding.toml. Pure: makes no connection and reads no file."""
-    url = settings.broker.url
+    url, prefix = settings.broker.url, settings.broker.prefix
+    # One tick a second, which may be late, early or double: no file needs to keep the schedule. Without `expires`,
+    # because a worker compares it with its own clock, which may be wrong. The time-out is for a broker that hangs.
+    tick = {"queue": prefix + SWEEP, "retry": False, "confirm_timeout": CONFIRM_SECONDS}
     # A dispatcher for each account and channel, a publisher for each target, wake-ups, and the sweep.
     threads = 2 * (len(settings.accounts) + 2 + len(targets_of(settings))) + 2
     return {
         "broker_url": url,
         "broker_use_ssl": tls_options(url, settings.broker.protection),
-        "broker_transport_options": _transport_options(url),
-        "task_queues": [_queue(name, url) for name in QUEUES],
+        "broker_transport_options": _transport_options(url, prefix),
+        PREFIX: prefix,
+        "task_queues": [_queue(name, prefix, url) for name in QUEUES],
+        "task_default_queue": prefix + SWEEP,
+        "beat_schedule": {SWEEP: {"task": prefix + SWEEP, "schedule": SWEEP_SECONDS, "options": tick}},
+        # Other applications have Celery's own names for these: what they command reaches no worker of ours.
+        "control_exchange": f"{prefix}celery",
+        "event_exchange": f"{prefix}celeryev",
+        "event_queue_prefix": f"{prefix}celeryev",
         # All accounts and channels of a process work in parallel on its loop; `--pool prefork` works too.
         "worker_pool": pool,
         "worker_concurrency": max(threads, 10) if pool == "threads" else os.cpu_count() or 1,
@@ -150,22 +172,24 @@ def _longest_end(settings: Settings) -> float:
     return max((timeout.total_seconds() for timeout in timeouts), default=0.0) + 5.0
 
 
-def _queue(name: str, url: str) -> Queue:
+def _queue(name: str, prefix: str, url: str) -> Queue:
     # Quorum queues survive a broker's node; they must be quorum from the start, for a queue's kind cannot be changed.
     # Celery sends to a queue of a direct exchange by the exchange without a name, which needs no binding: on Redis
     # bindings are a key, and a wake-up is lost without an error once that is evicted. Celery's delayed delivery needs
     # another kind, and is not used.
     bounds = {"x-max-length": MOST_WAKE_UPS, "x-overflow": "drop-head", "x-delivery-limit": DELIVERY_LIMIT}
     arguments = {"x-queue-type": "quorum", **bounds} if url.startswith("amqp") else None
-    return Queue(name, Exchange("wake-ups", type="direct"), routing_key=name, queue_arguments=arguments)
+    exchange = Exchange(prefix + EXCHANGE, type="direct")
+    return Queue(prefix + name, exchange, routing_key=prefix + name, queue_arguments=arguments)
 
 
-def _transport_options(url: str) -> dict[str, Any]:
+def _transport_options(url: str, prefix: str) -> dict[str, Any]:
     options = transport_options(url)
     if url.startswith("redis"):
         # A sender that finds no broker tries again some times, and gives the wake-up up: the sweep sends another.
         tries = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2}
         options |= {"visibility_timeout": VISIBILITY_SECONDS, "socket_keepalive_options": _keepalive(), **tries}
+        options |= {option: prefix + key for option, key in UNACKED.items()}
     elif url.startswith("amqp"):
         options["max_retries"] = 3
     return options

@@ -27,8 +27,9 @@ from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.runtime import process, worker_process
 from onboarding_worker.runtime.celery_app import app
-from onboarding_worker.runtime.celery_settings import INVITE, SWEEP_SECONDS, left_to_others
+from onboarding_worker.runtime.celery_settings import SWEEP_SECONDS, consumed_by, left_to_others
 from onboarding_worker.runtime.worker_process import ready_process, serve, sweep_once, wake_ups
+from onboarding_worker.settings.queue_names import INVITE
 from onboarding_worker.wiring.background import Ticks
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _ticks = Ticks(SWEEP_SECONDS / 2)
 _notes = Ticks(5.0)
 
 
-@app.task(name="issue")  # type: ignore[untyped-decorator]
+@app.task  # type: ignore[untyped-decorator]
 def issue(account: str) -> None:
     """Open the sessions that are due for an account.
 
@@ -50,19 +51,19 @@ def issue(account: str) -> None:
     serve(WakeUp.issue(account))
 
 
-@app.task(name="invite")  # type: ignore[untyped-decorator]
+@app.task  # type: ignore[untyped-decorator]
 def invite(channel: str) -> None:
     """Send the invitations that are due on a channel: claim, check that the link is fresh, attempt, send, write."""
     serve(WakeUp.invite(channel))
 
 
-@app.task(name="tell")  # type: ignore[untyped-decorator]
-def publish(target: str) -> None:
+@app.task  # type: ignore[untyped-decorator]
+def tell(target: str) -> None:
     """Publish waiting events to a target."""
     serve(WakeUp.publish(target))
 
 
-@app.task(name="sweep")  # type: ignore[untyped-decorator]
+@app.task  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """End the leases of workers that are gone, send wake-ups for what is due, delete what retention drops."""
     if not _ticks.begin(monotonic()):
@@ -91,7 +92,7 @@ def _begin_here(instance: Any, **_signal: Any) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _try_stopped_accounts_again(sender: Any, **_signal: Any) -> None:
-    worker_process.resume_stopped_accounts(sender.timer, sends=INVITE in app.amqp.queues.consume_from)
+    worker_process.resume_stopped_accounts(sender.timer, sends=INVITE in consumed_by(app))
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
@@ -109,7 +110,7 @@ def _look_each_second(sender: Any, **_signal: Any) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _log_queues_left_to_others(**_signal: Any) -> None:
-    consumed = list(app.amqp.queues.consume_from)
+    consumed = consumed_by(app)
     if left := left_to_others(consumed):
         log.info("this worker consumes only %s: other workers must consume %s", ", ".join(consumed), left)
 

@@ -15,7 +15,7 @@ from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.events.brokers.connection import REFUSED, broker_fault
-from onboarding_worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure
+from onboarding_worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure, name_of
 from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _broker = Outage(log, logging.WARNING)
 def send_through(app: Celery, wake_up: WakeUp) -> bool:
     """Send a wake-up; whether the broker took it. Never raises. Waits for a broker that hangs: some 10 seconds with
     Redis, up to 30 with RabbitMQ."""
-    queue = QUEUE_OF[wake_up.step]  # the task has the queue's name
+    queue = name_of(app, QUEUE_OF[wake_up.step])  # the task has the queue's name
     try:
         # Without retries: the sender would wait for them too.
         app.send_task(queue, args=(wake_up.name,), queue=queue, retry=False, confirm_timeout=CONFIRM_SECONDS)

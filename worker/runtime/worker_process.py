@@ -26,7 +26,7 @@ from onboarding_worker.reporting.store.look import Looked
 from onboarding_worker.reporting.store.processes import BEAT, is_younger
 from onboarding_worker.runtime import process
 from onboarding_worker.runtime.celery_app import app
-from onboarding_worker.runtime.celery_settings import QUEUE_OF
+from onboarding_worker.runtime.celery_settings import QUEUE_OF, consumed_by
 from onboarding_worker.runtime.process import Process
 from onboarding_worker.runtime.wakeups import BackgroundSender, send_through
 from onboarding_worker.settings.load import load
@@ -240,7 +240,7 @@ def _look_without_wake_ups(here: Process) -> None:
 def _begin_here(here: Process, wake_up: WakeUp) -> None:
     """Work what is due in this process, if it is of a queue that this worker consumes. A wake-up is sent too: if one
     comes, the broker works, and it is the scheduler that is missing."""
-    if QUEUE_OF[wake_up.step] in app.amqp.queues.consume_from:
+    if QUEUE_OF[wake_up.step] in consumed_by(app):
         here.begin(wake_up)
     wake_ups.send(wake_up)
 

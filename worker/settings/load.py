@@ -25,6 +25,7 @@ from onboarding_worker.settings.needs import EVERYTHING, Needs
 from onboarding_worker.settings.outside import SenderOfEvents, check_senders
 from onboarding_worker.settings.problems import Findings, SettingsError, nearest
 from onboarding_worker.settings.problems import Path as KeyPath
+from onboarding_worker.settings.queue_names import check_names
 from onboarding_worker.settings.reading import Reader, apply_overrides
 from onboarding_worker.settings.routes import Route
 from onboarding_worker.settings.secrets import HOW, Secret, directory_doubt, is_of_another_user, is_writable_by_others
@@ -138,6 +139,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             check_senders(web.senders, parts.get("bus"), parts["broker"], findings)
         if not is_loopback(web.host) and not rules.has_credentials(parts, accounts.values()):
             findings.consequence(("web", "bind"), rules.no_credentials())
+    if (broker := parts["broker"]) and ("bus" not in tree or parts["bus"]):
+        check_names(broker.prefix, parts.get("bus"), findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
     for at, all_ in ({"accounts": accounts} | several).items():
         clients |= {(at, each): one for each, one in all_.items() if isinstance(one, Client)}

@@ -17,6 +17,7 @@ from onboarding_worker.core.model.endings import RetryPolicy
 from onboarding_worker.lists.own_columns import PREFIX, is_own
 from onboarding_worker.settings.accounts import Account
 from onboarding_worker.settings.outside import Bus, Web
+from onboarding_worker.settings.queue_names import QueuePrefix
 from onboarding_worker.settings.routes import Route, ours_by_theirs, own_columns, words_by_column
 from onboarding_worker.settings.sending import BrandSection, Email, NamedBrand, Sms, WhatsApp
 from onboarding_worker.settings.shape import SECTIONS
@@ -69,6 +70,11 @@ class Broker(PresentsCertificate):
     """What carries wake-ups to the workers."""
 
     url: BrokerUrl = setting("memory://", "memory:// (one process), amqp(s)://… or redis(s)://….", repr=False)
+    prefix: QueuePrefix = setting(
+        "onboarding.",
+        "What the names of the workers' queues and tasks begin with, so that other applications can share the broker;"
+        " the same for all processes.",
+    )
 
     @property
     def wakes_workers(self) -> bool:

@@ -258,27 +258,30 @@ def test_of_a_dead_queue_it_is_said_that_it_holds_notices_and_how_they_are_remov
 def test_each_queue_has_a_line_with_its_depth_and_its_consumers(desk: Desk, amqp_url: str):
     with_broker(desk, amqp_url)
     with Connection(amqp_url) as broker, broker.channel() as channel:
-        queues = [Queue(name, queue_arguments={"x-expires": 60_000}).bind(channel) for name in ("issue", "invite")]
+        queues = [
+            Queue(name, queue_arguments={"x-expires": 60_000}).bind(channel)
+            for name in ("onboarding.issue", "onboarding.invite")
+        ]
         for queue in queues:
             queue.queue_declare()
-        Producer(channel).publish({}, routing_key="issue", mandatory=True)
+        Producer(channel).publish({}, routing_key="onboarding.issue", mandatory=True)
         queues[1].consume(callback=print)
         found = findings(desk.onboard("doctor", "--json"))
         for queue in queues:
             queue.delete()
-    (issue,), (invite,), (sweep,) = (found[f"queue {name}"] for name in ("issue", "invite", "sweep"))
+    (issue,), (invite,), (sweep,) = (found[f"queue onboarding.{name}"] for name in ("issue", "invite", "sweep"))
     assert issue[0] == "warning"
     assert "0 consumers: no sessions are opened" in issue[1]
     assert issue[2] == "start `onboard worker`; if one runs, its log says why it takes nothing"
     assert invite == ("ok", "0 messages, 1 consumer", "")
     assert (sweep[0], sweep[2]) == ("warning", "start `onboard worker`, which makes it")
     assert found["queue requests"][0][0] == "ok"
-    assert "queue tell" not in found  # nothing is published
+    assert "queue onboarding.tell" not in found  # nothing is published
 
 
 def test_redis_says_how_much_waits_and_not_who_consumes(desk: Desk, own_redis):
     desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
-    (found,) = findings(desk.onboard("doctor", "--json"))["queue issue"]
+    (found,) = findings(desk.onboard("doctor", "--json"))["queue onboarding.issue"]
     assert found == ("ok", "0 messages; Redis does not say which processes consume it", "")
 
 

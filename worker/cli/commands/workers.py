@@ -13,10 +13,11 @@ import click
 
 from onboarding_worker.cli.exits import DONE, CannotStart, Stopped
 from onboarding_worker.cli.invocation import Invocation, log_info
-from onboarding_worker.runtime.celery_settings import QUEUES, why_not_with_workers
+from onboarding_worker.runtime.celery_settings import why_not_with_workers
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.needs import BEATING, EVERYTHING, WAKING, Need, Needs
 from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.settings.queue_names import QUEUES
 
 if TYPE_CHECKING:  # imported where it is used: half a second that no other command needs
     from onboarding_worker.runtime.bus_consumers import Consumers
@@ -29,8 +30,8 @@ NODE = "onboarding-{pid}@%h"
 @click.command()
 @click.option(
     "--queues",
-    help="Consume only these queues, separated by commas. Together, all workers must consume all queues."
-    f"  [default: {','.join(QUEUES)}]",
+    help="Consume only these queues, without their prefix, separated by commas. Together, all workers must consume all"
+    f" queues.  [default: {','.join(QUEUES)}]",
 )
 @click.option(
     "--pool",
@@ -71,7 +72,7 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
         raise click.UsageError(f"--queues: there is no queue {', '.join(sorted(unknown))}; the queues are {known}")
     arguments = ["worker", "--hostname", NODE.format(pid=os.getpid()), "--pool", pool]
     if queues:
-        arguments += ["--queues", queues]
+        arguments += ["--queues", ",".join(settings.broker.prefix + queue for queue in queues.split(","))]
     if concurrency or pool == "prefork":
         arguments += ["--concurrency", str(concurrency or os.cpu_count() or 1)]
     _celery(settings, invocation, arguments)

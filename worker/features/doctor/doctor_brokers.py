@@ -77,13 +77,15 @@ def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -
 def _needed(settings: Settings, name: str) -> list[Needed]:
     """The queues at the broker of the workers, or at that of the bus."""
     from onboarding_worker.events.bus.sources import sources_of
-    from onboarding_worker.runtime.celery_settings import PUBLISH, WITHOUT
+    from onboarding_worker.runtime.celery_settings import WITHOUT
+    from onboarding_worker.settings.queue_names import PUBLISH
 
     found = []
     if name == "broker":
         publishes = targets_of(settings)
         wanted = [queue for queue in WITHOUT if queue != PUBLISH or publishes]
-        found = [Needed(queue, "onboard worker", "onboard worker", WITHOUT[queue]) for queue in wanted]
+        prefix = settings.broker.prefix
+        found = [Needed(prefix + queue, "onboard worker", "onboard worker", WITHOUT[queue]) for queue in wanted]
     for source in sources_of(settings):
         if source.setting == f"{name}.url" and source.senders.has_any:
             makes, topology = "onboard bus" if source.declare else "", source.topology
