@@ -30,8 +30,10 @@ task_store_errors_even_if_ignored = False
 task_acks_late = False
 worker_prefetch_multiplier = 1
 
-# Nobody who can write to the broker commands a worker: Celery's remote control would deafen it or kill its calls.
-worker_enable_remote_control = False
+# The queue of a worker's monitors. RabbitMQ 4.3 refuses one that is neither durable nor exclusive, and an exclusive one
+# is locked until RabbitMQ has noticed that its connection is lost. It goes by itself, ten seconds after its worker.
+control_queue_exclusive = False
+control_queue_durable = True
 
 # No message of a stranger ends it.
 worker_consumer = "onboarding_worker.runtime.celery_consumer:Consumer"

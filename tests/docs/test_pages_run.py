@@ -52,6 +52,7 @@ OTHERS = {
     "useradd": "changes the machine",
     "systemctl": "changes the machine; tests/deploy/test_systemd.py reads the units",
     "docker": "starts containers; tests/deploy/test_compose_form.py reads the file",
+    "celery": "Flower's own command of Celery; tests/runtime/test_monitoring.py asks what it asks",
     "pip": "installs; tests/deploy/test_wheel.py",
     "pipx": "installs; tests/deploy/test_wheel.py",
     "python3.11": "installs; tests/deploy/test_wheel.py",

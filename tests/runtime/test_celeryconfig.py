@@ -62,6 +62,7 @@ def test_an_edit_takes_effect_on_what_is_written_there_and_on_what_is_computed(d
         ("broker_use_ssl = True", "broker_use_ssl: set tls, ca and client_certificate of [broker] instead"),
         ('task_default_queue = "sweep"', "task_default_queue: set prefix of [broker] instead"),
         ("beat_schedule = {}", "beat_schedule: set nothing (it is fixed) instead"),
+        ("worker_enable_remote_control = True", "worker_enable_remote_control: set nothing ("),
         ("worker_concurency = 3", "worker_concurency: Celery has no such setting; did you mean worker_concurrency?"),
         ("worker_concurrency = nothing", "it cannot be loaded (NameError)"),
         ("def (", "it cannot be loaded (SyntaxError)"),

@@ -4,6 +4,7 @@ import base64
 import json
 import signal
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from celery import Celery
 from celery.events.event import get_exchange
 
 from onboarding_worker.runtime.celery_consumer import LARGEST, WakeUpMessage, wake_up_in
+from onboarding_worker.runtime.monitoring import Command, command_in
 from onboarding_worker.settings import queue_names
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.hostile import places
@@ -23,7 +25,7 @@ from tests.suite.waiting import wait_until
 __all__ = ["broker", "fixed_names", "office", "rabbitmq"]
 PREFIX = "hostile."  # the tables below have it; `fixed_names` keeps other runs away
 ISSUE, INVITE, PUBLISH, SWEEP = QUEUES = tuple(PREFIX + name for name in queue_names.QUEUES)
-PIDBOX = f"{PREFIX}celery.pidbox"
+PIDBOX, REPLIES = f"{PREFIX}celery.pidbox", f"reply.{PREFIX}celery.pidbox"
 MARKER = "quirin@example.com"
 ID = "5f0c7a1e-0000-4000-8000-000000000000"
 OURS = {"task": ISSUE, "id": ID}
@@ -113,6 +115,52 @@ def test_a_wake_up_of_another_prefix_is_none_of_ours(subtests: pytest.Subtests):
             assert isinstance(wake_up_in(given, BODY, "application/json", "utf-8", prefix=PREFIX), str)
 
 
+def command(**more: Any) -> bytes:
+    """What a monitor sends, and waits for an answer to."""
+    reply_to = {"exchange": REPLIES, "routing_key": ID}
+    sent = {"method": "ping", "arguments": {}, "destination": None, "pattern": None, "matcher": None}
+    return json.dumps({**sent, "ticket": ID, "reply_to": reply_to, **more}).encode()
+
+
+JSON = "application/json"
+# Each: body, content type.
+NO_COMMANDS: dict[str, tuple[bytes, str]] = {
+    "no JSON": (f'{{"method": "{MARKER}'.encode(), JSON),
+    "no object": (json.dumps([MARKER]).encode(), JSON),
+    "no name": (json.dumps({"arguments": {"email": MARKER}}).encode(), JSON),
+    "a name that is none": (command(method=[MARKER]), JSON),
+    "one worker instead of several": (command(destination=MARKER), JSON),
+    "workers that are none": (command(destination=[{"email": MARKER}]), JSON),
+    "a pattern that never ends": (command(pattern="(.*)*" + MARKER, matcher="pcre"), JSON),
+    "an answer to a text": (command(reply_to=MARKER), JSON),
+    "an answer to another exchange": (command(reply_to={"exchange": MARKER, "routing_key": ID}), JSON),
+    "an answer into a queue": (command(reply_to={"exchange": "", "routing_key": "requests"}), JSON),
+    "an answer without an address": (command(reply_to={"exchange": REPLIES}), JSON),
+    "an answer with an odd address": (command(reply_to={"exchange": REPLIES, "routing_key": f"{MARKER}\n"}), JSON),
+    "a ticket that is none": (command(ticket={"email": MARKER}), JSON),
+    "large": (command(arguments={"email": MARKER * 10_000}), JSON),
+    "deeper than Python": (b"[" * 60_000, JSON),
+    "a name twice": (b'{"method": "ping", "method": "' + MARKER.encode() + b'"}', JSON),
+    "pickle": (b"cposix\nsystem\n(S'quirin@example.com'\ntR.", "application/x-python-serialize"),
+    "YAML": (b"!!python/object/apply:os.system ['quirin@example.com']", "application/x-yaml"),
+}
+
+
+def test_what_is_no_command_is_known_before_anything_is_done(subtests: pytest.Subtests):
+    for what, (body, content_type) in NO_COMMANDS.items():
+        with subtests.test(what=what):
+            found = command_in(body, content_type, "utf-8", replies=REPLIES)
+            assert isinstance(found, str)
+            assert MARKER not in found
+
+
+def test_a_command_is_its_name_its_workers_and_where_its_answer_is_waited_for():
+    sent = command(arguments={"revoked": [MARKER]}, destination=["w@a"], extra=MARKER)
+    assert command_in(sent, JSON, "utf-8", replies=REPLIES) == Command("ping", ("w@a",), ID, ID)
+    cast = command_in(command(reply_to=None, ticket=None), JSON, "utf-8", replies=REPLIES)
+    assert cast == Command("ping", None)
+
+
 # A real worker gets all of them.
 
 
@@ -158,13 +206,19 @@ NAMED = [(headers(task=task), json.dumps([[MARKER], {}, {}]).encode()) for task 
 GOSSIP = ["worker.online", "worker.heartbeat", "worker.elect", "worker.elect.ack"]
 
 
-# Celery's own commands for its workers, which anybody may send who can write to the broker.
+# Celery's own commands for its workers, which anybody may send who can write to the broker. Each is sent twice: as one
+# whose answer is waited for, by a queue that there is not.
 CONTROL: list[tuple[str, dict[str, Any]]] = [
     *(("cancel_consumer", {"queue": name}) for name in (ISSUE, PUBLISH, SWEEP, "invite")),
     ("shutdown", {}),
     ("rate_limit", {"task_name": SWEEP, "rate_limit": "1/h"}),
     ("time_limit", {"task_name": ISSUE, "hard": 0.001}),
     ("pool_shrink", {"n": 100}),
+    ("pool_restart", {"modules": [MARKER], "reload": True}),
+    ("add_consumer", {"queue": MARKER}),
+    ("enable_events", {}),
+    ("hello", {"from_node": MARKER, "revoked": [ID, MARKER]}),
+    ("registered", {"taskinfoitems": ["app", "backend", MARKER]}),
     ("autoscale", {"max": 0, "min": 0}),
     ("revoke", {"task_id": ID, "terminate": True}),
     ("election", {"id": ID, "topic": MARKER}),
@@ -178,6 +232,12 @@ def celery_of(url: str) -> Celery:
     app = Celery(broker=url, set_as_current=False)
     app.conf.control_exchange = f"{PREFIX}celery"
     return app
+
+
+def commands() -> Iterator[tuple[bytes, str]]:
+    """Commands that are none, and such whose answers nobody waits for."""
+    yield from NO_COMMANDS.values()
+    yield from ((command(method=name, arguments=arguments), JSON) for name, arguments in CONTROL)
 
 
 def send_hostile(url: str) -> int:
@@ -195,11 +255,14 @@ def send_hostile(url: str) -> int:
     if url.startswith("redis"):
         with redis.Redis.from_url(url) as client:
             entries = [*(envelope(*one) for one in HOSTILE.values()), *RAW]
+            asked = [envelope({}, *one) for one in commands()]
             client.lpush(ISSUE, *entries, *(envelope(*named, "application/json") for named in NAMED))
             number = client.get_connection_kwargs().get("db", 0)
             for entry in (entry for entry in entries if len(entry) < LARGEST):
                 for key in (PIDBOX, *(f"{PREFIX}celeryev/{key}" for key in GOSSIP)):
                     client.publish(f"/{number}.{key}", entry)
+            for entry in asked:
+                client.publish(f"/{number}.{PIDBOX}", entry)
             client.lpush("requests", *(envelope(*one) for one in tasks), *RAW)
         return len(tasks) + len(RAW)
     connection = pika.BlockingConnection(pika.URLParameters(url.removesuffix("//") + "/%2F"))
@@ -211,6 +274,9 @@ def send_hostile(url: str) -> int:
         channel.basic_publish(PIDBOX, "", body, properties)
         for key in GOSSIP if len(body) < LARGEST else ():
             channel.basic_publish(f"{PREFIX}celeryev", key, body, properties)
+    for body, content_type in commands():
+        properties = pika.BasicProperties(content_type=content_type, content_encoding="utf-8")
+        channel.basic_publish(PIDBOX, "", body, properties)
     for given, body in NAMED:
         properties = pika.BasicProperties(content_type="application/json", content_encoding="utf-8", headers=given)
         channel.basic_publish("", ISSUE, body, properties)
@@ -272,6 +338,10 @@ def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: 
         lambda: f"{refused} requests are refused: {refusals(office)} are; {(office.path / 'bus.log').read_text()}",
     )
     assert (worker.poll(), bus.poll()) == (None, None)
+    with celery_of(broker) as foreign:
+        wait_until(lambda: bool(foreign.control.ping()), "the worker answers the next ping")
+        (queues,) = foreign.control.inspect().active_queues().values()
+        assert {queue["name"] for queue in queues} == set(QUEUES)
     if Path("/proc/self/status").exists():
         assert max(most_memory(worker.pid), most_memory(bus.pid)) < 300_000_000
     listed = office.onboard("events", "dead", "list", "--limit", "1000").out

@@ -49,14 +49,18 @@ def test_another_pool_is_returned_as_it_is(pool_typed):
     assert pool_typed(["worker", "--pool=solo", "--queues", "issue"]) == "solo"
 
 
-def test_beat_alone_needs_no_more_than_the_broker(subtests):
+def test_beat_and_monitors_need_no_more_than_the_broker(subtests):
     for line, needs in [
         ("onboard beat", BEATING),
         ("celery -A onboarding_worker beat --loglevel info", BEATING),
         ("celery -A onboarding_worker worker", EVERYTHING),
         ("celery -A onboarding_worker worker -B", EVERYTHING),
         ("onboard worker --queues beat", EVERYTHING),
-        ("celery -A onboarding_worker inspect ping", EVERYTHING),
+        ("celery -A onboarding_worker inspect ping", BEATING),
+        ("celery -A onboarding_worker status", BEATING),
+        ("celery -A onboarding_worker events --dump", BEATING),
+        ("celery -A onboarding_worker flower --port=5555", BEATING),
+        ("celery -A onboarding_worker worker --hostname inspect", EVERYTHING),
         ("/srv/beat", EVERYTHING),
     ]:
         with subtests.test(line=line, needs=needs):

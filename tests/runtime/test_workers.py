@@ -38,8 +38,8 @@ def prefix() -> str:
 @pytest.fixture
 def rabbitmq(amqp_url: str, prefix: str) -> Iterator[str]:
     yield amqp_url
-    exchanges = (EXCHANGE, "celery.pidbox", "celeryev")
-    remove(amqp_url, (prefix + name for name in QUEUES), (prefix + name for name in exchanges))
+    exchanges = (prefix + EXCHANGE, f"{prefix}celery.pidbox", f"reply.{prefix}celery.pidbox", f"{prefix}celeryev")
+    remove(amqp_url, (prefix + name for name in QUEUES), exchanges)
 
 
 @pytest.fixture(params=["redis", "amqp"])

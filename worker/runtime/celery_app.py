@@ -22,6 +22,8 @@ from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.needs import BEATING, EVERYTHING, Needs
 from onboarding_worker.settings.problems import SettingsError
 
+WITH_THE_BROKER_ALONE = frozenset({"beat", "events", "flower", "inspect", "status"})
+
 
 def pool_typed(arguments: Sequence[str]) -> str | None:
     """The pool that a command line names. Celery mistakes a typed `prefork` for its own default, and would use ours."""
@@ -34,9 +36,9 @@ def pool_typed(arguments: Sequence[str]) -> str | None:
 
 
 def needs_typed(arguments: Sequence[str]) -> Needs:
-    """What the command needs of the configuration's references: beat knows the broker alone."""
+    """What the command needs of the configuration's references: beat and what monitors know the broker alone."""
     words = arguments[1:]
-    return BEATING if "beat" in words and "worker" not in words else EVERYTHING
+    return BEATING if set(words) & WITH_THE_BROKER_ALONE and "worker" not in words else EVERYTHING
 
 
 def _settings() -> Settings:
@@ -69,8 +71,10 @@ app = App(
     "onboarding",
     # Beat too loads all of them, before it hears signals: one that came into a half-loaded module would be a traceback.
     include=["onboarding_worker.runtime.celery_tasks", "onboarding_worker.runtime.celery_beat"],
+    events="onboarding_worker.runtime.monitoring:Events",
     set_as_current=False,
 )
+app.steps["consumer"].add("onboarding_worker.runtime.monitoring:Monitoring")
 try:
     configure(app, _settings, pool=pool_typed(sys.argv) or "threads")
 except SettingsError as error:

@@ -93,9 +93,10 @@ def _is_name(argument: Any) -> bool:
 class Consumer(CelerysConsumer):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Workers coordinate through the database. What anybody writes to Celery's exchange of events would end every
-        # worker that reads it, waiting for other workers' answers costs a second at each start, and nobody reads that
-        # a worker beats: it would wait for a broker that hangs.
-        super().__init__(*arguments, **options, without_gossip=True, without_mingle=True, without_heartbeat=True)
+        # worker that reads it, waiting for other workers' answers costs a second at each start, and without events
+        # nobody reads that a worker beats: it would wait for a broker that hangs.
+        silent = not options.get("task_events")
+        super().__init__(*arguments, **options, without_gossip=True, without_mingle=True, without_heartbeat=silent)
 
     def loop(self, *arguments: Any) -> None:
         """Celery's event loop. A message that cannot be read off the wire ends the connection, not the worker. Redis

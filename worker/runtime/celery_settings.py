@@ -42,6 +42,7 @@ NOT_CELERYCONFIGS = {
     "task_queues": "prefix of [broker]",
     "task_default_queue": "prefix of [broker]",
     "beat_schedule": "nothing (it is fixed)",
+    "worker_enable_remote_control": "nothing (what a worker answers is fixed)",
 }
 
 PREFIX = "queue_prefix"  # ours, among Celery's settings
@@ -155,6 +156,8 @@ def computed(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
         "control_exchange": f"{prefix}celery",
         "event_exchange": f"{prefix}celeryev",
         "event_queue_prefix": f"{prefix}celeryev",
+        # Celery's own would do whatever is asked. What may be asked is answered by `monitoring`.
+        "worker_enable_remote_control": False,
         # All accounts and channels of a process work in parallel on its loop; `--pool prefork` works too.
         "worker_pool": pool,
         "worker_concurrency": max(threads, 10) if pool == "threads" else os.cpu_count() or 1,

@@ -34,6 +34,7 @@ from onboarding_worker.wiring.background import Ticks
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
+REQUEST = "onboarding_worker.runtime.monitoring:Request"
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
 # What is noted is when the last one came, to some seconds: `worker_process.SWEEP_IS_LATE` and
@@ -41,7 +42,7 @@ _ticks = Ticks(SWEEP_SECONDS / 2)
 _notes = Ticks(5.0)
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task(Request=REQUEST)  # type: ignore[untyped-decorator]
 def issue(account: str) -> None:
     """Open the sessions that are due for an account.
 
@@ -51,19 +52,19 @@ def issue(account: str) -> None:
     serve(WakeUp.issue(account))
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task(Request=REQUEST)  # type: ignore[untyped-decorator]
 def invite(channel: str) -> None:
     """Send the invitations that are due on a channel: claim, check that the link is fresh, attempt, send, write."""
     serve(WakeUp.invite(channel))
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task(Request=REQUEST)  # type: ignore[untyped-decorator]
 def tell(target: str) -> None:
     """Publish waiting events to a target."""
     serve(WakeUp.publish(target))
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task(Request=REQUEST)  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """End the leases of workers that are gone, send wake-ups for what is due, delete what retention drops."""
     if not _ticks.begin(monotonic()):
