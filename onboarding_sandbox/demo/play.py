@@ -61,11 +61,14 @@ class Stage:
     """The folder of the demo. What is in it from an earlier demo is removed. Raises CannotPlay."""
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists() and any(folder.iterdir()) and not (folder / LIST.name).is_file():
-            raise CannotPlay(f"{folder} has other files, and the demo would remove them: choose another --folder")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        shutil.copy(LIST, folder / LIST.name)
+        try:
+            if folder.exists() and any(folder.iterdir()) and not (folder / LIST.name).is_file():
+                raise CannotPlay(f"{folder} has other files, and the demo would remove them: choose another --folder")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            shutil.copy(LIST, folder / LIST.name)
+        except OSError as error:
+            raise CannotPlay(f"{folder}: {error.strerror}: choose another --folder") from None
         self.folder = folder
         self._environment = dict(os.environ)
         self._environment.pop("ONBOARDING_CONFIG", None)

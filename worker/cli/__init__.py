@@ -48,11 +48,24 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno in FULL:
             click.echo(f"the output is incomplete: {error.strerror}", err=True)
             sys.exit(NEEDS_A_PERSON)
+        if isinstance(error, OSError) and _has_no_folder():
+            do = "change to one that it may read, such as `cd /`, and name files by their whole path"
+            click.echo(f"onboard: the current folder is gone, or this user may not read it: {do}", err=True)
+            sys.exit(COULD_NOT_START)
         logging.getLogger(__name__).exception("a bug")
         click.echo(
             f"onboard: a bug: {type(error).__name__}; --log-level debug --log-file FILE writes the details", err=True
         )
         sys.exit(NEEDS_A_PERSON)
+
+
+def _has_no_folder() -> bool:
+    """Whether the current folder was removed, or this user may not use the files in it."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return not os.access(os.curdir, os.R_OK | os.X_OK)
 
 
 def _end_with_terminal() -> None:
