@@ -36,7 +36,8 @@ COPY --from=wheels /wheel-sandbox /wheel-sandbox
 RUN /opt/onboarding/bin/pip install --no-deps --no-index --force-reinstall /wheel-sandbox/*.whl
 
 FROM ${PYTHON_IMAGE} AS base
-ENV PATH=/opt/onboarding/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Large temporary files, such as lists, are kept on disk: /var/tmp is to be a volume, and /tmp may be small, in memory.
+ENV PATH=/opt/onboarding/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TMPDIR=/var/tmp
 # The user is a number, so that an orchestrator sees that it is not root. The directory is for a SQLite database.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin onboarding \
     && install -d -o 10001 -g 10001 -m 0700 /var/lib/onboarding

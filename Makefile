@@ -26,7 +26,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test plain quick lint fmt docs compiled bench trial chaos simulate imports pythons without fuzz newest record screenshots images secrets sbom audit manifests lock clean
+.PHONY: help install demo run test plain quick lint fmt docs compiled bench trial chaos simulate imports pythons without containers fuzz newest record screenshots images secrets sbom audit manifests lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -122,6 +122,9 @@ simulate: $(VENV)/.dev ## Play simulated histories of the engine, each from a se
 
 without: $(VENV)/.dev ## Try a copy without a feature, or without all: make without FEATURE=all
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m trials.without "$(FEATURE)" $(if $(SHORT),--short) $(if $(TESTS),--tests $(TESTS))
+
+containers: $(VENV)/.dev ## Play the page of Docker Compose in real containers (root, podman, debootstrap): make containers BROKER=redis STEPS=kills
+	@$(PY) -m trials.containers $(if $(BROKER),--broker $(BROKER)) $(if $(STEPS),--steps $(STEPS)) $(if $(FORGET),--forget)
 
 OLDEST := 3.11
 BETWEEN := 3.12 3.13

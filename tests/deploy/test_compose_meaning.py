@@ -1,5 +1,7 @@
 """docker-compose.yml against the code: its commands, ports, queues and variables."""
 
+import io
+import re
 import shlex
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ import pytest
 from onboarding_worker.cli.commands.sandbox import sandbox
 from onboarding_worker.cli.registry import main_group
 from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.features import FEATURES
 from onboarding_worker.core.foundation.tls import is_loopback
 from onboarding_worker.runtime.celery_app import needs_typed
 from onboarding_worker.runtime.celery_settings import computed
@@ -22,11 +25,14 @@ from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.queue_names import QUEUES
 from tests.deploy.compose_file import ROOT, compose, fill_in, ours, secrets_of, services
 from tests.desk.desk import Desk
+from tests.suite.of_features import needs
 from tests.suite.some import some
+from trials.containers.page import commands
 
 # What each service's command needs of the configuration's secrets.
 # The ports in the URLs that `make secrets` writes.
 POSTGRES, RABBITMQ = 5432, 5672
+HAS_DASHBOARD = "dashboard" in FEATURES.here
 NEEDS = {
     "migrate": frozenset({Need.DATABASE}),
     "worker": EVERYTHING,
@@ -104,6 +110,7 @@ def settings_of(
         if path != without:
             shutil.copy(file, inside / Path(path).name)
     here = place / "onboarding.toml"
+    text = text if HAS_DASHBOARD else re.sub(r"\[dashboard\]\n.*\n", "", text)
     here.write_text(text.replace("/run/secrets/", f"{inside}/"))
     return load(
         environ=service["environment"] | {"ONBOARDING_CONFIG": str(here)}, needs=NEEDS[name] if needs is None else needs
@@ -118,7 +125,13 @@ def test_the_configuration_is_accepted_and_says_what_has_no_tls(name, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), [(name, path) for name in NEEDS for path in secrets_of(services()[name]).values()]
+    ("name", "path"),
+    [
+        (name, path)
+        for name in NEEDS
+        for path in secrets_of(services()[name]).values()
+        if HAS_DASHBOARD or not path.endswith("/users.toml")
+    ],
 )
 def test_a_service_starts_with_its_secrets_and_not_without_one_of_them(name, path, tmp_path, written):
     with pytest.raises(SettingsError, match=Path(path).name):
@@ -205,6 +218,34 @@ def test_every_account_and_the_mail_server_are_the_sandbox_on_the_workers_own_lo
     assert is_loopback(settings.email.server.host)
 
 
+def test_a_link_opens_the_sandboxs_page_as_published_and_what_follows_comes_to_web(tmp_path, written):
+    settings = settings_of("worker", tmp_path, written)
+    port, _, _ = services()["sandbox"]["ports"][0].removeprefix("127.0.0.1:").partition(":")
+    reports = dict(parsed(main_group, services()["sandbox"]["command"][1:])["webhooks"])
+    inside = services()["web"]["ports"][0].rpartition(":")[2]
+
+    assert {account.link for account in settings.accounts.values()} == {f"http://127.0.0.1:{port}/verify/{{token}}"}
+    for name, account in settings.accounts.items():
+        assert reports[account.provider].startswith(f"http://web:{inside}/webhooks/{name}")
+    (secret,) = settings.accounts["au"].webhook_secret
+    assert reports["frankieone-v2"].endswith(f"/au/{secret.reveal()}")
+    assert len(reports) == len(settings.accounts)
+
+
+@needs("dashboard")
+def test_the_pages_command_adds_a_user_to_the_file_that_web_reads(tmp_path, written, monkeypatch):
+    (command,) = commands(ROOT / "docs/how-to/compose.md", "onboard users add")
+    secrets = tmp_path / "secrets"
+    shutil.copytree(written, secrets)
+    monkeypatch.setattr("sys.stdin", io.StringIO("operators-password\n"))
+
+    added = Desk(tmp_path).onboard(*command.split()[1:])
+
+    assert added.code == 0
+    web = settings_of("web", tmp_path, secrets)
+    assert [*web.dashboard.users] == ["ona"]
+
+
 def test_each_row_of_the_list_that_the_page_imports_has_an_account_and_a_sender(tmp_path, written):
     settings_of("worker", tmp_path, written)
     desk = Desk(tmp_path, {"ONBOARDING__DATABASE__URL": f"sqlite:///{tmp_path}/compose.db"})
@@ -233,7 +274,7 @@ def test_worker_and_beat_read_the_same_configuration():
     worker, beat = services()["worker"], services()["beat"]
 
     assert worker["environment"] == beat["environment"]
-    assert worker["volumes"] == beat["volumes"]
+    assert set(beat["volumes"]) <= set(worker["volumes"])
 
 
 def test_the_worker_is_celerys_and_serves_every_queue():

@@ -1,0 +1,1 @@
+"""`python -m trials.containers`: the image and docker-compose.yml in real containers, as the page says."""
