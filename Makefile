@@ -124,7 +124,7 @@ without: $(VENV)/.dev ## Try a copy without a feature, or without all: make with
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m trials.without "$(FEATURE)" $(if $(SHORT),--short) $(if $(TESTS),--tests $(TESTS))
 
 containers: $(VENV)/.dev ## Play the page of Docker Compose in real containers (root, podman, debootstrap): make containers BROKER=redis STEPS=kills
-	@$(PY) -m trials.containers $(if $(BROKER),--broker $(BROKER)) $(if $(STEPS),--steps $(STEPS)) $(if $(FORGET),--forget)
+	@$(PY) -m trials.containers $(if $(BROKER),--broker $(BROKER)) $(if $(STEPS),--steps $(STEPS)) $(if $(DEBIAN),--debian $(DEBIAN)) $(if $(FORGET),--forget)
 
 OLDEST := 3.11
 BETWEEN := 3.12 3.13

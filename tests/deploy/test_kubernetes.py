@@ -79,6 +79,16 @@ def test_no_pod_may_write_to_its_image_gain_rights_or_reach_the_cluster(name: st
     assert modes == {0o440}
 
 
+@pytest.mark.parametrize("name", ["worker", "web"])
+def test_a_pod_that_reads_lists_has_a_disk_where_the_image_keeps_large_files(name: str):
+    pod = pods()[name]
+    (volume,) = (one["name"] for one in pod["containers"][0]["volumeMounts"] if one["mountPath"] == "/var/tmp")  # noqa: S108
+    (disk,) = (one["emptyDir"] for one in pod["volumes"] if one["name"] == volume)
+
+    assert "medium" not in disk
+    assert disk["sizeLimit"] == "8Gi"
+
+
 @pytest.mark.parametrize("name", ["worker", "beat", "web", "migrate"])
 def test_each_pod_runs_a_command_that_there_is(name: str):
     command = " ".join(pods()[name]["containers"][0]["command"])

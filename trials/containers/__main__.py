@@ -11,9 +11,11 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
-from trials.containers.podman import Failed, forget, missing, pip_settings
+from trials.containers.bases import forget
+from trials.containers.podman import Failed, missing, pip_settings
 from trials.containers.stage import Stage, Step, Wrong, set_up
 from trials.containers.story import GROUPS
 
@@ -25,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trials.containers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--broker", choices=["rabbitmq", "redis"], default="rabbitmq")
     parser.add_argument("--steps", nargs="+", choices=list(GROUPS), default=list(GROUPS))
+    parser.add_argument("--debian", default="bookworm", help="the suite whose Python and servers are used")
     parser.add_argument("--forget", action="store_true", help="remove the base images too, at the end")
     chosen = parser.parse_args()
     if why := missing():
@@ -37,7 +40,7 @@ def main() -> int:
         Path(folder).chmod(0o755)  # containers read lists and the configuration in it, as users of their own
         stage = Stage(f"onboarding-trial-{os.getpid()}", chosen.broker, CHECKOUT, Path(folder), mounts)
         try:
-            failed = play(stage, chosen.steps)
+            failed = play(stage, chosen.steps, chosen.debian)
         except KeyboardInterrupt:
             print("interrupted")
             failed = 1
@@ -54,14 +57,14 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def play(stage: Stage, groups: list[str]) -> int:
+def play(stage: Stage, groups: list[str], suite: str) -> int:
     """Play the steps of these groups. Returns how many failed; after one of the first group, no more is played."""
-    versions: dict[str, str] = {}
-    if not done(
-        stage, Step("the images are there", lambda stage: versions.update(set_up(stage.checkout, stage.folder)))
-    ):
+
+    def first(stage: Stage) -> None:
+        stage.note(", ".join(set_up(stage.checkout, stage.folder, suite)))
+
+    if not done(stage, Step("the base images are there", first)):
         return 1
-    print("        " + ", ".join(versions.values()))
     failed = 0
     for group in [name for name in GROUPS if name == FIRST or name in groups]:
         print(group, flush=True)
@@ -79,6 +82,9 @@ def done(stage: Stage, step: Step) -> bool:
         step.play(stage)
     except (Wrong, Failed) as error:
         why = str(error)
+    except Exception as error:
+        traceback.print_exc()
+        why = f"an error of the trial: {type(error).__name__}"
     print(f"  {'FAILED' if why else 'ok':6}  {step.says}  ({time.monotonic() - began:.1f} s)", flush=True)
     for note in stage.notes:
         print(f"          {note}")

@@ -1,6 +1,5 @@
-"""podman, and the base images: a Debian of its own packages, and servers that stand in for the official images."""
+"""podman: its containers, its images, and the settings of pip that a build needs."""
 
-import hashlib
 import json
 import os
 import resource
@@ -14,12 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-IMAGES = Path(__file__).parent / "images"
-SUITE = "bookworm"
-# Of everything that lives longer than a run: the base images.
-KEPT = "localhost/onboarding-trial-base"
 PROGRAMS = {"podman": "podman", "runc": "runc", "debootstrap": "debootstrap"}
-PACKAGES = "python3,python3-venv,ca-certificates"
 
 
 class Failed(Exception):
@@ -107,87 +101,6 @@ class Build:
         podman("build", *words, str(self.context), within=900)
 
 
-def python_image() -> str:
-    """The image that takes the place of PYTHON_IMAGE, made once."""
-    name = f"{KEPT}-python:{SUITE}-{_digest(PACKAGES, SUITE)}"
-    if not has("image", name):
-        forget(name)
-        with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder) / "root"
-            said("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), mirror())
-            (root / "usr/bin/python").symlink_to("python3")
-            without = (
-                "etc/apt/sources.list",
-                "etc/resolv.conf",
-                "etc/hostname",
-                "var/cache/apt/*",
-                "var/lib/apt/lists/*",
-            )
-            packed = Path(folder) / "root.tar"
-            left_out = [f"--exclude=./{one}" for one in (*without, "proc/*", "sys/*", "var/log/*")]
-            said("tar", "--directory", str(root), *left_out, "--create", "--file", str(packed), ".")
-            podman("import", str(packed), name, within=300)
-    return name
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server of the Compose file, with the user, folders and command that its official image has."""
-
-    name: str
-    packages: str
-    home: str
-    folders: str
-    entry: str
-    command: str
-
-    def image(self, base: str) -> str:
-        script = (IMAGES / self.entry).read_text() + (IMAGES / "server.Dockerfile").read_text()
-        name = f"{KEPT}-{self.name}:{SUITE}-{_digest(base, script, repr(self))}"
-        if not has("image", name):
-            forget(name)
-            with tempfile.NamedTemporaryFile("w") as sources:
-                sources.write(f"deb {mirror()} {SUITE} main\n")
-                sources.flush()
-                given = {"BASE": base, "USER": self.name, "HOME_FOLDER": self.home, "PACKAGES": self.packages}
-                given |= {"FOLDERS": self.folders, "ENTRY": self.entry, "COMMAND": self.command}
-                Build(
-                    name,
-                    IMAGES / "server.Dockerfile",
-                    IMAGES,
-                    arguments=given,
-                    mounts={"/etc/apt/sources.list": sources.name},
-                ).run()
-        return name
-
-    def version(self, image: str) -> str:
-        return looked_at(image, "dpkg-query", "--show", self.packages).replace("\t", " ")
-
-
-SERVERS = {
-    "POSTGRES_IMAGE": Server(
-        "postgres", "postgresql-15", "/var/lib/postgresql", "/var/lib/postgresql/data", "postgres.sh", "postgres"
-    ),
-    "RABBITMQ_IMAGE": Server(
-        "rabbitmq",
-        "rabbitmq-server",
-        "/var/lib/rabbitmq",
-        "/var/lib/rabbitmq /etc/rabbitmq/conf.d",
-        "plain.sh",
-        "rabbitmq-server",
-    ),
-    "REDIS_IMAGE": Server("redis", "redis-server", "/data", "/data", "plain.sh", "redis-server"),
-}
-
-
-def mirror() -> str:
-    """The mirror of Debian's packages that this machine uses."""
-    asked = ("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(ORIGIN)", "Created-By: Packages")
-    known = said(*asked).splitlines()
-    ours = (line.split() for line in known if line.endswith(" Debian"))
-    return next((uri for uri, suite, _ in ours if suite == SUITE), "http://deb.debian.org/debian")
-
-
 @contextmanager
 def pip_settings() -> Iterator[dict[str, str]]:
     """This machine's own settings of pip, as files that a build may see: what each is inside, and where it is here.
@@ -216,21 +129,9 @@ def _place_of(word: str) -> str:
     return str(place) if path.is_absolute() and path.exists() and len(place.parts) > 2 else ""
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-
-
 def said(*words: str, folder: Path | None = None) -> str:
     """What a command of this machine prints. Raises Failed."""
     ended = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise Failed(f"{words[0]} ended with {ended.returncode}: {(ended.stdout + ended.stderr).strip()[-2000:]}")
     return ended.stdout
-
-
-def forget(name: str = KEPT) -> None:
-    """Remove the base images; or those that were made from another recipe for the one of this name."""
-    head = name.partition(":")[0]
-    listed = podman("images", "--all", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
-    for one in [one for one in listed if one.startswith(head)]:
-        podman("rmi", one, check=False)  # one that another run uses stays

@@ -25,7 +25,8 @@ class Project:
     def __init__(self, name: str, folder: Path, environ: Mapping[str, str], mounts: Mapping[str, str]) -> None:
         self.name, self.folder, self.mounts = name, folder, mounts
         self.old_logs = list[tuple[str, str]]()  # of containers that are gone
-        self.between: Callable[[], None] | None = None  # called between the steps of `up`
+        self.between: Callable[[str], None] | None = None  # called by `up`, with each service before its turn
+        self.kept = set[str]()  # the services whose images are not built again
         self.environ = compose_file.environ_of((folder / ".env").read_text("utf-8"), environ)
         self.everything = compose_file.read(folder / "docker-compose.yml", self.environ)
         self.services: Mapping[str, Service] = self.everything["services"]
@@ -78,7 +79,7 @@ class Project:
                 if needed in names:
                     self.wait_for(needed, condition)
             if self.between is not None:
-                self.between()
+                self.between(name)
             for number in range(1, self._scale.get(name, 1) + 1):
                 self._start(name, number)
         for name in names:
@@ -106,23 +107,24 @@ class Project:
     def down(self) -> None:
         """Stop and remove the containers, the last started first. Volumes stay."""
         for name in reversed(self.containers()):
-            self.remove(name)
+            if has("container", name):
+                self.remove(name)
 
     # -- how it is done
 
     def build(self) -> None:
         """Build each image once. Each stage of the Dockerfile has a name, so that it can be removed."""
         done = set[str]()
-        for service in self.services.values():
-            if "build" in service and service["image"] not in done:
+        for name, service in self.services.items():
+            if "build" in service and service["image"] not in done and name not in self.kept:
                 done.add(service["image"])
                 given = service["build"]
                 context = self.folder / given["context"]
                 file = context / "Dockerfile"
                 for stage in [*_stages_before(file, given["target"]), given["target"]]:
-                    name = f"localhost/{self.name}/stage-{stage}"
-                    self._replaced += [facts("image", name)["Id"]] if has("image", name) else []
-                    Build(name, file, context, stage, given["args"], self.mounts).run()
+                    made = f"localhost/{self.name}/stage-{stage}"
+                    self._replaced += [facts("image", made)["Id"]] if has("image", made) else []
+                    Build(made, file, context, stage, given["args"], self.mounts).run()
                 podman("tag", f"localhost/{self.name}/stage-{given['target']}", self._own(service["image"]))
 
     def image(self, service: str) -> str:
@@ -158,7 +160,12 @@ class Project:
         podman("start", container)
 
     def remove(self, container: str) -> None:
-        """Stop and remove a container. Its log is kept."""
+        """Stop and remove a container, after those that share its network. Its log is kept."""
+        for name, service in self.services.items():
+            shared = service.get("network_mode", "").removeprefix("service:")
+            if shared and self.place.container(shared) == container:
+                for dependent in self.containers(f"{name}-"):
+                    self.remove(dependent)
         podman("stop", container, within=300)
         ended = podman("logs", container)
         self.old_logs.append((container, ended.stdout + ended.stderr))

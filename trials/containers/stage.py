@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from onboarding_worker.cli.commands.init import SANDBOX_SECRETS
+from trials.containers.bases import SERVERS, python_image
 from trials.containers.browser import answer
-from trials.containers.podman import SERVERS, Failed, python_image, said
+from trials.containers.podman import Failed, looked_at, said
 from trials.containers.project import Project
 
 Row = dict[str, Any]
@@ -154,18 +155,18 @@ def how_of(row: Row) -> str:
     return "orphan" if str(row["error"]).startswith("orphan:") else str(row["state"])
 
 
-def set_up(checkout: Path, folder: Path) -> dict[str, str]:
-    """Copy the checkout, and write the images into .env as `make images` does: here those that stand in. Returns what
-    was tried, by the image's variable."""
+def set_up(checkout: Path, folder: Path, suite: str) -> list[str]:
+    """Copy the checkout, and write the images into .env as `make images` does: here those that stand in, of this suite
+    of Debian. Returns what they have."""
     listed = said("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=checkout).split("\0")
     for name in listed:
         if (checkout / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(checkout / name, folder / name, follow_symlinks=False)
-    base = python_image()
-    images = {"PYTHON_IMAGE": base} | {name: server.image(base) for name, server in SERVERS.items()}
+    images = {"PYTHON_IMAGE": python_image(suite)} | {name: one.image(suite) for name, one in SERVERS.items()}
     (folder / ".env").write_text("".join(f"{name}={image}\n" for name, image in images.items()), encoding="utf-8")
-    return {name: server.version(images[name]) for name, server in SERVERS.items()}
+    python = looked_at(images["PYTHON_IMAGE"], "python", "--version")
+    return [python, *(server.version(images[name]) for name, server in SERVERS.items())]
 
 
 def own_environ(broker: str) -> dict[str, str]:
