@@ -1,5 +1,6 @@
 """`onboard check`, and what every command that reads a list refuses."""
 
+import gzip
 import re
 import resource
 import tomllib
@@ -449,6 +450,20 @@ def test_a_file_that_cannot_be_written_to_its_end_leaves_the_old_one(desk: Desk)
     assert (ended.code, ended.lines[-1]) == (1, "--errors: File too large; errors.csv was not written")
     assert (desk.path / "errors.csv").read_text() == "of an earlier check"
     assert not list(desk.path.glob(".*.part"))
+
+
+def test_a_compressed_list_for_which_there_is_no_space_is_exit_2(desk: Desk):
+    rows = "".join(f"C-{n},nobody.{n}@example.com\n" for n in range(5000))
+    listed = desk.write("packed.csv.gz", gzip.compress(f"customer_id,email\n{rows}".encode()))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        ended = desk.onboard("check", listed)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith("the gzip file cannot be decompressed on this machine: File too large; set TMPDIR\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

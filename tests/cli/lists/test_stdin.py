@@ -96,7 +96,7 @@ def test_a_list_that_cannot_be_kept_is_exit_2_with_the_reason(send: Send, monkey
     monkeypatch.setattr(tempfile, "tempdir", os.devnull)
     ended = send(CSV, "check", "-")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "standard input cannot be kept for reading: Not a directory\n"
+    assert ended.err == "standard input cannot be kept for reading: Not a directory; set TMPDIR\n"
 
 
 def test_check_without_a_database_and_without_a_place_for_an_empty_one_is_exit_2(

@@ -89,7 +89,7 @@ class Listed:
         except CannotFetch as error:
             raise CannotStart(f"{self.name} cannot be fetched: {error}") from None
         except OSError as error:
-            raise CannotStart(f"{what} cannot be kept for reading: {error.strerror}") from None
+            raise CannotStart(f"{what} cannot be kept for reading: {error.strerror}; set TMPDIR") from None
         return kept
 
 

@@ -250,6 +250,9 @@ def _kept(read: Callable[[int], bytes], most: int, what: str) -> BinaryIO:
     except (gzip.BadGzipFile, zlib.error, EOFError):
         kept.close()
         raise ListRefused([f"{what} is damaged or cut off: get it again"]) from None
+    except OSError as error:
+        kept.close()
+        raise ListRefused([f"{what} cannot be decompressed on this machine: {error.strerror}; set TMPDIR"]) from None
     except BaseException:
         kept.close()
         raise
