@@ -8,6 +8,7 @@ from tests.deploy.compose_file import ROOT, compose, services
 from trials.containers import pods
 from trials.containers.arguments import Place, arguments, unused
 from trials.containers.compose_file import chosen, environ_of, fill_in, seconds, waits_for, words_of
+from trials.containers.kept_secret import seen
 from trials.containers.page import commands, first_block
 
 
@@ -102,6 +103,12 @@ def test_a_pod_is_confined_as_its_file_says(name: str):
     assert "--security-opt no-new-privileges:true" in told
     assert "--tmpfs /tmp:mode=0777,size=64m" in told
     assert "--volume /here/config:/etc/onboarding:ro" in told
+
+
+def test_a_secret_that_can_be_read_is_named_and_where_not_its_value():
+    texts = {"the log": "password=abc", "inspect": "nothing"}
+
+    assert seen({"run_password": "abc", "other": "xyz"}, texts) == ["run_password in the log"]
 
 
 def test_a_pages_commands_are_found(tmp_path: Path):

@@ -96,7 +96,7 @@ def mirror() -> str:
 def forget(name: str = KEPT) -> None:
     """Remove the base images; or those that were made from another recipe for the one of this name."""
     head = name.partition(":")[0]
-    listed = podman("images", "--all", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
+    listed = podman("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
     for one in [one for one in listed if one.startswith(head)]:
         podman("rmi", one, check=False)  # one that another run uses stays
 

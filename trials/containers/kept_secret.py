@@ -3,7 +3,7 @@ processes."""
 
 import mmap
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trials.containers.podman import podman
@@ -32,12 +32,16 @@ def _told(stage: Stage) -> None:
         texts[f"history of the image of {service}"] = podman("history", "--no-trunc", image).stdout
     for kind in ("volume", "network"):
         texts[kind] = podman(kind, "inspect", "--all" if kind == "volume" else stage.project.name).stdout
-    wrong = [
-        f"{secret} in {where}" for where, text in texts.items() for secret, value in values.items() if value in text
-    ]
-    must(not wrong, "; ".join(wrong))
+    must(not (wrong := seen(values, texts)), "; ".join(wrong))
     size = sum(map(len, texts.values()))
     stage.note(f"{len(values)} values in {len(texts)} texts of {size / 1e6:.1f} MB")
+
+
+def seen(values: Mapping[str, str], texts: Mapping[str, str]) -> list[str]:
+    """Which secret can be read in which text."""
+    return [
+        f"{secret} in {where}" for where, text in texts.items() for secret, value in values.items() if value in text
+    ]
 
 
 def _layers(stage: Stage) -> None:

@@ -141,7 +141,8 @@ class Stage:
 
     def secrets(self) -> dict[str, str]:
         """Each secret value by its file, without those that the sandbox makes known to everybody."""
-        folder, found = self.folder / "secrets", dict[str, str]()
+        folder = self.folder / "secrets"
+        found = {"a user's password": self.password} if self.password else {}
         for file in folder.iterdir():
             for word in re.findall(r"[\w-]{16,}", file.read_text("utf-8")):
                 if file.name.endswith(("password", "key")) and word not in SANDBOX_SECRETS.values():

@@ -149,7 +149,8 @@ def again(_stage: Stage) -> Iterator[Step]:
 def _down_and_up(stage: Stage) -> None:
     count = "select count(*), count(distinct customer_id) from job"
     before = (stage.ask(count), sorted((row["customer_id"], row["state"], row["result"]) for row in stage.rows("1")))
-    stage.project.compose("docker compose down")
+    (down,) = commands(stage.checkout / PAGE, "docker compose down")
+    stage.project.compose(down)
     must(not stage.project.containers(), "a container is left")
     stage.project.compose("docker compose up --build --detach")
     after = (stage.ask(count), sorted((row["customer_id"], row["state"], row["result"]) for row in stage.rows("1")))
