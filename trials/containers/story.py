@@ -21,6 +21,14 @@ CERTIFICATES = {"/etc/ssl/certs/ca-certificates.crt"}  # Debian has one by this 
 def image(_stage: Stage) -> Iterator[Step]:
     yield Step("what runs is the user 10001, and `production` has no sandbox", _has_what_it_should)
     yield Step("no image has a file of this machine's settings", _has_nothing_of_this_machine)
+    yield Step("`onboard doctor` in the worker finds no failure", _doctor)
+
+
+def _doctor(stage: Stage) -> None:
+    found = stage.project.exec("worker", "onboard", "doctor", check=False).splitlines()
+    failures = [line for line in found if line.startswith("failure")]
+    must(found and not failures, "; ".join(failures))
+    stage.note(found[-1])
 
 
 def _has_what_it_should(stage: Stage) -> None:
@@ -51,6 +59,7 @@ def page(stage: Stage) -> Iterator[Step]:
 
 def _type(stage: Stage, line: str) -> None:
     if line.startswith("make "):
+        stage.note("`make images` asks a registry; in its place .env has images of Debian's packages")
         stage.make(*(word for word in line.split()[1:] if word != "images"))
         stage.open_project()
     else:

@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import ssl
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -355,6 +356,19 @@ def test_little_space_is_a_warning_and_none_a_failure(desk: Desk, monkeypatch, f
     usage = type(shutil.disk_usage("."))(100 << 30, 0, free)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert grades(desk.onboard("doctor", "--json"))["disk"] == grade
+
+
+def test_with_a_server_the_space_that_counts_is_that_of_temporary_files(
+    desk: Desk, empty_postgresql_url: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    small = str(tmp_path_factory.mktemp("small"))
+    usage = type(shutil.disk_usage("."))
+    monkeypatch.setattr(tempfile, "tempdir", small)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(9 << 30, 0, 0 if str(place) == small else 9 << 30))
+    assert grades(desk.onboard("doctor", "--json"))["disk"] == "ok"
+
+    desk.environ["ONBOARDING__DATABASE__URL"] = empty_postgresql_url
+    assert grades(desk.onboard("doctor", "--json"))["disk"] == "failure"
 
 
 def test_a_template_that_cannot_be_rendered_is_a_failure(desk: Desk):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from tempfile import gettempdir
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -136,9 +137,10 @@ def check_clock(parts: Parts) -> Iterator[Finding]:
 
 
 def check_disk(parts: Parts) -> Iterator[Finding]:
-    """The space where a SQLite database is, or else where the command runs and its log files are."""
+    """The space where a SQLite database is, or else where lists and reports are kept for a while. The folder in which a
+    process runs need not be writable."""
     file = sa.make_url(parts.settings.database.url).database if parts.database.is_sqlite else None
-    folder = Path(file).resolve().parent if file else Path.cwd()
+    folder = Path(file).resolve().parent if file else Path(gettempdir())
     free = shutil.disk_usage(folder).free
     words = f"{free / (1 << 30):,.1f} GB free"
     if free < NO_SPACE:
