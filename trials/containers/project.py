@@ -235,8 +235,8 @@ class Project:
             "network": ("network", "ls", "--format", "{{.Name}}"),
             "image": ("images", "--format", "{{.Repository}}:{{.Tag}}"),
         }[kind]
-        head = f"localhost/{self.name}/" if kind == "image" else self.name
-        return [name for name in podman(*listing, check=False).stdout.split() if name.startswith(head)]
+        heads = (f"localhost/{self.name}/", f"{self.name}-")
+        return [name for name in podman(*listing, check=False).stdout.split() if f"{name}-".startswith(heads)]
 
     def left_behind(self) -> list[str]:
         """What `close` did not remove."""

@@ -12,7 +12,7 @@ from trials.containers.arguments import unused
 from trials.containers.browser import Browser, answer, visiting
 from trials.containers.page import commands, first_block
 from trials.containers.podman import facts, looked_at
-from trials.containers.stage import Group, Row, Stage, Step, must, until
+from trials.containers.stage import Group, Row, Stage, Step, how_of, must, until
 
 PAGE = "docs/how-to/compose.md"
 CERTIFICATES = {"/etc/ssl/certs/ca-certificates.crt"}  # Debian has one by this name
@@ -153,6 +153,7 @@ def _log_in(stage: Stage) -> None:
 
 def again(_stage: Stage) -> Iterator[Step]:
     yield Step("docker compose down, and up again: nothing is lost", _down_and_up)
+    yield Step("docker compose up --build --detach --scale worker=4: four workers share a list", _four_workers)
 
 
 def _down_and_up(stage: Stage) -> None:
@@ -168,6 +169,15 @@ def _down_and_up(stage: Stage) -> None:
     states = Counter(row["state"] for row in stage.sent())
     must(states == {"invited": 5}, f"a new list: {dict(states)}")
     stage.note(f"{before[0].replace('|', ' jobs of ')} customers")
+
+
+def _four_workers(stage: Stage) -> None:
+    (line,) = commands(stage.checkout / PAGE, "--scale")
+    stage.project.compose(line)
+    until(lambda: stage.onboard("status").count("worker, process") == 4, "four workers work", 60)
+    stage.onboard("import", stage.write_list("four.csv", 100, "four"))
+    states = Counter(map(how_of, stage.sent()))
+    must(states == {"invited": 100}, f"the rows are {dict(states)}")
 
 
 GROUPS: dict[str, Group] = {
