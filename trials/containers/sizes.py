@@ -19,7 +19,7 @@ TITLES = "customer_id,email,country,first_name,last_name,address"
 def large(stage: Stage) -> Iterator[Step]:
     yield Step("a list of 100 MB is imported, compressed", _compressed)
     yield Step("the same list is checked, from standard input", _from_standard_input)
-    yield Step("its report is larger than the temporary folder in memory", _report)
+    yield Step("its reports are written, as a page and as a workbook", _report)
     yield Step("a third is uploaded in the browser, and checked by a worker", _upload)
 
 
