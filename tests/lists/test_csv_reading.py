@@ -66,6 +66,25 @@ def test_blank_lines_above_the_header_count_too(read):
     assert rows(read("\n\n" + HEADER + "A1,a@example.com\n")) == [(ACCEPTED, 4)]
 
 
+def test_rows_keep_their_numbers_behind_any_number_of_blank_lines(read, subtests):
+    for end, number in product(["\n", "\r\n", "\r"], [1, 99, 100, 101, 65_635, 65_636, 200_001]):
+        with subtests.test(end=end, number=number):
+            lines = ["customer_id,email,first_name", "A1,a@example.com", *[""] * number]
+            lines += ['A2,b@example.com,"Ann', '"', "", 'A3,c@example.com,"x', ""]
+            found = read(end.join(lines))
+            assert rows(found) == [(ACCEPTED, 2), (ACCEPTED, number + 3), (REJECTED, number + 5)]
+            assert f"line {number + 6:,} of the file" in found[2].problems[0].problem
+
+
+@given(st.lists(st.sampled_from(["\n", "\r", "\r\n", " \n", "\t\r", "A1,a@example.com\n", "\xa0\r\n"]), max_size=20))
+def test_blank_lines_that_are_passed_over_together_count_as_those_that_are_read(lines):
+    """`records` gives each line until a hundred are blank: the same text behind a hundred of them, and alone."""
+    text = "".join(lines)
+    before = [(row, cells) for row, cells in records(io.StringIO(text, newline=""), ",") if "".join(cells).strip()]
+    behind = records(io.StringIO("\n" * 100 + text, newline=""), ",")
+    assert [(row - 100, cells) for row, cells in behind if "".join(cells).strip()] == before
+
+
 def test_what_spreadsheets_save_is_read(read, subtests):
     for encoding, delimiter, end in product(
         ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"], [",", ";", "\t", "|"], ["\n", "\r\n", "\r"]

@@ -33,6 +33,13 @@ def rows(lines):
     return [(kind_of(line), line.row) for line in lines]
 
 
+def test_lines_keep_their_numbers_behind_any_number_of_blank_lines(read, subtests):
+    for end, number in product(["\n", " \r\n"], [1, 999, 1_000, 1_001, 66_000, 200_001]):
+        with subtests.test(end=end, number=number):
+            found = read(end.join([written(ANN), *[""] * number, f"  {written(BOB)}", "", "{", ""]))
+            assert rows(found) == [(ACCEPTED, 1), (ACCEPTED, number + 2), (REJECTED, number + 4)]
+
+
 def problems_of(line):
     """What is wrong with a line: the problem by column. Each has a hint."""
     assert isinstance(line, RefusedLine), line

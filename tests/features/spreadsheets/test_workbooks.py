@@ -182,6 +182,35 @@ def test_rows_and_cells_that_stand_twice_are_not_left_out_in_silence(refused_her
         )
 
 
+MANY = 250_000  # more than a workbook may have of rows with values
+
+
+def numbered(number, *cells):
+    at = f' r="{number}"'
+    return inline(*cells, row=at) if cells else f'<row{at} s="1"><c r="A{number}" s="1"/><c r="B{number}"></c></row>'
+
+
+def test_rows_that_are_only_formatted_are_not_read(read):
+    filled = numbered(1, *HEADER) + numbered(2, *ANN) + numbered(3) + numbered(4, *BOB)
+    behind = "".join(numbered(number) for number in range(5, MANY))
+    assert [line.row for line in read(raw_workbook(filled + behind + numbered(1_048_576)))] == [2, 4]
+
+
+def test_a_value_behind_many_formatted_rows_is_read_or_refused_if_rows_are_out_of_order(read, refusal):
+    formatted = "".join(numbered(number) for number in range(4, 20_000))
+    above = numbered(1, *HEADER) + numbered(2, *ANN) + formatted
+    assert [line.row for line in read(raw_workbook(above + numbered(20_000, *BOB)))] == [2, 20_000]
+    for wrong in (numbered(19_999, *BOB), numbered(7) + numbered(20_000, *BOB), numbered(2, *BOB)):
+        assert "its rows are not in order" in refusal(raw_workbook(above + wrong))
+
+
+def test_sheets_without_a_row_leave_the_only_one_as_it_is(read):
+    content = raw_workbook(
+        numbered(1, *HEADER) + numbered(2, *ANN), xl__worksheets__sheet2_xml=f'<worksheet xmlns="{MAIN}"/>'
+    )
+    assert [line.row for line in read(content)] == [2]
+
+
 def test_a_date_with_a_time_is_refused(read):
     lines = read(workbook((*HEADER, "date_of_birth"), (*ANN, datetime(1990, 12, 31, 22, 0))))  # noqa: DTZ001 -- a cell's
     assert problem(lines[0]) == {"date_of_birth": "a date with a time of day"}

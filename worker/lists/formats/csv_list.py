@@ -21,6 +21,9 @@ LONGEST_RECORD = 1 << 20  # characters; the csv module itself takes at most 131,
 # Characters that may be read again for nothing. A file in which each line opens a quote that the next line seems to
 # close would have a whole record read for each of its lines: days for 100 MB.
 MOST_AGAIN = 16 * LONGEST_RECORD
+# After so many blank lines those that follow are counted together, in so many characters at once: one by one, a file of
+# nothing else takes a minute.
+_BLANK, _AT_ONCE = 100, 1 << 16
 
 _TOO_LONG = FieldProblem(
     "", f"the row has more than {LONGEST_RECORD:,} characters", "look for a quote that is not closed"
@@ -71,6 +74,19 @@ class _TextLines:
         self._read.clear()
         self._size = 0
 
+    def pass_blank(self) -> int:
+        """Passes over the blank lines that follow; returns how many."""
+        passed = 0
+        while not self._again and (chunk := self._text.read(_AT_ONCE)):
+            chunk += self._text.readline(LONGEST_RECORD + 1)  # the rest of a line, or of its end
+            rest = chunk.lstrip()
+            begin = max(chunk.rfind(end, 0, len(chunk) - len(rest)) for end in "\r\n") + 1
+            blank = chunk[:begin]
+            passed += blank.count("\r") + blank.count("\n") - blank.count("\r\n")
+            self._again.extend(io.StringIO(chunk[begin:], newline=""))
+        self.number += passed
+        return passed
+
     @property
     def are_several(self) -> bool:
         return len(self._read) > 1
@@ -89,17 +105,19 @@ class _TextLines:
 
 def records(text: TextIO, delimiter: str, *, line: int = 1) -> Iterator[tuple[int, list[str] | FieldProblem]]:
     """Each record with its row number as a spreadsheet counts: a record is one row, even if its cells hold line breaks,
-    and so is a blank line (`[]`). An unreadable record is a problem instead of cells. A quote that is never closed
-    swallows the rows below it. So the lines of a broken record after its first line are read again: these rows are
-    customers too. Where too much was read again, each line is a record from there on. `line`: the file's line at which
-    the text begins."""
+    and so is a blank line (`[]`; of many only the first are given). An unreadable record is a problem instead of cells.
+    A quote that is never closed swallows the rows below it. So the lines of a broken record after its first line are
+    read again: these rows are customers too. Where too much was read again, each line is a record from there on.
+    `line`: the file's line at which the text begins."""
     lines = _TextLines(text, line)
     # Strict: otherwise the module reads everything after an open quote as one valid cell.
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != " ")
-    row = 0
+    row = blank = 0
     while True:
         row += 1
         lines.next_record()
+        if blank == _BLANK:
+            row, blank = row + lines.pass_blank(), 0
         found: list[str] | FieldProblem
         try:
             found = next(reader)
@@ -115,6 +133,7 @@ def records(text: TextIO, delimiter: str, *, line: int = 1) -> Iterator[tuple[in
             found = _open_quote(lines.number) if lines.are_several else _TOO_LONG
             lines.give_back_all_but_the_first()
             lines.drop_the_rest_of_the_first()
+        blank = 0 if found else blank + 1
         yield row, found
 
 

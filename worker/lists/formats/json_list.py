@@ -12,6 +12,7 @@ at the commas between its elements, and each element is read like a line of JSON
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -26,13 +27,15 @@ from onboarding_worker.lists.other_names import OTHER_NAMES
 from onboarding_worker.providers.strict_json import MOST_LEVELS, Flaw, NoObject, read_object
 
 LONGEST_LINE = 1 << 20  # bytes, without the line's end
+_BLANK = 1000  # lines after which those that follow are counted together
+_CHUNK = 1 << 16
 
 _ONE_ON_LINE = 'write each customer as an object on one line: {"customer_id": "A1", …}'
 
 
 def json_lines(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProblem]]:
     """Each line's object with the line's number. Blank lines are skipped and counted."""
-    row = 0
+    row = blank = 0
     while line := raw.readline(LONGEST_LINE + 1):
         row += 1
         if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
@@ -43,7 +46,23 @@ def json_lines(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProbl
         if row == 1:
             line = without_marks(line)
         if line.strip():
+            blank = 0
             yield row, object_of(line, "line", _ONE_ON_LINE)
+        elif (blank := blank + 1) == _BLANK:
+            row, blank = row + _pass_blank(raw), 0
+
+
+def _pass_blank(raw: BinaryIO) -> int:
+    """Passes over the blank lines that follow; returns how many. One by one, a file of them takes a minute."""
+    passed = 0
+    while chunk := raw.read(_CHUNK):
+        rest = chunk.lstrip()
+        begin = chunk.rfind(b"\n", 0, len(chunk) - len(rest)) + 1
+        passed += chunk.count(b"\n", 0, begin)
+        if rest:
+            raw.seek(begin - len(chunk), os.SEEK_CUR)
+            break
+    return passed
 
 
 def object_of(text: bytes, what: str, hint: str) -> dict[str, Any] | FieldProblem:
@@ -66,7 +85,6 @@ def object_of(text: bytes, what: str, hint: str) -> dict[str, Any] | FieldProble
             return FieldProblem("", f"the {what} {found.words}", hint)
 
 
-_CHUNK = 1 << 16
 # What is passed over, up to the next sign that counts: whole texts, and what is between them. Inside an object commas
 # do not count. Possessive, so that no bytes make the search slow. A text may be cut off by the chunk's end.
 _IN_TEXT = rb'(?:[^"\\]++|\\.)*+'
