@@ -12,7 +12,7 @@ from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
 from onboarding_worker.lists.dates import DatesSeen
 from onboarding_worker.lists.formats.opening import content_digest
-from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine, another_address, another_person, same_customer
 from onboarding_worker.lists.rules import RULES
 from onboarding_worker.lists.same_person import Seen
 from onboarding_worker.lists.warned import problems_csv
@@ -24,7 +24,7 @@ from tests.suite.of_features import needs
 
 def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):
     lines = read(
-        "customer_id,email,purpose\nA1,a@example.com,\nA1,b@example.com,onboarding\nA1,a@example.com,renewal\n"
+        "customer_id,email,purpose\nA1,a@example.com,\nA1,A@example.com,onboarding\nA1,a@example.com,renewal\n"
     )
     assert [kind_of(line) for line in lines] == [ACCEPTED, DUPLICATE, ACCEPTED]
     assert lines[1] == RefusedLine(3, "A1", duplicate_of=2)
@@ -64,11 +64,22 @@ def test_a_row_that_gives_a_customer_another_address_is_refused_and_gives_none(r
         assert (problem.column, problem.problem) == ("email", told)
 
 
+def test_a_row_with_another_address_for_the_same_purpose_is_refused_whatever_its_name(read):
+    for names in ("", "Anna"):
+        for column, one, another in (
+            ("email", "a@example.com", "b@example.com"),
+            ("phone", "+37060000001", "+37060000002"),
+        ):
+            lines = read(f"customer_id,first_name,{column}\nA1,Anna,{one}\nA1,{names},{another}\nA1,Anna,{one}\n")
+            assert [kind_of(line) for line in lines] == [ACCEPTED, REJECTED, DUPLICATE]
+            assert {problem.column for problem in lines[1].problems} == {column}
+
+
 PEOPLE = """customer_id,first_name,last_name,date_of_birth,email,phone
 A1,Ona,Petraitė,1990-12-31,ona@example.com,+37060000001
 A1,Jonas,Kazys,1985-01-02,jonas@example.com,+37060000002
-A1,PETRAITE,Ona,,new@example.com,
-A1,Jonas,Kazys,1990-12-31,jonas@example.com,
+A1,PETRAITE,Ona,,,+37060000001
+A1,Jonas,Kazys,1990-12-31,,+37060000001
 A1,,,,,+37060000001
 A1,Jonas,,,,+37060000003
 """
@@ -92,8 +103,8 @@ def test_another_person_is_refused_whatever_the_purpose_and_rows_of_one_person_f
 
 
 def test_two_companies_of_one_id_are_refused_whoever_speaks_for_them(read):
-    head = "customer_id,kind,company_name,first_name,email\n"
-    rows = ["Acme UAB,Ona,a@example.com", "UAB ACME,Jonas,b@example.com", "Kita UAB,Petras,c@example.com"]
+    head = "customer_id,kind,company_name,first_name,email,channel\n"
+    rows = ["Acme UAB,Ona,a@example.com,", "UAB ACME,Jonas,,none", "Kita UAB,Petras,c@example.com,"]
     lines = read(head + "".join(f"A1,company,{row}\n" for row in rows))
     assert [kind_of(line) for line in lines] == [ACCEPTED, DUPLICATE, REJECTED]
 
@@ -154,6 +165,17 @@ def test_problems_are_written_for_a_spreadsheet():
         ["3", "email", "11 characters without an @", "check, please", "error"],
         ["5", "", "'=1", "", "warning"],
     ]
+
+
+def test_a_row_that_is_bad_beside_a_row_above_has_no_cells_on_any_of_its_lines():
+    out = io.StringIO(newline="")
+    mendable = FieldProblem("country", "8 characters that are not a country", "use DE")
+    above = [another_address("email", 2), another_person(2), same_customer(2)]
+    found = [(row, one, "error") for row, first in enumerate(above, 3) for one in (first, mendable)]
+    originals = (["customer_id", "email"], iter([(row, ["A1", "b@example.com"]) for row in range(2, 7)]))
+    problems_csv(out, [*found, (6, mendable, "error")], originals=originals)
+    lines = list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]
+    assert [row for row, *_, email in lines if email] == ["6"]
 
 
 def test_what_no_file_or_terminal_takes_becomes_a_nul_and_is_refused_again(read, subtests):

@@ -116,6 +116,10 @@ class AcceptedLine:
 
 
 _THE_FIRST = "remove one of the two; the first is used"
+_TWO_PERSONS = "give each person an id of its own"
+_TWO_ADDRESSES = (
+    "a customer has one address for all purposes: remove the wrong one, or give each person an id of its own"
+)
 
 
 def same_customer(row: int) -> FieldProblem:
@@ -123,8 +127,19 @@ def same_customer(row: int) -> FieldProblem:
     return FieldProblem("customer_id", f"the same customer as row {row}", _THE_FIRST)
 
 
-def is_duplicate(problem: FieldProblem) -> bool:
-    return problem.hint == _THE_FIRST
+def another_person(row: int) -> FieldProblem:
+    """Why a line is not of the customer of an earlier row, whose id it has."""
+    return FieldProblem("customer_id", f"same id, another person? nothing agrees with row {row}", _TWO_PERSONS)
+
+
+def another_address(column: str, row: int) -> FieldProblem:
+    """Why a line is refused that has another address than an earlier row of its customer."""
+    return FieldProblem(column, f"another address than in row {row}, which has the same customer_id", _TWO_ADDRESSES)
+
+
+def is_of_a_row_above(problem: FieldProblem) -> bool:
+    """Whether the line is bad only beside an earlier row: alone in a list it would be good."""
+    return problem.hint in (_THE_FIRST, _TWO_PERSONS, _TWO_ADDRESSES)
 
 
 Line = AcceptedLine | RefusedLine | Returned

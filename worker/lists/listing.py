@@ -27,7 +27,16 @@ from onboarding_worker.lists.formats.kind import (
 )
 from onboarding_worker.lists.formats.opening import GZIP, ZIP, Content, ListBytes, Parts, gunzipped, unzipped
 from onboarding_worker.lists.formats.source import Source, source_of_feature
-from onboarding_worker.lists.lines import AcceptedLine, Line, ListRefused, RawLine, RefusedLine, Returned
+from onboarding_worker.lists.lines import (
+    AcceptedLine,
+    Line,
+    ListRefused,
+    RawLine,
+    RefusedLine,
+    Returned,
+    another_address,
+    another_person,
+)
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.rules import as_text
 from onboarding_worker.lists.same_person import Earlier, Match, Seen, SeenPeople, marks
@@ -102,17 +111,13 @@ class CustomerList:
 
 def _again(line: AcceptedLine, earlier: Earlier, same: int | None) -> Line:
     """A line of a customer whom an earlier row has, too. `same`: the row with this purpose. It is refused if it is of
-    another person, and where it gives another address for another purpose: the links of both would go to one of the
-    two. A second line for one purpose is a duplicate."""
+    another person, or gives another address: the links of both would go to one of the two. Any other second line for
+    one purpose is a duplicate."""
     customer = line.customer
     if earlier.match is Match.ANOTHER:
-        column, why = "customer_id", f"same id, another person? nothing agrees with row {earlier.row}"
-        problem = FieldProblem(column, why, "give each person an id of its own")
-    elif earlier.changed is not None and same is None:
-        column, row = earlier.changed
-        why = f"another address than in row {row}, which has the same customer_id"
-        hint = "a customer has one address for all purposes: give each person an id of its own"
-        problem = FieldProblem(column, why, hint)
+        problem = another_person(earlier.row)
+    elif earlier.changed is not None:
+        problem = another_address(*earlier.changed)
     else:
         return line if same is None else RefusedLine(line.row, customer.customer_id, duplicate_of=same)
     return RefusedLine(line.row, customer.customer_id, (problem,), if_used=line.if_used, rest=customer)

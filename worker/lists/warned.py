@@ -10,7 +10,7 @@ from typing import Literal, TextIO
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
 from onboarding_worker.lists.columns import ERRORS_COLUMNS, normal
-from onboarding_worker.lists.lines import is_duplicate
+from onboarding_worker.lists.lines import is_of_a_row_above
 
 MOST_KINDS = 1000  # in memory
 NAMED = 3  # rows
@@ -101,8 +101,8 @@ def problems_csv(
 
     `problems` are in the order of their rows. `error`: the row is rejected; `warning`: it is accepted. The first line
     of a rejected row has the row's cells (`CustomerList.originals`), once: mended there, the file is a list. Its
-    further lines have none, and an import skips them; nor have those of warnings, of duplicates, and of rows that do
-    not fit the header: written again by its columns, such a row would be another one.
+    further lines have none, and an import skips them; nor have those of warnings, of rows that are bad only beside a
+    row above, and of rows that do not fit the header: written again by its columns, such a row would be another one.
     Open `out` with `newline=""`; spreadsheets read it correctly with `utf-8-sig`.
     """
     titles, rows = originals
@@ -114,7 +114,9 @@ def problems_csv(
     at: tuple[int, Sequence[str]] = (0, ())
     for row, found, severity in problems:
         cells: list[str] = []
-        is_mendable = severity == "error" and found.column != "" and not is_duplicate(found)
+        if row is not None and is_of_a_row_above(found):
+            written = row  # it has no cells on any line
+        is_mendable = severity == "error" and found.column != ""
         if row is not None and is_mendable and row != written:
             while at[0] < row:
                 at = next(rows, (row + 1, ()))

@@ -28,6 +28,18 @@ def test_check_run_and_import_refuse_the_same_row_and_the_first_person_stays(des
     assert "jonas@example.com" not in {one for mail in played.sandbox.mailbox for one in mail.recipients}
 
 
+def test_two_persons_with_one_id_in_a_list_of_ids_and_mails_are_no_duplicate(desk: Desk, played: Played):
+    two = [{"customer_id": "A1", "email": f"{name}@example.com"} for name in ("anna", "bert", "anna")]
+
+    checked, ran = (desk.onboard(command, desk.list_of(two)) for command in ("check", "run"))
+
+    assert (checked.code, ran.code) == (1, 1)
+    assert "3 rows: 1 accepted, 1 rejected, 1 duplicate" in checked.out
+    kinds = checked.out.partition("problems by kind:")[2].partition("problems:")[0]
+    assert "another address than in row 2" in kinds
+    assert [one.recipients for one in played.sandbox.mailbox] == [("anna@example.com",)]
+
+
 def test_a_person_lets_another_one_take_the_id_over_and_the_audit_log_says_so(desk: Desk):
     desk.onboard("run", desk.list_of([ONA], "first.csv"))
     second = desk.list_of([JONAS], "second.csv")
