@@ -60,6 +60,33 @@ def test_a_header_in_another_language_is_split_and_our_names_are_suggested(refus
     assert "is unknown; the nearest is customer_id" in refusal("Cust.No,email\n1,a@example.com\n")
 
 
+def suggested(refusal, content):
+    return [
+        one.partition('("')[2].partition('"')[0]
+        for one in refusal(content).splitlines()
+        if "nearest is customer_id" in one
+    ]
+
+
+def test_the_column_that_differs_in_each_row_is_suggested_for_the_missing_id_and_no_id_for_the_account(refusal):
+    cases = [
+        ("Account-ID;E-Mail\n0015g00000AbCdE;a@example.com\n", ["Account-ID"]),
+        ("Account-ID;Contact-ID;E-Mail\n1;7;a@x.example\n1;8;b@x.example\n", ["Contact-ID"]),
+        ("Contact-ID;Record Type ID;E-Mail\n1;7;a@x.example\n2;7;b@x.example\n", ["Contact-ID"]),
+        ("Record Type ID,Deal ID,E-Mail\n7,1,a@x.example\n7,2,b@x.example\n", ["Deal ID"]),
+        ("Record Type ID;E-Mail\n7;a@x.example\n7;b@x.example\n", []),
+        ("Phone No;Country;E-Mail\n1;LT;a@x.example\n2;DE;b@x.example\n", []),
+        ("Debitor;E-Mail\n0000012345;a@x.example\n", ["Debitor"]),
+        ("customer_id;Account-ID;email\nA1;7;a@x.example\n", []),
+    ]
+    assert [(content, found) for content, ids in cases if (found := suggested(refusal, content)) != ids] == []
+    assert [content for content, _ in cases if "is account" in refusal(content)] == []
+    (line,) = open_list(io.BytesIO(b'{"Account-ID": "1", "email": "a@x.example"}'), ListOptions(today=date(2026, 1, 1)))
+    assert [one.hint.partition(",")[0] for one in line.problems if one.column == "Account-ID"] == [
+        "rename it with --map Account-ID=customer_id"
+    ]
+
+
 def test_every_reason_is_given_at_once(refusal):
     reasons = refusal("email,EMAIL,colour\na@example.com,,\n").splitlines()
     assert len(reasons) == 3

@@ -2,7 +2,15 @@
 
 import click
 
-from onboarding_worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, end_in_words, foreseen
+from onboarding_worker.cli.lists.foreseen import (
+    Costs,
+    ListCost,
+    costs_in_words,
+    costs_of,
+    end_in_words,
+    foreseen,
+    mix_in_words,
+)
 from onboarding_worker.cli.lists.found_rows import read_through
 from onboarding_worker.cli.lists.listed import Listed, lines_of
 from onboarding_worker.cli.running.summary import changed_in_words, show_changes, show_warned
@@ -78,6 +86,7 @@ def _summary(
         f"{listed.name}: {counted(judged.total, 'row')}, {judged.rejected:,} rejected, {judged.duplicate:,} duplicate",
         f"  {messages or 'no message'}{to}, from {', '.join(senders) or 'no sender'}",
     ]
+    lines += [f"  {line}" for line in mix_in_words(facts)]
     if judged.changed:
         lines.append(f"  {changed_in_words(judged.changed)}")
     calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)

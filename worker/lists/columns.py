@@ -36,6 +36,9 @@ _PARAMETER = re.compile(r"[\w-]+(?:\.[\w-]+)+")  # not "Customer No."
 _NOTHING = ""  # a column that is left out
 # One letter of a short title is much of it: at 0.75 "Stage" is near "tag" and "Plan" near "lang".
 _ALIKE = 0.77
+_ID = "customer_id"
+_OF_IDS = re.compile(r"(?:^|_)id$")  # the last word of a title
+_SAMPLE = 50  # rows whose cells are looked at
 
 STATE = "#state"  # a report's column `state`, as a cell of a raw line; no list can name it
 _UTC = "_(utc)"  # after the columns with times, in a workbook
@@ -151,8 +154,9 @@ def known_name(title: str) -> str | None:
     return own_column(title)[0] if dot else None
 
 
-def read_header(titles: Sequence[str], options: ListOptions) -> Header:
-    """The list's columns. Raises ListRefused with a reason for each column that must change."""
+def read_header(titles: Sequence[str], options: ListOptions, rows: Iterable[Any] = ()) -> Header:
+    """The list's columns. `rows`: those below, each with its number; their cells show which column has the ids. Raises
+    ListRefused with a reason for each column that must change."""
     if len(titles) > MOST_COLUMNS:
         raise ListRefused([f"the header has {len(titles):,} columns, more than {MOST_COLUMNS:,}: is the file a list?"])
     if sum(map(len, titles)) > LONGEST_HEADER:
@@ -177,9 +181,9 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
         if found is None:
             unknown.append((place, title.strip()))
         names.append(found or _NOTHING)
-    suggested = _suggested([title for _, title in unknown], names)
+    suggested = _suggested(unknown, names, rows) if unknown else {}
     # One name that is like ours may be chance, in a list without a header.
-    if not any(names) and len(suggested["renames"]) < 2:
+    if not any(names) and len(suggested.get("renames", ())) < 2:
         columns = "its only column is not" if len(titles) == 1 else f"none of its {len(titles)} columns is"
         raise ListRefused(
             [
@@ -190,10 +194,10 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
         )
     for place, title in unknown:
         column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"
-        problem, known, way_out = _unknown(title)
+        problem, known, way_out = _unknown(title, suggested["renames"].get(title))
         reasons.append(f"{column} {problem}; {known}{way_out}")
     reasons += _clashes(names)
-    if "customer_id" not in names:
+    if _ID not in names:
         reasons += ["the column customer_id is missing: map the column with your own ids with --map THEIRS=customer_id"]
     for name in dict.fromkeys(names):
         provider, dot, parameter = name.partition(".")
@@ -212,18 +216,31 @@ def too_long_header() -> str:
     return f"the header has more than {LONGEST_HEADER:,} characters: is the file a list?"
 
 
-def _suggested(unknown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """What ListRefused suggests for the unknown columns that may be shown; each column of ours is suggested once."""
+def _suggested(unknown: Sequence[tuple[int, str]], names: Sequence[str], rows: Iterable[Any]) -> dict[str, Any]:
+    """What ListRefused suggests for the unknown columns, with their places, that may be shown; each column of ours is
+    suggested once: first what no list can do without. Of several columns that may be ids, those of the customers differ
+    in each row."""
+    plain = [(place, title) for place, title in unknown if shown(title) == title]
+    meant = {title: nearest(title) for _, title in plain}
     renames: dict[str, str] = {}
-    plain = [title for title in unknown if shown(title) == title]
-    for title in plain:
-        ours = nearest(title)
-        if ours and ours not in names and ours not in renames.values():
+    if _ID not in names:
+        cells = [row for _, row in islice(rows, _SAMPLE) if not isinstance(row, FieldProblem)]
+
+        def unlikely(one: tuple[int, str]) -> tuple[bool, bool]:
+            differ = {cell for row in cells for cell in row[one[0] : one[0] + 1] if cell}
+            return len(differ) < len(cells), meant[one[1]] != _ID
+
+        ids = [one for one in plain if meant[one[1]] == _ID or (not meant[one[1]] and _OF_IDS.search(normal(one[1])))]
+        likely = min(ids, key=unlikely, default=None)
+        if likely is not None and unlikely(likely) != (True, True):
+            renames[likely[1]] = _ID
+    for title, ours in meant.items():
+        if title not in renames and ours and ours not in names and ours not in renames.values():
             renames[title] = ours
-    return {"renames": renames, "unknown": [title for title in plain if title not in renames]}
+    return {"renames": renames, "unknown": [title for _, title in plain if title not in renames]}
 
 
-def _unknown(title: str, *, near: bool = True) -> tuple[str, str, str]:
+def _unknown(title: str, near_name: str | None, *, near: bool = True) -> tuple[str, str, str]:
     """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
     _, why_not = own_column(title)
@@ -235,7 +252,6 @@ def _unknown(title: str, *, near: bool = True) -> tuple[str, str, str]:
     if plain and provider and _PARAMETER.fullmatch(title):
         known = f"the nearest provider is {provider[0]}; "
         return "is not a parameter of a known provider", known, f"leave it out with --ignore-column {flag}"
-    near_name = nearest(title) if near else None
     ours, known = (near_name, f"the nearest is {near_name}: ") if near_name else ("OURS", "")
     mapped = f"{flag}={ours}" if not flag.startswith('"') else f'"{title}={ours}"'
     return "is unknown", known, f"rename it with --map {mapped}, or leave it out with --ignore-column {flag}"
@@ -248,7 +264,8 @@ def nearest(title: str) -> str | None:
     if name in OTHER_NAMES or name in WHOLE_NAMES:
         return OTHER_NAMES.get(name)
     near = get_close_matches(name, OTHER_NAMES, 1, 0.85) or get_close_matches(name, [*COLUMNS, *ENGLISH], 1, _ALIKE)
-    return OTHER_NAMES.get(near[0], near[0]) if near else None
+    ours = OTHER_NAMES.get(near[0], near[0]) if near else None
+    return None if ours == "account" and _OF_IDS.search(name) else ours  # an account of ours has a name
 
 
 def _clashes(names: Sequence[str]) -> list[str]:
@@ -331,7 +348,8 @@ class Objects:
         if name is None:
             self._unknown += 1
             title = key.strip()
-            problem, known, way_out = _unknown(title, near=near)  # there is no header to refuse
+            # There is no header to refuse.
+            problem, known, way_out = _unknown(title, nearest(title) if near else None, near=near)
             return FieldProblem(shown(title), "; ".join(filter(None, (problem, known.rstrip(" ;:")))), way_out)
         if is_own(name):
             return None

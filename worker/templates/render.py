@@ -106,6 +106,12 @@ class Templates:
             raise TemplateProblem(f"no template for {channel} in the customer's or the default language")
         return self.fill_in(texts, invitation, channel, now)
 
+    def language(self, channel: str, *, template: str, locale: str, brand: str) -> str:
+        """The language of a message on this channel to a customer who has these; "": it cannot be written."""
+        look = self.brands.get(brand, NO_BRAND)
+        texts = self._find(template or look.template or DEFAULT, locale, channel, default=self.locale)
+        return texts.locale if texts is not None else ""
+
     def prepare(self, channel: str) -> None:
         """Check and compile the files of a channel's usual message, which a process otherwise does at its first one."""
         brand = self.brands[""]

@@ -57,13 +57,18 @@ def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Playe
             "warnings",
             "changed_addresses",
             "routes",
+            "languages",
+            "without_language",
+            "channels",
+            "countries",
+            "without_country",
             "served",
             "now",
             "credits",
             "messages",
             "forecast",
         ),
-        *("batch", "unsent", "refused"),
+        *("batch", "unsent", "refused", "words"),
     ]
     assert (facts["batch"], facts["unsent"], facts["refused"]) == (None, 0, None)
     assert facts["rows"] == {"total": 6, "accepted": 3, "rejected": 2, "duplicate": 1}
@@ -500,6 +505,68 @@ def test_the_block_for_the_configuration_offers_words_for_each_column_that_has_u
     shown = desk.onboard("check", desk.write("export.csv", f"customer_id,email,country,kind,locale\n{rows}")).out
     block = tomllib.loads(shown[shown.index("# [import.values]") :].replace("# ", ""))["import"]
     assert set(block["values"]) == {"country", "kind", "locale"}
+    assert block["values"]["kind"] == {"privat": "OURS"}
+
+
+def test_the_words_that_a_column_does_not_know_are_shown_the_commonest_first_and_never_what_may_be_personal(desk: Desk):
+    words = [
+        "Klingonisch",
+        "xx-y",
+        "Klingonisch",
+        "jonas@example.com",
+        "+37060000001",
+        "x" * 41,
+        "a\x1b[2J\u202eb",
+        'a"b',
+    ]
+    rows = "".join(f"A-{n},c{n}@example.com,Geheim,{word}\n" for n, word in enumerate(words))
+    listed = desk.write("words.csv", f"customer_id,email,first_name,locale\n{rows}B-1,x,Atlantis,de\n")
+
+    shown, facts = desk.onboard("check", listed), desk.onboard("check", listed, "--json").facts
+
+    assert facts["words"] == {"locale": {"Klingonisch": 2, "xx-y": 1, "a[2Jb": 1, 'a"b': 1}}
+    assert 'words that are none in locale: "Klingonisch" 2, "xx-y" 1, "a[2Jb" 1, "a\\"b" 1' in shown.out
+    assert [one for one in ("jonas@", "3706", "Geheim", "Atlantis", "\x1b", "xxxxx") if one in shown.out] == []
+    many = "".join(f"A-{n},c{n}@example.com,land {n % 20}\n" for n in range(60))
+    found = desk.onboard("check", desk.write("many.csv", f"customer_id,email,country\n{many}"), "--json").facts["words"]
+    assert [*found["country"].values()] == [3] * 8
+
+
+def test_what_a_row_without_a_language_gets_is_said_with_the_channels_and_countries(desk: Desk):
+    rows = "A-1,a@example.com,,DE,de\nA-2,b@example.com,,LT,\nA-3,c@example.com,,,Klingonisch\n"
+    rows += "A-4,,+4915112345678,DE,de-AT\nA-5,e@example.com,,DE,pt\nA-6,f,,DE,de\n"
+    listed = desk.write("mixed.csv", f"customer_id,email,phone,country,locale\n{rows}")
+
+    shown, facts = desk.onboard("check", listed).out, desk.onboard("check", listed, "--json").facts
+
+    assert "languages: en 3, de 2 (2 without a language)" in shown
+    assert "channels: email 4, sms 1" in shown
+    assert "countries: DE 3, LT 1 (1 without a country)" in shown
+    assert (facts["languages"], facts["without_language"]) == ({"en": 3, "de": 2}, 2)
+    assert (facts["channels"], facts["countries"]) == ({"email": 4, "sms": 1}, {"DE": 3, "LT": 1})
+    alike = desk.write("alike.csv", "customer_id,email,country,locale\nA-1,a@example.com,DE,de\n")
+    said = desk.onboard("check", alike).out
+    assert [name for name in ("languages:", "channels:", "countries:") if name in said] == []
+
+
+def test_a_customer_who_is_known_is_written_to_in_the_language_that_is_stored(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of([{"customer_id": "A1", "email": "a@example.com", "locale": "de"}], "first.csv"))
+    again = desk.list_of([{"customer_id": "A1", "email": "a@example.com", "purpose": "renewal"}], "second.csv")
+    assert desk.onboard("check", again, "--json").facts["languages"] == {"de": 1}
+
+
+def test_what_rejects_no_row_by_itself_is_a_warning_in_a_row_that_is_rejected_for_something_else(desk: Desk):
+    rows = "A-1,one,LT,31.12.1990\nA-2,two@example.com,Atlantis,31.12.1990\nA-3,three,AU,31.12.1990\n"
+    listed = desk.write("dates.csv", f"customer_id,email,country,date_of_birth\n{rows}")
+
+    facts = desk.onboard("check", listed, "--json").facts
+
+    causes = [(one["row"], one["column"]) for one in facts["problems"]]
+    assert causes == [(2, "email"), (3, "country"), (4, "email"), (4, "date_of_birth")]  # au sends it to its provider
+    assert [(one["row"], one["column"]) for one in facts["warnings"] if one["row"]] == [
+        (2, "date_of_birth"),
+        (3, "date_of_birth"),
+    ]
 
 
 def test_the_block_offers_no_words_for_what_the_configuration_cannot_do(desk: Desk):

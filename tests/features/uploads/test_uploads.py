@@ -58,6 +58,7 @@ async def test_a_list_is_checked_shown_approved_and_imported(site, ona, look):
     assert "accepted 2" in page.words
     assert "rejected 1" in page.words
     assert "sessions at kyc 2" in page.words
+    assert "languages: en 2 (2 without a language)" in page.words
     assert "row 1" not in page.words.partition("The first message")[0]
     assert "https://verify.example.com/sample" in page.words
     assert rows(site, Batch.id) == []
@@ -117,6 +118,7 @@ async def test_columns_and_words_of_another_system_are_mapped(site, ona, look):
     assert "rejected 2" in (await ona.get("/dashboard/lists/1")).words
     page = await ona.get(READ)
     assert "Post 2 rows" in page.words
+    assert "Words that are none in channel: “Post” 2." in (await ona.get("/dashboard/lists/1")).words
 
     await ona.post(READ, page.form | {"word-channel-0": "email"})
     look(site)

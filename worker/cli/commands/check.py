@@ -1,5 +1,6 @@
 """`onboard check`: checks a list, and forecasts its cost and time; and what a person is shown of it."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import chain, islice
@@ -16,10 +17,11 @@ from onboarding_worker.cli.lists.foreseen import (
     costs_in_words,
     end_in_words,
     foreseen,
+    mix_in_words,
     most_in_all,
     reached_on,
 )
-from onboarding_worker.cli.lists.found_rows import SHOWN, ListFound, Streamed, read_through
+from onboarding_worker.cli.lists.found_rows import SHOWN, ListFound, Streamed, read_through, unread_words
 from onboarding_worker.cli.lists.listed import (
     Listed,
     as_facts,
@@ -115,7 +117,8 @@ def check(
         facts |= {"changes": as_facts(returns.changes)} if reading.own is OwnFile.REPORT else {}
         step, in_all = _next_step(parts, found, answers), most_in_all(parts, found.cost.due)
         reissues = parts.settings.follow_up.most
-        beside += block_for(asked, parts.settings.import_, unread=found.unread)
+        facts["words"] = unread_words(found, reading, asked)
+        beside += block_for(asked, parts.settings.import_, words={**dict.fromkeys(found.unread, ()), **facts["words"]})
         template_problems = problems_of_templates(parts.templates)
         doubts = doubtful_templates(parts.settings, parts.templates, reading.columns)
     if errors:
@@ -228,7 +231,7 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
     if brands := facts.get("brands"):
         numbers = (f"{name or 'the default one'} {rows:,}" for name, rows in brands.items())
         click.echo(f"rows by brand: {', '.join(numbers)}")
-    for line in costs_in_words(facts):
+    for line in [*mix_in_words(facts), *costs_in_words(facts)]:
         click.echo(line)
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
     # Each channel's own worst case; their sum is more than the cap allows.
@@ -274,6 +277,9 @@ def _show(found: ListFound, facts: dict[str, Any], errors: Path | None) -> None:
         if number > SHOWN:
             where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
             click.echo(f"… and {number - SHOWN:,} more problems; {where}")
+    for column, words in facts["words"].items():
+        told = ", ".join(f"{json.dumps(word, ensure_ascii=False)} {rows:,}" for word, rows in words.items())
+        click.echo(f"words that are none in {column}: {told}")
     warned = Warned(chain.from_iterable(found.warnings)).kinds
     for kind in warned[:SHOWN]:
         click.echo(f"warning: {kind.in_words}")

@@ -37,6 +37,7 @@ ONE_ENTITY = "FrankieOne gives both customers one session: correct the id that i
 Costs = Mapping[str, Mapping[str, Decimal]]
 # As long as iDenfy's; our own stable links are shorter.
 LINK = f"https://verify.example.com/{'x' * 62}"
+MOST_NAMED = 8  # languages, countries
 MOST_WORDINGS = 100  # of a list with more templates and languages the others count as the last one does
 
 
@@ -129,6 +130,7 @@ def foreseen(
         **({"corrected": corrected(parts, judged)} if judged.changed else {}),
         "routes": dict(sorted(judged.routes.items())),
         **({"brands": dict(sorted(judged.brands.items()))} if settings.brands else {}),
+        **_mix(parts, judged),
         "served": judged.accepted - due.accepted,
         "now": now,
         "credits": at_most,
@@ -143,6 +145,37 @@ def foreseen(
         },
         **({"plan": planned.plan.in_words} if planned is not None else {}),
     }
+
+
+def _mix(parts: Parts, judged: Judged) -> dict[str, Any]:
+    """The accepted rows by the language of their messages, by channel and by country, the most first."""
+    languages, channels = Counter[str](), Counter[str]()
+    without = 0
+    for (channel, template, locale, brand), rows in judged.spoken.items():
+        channels[channel.value] += rows
+        for first in invitation_channels(channel)[:1]:
+            languages[parts.templates.language(first, template=template, locale=locale, brand=brand)] += rows
+            without += rows if not locale else 0
+    countries = Counter({country: rows for country, rows in judged.countries.items() if country})
+    return {
+        "languages": dict(languages.most_common()),
+        "without_language": without,
+        "channels": dict(channels.most_common()),
+        "countries": dict(countries.most_common()),
+        "without_country": judged.countries[""],
+    }
+
+
+def mix_in_words(facts: Mapping[str, Any]) -> list[str]:
+    """A line for each of languages, channels and countries that says something: what all rows have is not said."""
+    lines = []
+    for name, one in (("languages", "language"), ("channels", "channel"), ("countries", "country")):
+        found, without = facts[name], facts.get(f"without_{one}", 0)
+        if len(found) > 1 or (found and without):
+            shown = ", ".join(f"{word} {rows:,}" for word, rows in [*found.items()][:MOST_NAMED])
+            more = f" and {len(found) - MOST_NAMED:,} more" if len(found) > MOST_NAMED else ""
+            lines.append(f"{name}: {shown}{more}" + (f" ({without:,} without a {one})" if without else ""))
+    return lines
 
 
 def _calls(parts: Parts, due: Judged) -> tuple[dict[str, int], dict[str, int]]:

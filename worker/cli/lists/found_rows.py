@@ -5,7 +5,8 @@ import heapq
 import json
 import weakref
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -15,18 +16,22 @@ from onboarding_worker.cli.lists.foreseen import ListCost
 from onboarding_worker.cli.lists.listed import Listed, lines_of
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.lists.columns import our_name
 from onboarding_worker.lists.importing.intake import Intake
 from onboarding_worker.lists.importing.judging import Judged, count, problems_of
 from onboarding_worker.lists.importing.list_import import ImportChoices
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine, Settles
 from onboarding_worker.lists.listing import CustomerList
 from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.rules import WORDED
 from onboarding_worker.lists.warned import Refusals, Severity
 from onboarding_worker.plans.deadlines import Group, group_of, planned, too_late
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.wiring.container import Parts
 
 SHOWN = 20
+MOST_WORDS, LONGEST_WORD, MOST_DIGITS = 1000, 40, 5  # of a column, in memory; characters, and digits from a number on
+SHOWN_WORDS = 8  # of a column
 _IN_MEMORY = 1_000_000  # bytes
 Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; None: the whole list
 
@@ -44,7 +49,7 @@ class FoundRows:
         """Raises CannotStart where no temporary file can be written."""
         self._count += 1
         try:
-            self._kept.write(json.dumps((row, found.column, found.problem, found.hint)) + "\n")
+            self._kept.write(json.dumps((row, found.column, found.problem, found.hint, found.unread)) + "\n")
         except OSError as error:
             raise CannotStart(f"what was found cannot be kept: {error.strerror}; set TMPDIR") from None
 
@@ -73,6 +78,32 @@ class Streamed(list[Any]):
         for part in self._parts:
             for row, found in part:
                 yield {"row": row, "column": found.column, "problem": found.problem, "hint": found.hint}
+
+
+def unread_words(
+    found: "ListFound", reading: CustomerList, options: ListOptions, step: Callable[[], None] = lambda: None
+) -> dict[str, dict[str, int]]:
+    """By column of few words, those of the list that are none of ours there, the commonest first, and how often each
+    stands. They are nobody's data: what could be, in a row whose cells have slipped, is left out. `step` is called
+    between rows."""
+    titles, rows = reading.originals()
+    names = [our_name(title, options) for title in titles]
+    places = {name: place for place, name in enumerate(names) if name in WORDED}
+    counts: dict[str, Counter[str]] = {}
+    at: tuple[int, Sequence[str]] = (0, ())
+    for row, one, _ in found.in_order() if found.unread & places.keys() else ():
+        if row is None or not one.unread or one.column not in places:
+            continue
+        while at[0] < row:
+            step()
+            at = next(rows, (row + 1, ()))
+        place = places[one.column]
+        word = "".join(filter(str.isprintable, at[1][place].strip())) if at[0] == row and place < len(at[1]) else ""
+        if word and len(word) <= LONGEST_WORD and "@" not in word and sum(map(str.isdigit, word)) < MOST_DIGITS:
+            counted_ = counts.setdefault(one.column, Counter())
+            if word in counted_ or len(counted_) < MOST_WORDS:
+                counted_[word] += 1
+    return {column: dict(words.most_common(SHOWN_WORDS)) for column, words in counts.items()}
 
 
 class InTime:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import click
@@ -131,10 +132,10 @@ def block_for(
     *,
     renames: Mapping[str, str] | None = None,
     ignore: Iterable[str] = (),
-    unread: Iterable[str] = (),
+    words: Mapping[str, Iterable[str]] = MappingProxyType({}),
 ) -> list[str]:
     """The lines of the block; none if the configuration has all of it already. `renames` and `ignore` are suggestions
-    for columns that are not known. `unread`: our columns with unknown words."""
+    for columns that are not known. `words`: by our columns with unknown words, those that may be shown."""
     columns = {theirs: ours for theirs, ours in options.mapping.items() if configured.mapping.get(theirs) != ours}
     columns = {**configured.columns, **columns, **(renames or {})}
     # Two columns of one name are one name here.
@@ -152,10 +153,11 @@ def block_for(
         if columns:
             lines += ["[import.columns]", *(f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in columns.items())]
     instead = bool(lines) and not renames
-    if worded := [column for column in WORDED if column in {*(renames or {}).values(), *unread}]:
-        # A list's words are not repeated: a comment, which changes nothing.
-        lines += ["# [import.values]"]
-        lines += [f'# {column} = {{ "THEIRS" = "OURS" }}' for column in worded]
+    if worded := [column for column in WORDED if column in {*(renames or {}).values(), *words}]:
+        lines += ["# [import.values]"]  # a comment, which changes nothing
+        for column in worded:
+            each = (f'{_quoted(one)} = "OURS"' for one in [*words.get(column, ())] or ["THEIRS"])
+            lines.append(f"# {column} = {{ {', '.join(each)} }}")
     if not lines:
         return []
     return ["", f"for onboarding.toml{', in place of these options' if instead else ''}:", *lines]

@@ -4,6 +4,7 @@ cells as text; and the workbook that `onboard init --list` writes."""
 import io
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.features.spreadsheets.read_apart import read_apart
@@ -42,7 +43,7 @@ class WorkbookList:
             titles.append(title)
         while titles and not is_filled(titles[-1]):
             titles.pop()
-        self._header_row, self._header = row, read_header(titles, options)
+        self._header_row, self._header = row, read_header(titles, options, islice(iter(self._rows), 1, None))
         self.columns, self.titles = self._header.columns, self._header.titles
         if next(iter(self), None) is None:
             raise ListRefused(["the list has a header, but no row below it"])

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,8 +10,8 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 from onboarding_worker.cli.exits import CannotStart
-from onboarding_worker.cli.lists.foreseen import costs_in_words, foreseen
-from onboarding_worker.cli.lists.found_rows import FoundRows, ListFound
+from onboarding_worker.cli.lists.foreseen import costs_in_words, foreseen, mix_in_words
+from onboarding_worker.cli.lists.found_rows import FoundRows, ListFound, unread_words
 from onboarding_worker.cli.sample_message import rendered
 from onboarding_worker.core.customers.customers import FieldProblem, invitation_channels
 from onboarding_worker.core.foundation.notation import written
@@ -27,7 +26,6 @@ from onboarding_worker.lists.known_customers import KnownChoices, KnownRule
 from onboarding_worker.lists.lines import AcceptedLine, ListRefused
 from onboarding_worker.lists.listing import CustomerList, open_list, open_table
 from onboarding_worker.lists.options import ListOptions, Vocabulary
-from onboarding_worker.lists.rules import WORDED
 from onboarding_worker.lists.warned import Severity, Warned, problems_csv
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.templates.checks import problems as problems_of_templates
@@ -35,8 +33,6 @@ from onboarding_worker.wiring.container import Parts
 
 MOST_SHOWN = 100  # kinds of problems, and of warnings
 MOST_TITLES, LONGEST_TITLE = 30, 60  # that can be mapped, in characters
-MOST_WORDS, LONGEST_WORD = 12, 40  # of all columns
-MOST_WRONG = 5000  # rows of a column, that are looked at for words
 SAMPLE_LINES, SAMPLE_LETTERS = 40, 4000
 A_REPORT = "the file is a report of ours: give it to `onboard run`, which acts on the rows that were changed"
 TOO_LONG = f"it has more than {MOST_ROWS:,} rows: send it with `onboard run`, or in parts"
@@ -91,7 +87,7 @@ def check(
     except ListRefused as error:
         reasons = [_OPTION.sub("", reason) for reason in error.reasons]
         return found | {"refused": reasons, "suggested": error.renames}, iter(())
-    found |= _facts(parts, rows, calls.batch) | {"words": _words(reading, _wrong(rows), options, step)}
+    found |= _facts(parts, rows, calls.batch) | {"words": unread_words(rows, reading, options, step)}
     return found, _file(rows, reading, step)
 
 
@@ -106,21 +102,13 @@ def _columns(content: BinaryIO, options: ListOptions) -> list[list[str | None]]:
     return [[title, our_name(title, options)] for title in shown[:MOST_TITLES]]
 
 
-def _wrong(found: ListFound) -> dict[str, set[int]]:
-    """The rows with a problem, by column of few words."""
-    wrong: dict[str, set[int]] = {column: set() for column in WORDED}
-    for row, one in chain(found.problems, found.of_rows):
-        if row is not None and one.column in wrong and len(wrong[one.column]) < MOST_WRONG:
-            wrong[one.column].add(row)
-    return wrong
-
-
 def _facts(parts: Parts, found: ListFound, batch: int | None) -> dict[str, Any]:
     cost = found.cost
     whole = foreseen(parts, found.judged, cost.due, (), apart=cost.beyond_cap(), batch=batch, alone=False)
     chosen = ("rows", "now", "credits", "messages", "forecast", "routes", "changed_addresses")
     return {
         **{name: whole[name] for name in chosen},
+        "mix": mix_in_words(whole),
         "costs": costs_in_words(whole),
         "problems": _shown(found.problems),
         "warnings": _shown(*found.warnings),
@@ -153,29 +141,6 @@ def _file(found: ListFound, reading: CustomerList, step: Callable[[], None]) -> 
         kept.seek(0)
         yield from iter(partial(kept.read, PART_BYTES), b"")
         out.detach()
-
-
-def _words(
-    reading: CustomerList, wrong: dict[str, set[int]], options: ListOptions, step: Callable[[], None]
-) -> dict[str, list[list[Any]]]:
-    """By column of ours, the commonest words of the list that are not ours there, each with how often it stands."""
-    titles, rows = reading.originals()
-    names = [our_name(title, options) for title in titles]
-    places = {name: place for place, name in enumerate(names) if name and wrong.get(name)}
-    if not places:
-        return {}
-    counts: dict[str, Counter[str]] = {name: Counter() for name in places}
-    last = max(max(wrong[name]) for name in places)
-    for row, cells in rows:
-        step()
-        for name, place in places.items():
-            word = cells[place].strip() if row in wrong[name] and place < len(cells) else ""
-            if word and len(word) <= LONGEST_WORD and word.isprintable():
-                counts[name][word] += 1
-        if row >= last:
-            break
-    each = MOST_WORDS // len(places) or 1
-    return {name: [[word, number] for word, number in found.most_common(each)] for name, found in counts.items()}
 
 
 def _shown(*found: FoundRows) -> list[dict[str, Any]]:

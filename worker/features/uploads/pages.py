@@ -135,7 +135,7 @@ def how_given(before: How, found: Mapping[str, Any], asked: Asked) -> How:
             raise Refused(f"There is no column {given!r}.")
     words = {column: dict(ours) for column, ours in before.values.items()}
     for column, ones in found.get("words", {}).items():
-        for place, (word, _) in enumerate(ones):
+        for place, word in enumerate(ones):
             given = asked.text(f"word-{column}-{place}", most=LONGEST_WORD)
             if given and column in WORDED:
                 words.setdefault(column, {})[word.casefold()] = given

@@ -159,7 +159,9 @@ class CsvList:
         self._line = 2 if separator else 1  # of the file, in which the header or what is above it begins
         self._delimiter = _delimiter(sample[self._skip :], separator[1] if separator else None, options)
         self._header_row, titles = _first_record(sample[self._skip :], self._delimiter, cut=cut, line=self._line)
-        self._header = read_header(titles, options)
+        sampled = records(io.StringIO(sample[self._skip :], newline=""), self._delimiter)
+        below = ((row, found) for row, found in sampled if row > self._header_row and found)
+        self._header = read_header(titles, options, below)
         self.columns, self.titles = self._header.columns, self._header.titles
         self.guessed = bool(self.warnings) and options.encoding is None  # what it says beyond ASCII may be wrong
         if next(iter(self), None) is None:

@@ -4,7 +4,7 @@ A customer goes to the first able account of the first route whose `when` fits. 
 no sender can write to.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -302,18 +302,18 @@ A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard ru
 # No message contains these columns: only providers receive them, and only from accounts with `prefill = "all"`.
 PREFILLED = frozenset({"date_of_birth", "sex", "nationality", "address"})
 _NOT_USED = ": nothing here uses this column"
+_MAY_USE = ", unless the account that would serve the row uses this column"
 
 
 def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
     problems: tuple[FieldProblem, ...] = ()
+    accounts: Sequence[str] = ()
     match line:
         case RefusedLine(duplicate_of=None):
-            problems, warnings = _by_use(intake, line, intake.providers.keys())
-            problems = (*line.problems, *problems)
-            return RefusedLine(
-                line.row, line.customer_id, (*problems, *_further(intake, line, problems)), warnings=warnings
-            )
+            accounts, further = _further(intake, line)
+            problems, warnings = _by_use(intake, line, accounts)
+            return RefusedLine(line.row, line.customer_id, (*line.problems, *problems, *further), warnings=warnings)
         case RefusedLine():
             return line
         case Returned():
@@ -325,7 +325,6 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
     warnings = landline
     if line.if_used:
-        accounts: Collection[str] = intake.providers.keys()
         if isinstance(chosen, Chosen):
             accounts = (chosen.account, *chosen.fallback_accounts)
         problems, unused = _by_use(intake, line, accounts)
@@ -364,32 +363,40 @@ def line_of(customer: Customer, chosen: Chosen, lifetime: timedelta | None, *, r
     )
 
 
-def _further(intake: Intake, line: RefusedLine, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
-    """What this configuration refuses in the good cells of a refused line: one look at a row shows all of it."""
+def _further(intake: Intake, line: RefusedLine) -> tuple[Sequence[str], Sequence[FieldProblem]]:
+    """The accounts that would serve a refused line, as far as that is known; and what this configuration refuses in its
+    good cells: one look at a row shows all of it."""
     if line.rest is None:
-        return
-    wrong = {problem.column for problem in problems}
+        return (), ()
+    wrong = {problem.column for problem in (*line.problems, *line.if_used)}
     if not line.rest.person.phone:
         wrong.add("phone")
     rest, _, unsendable = intake.written_to(line.rest)
     found = [*unsendable, *intake.lacking(rest)]
+    accounts: Sequence[str] = ()
     # Where a wrong column may decide the route, only the account that the line names is asked.
     is_routed = rest.account or all(rule.when.keys().isdisjoint(wrong) for rule in intake.routes)
     if is_routed and "account" not in wrong:
         chosen = choose_account(rest, intake.routes, able=intake.able, known=intake.providers.keys())
-        found[:0] = () if isinstance(chosen, Chosen) else chosen
-    yield from (problem for problem in found if problem.column not in wrong)
+        if isinstance(chosen, Chosen):
+            accounts = (chosen.account, *chosen.fallback_accounts)
+        else:
+            found[:0] = chosen
+    return accounts, [problem for problem in found if problem.column not in wrong]
 
 
 def _by_use(
     intake: Intake, line: AcceptedLine | RefusedLine, accounts: Collection[str]
 ) -> tuple[tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
     """The problems of columns that one of these accounts uses, and warnings for those that none of them uses, or that
-    are no names."""
-    used = tuple(problem for problem in line.if_used if intake.uses(problem.column, accounts))
-    unused = tuple(
-        replace(problem, problem=f"{problem.problem}; left out{_NOT_USED if problem.column in PREFILLED else ''}")
-        for problem in line.if_used
-        if problem not in used
-    )
-    return used, unused
+    are no names. Without accounts it is not known which one serves the row: a problem is then what all of them use."""
+    used, unused = [], []
+    for problem in line.if_used:
+        all_of = [accounts] if accounts else [[one] for one in intake.providers]
+        if all(intake.uses(problem.column, some) for some in all_of):
+            used.append(problem)
+            continue
+        may_use = not accounts and intake.uses(problem.column, intake.providers.keys())
+        why = _MAY_USE if may_use else _NOT_USED if problem.column in PREFILLED else ""
+        unused.append(replace(problem, problem=f"{problem.problem}; left out{why}"))
+    return tuple(used), tuple(unused)

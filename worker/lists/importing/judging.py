@@ -48,6 +48,9 @@ class Judged:
     # For a forecast: the texts by template, language and brand, so their lengths; 0: only a fallback uses it.
     wordings: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     brands: Counter[str] = field(default_factory=Counter)  # the rows by brand; "": the default one's
+    countries: Counter[str] = field(default_factory=Counter)  # for a forecast: the rows by country
+    # For a forecast: the rows by channel, template, language and brand.
+    spoken: Counter[tuple[Channel, str, str, str]] = field(default_factory=Counter)
     # Rows by their channels, and by the other channels on which they have an address.
     reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
 
@@ -103,7 +106,10 @@ def judge_all(
             elif found.is_another and not choices.another_person:
                 yield line.refused(ANOTHER_PERSON)
             else:
-                yield replace(line, old_links=found.links, takes_id=found.is_another)
+                # An empty cell erases nothing: the customer is written to in the language that is stored.
+                known_as = line.customer if found.is_another else found.merged
+                customer = replace(line.customer, country=known_as.country, locale=known_as.locale)
+                yield replace(line, customer=customer, old_links=found.links, takes_id=found.is_another)
 
 
 def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
@@ -126,9 +132,12 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
                 if hours is not None and channel == Channel.SMS:
                     judged.texts[country_of(line.customer.person.phone)] += 1
             person = line.customer.person
-            if hours is not None and person.phone and channels:
+            if hours is not None:
                 words = (line.customer.template, line.customer.locale, line.customer.brand)
-                judged.wordings[words] += Channel.SMS in channels
+                judged.spoken[line.customer.channel, *words] += 1
+                judged.countries[line.customer.country] += 1
+                if person.phone and channels:
+                    judged.wordings[words] += Channel.SMS in channels
             spare = tuple(name for name in CHANNELS if channels and address_of(person, name) and name not in channels)
             judged.reach[tuple(channels), spare] += 1
         case RefusedLine(duplicate_of=None, known=""):
