@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_worker.core.customers.customers import CustomerKind, Person
-from onboarding_worker.lists.same_person import Match, changed_addresses, compare, compare_marks, marks
+from onboarding_worker.lists.same_person import Match, changed_addresses, compare, compare_marks, is_same_id, marks
 
 ONA = Person(
     email="ona@example.com",
@@ -140,3 +140,46 @@ def test_hashes_of_the_marks_say_the_same_as_the_marks(ours, theirs):
 def test_every_name_agrees_with_itself_in_either_order(first, last):
     one, other = Person(first_name=first, last_name=last), Person(first_name=last, last_name=first)
     assert compare(one, other) is Match.SAME
+
+
+# Published with Salesforce's algorithm: https://gammone.com/en/programming/how-to-convert-salesforce-id-from-15-to-18-chars
+# and https://theblogreaders.com/what-is-the-difference-between-a-15-digit-and-a-18-digit-salesforce-id/
+PUBLISHED = {"a0D30000001n7Pi": "EAI", "0019000000B98de": "AAB", "001A0000006Vm9r": "IAC"}
+
+
+def test_an_id_of_salesforce_is_the_same_with_15_and_with_18_characters():
+    for short, check in PUBLISHED.items():
+        long = short + check
+        forms = [short, long, long.lower(), long.upper()]
+        assert [form for form in forms if not is_same_id(form, long) or not is_same_id(short, form)] == []
+        wrong = [short.swapcase(), short[:-1] + "X", short + "000", short + "!!!", long + "A", long[:-1], f"X{long}"]
+        assert [form for form in wrong if is_same_id(form, long)] == []
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+
+
+def with_18(short: str) -> str:
+    """As Salesforce describes it: each five characters, the last first, are a number of ones for capitals."""
+    parts = [short[at : at + 5][::-1] for at in (0, 5, 10)]
+    return short + "".join(LETTERS[int("".join("01"[one.isupper()] for one in part), 2)] for part in parts)
+
+
+IDS = st.text("abcXYZ019", min_size=15, max_size=15)
+
+
+@given(IDS, IDS)
+def test_two_ids_of_15_characters_are_one_with_18_only_if_they_are_one(one, other):
+    assert [with_18(short) for short in PUBLISHED] == [short + check for short, check in PUBLISHED.items()]
+    assert is_same_id(one, with_18(one))
+    assert is_same_id(with_18(one).lower(), with_18(one).upper())
+    for changed in (other, one.lower(), one.upper(), one[1:] + one[:1]):
+        same = one == changed or (one.isdigit() and changed.isdigit() and int(one) == int(changed))
+        assert (is_same_id(one, changed), is_same_id(with_18(changed), one)) == (same, same)
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 20))
+def test_an_id_of_digits_is_the_same_with_leading_zeros(one, other, zeros):
+    assert is_same_id(f"{one}", f"{'0' * zeros}{one}")
+    assert is_same_id(f"{one:010}", f"{other}") == (one == other)
+    assert not is_same_id(f"C{one}", f"{'0' * zeros}C{one}1")

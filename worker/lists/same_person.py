@@ -118,6 +118,31 @@ def _words(name: str) -> list[str]:
     return _BETWEEN_WORDS.sub(" ", _INSIDE_A_WORD.sub("", plain)).split()
 
 
+_CASES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+
+
+def is_same_id(one: str, other: str) -> bool:
+    """Whether two ids are one in two forms: with and without leading zeros, as SAP has them, or with 15 and with 18
+    characters, as Salesforce has them."""
+    return _plain_id(one) == _plain_id(other)
+
+
+def _plain_id(text: str) -> str:
+    if len(text) == 18 and text.isalnum() and not text.isdigit():
+        text = _fifteen(text)
+    return text.lstrip("0") if text.isdigit() else text
+
+
+def _fifteen(text: str) -> str:
+    """The id without its last three characters, which say of five others each which are capitals: what has no case may
+    have lost it. An id that only has its length stays."""
+    cases = [_CASES.find(sign) for sign in text[15:].upper()]
+    capitals = [cases[place // 5] >> place % 5 & 1 for place in range(15)]
+    if -1 in cases or any(big and not sign.isalpha() for sign, big in zip(text, capitals, strict=False)):
+        return text
+    return "".join(sign.upper() if big else sign.lower() for sign, big in zip(text, capitals, strict=False))
+
+
 _TABLES = 64  # a power of two; the lowest bits of a digest name the table
 _TABLE_BITS = _TABLES.bit_length() - 1
 _PARTS = struct.Struct("=IQ")

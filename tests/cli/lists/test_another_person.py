@@ -40,6 +40,43 @@ def test_two_persons_with_one_id_in_a_list_of_ids_and_mails_are_no_duplicate(des
     assert [one.recipients for one in played.sandbox.mailbox] == [("anna@example.com",)]
 
 
+def test_a_customer_with_a_live_link_who_comes_under_another_id_is_warned_of_with_both_ids(desk: Desk, played: Played):
+    ids = ["a0D30000001n7Pi", "0000012345", "X-1"]
+    first = [
+        {"customer_id": one, "email": f"m{n}@example.com", "phone": f"+3706000000{n}"} for n, one in enumerate(ids)
+    ]
+    desk.onboard("run", desk.list_of(first, "first.csv"))
+    second = [
+        {"customer_id": "a0D30000001n7PiEAI", "email": "M0@example.com"},
+        {"customer_id": "12345", "email": "m1@example.com"},
+        {"customer_id": "Y-1", "phone": "+37060000002"},
+        {"customer_id": "Z-1", "email": "z@example.com"},
+        {"customer_id": "X-1", "email": "m2@example.com"},
+    ]
+    listed = desk.list_of(second, "second.csv")
+
+    checked, facts = desk.onboard("check", listed), desk.onboard("check", listed, "--json").facts
+    ran = desk.onboard("run", listed)
+
+    warned = {one["row"]: one for one in facts["warnings"] if one["column"] == "customer_id"}
+    assert [*warned] == [2, 3, 4]
+    for row, both in {2: ("a0D30000001n7PiEAI", ids[0]), 3: ("12345", ids[1]), 4: ("Y-1", ids[2])}.items():
+        assert [one for one in both if one not in warned[row]["problem"]] == []
+        assert ("the same id in another form?" in warned[row]["hint"]) == (row < 4)
+    assert (checked.code, facts["rows"]["accepted"], ran.code) == (0, 5, 0)
+    for said in (checked.out, ran.err):
+        assert f"2 rows (2, 3), customer_id: such as: a0D30000001n7PiEAI has the email of customer {ids[0]}" in said
+    assert "m0@example.com" not in str(warned).lower()
+
+
+def test_a_customer_whose_link_is_over_is_no_reason_for_a_warning(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of([{"customer_id": "0012", "email": "a@example.com"}], "first.csv"))
+    listed = desk.list_of([{"customer_id": "12", "email": "a@example.com"}], "second.csv")
+    assert len(desk.onboard("check", listed, "--json").facts["warnings"]) == 1
+    desk.sql("UPDATE session SET state = 'expired'")
+    assert desk.onboard("check", listed, "--json").facts["warnings"] == []
+
+
 def test_a_person_lets_another_one_take_the_id_over_and_the_audit_log_says_so(desk: Desk):
     desk.onboard("run", desk.list_of([ONA], "first.csv"))
     second = desk.list_of([JONAS], "second.csv")

@@ -243,9 +243,32 @@ def test_what_check_finds_is_what_the_import_finds(shelf):
         line(2, a1(JONAS)),
         line(3, customer("A2", person=replace(customer("A2").person, email="new@example.org"))),
     ]
-    _, known = foreseen(shelf.batches, [*lines, line(4, customer("A3"))], rule=KnownRule.REFRESH, now=shelf.clock())
+    _, known, _ = foreseen(shelf.batches, [*lines, line(4, customer("A3"))], rule=KnownRule.REFRESH, now=shelf.clock())
     found = [(one.row, one.is_another, one.changed, bool(one.links)) for one in known]
     assert found == [(2, True, ("email", "phone"), True), (3, False, ("email",), True)]
+
+
+@pytest.mark.both_databases
+def test_an_address_of_a_customer_with_a_live_link_is_warned_of_under_another_id_by_check_and_import(shelf):
+    add(shelf, a1(ONA), customer("A2", person=JONAS))
+    before = add(shelf, customer("B1", person=ONA))[1].warnings  # no link has been opened yet
+    shelf.issue()
+    new = [
+        customer("A01", person=Person(email="ONA@example.org")),
+        customer("0A1", person=Person(phone=JONAS.phone, email="new@example.com")),
+        customer("A3", person=Person(email="other@example.com")),
+        customer("A2", person=Person(email=ONA.email)),  # known by its own id
+    ]
+    lines = [line(row, one) for row, one in enumerate(new, 2)]
+
+    *_, others = foreseen(shelf.batches, lines, rule=KnownRule.REFRESH, now=shelf.clock())
+    added = add(shelf, *new)[1].warnings
+
+    assert not before
+    assert added == [*others.items()]
+    assert [(row, one.column) for row, one in added] == [(2, "customer_id"), (3, "customer_id")]
+    assert [told for told in ("A01", "A1") if told not in others[2].problem] == []
+    assert [told for told in ("0A1", "A2") if told not in others[3].problem] == []
 
 
 # Two imports at once: under the customer's lock, the second finds what the first has stored.

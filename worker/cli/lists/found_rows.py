@@ -38,7 +38,7 @@ Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; 
 
 class FoundRows:
     """Problems or warnings, in the order of `add`: few in memory, and many in a temporary file without a name, so that
-    a killed process leaves no file. No problem repeats a value of the list."""
+    a killed process leaves no file. No problem repeats a value of the list but ids."""
 
     def __init__(self) -> None:
         self._kept = SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115 -- closed below

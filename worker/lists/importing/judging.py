@@ -90,7 +90,7 @@ def judge_all(
     returns = returns.foreseeing() if returns is not None else None
     while chunk := judge_chunk(intake, list(islice(each, _AT_ONCE)), returns):
         accepted = [line for line in chunk if isinstance(line, AcceptedLine)]
-        erased, beside = foreseen(batches, accepted, rule=choices.rule, now=intake.clock())
+        erased, beside, others = foreseen(batches, accepted, rule=choices.rule, now=intake.clock())
         known = {one.row: one for one in beside}
         for line in chunk:
             if not isinstance(line, AcceptedLine):
@@ -100,7 +100,8 @@ def judge_all(
             elif lacks := still_lacking(line.lacks, known.get(line.row), batches.wide):
                 yield line.refused(*lacks)
             elif (found := known.get(line.row)) is None:
-                yield line
+                warning = others.get(line.row)
+                yield line if warning is None else replace(line, warnings=(*line.warnings, warning))
             elif refuses_lists(found.owner, batches.wide):
                 yield line if choices.take_over else line.refused(owned_by(found.owner))
             elif found.is_another and not choices.another_person:

@@ -215,9 +215,9 @@ class _Steps:
         """Judge lines of a report. What is done before an outage is done, and is not done again."""
         return self.patiently(lambda: judge_chunk(self.intake, lines, returns))
 
-    def write(self, chunk: Chunk) -> None:
-        """Store a chunk. Lines that are stored already are skipped: it may be added again, if its commit was not
-        confirmed."""
+    def write(self, chunk: Chunk) -> Sequence[tuple[int, FieldProblem]]:
+        """Store a chunk, and return the warnings that only the database knows. Lines that are stored already are
+        skipped: it may be added again, if its commit was not confirmed."""
         from onboarding_worker.lists.store.added_lines import add_lines  # imported here: see above
 
         clock, traces = self.intake.clock, self.intake.traces()
@@ -241,6 +241,7 @@ class _Steps:
                 span.end(clock(), Outcome.REFUSED.value, failed=True)
         for span in spans.values():
             span.end(clock(), Outcome.TAKEN.value)
+        return added.warnings
 
 
 def _store(steps: _Steps, found: Iterator[Chunk], writer: Executor | None, progress: Progress) -> FieldProblem | None:
@@ -250,24 +251,24 @@ def _store(steps: _Steps, found: Iterator[Chunk], writer: Executor | None, progr
     Returns what a person should check about the rows, as the last chunk says it.
     """
     done, hint = 0, None
-    stored: Future[None] | None = None
+    stored: Future[Sequence[tuple[int, FieldProblem]]] | None = None
+    warnings: Sequence[tuple[int, FieldProblem]] = ()
     for chunk in found:
-        if stored is not None:
-            stored.result()
+        warnings = stored.result() if stored is not None else warnings
         if done:
             progress(done)
         for line in chunk.refused:
             if line.problems:
                 steps.refusals.add(line.problems)
-        for row, warning in chunk.warnings:
+        for row, warning in (*warnings, *chunk.warnings):
             steps.warned.add(row, warning)
         done, hint = chunk.done, chunk.hint
         if writer is not None:
             stored = writer.submit(steps.write, chunk)
         else:
-            steps.write(chunk)
-    if stored is not None:
-        stored.result()
+            warnings = steps.write(chunk)
+    for row, warning in warnings if stored is None else stored.result():
+        steps.warned.add(row, warning)
     return hint
 
 

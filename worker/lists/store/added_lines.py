@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.customers.customers import Customer, FieldProblem
 from onboarding_worker.core.customers.store.erased_jobs import PERSON_GONE
 from onboarding_worker.core.customers.store.pending_details import keep
 from onboarding_worker.core.database import bulk
@@ -33,6 +33,7 @@ from onboarding_worker.lists.known_customers import (
     refuses_lists,
 )
 from onboarding_worker.lists.lines import RefusedLine
+from onboarding_worker.lists.store import other_ids
 from onboarding_worker.lists.store.admission import admit, being_called, following, left_out, lock_customers, take
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.new_rows import (
@@ -111,8 +112,8 @@ def all_added(batches: Batches, batch_id: int, *, planned: bool = True, now: dat
 class Adding:
     """Lines of a list that are added in one transaction: those that are left to become rows, and all that become
     `skipped` lines. What is found here: those that are `refused` now, of customers who were erased on request, of
-    another person than the one who has the id, or without a value that their messages need; and those that were
-    `changed`, because their customers' addresses were. For the rest see `add_lines`."""
+    another person than the one who has the id, or without a value that their messages need; those that were `changed`,
+    because their customers' addresses were; and `warnings` by row. For the rest see `add_lines`."""
 
     connection: sa.Connection
     keyring: Keyring
@@ -124,6 +125,7 @@ class Adding:
     now: datetime
     refused: list[RefusedLine] = field(default_factory=list)
     changed: list[KnownLine] = field(default_factory=list)
+    warnings: Sequence[tuple[int, FieldProblem]] = ()
 
     def add(self, *, priority: int, traced: Mapping[int, str]) -> None:
         """Raises ErasedMeanwhile, and IntegrityError if another transaction has added a job of a customer meanwhile."""
@@ -153,6 +155,10 @@ class Adding:
             # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
             if erased_among(connection, keyring, set(self.lines.jobs["customer_id"])):
                 raise ErasedMeanwhile
+            if len(known) < len(new["customer_id"]) and other_ids.has_links(connection, now=now):
+                people = (self.lines.customers[name] for name in ("customer_id", "email_digest", "phone_digest"))
+                each = (one for one in zip(self.lines.jobs["row"], *people, strict=True) if one[1] not in known)
+                self.warnings = other_ids.with_their_address(connection, each, now=now)
             starts_at = plan.plan.start_at if plan is not None else None
             released = priority < PAUSED and (starts_at is None or starts_at <= now)
             found: list[KnownLine] = []

@@ -28,7 +28,7 @@ from onboarding_worker.core.customers.store.pending_details import IS_UNRELEASED
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import Act, note
 from onboarding_worker.core.database.database import Database, fetch
-from onboarding_worker.core.database.encrypted_values import Erased, read_person
+from onboarding_worker.core.database.encrypted_values import Erased, contact_digests, read_person
 from onboarding_worker.core.database.job_ids import batch_of, row_of
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import CustomerRow, PendingDetails
@@ -37,6 +37,7 @@ from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from onboarding_worker.lists.known_customers import KnownRule, refuses_lists
 from onboarding_worker.lists.lines import AcceptedLine, OldLink, RefusedLine
 from onboarding_worker.lists.same_person import Match, changed_addresses, compare, in_words
+from onboarding_worker.lists.store import other_ids
 from onboarding_worker.lists.store.admission import following, left_out
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.corrected_addresses import find, give_away
@@ -152,19 +153,31 @@ def beside(
 
 def foreseen(
     batches: Batches, lines: Sequence[AcceptedLine], *, rule: KnownRule, now: datetime
-) -> tuple[Collection[str], list[KnownLine]]:
-    """Who was erased on request; and the lines of known customers, beside what is stored. Locks nothing."""
+) -> tuple[Collection[str], list[KnownLine], dict[int, FieldProblem]]:
+    """Who was erased on request; the lines of known customers, beside what is stored; and by row the warnings of new
+    customers who may be known under another id. Locks nothing."""
+    keyring = batches.keyring
     with batches.database.read() as connection:
-        erased = erased_among(connection, batches.keyring, {line.customer.customer_id for line in lines})
-        found = beside(connection, batches.keyring, [(line.row, line.customer) for line in lines], now=now)
+        erased = erased_among(connection, keyring, {line.customer.customer_id for line in lines})
+        found = beside(connection, keyring, [(line.row, line.customer) for line in lines], now=now)
+        known = {one.row for one in found}
+        new = [line for line in lines if line.row not in known]
+        others: dict[int, FieldProblem] = {}
+        if new and other_ids.has_links(connection, now=now):
+            each = ((line, contact_digests(keyring, line.customer.person)) for line in new)
+            digests = (
+                (line.row, line.customer.customer_id, of["email_digest"], of["phone_digest"]) for line, of in each
+            )
+            others = dict(other_ids.with_their_address(connection, digests, now=now))
         if rule is not KnownRule.SKIP or not any(one.links for one in found):
-            return erased.keys(), found
+            return erased.keys(), found, others
         # Of those who are skipped, the addresses stay.
         keys = {(one.given.customer_id, one.given.purpose) for one in found}
         skipped = set(following(connection, keys, now=now, lock=False, rule=rule))
         skipped |= left_out(connection, keys - skipped, rule=rule).keys()
     leads = {customer_id for customer_id, _ in keys - skipped}
-    return erased.keys(), [replace(one, links=one.links if one.given.customer_id in leads else ()) for one in found]
+    found = [replace(one, links=one.links if one.given.customer_id in leads else ()) for one in found]
+    return erased.keys(), found, others
 
 
 def refresh(
