@@ -532,6 +532,15 @@ def test_the_words_that_a_column_does_not_know_are_shown_the_commonest_first_and
     assert [*found["country"].values()] == [3] * 8
 
 
+def test_blank_lines_are_no_rows_however_many_they_are(desk: Desk):
+    lists = {"list.csv": "customer_id,email\r%sA-1,x\r", "list.jsonl": '%s{"customer_id": "A-1", "email": "x"}\n'}
+    for name, text in lists.items():
+        end = "\r" if name.endswith("csv") else "\n"
+        facts = desk.onboard("check", desk.write(name, text.replace("%s", end * 300_000)), "--json").facts
+        assert facts["rows"]["total"] == 1
+        assert [one["row"] for one in facts["problems"]] == [300_002 if end == "\r" else 300_001]
+
+
 def test_what_a_row_without_a_language_gets_is_said_with_the_channels_and_countries(desk: Desk):
     rows = "A-1,a@example.com,,DE,de\nA-2,b@example.com,,LT,\nA-3,c@example.com,,,Klingonisch\n"
     rows += "A-4,,+4915112345678,DE,de-AT\nA-5,e@example.com,,DE,pt\nA-6,f,,DE,de\n"

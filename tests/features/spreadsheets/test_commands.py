@@ -12,6 +12,17 @@ def test_the_cells_of_the_templates_workbook_are_text(desk: Desk):
         assert 'numFmtId="49"' in file.read("xl/styles.xml").decode()
 
 
+def test_a_workbook_whose_rows_are_formatted_far_down_has_the_rows_with_values(desk: Desk):
+    def far_down(book, sheet):
+        text = book.add_format({"num_format": 49})
+        for row in range(3, 20_000):
+            sheet.write_blank(row, 0, None, text)
+        sheet.write_blank(1_048_575, 1, None, text)
+
+    listed = desk.write("list.xlsx", workbook(HEADER, ANN, BOB, fill=far_down))
+    assert desk.onboard("check", listed, "--json").facts["rows"]["total"] == 2
+
+
 def test_a_sheet_is_chosen_by_an_option(desk: Desk, played: Played):
     listed = desk.write("list.xlsx", workbook(HEADER, ANN, BOB, sheets=["Old"]))
     ended = desk.onboard("run", listed)

@@ -155,13 +155,16 @@ def _mix(parts: Parts, judged: Judged) -> dict[str, Any]:
         channels[channel.value] += rows
         for first in invitation_channels(channel)[:1]:
             languages[parts.templates.language(first, template=template, locale=locale, brand=brand)] += rows
-            without += rows if not locale else 0
-    countries = Counter({country: rows for country, rows in judged.countries.items() if country})
+            without += 0 if locale else rows
+
+    def named(counts: Counter[str]) -> dict[str, int]:
+        return {name: rows for name, rows in counts.most_common() if name}
+
     return {
-        "languages": dict(languages.most_common()),
+        "languages": named(languages),  # but for rows that no template can write to
         "without_language": without,
-        "channels": dict(channels.most_common()),
-        "countries": dict(countries.most_common()),
+        "channels": named(channels),
+        "countries": named(judged.countries),
         "without_country": judged.countries[""],
     }
 
