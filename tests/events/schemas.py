@@ -30,7 +30,8 @@ from onboarding_worker.events.cloudevents import SEQUENCE_DIGITS, SOURCE, Happen
 from onboarding_worker.lists.own_columns import RESERVED
 from onboarding_worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from onboarding_worker.providers.facts import PROVIDERS
-from onboarding_worker.templates.values import OWN_NAME, SHEET_ERRORS, VALUE_LENGTH
+from onboarding_worker.templates.no_values import SHEET_ERRORS, WORDS
+from onboarding_worker.templates.values import OWN_NAME, VALUE_LENGTH
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -63,9 +64,15 @@ def _no(*patterns: str) -> Schema:
 
 # An id that a spreadsheet has shortened, such as 4.4791E+11.
 _SHORTENED = "^ *[+-]?[0-9]([.,][0-9]+[eE][+]?|[eE][+])[0-9]{1,3} *$"
-# A spreadsheet's error or a column that was too narrow; a word for no value.
+# A spreadsheet's error or a column that was too narrow; a word for no value, or signs alone.
 _LOST = f"^ *(##+|{'|'.join(sorted(SHEET_ERRORS)).replace('?', '[?]')}) *$"
-_NO_ID = "^ *([Nn]/?[Aa]|[Nn][Aa][Nn]|[Nn][Oo][Nn][Ee]|[Nn][Uu][Ll][Ll]|[Uu][Nn][Dd][Ee][Ff][Ii][Nn][Ee][Dd]) *$"
+_SIGN = "[^0-9A-Za-z#/\\\\]"
+_ANY_CASE = (
+    "".join(f"[{one.upper()}{one}]" if one.isalpha() else one.replace("\\", "\\\\") for one in word)
+    for word in sorted(WORDS)
+    if word.isascii()
+)
+_NO_ID = f"^{_SIGN}*({'|'.join(_ANY_CASE)}){_SIGN}*$|^[^0-9A-Za-z]*$"
 _ATTRIBUTE: Schema = _filled(_UNREADABLE, 200, minLength=1) | _no("\n")
 _CUSTOMER: Schema = _ascii(
     100,

@@ -184,7 +184,7 @@ def counts(content: bytes) -> tuple[int, ...]:
 COUNTS = {
     "big-list-of-naughty-strings, `first_name`": (509, 487, 22, 0),
     "the same, `email`": (509, 0, 509, 0),
-    "the same, `customer_id`": (509, 388, 118, 3),
+    "the same, `customer_id`": (509, 369, 135, 5),
     "isemail's": (164, 29, 135, 0),
     "libphonenumber's": (1074, 1070, 4, 0),
     "the same, as numbers": (1074, 1039, 35, 0),

@@ -33,8 +33,8 @@ def test_rows_are_numbered_as_a_spreadsheet_shows_them(read):
 
 
 def test_a_cell_that_a_spreadsheet_lost_rejects_its_row_and_stays_as_it_was_written():
-    content = HEADER + "A1,a@example.com, #NAME?\nA2,b@example.com,#######\nA3,c@example.com,Ann #2\n#,d@example.com,\n"
-    found = open_list(io.BytesIO(content.encode()), ListOptions(today=date(2026, 11, 20)))
+    content = "A1,a@example.com, #NAME?\nA2,b@example.com,#######\nA3,c@example.com,Ann #2\n#7,d@example.com,\n"
+    found = open_list(io.BytesIO((HEADER + content).encode()), ListOptions(today=date(2026, 11, 20)))
     assert [line.problems[0].problem if isinstance(line, RefusedLine) else () for line in found] == [
         "the spreadsheet's error #NAME?",
         "nothing but #: in the spreadsheet the column was too narrow for its values",

@@ -7,20 +7,7 @@ HASHED = ListOptions(today=date(2026, 11, 20), hash_ids=True)
 
 
 def test_an_id_of_ones_own_is_accepted(customer):
-    cases = [
-        "A1",
-        "10000234",
-        "0000123456",
-        "user#7 (old)",
-        "#7",
-        "12E5",
-        "null-1",
-        "2024-1234-5678",
-        "-",
-        "+",
-        "c+1",
-        "@7",
-    ]
+    cases = ["A1", "10000234", "0000123456", "user#7 (old)", "#7", "12E5", "null-1", "2024-1234-5678", "c+1", "@7"]
     assert [(own, got) for own in cases if (got := customer(customer_id=own).customer_id) != own] == []
 
 
@@ -28,7 +15,7 @@ def test_an_id_that_could_be_personal_is_refused(problems):
     cases = [
         ({"customer_id": ""}, "it is empty"),
         ({"customer_id": "Zoë"}, "characters that are not printable ASCII"),
-        ({"customer_id": "a\tb"}, "characters that are not printable ASCII"),
+        ({"customer_id": "a\tb"}, "characters that are not printable ASCII, such as U+0009"),
         ({"customer_id": "x" * 101}, "101 characters, more than 100"),
         ({"customer_id": "anna@example.com"}, "it looks like an email address"),
         ({"customer_id": "id anna@example.com"}, "it looks like an email address"),
@@ -48,8 +35,7 @@ def test_a_missing_id_is_refused(problems):
 def test_what_stands_for_a_missing_or_lost_id_is_no_id(problems):
     """Else all customers with it are one, and all but the first are left out as duplicates."""
     cases = {
-        "a word that stands for no value": ["N/A", "na", "nan", "NaN", "None", "NULL", "undefined"],
-        "the spreadsheet's error #N/A": ["#N/A"],
+        "a word or a sign for no value": ["N/A", "na", "NaN", "None", "NULL", "undefined", "#N/A", "-", "+", "(none)"],
         "the spreadsheet's error #DIV/0!": ["#DIV/0!"],
         "nothing but #: in the spreadsheet the column was too narrow for its values": ["##", "########"],
         "a number that a spreadsheet has shortened, such as 4.4791E+11: digits are lost": ["1E+05", "1,2E+5", "1.2e5"],

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from onboarding_worker.lists.accept import accept, customer_id
+from onboarding_worker.lists.cells import whole
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.phone_numbers import phone, phone_of_any_country, readings
-from onboarding_worker.lists.rules import RULES, whole
+from onboarding_worker.lists.rules import RULES
 from onboarding_worker.providers.values import Refusal
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import workbook

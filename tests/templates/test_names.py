@@ -13,8 +13,9 @@ from onboarding_worker.core.customers.customers import Customer, CustomerKind, P
 from onboarding_worker.core.foundation.notation import plain
 from onboarding_worker.templates import values as names
 from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW
+from onboarding_worker.templates.no_values import real_names
 from onboarding_worker.templates.render import Templates
-from onboarding_worker.templates.values import LENGTH, company_name, folded, person_names, real_names
+from onboarding_worker.templates.values import LENGTH, company_name, folded, person_names
 
 TEMPLATES = Templates(None)
 HOSTS = (

@@ -7,14 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.templates.values import SPOILED, is_no_value, real_name, real_names
+from onboarding_worker.templates.no_values import SPOILED, is_no_value, real_name, real_names
 
 WORDS = r"NULL \N nan NaN undefined - -- ? . (null) <null> [NULL] None none N/A n/a #N/A"
-VARIABLES = "{{first_name}} {first_name} %FIRSTNAME% *|FNAME|* ${name} [FIRST_NAME] <name> <<name>> $name"
+VARIABLES = (
+    "{{first_name}} {first_name} %FIRSTNAME% *|FNAME|* ${name} [FIRST_NAME] <name> <<name>> $name [first_name]"
+    " ~FirstName~ «First_Name» {!Contact.FirstName} ##FNAME## @@first@@ %%FirstName%% -firstname- #{name}"
+)
+SPACED = ["[First Name]", "%First Name%", "[[First Name]]", "First Name", "Vorname", "[object Object]", "None Given"]
 LETTERS = "éüößœŸŠžąčęėįšųūłńŻøåæñçřů"
 
 
-@pytest.mark.parametrize("name", [*WORDS.split(), *VARIABLES.split(), "Dear {{first_name}}", "<%= name %>"])
+@pytest.mark.parametrize("name", [*WORDS.split(), *VARIABLES.split(), *SPACED, "Dear {{first_name}}", "<%= name %>"])
 def test_what_stands_for_no_name_is_none(name):
     assert real_name(name) == ""
     assert real_names(name, name) == ("", "")
@@ -69,4 +73,4 @@ def test_a_company_with_such_a_word_in_its_name_keeps_it(subtests):
 
 
 def test_an_id_may_have_signs_that_no_name_has():
-    assert [text for text in ("-", "{3F2504E0-4F89}", "[12]", "null-1") if is_no_value(text)] == []
+    assert [text for text in ("{3F2504E0-4F89}", "[12]", "null-1") if is_no_value(text)] == []

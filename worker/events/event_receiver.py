@@ -139,6 +139,8 @@ class Judging:
         if isinstance(line, RefusedLine):
             return [*problems, *line.problems]
         customer = line.customer
+        if kind is EventKind.CANCELLED:  # what it ends must not be a guess
+            problems += (one for one in line.if_used if one.column == "purpose")
         columns: dict[str, Any] = {}
         if kind is EventKind.UPDATED:
             left_out = {problem.column for problem in line.if_used}  # names that are none

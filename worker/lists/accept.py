@@ -19,14 +19,15 @@ from onboarding_worker.core.customers.customers import (
 )
 from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.lists import own_columns, phone_numbers, rules
+from onboarding_worker.lists.cells import counts_as_empty, empty_word, means_nothing, text_of
 from onboarding_worker.lists.columns import shown
 from onboarding_worker.lists.dates import date_of_birth
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from onboarding_worker.lists.options import SESSION, ListOptions
-from onboarding_worker.lists.rules import as_text, unless_lost_in_sheet
 from onboarding_worker.providers.strict_json import has_unstorable_text
 from onboarding_worker.providers.values import Refusal, characters, unless_rewritten
-from onboarding_worker.templates.values import NAMES, is_no_value, real_name, real_names
+from onboarding_worker.templates.no_values import PLAIN, STARTS, is_no_value, real_name, real_names
+from onboarding_worker.templates.values import NAMES
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000
@@ -54,13 +55,11 @@ def customer_id(text: str, *, hash_ids: bool, phone: str, country: str) -> str |
     if lost := unless_rewritten(text):
         return lost
     if is_no_value(text):  # all customers without an id would be one
-        return Refusal("a word that stands for no value", "give each customer an id of your own that stays the same")
+        return Refusal("a word or a sign for no value", "give each customer an id of your own that stays the same")
     if hash_ids:
         return _hashed(text)
     if not (text.isascii() and text.isprintable()):
-        return Refusal(
-            "characters that are not printable ASCII", "use letters, digits and punctuation, or use --hash-ids"
-        )
+        return rules.not_ascii(text, "use letters, digits and punctuation, or use --hash-ids")
     if len(text) > LONGEST_ID:
         return Refusal(f"{characters(text)}, more than {LONGEST_ID}", "use a shorter id, or use --hash-ids")
     if "@" in text and _LOOKS_LIKE_EMAIL.search(text):
@@ -99,50 +98,51 @@ def accept(
     problems that its reader found."""
     if isinstance(cells, FieldProblem):
         return RefusedLine(row, "", (cells,))
-    if options.defaults:
-        missing = {column: text for column, text in options.defaults.items() if not cells.get(column)}
-        cells = {**cells, **missing}
     problems: list[FieldProblem] = []
+    left_out: list[FieldProblem] = []  # they refuse no line: their cells count as empty
     values: dict[str, Any] = {}
     later: dict[str, str] = {}
     parameters: dict[str, dict[str, Any]] = {}
-    for_messages: dict[str, str] | None = None
+    for_messages: dict[str, str] = {}
     for column, cell in cells.items():
+        rule = rules.RULES.get(column)
+        is_own = rule is None and "." in column and own_columns.is_own(column)
+        if rule is None and "." in column and not is_own:
+            if problem := _read_parameter(parameters, column, cell, options):
+                (left_out if empty_word(problem) else problems).append(problem)
+            continue
         if cell is None:
             continue
-        rule = rules.RULES.get(column)
-        if rule is None and "." in column:
-            if own_columns.is_own(column):
-                for_messages = {} if for_messages is None else for_messages
-                problem = own_columns.read(for_messages, column, cell, options.mail_domains)
-            else:
-                problem = _read_parameter(parameters, column, cell, options)
-            if problem and problem not in problems:
-                problems.append(problem)
-            continue
-        text = cell.strip() if type(cell) is str and "#" not in cell else as_text(cell, column)
-        if column in options.values and type(text) is str:
-            text = options.values[column].get(text.casefold(), text)
-        if not text:
+        is_plain = type(cell) is str and cell[:1] in PLAIN and (column in NAMES or cell.isascii())
+        text = cell.strip() if is_plain else text_of(cell, column)
+        if column in options.values and type(text) is str and text.casefold() in options.values[column]:
+            text, cell = options.values[column][text.casefold()], None
+        if type(text) is str and (text[:1] not in PLAIN or text[:3] in STARTS) and means_nothing(text, column):
+            left_out += counts_as_empty(column, cell)
             continue
         if isinstance(text, Refusal):
-            problems.append(text.at(column))
+            value: Any = text
         elif len(text) > _LONGEST_CELL:
-            problems.append(
-                Refusal(
-                    f"{len(text):,} characters, more than {_LONGEST_CELL:,}", "look for a quote that is not closed"
-                ).at(column)
-            )
+            value = Refusal(f"{characters(text)}, more than {_LONGEST_CELL:,}", "look for a quote that is not closed")
         elif rule is not None:
             value = rule(text)
-            if type(value) is Refusal:
-                problems.append(value.at(column))
-            else:
-                values[column] = value
         elif column in rules.READ_LAST:
             later[column] = text
+            continue
+        elif is_own:
+            value = own_columns.add(for_messages, column, text, options.mail_domains)
         else:
-            problems.append(FieldProblem(shown(column), "an unknown column", "leave it out, or check its name"))
+            value = Refusal("an unknown column", "leave it out, or check its name")
+            column = shown(column)
+        if type(value) is Refusal:
+            refuses = column not in rules.LEFT_OUT and value is not own_columns.NO_VALUE
+            (problems if refuses else left_out).append(value.at(column))
+        elif not is_own:
+            values[column] = value
+    for column, default in options.defaults.items():
+        value = rules.RULES[column](default)
+        if not isinstance(value, Refusal) and all(problem.column != column for problem in problems):
+            values.setdefault(column, value)
     country = values.get("country", "")
     country_is_wrong = bool(problems) and any(problem.column == "country" for problem in problems)
     last: dict[str, Any] = {}
@@ -161,10 +161,9 @@ def accept(
             problems.append(value.at(column))
         else:
             values[column] = value
-    left_out = _left_out(values, problems, options.defaults) if problems else ()
     left_out += _without_no_names(values)
     channel = _channel(values, problems)
-    refusing, if_used = tuple(problems), left_out
+    refusing, if_used = tuple(problems), tuple(left_out)
     if problems:
         if_used += tuple(problem for problem in problems if problem.column in options.if_used)
         refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
@@ -183,34 +182,17 @@ def accept(
     return AcceptedLine(row, customer, if_used=if_used)
 
 
-def _left_out(
-    values: dict[str, Any], problems: list[FieldProblem], defaults: Mapping[str, str]
-) -> tuple[FieldProblem, ...]:
-    """Take the problems out that refuse no line; their cells count as empty."""
-    found = tuple(
-        problem
-        for problem in problems
-        if problem.column in rules.LEFT_OUT
-        or (own_columns.is_own(problem.column) and problem.problem == own_columns.NO_VALUE.problem)
-    )
-    for problem in found:
-        problems.remove(problem)
-        if problem.column not in rules.LEFT_OUT:
-            continue
-        default = rules.RULES[problem.column](defaults.get(problem.column, ""))
-        if not isinstance(default, Refusal):
-            values[problem.column] = default
-    return found
-
-
-def _without_no_names(values: dict[str, Any]) -> tuple[FieldProblem, ...]:
+def _without_no_names(values: dict[str, Any]) -> list[FieldProblem]:
     """Take the names that are none out of the values; returns why each is none."""
     first, last, company = (values.get(column, "") for column in NAMES)
     if not (first or last or company):
-        return ()
+        return []
     kept = (*real_names(first, last), real_name(company))
-    wrong = [column for column, name in zip(NAMES, kept, strict=True) if not name and column in values]
-    return tuple(rules.no_name(values.pop(column)).at(column) for column in wrong)
+    found: list[FieldProblem] = []
+    for column, name in zip(NAMES, kept, strict=True):
+        if not name and (none := values.pop(column, "")):
+            found += counts_as_empty(column, none) if is_no_value(none) else (rules.no_name(none).at(column),)
+    return found
 
 
 def _read_parameter(
@@ -218,18 +200,22 @@ def _read_parameter(
 ) -> FieldProblem | None:
     provider, _, name = column.partition(".")
     hint = f"see the parameters of {provider}"
+    if isinstance(cell, str):
+        text = text_of(cell, column)
+        if column in options.values and isinstance(text, str) and text.casefold() in options.values[column]:
+            text, cell = options.values[column][text.casefold()], None
+        if isinstance(text, str) and means_nothing(text, column):
+            return next(iter(counts_as_empty(column, cell)), None)  # not sent
+        cell = text
     if provider == SESSION:
         column, hint = f"{SESSION}_{name}", "see docs/how-to/adopt.md"
-    if isinstance(cell, str):
-        cell = cell.strip()
-        if not cell:
-            return None  # not sent
-        cell = unless_lost_in_sheet(cell) or cell
     if isinstance(cell, Refusal):
         return cell.at(column)
     if has_unstorable_text(cell):
         return _NOT_STORABLE.at(column)
     value, problem = options.check_parameter(provider, name, cell)
+    if problem and (cell is None or (isinstance(cell, str) and is_no_value(cell))):
+        return next(iter(counts_as_empty(column, cell)), None)
     if problem:
         return FieldProblem(column, problem, hint)
     if has_unstorable_text(value):  # JSON in a cell

@@ -10,6 +10,7 @@ from typing import Any
 
 from onboarding_worker.core.customers.customers import OWN_PREFIX, FieldProblem
 from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.cells import as_text
 from onboarding_worker.lists.columns import STATE, OwnFile, as_written, own_file
 from onboarding_worker.lists.dates import DatesSeen
 from onboarding_worker.lists.formats import Form
@@ -38,7 +39,6 @@ from onboarding_worker.lists.lines import (
     another_person,
 )
 from onboarding_worker.lists.options import ListOptions
-from onboarding_worker.lists.rules import as_text
 from onboarding_worker.lists.same_person import Earlier, Match, Seen, SeenPeople, marks
 
 BINARY: tuple[Form, ...] = ("xlsx", "parquet")

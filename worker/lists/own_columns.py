@@ -3,27 +3,26 @@ are the customer's, encrypted with the person. No provider gets them, and no rou
 
 import re
 from collections.abc import Collection, MutableMapping
-from typing import Any
 
-from onboarding_worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX, FieldProblem
-from onboarding_worker.lists.rules import COLUMNS, as_text, text
+from onboarding_worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX
+from onboarding_worker.lists.rules import COLUMNS, text
 from onboarding_worker.providers.values import Refusal
 from onboarding_worker.templates import values
+from onboarding_worker.templates.no_values import is_left_over
 
 PREFIX = OWN_PREFIX
 NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"
 # Who reads `{{ message.link }}` must not take it for `{{ link }}`.
 RESERVED = frozenset({*COLUMNS, *values.VARIABLES})
 NO_VALUE = Refusal(  # it refuses no row: its cell counts as empty
-    "a word, a sign or a template's variable in place of a value, or spoiled letters",
-    "give the value, or leave it empty",
+    "a placeholder in place of a value, or spoiled letters", "give the value, or leave it empty"
 )
 _ADDRESS = Refusal(
     "it looks like an address, which mail programs make a link of",
     "write it without ://, www., an @, a colon after its first word, or a dot before letters (St. Gallen); an email"
     " address alone, and of the domain of a `from` or `reply_to`, is good",
 )
-_TOO_MANY = FieldProblem(MESSAGE, f"more than {MOST_OWN} columns for messages", "leave out those that no template has")
+_TOO_MANY = Refusal(f"more than {MOST_OWN} columns for messages", "leave out those that no template has")
 
 
 def is_own(column: str) -> bool:
@@ -53,16 +52,14 @@ def own_column(title: str) -> tuple[str | None, str]:
         return None, str(error)
 
 
-def read(own: MutableMapping[str, str], column: str, cell: Any, mail_domains: Collection[str]) -> FieldProblem | None:
-    """Add the cell's value to a row's own ones, by name; returns why it is not used."""
-    found = as_text(cell, column)
-    value = value_of(found, mail_domains) if isinstance(found, str) and found else found
+def add(own: MutableMapping[str, str], column: str, text: str, mail_domains: Collection[str]) -> Refusal | None:
+    """Add the value to a row's own ones, by name; returns why it is not used."""
+    value = value_of(text, mail_domains)
     if isinstance(value, Refusal):
-        return value.at(column)
-    if value and len(own) == MOST_OWN:
+        return value
+    if len(own) == MOST_OWN:
         return _TOO_MANY
-    if value:
-        own[column.removeprefix(PREFIX)] = value
+    own[column.removeprefix(PREFIX)] = value
     return None
 
 
@@ -71,7 +68,7 @@ def value_of(found: str, mail_domains: Collection[str]) -> str | Refusal:
     value = text(found, values.VALUE_LENGTH)
     if isinstance(value, Refusal):
         return value
-    if not values.real_name(value):
+    if is_left_over(value):
         return NO_VALUE
     if values.ADDRESS_IN_VALUE.search(values.folded(value)) and not values.is_own_mailbox(value, mail_domains):
         return _ADDRESS

@@ -5,6 +5,7 @@ from functools import cache
 
 import phonenumbers
 
+from onboarding_worker.lists.cells import bare, invisible_in
 from onboarding_worker.providers.values import (
     AS_TEXT,
     Refusal,
@@ -17,6 +18,8 @@ from onboarding_worker.providers.values import (
 _PHONE_CHARACTERS = re.compile(r"[+\d\s().\-/\u2010-\u2015\u2212]+\Z")
 # Behind a number that a program has kept as a float. Without its dot it would be digits of another person's number.
 _FRACTION = re.compile(r"\.(0{1,2}\Z|(?<=\d{7}\.)\d{1,2}\Z)")
+_PLUS_IN_BRACKETS = re.compile(r"\A\(\s*\+\s*(\d{1,3})\s*\)\s*")
+_MEXICO, _DIALLED = 52, re.compile(r"(?:0?1|04[45])([2-9][0-9]{9})")
 _SHORTEST_NATIONAL = 3  # digits
 _SHORTEST_PHONE = 7  # digits with the country code: no shorter number can receive a text message
 _LONGEST_PHONE = 15  # E.164
@@ -32,6 +35,7 @@ _WRONG_LENGTH = {
 def phone_of_any_country(text: str, _wrong: str = "") -> str | Refusal:
     """What can be said of a number whose country is not known: a Refusal if no country has such numbers. A national
     number is returned as it is written: it is of no use but to a reader of the line's other problems."""
+    text = _bare(text)
     if text.startswith("+"):
         return phone(text, "")
     if refusal := _not_a_number(text):
@@ -42,13 +46,19 @@ def phone_of_any_country(text: str, _wrong: str = "") -> str | Refusal:
     return text
 
 
+def _bare(text: str) -> str:
+    return _PLUS_IN_BRACKETS.sub(r"+\1 ", bare(text, "tel:"))
+
+
 def _not_a_number(text: str) -> Refusal | None:
     """Why the text is no number in any country."""
-    if rewritten := unless_rewritten(text.removeprefix("'")):
+    if rewritten := unless_rewritten(text):
         return rewritten
     if "…" in text:
         return Refusal("a masked number", "give the whole number, or leave the cell empty")
     if not _PHONE_CHARACTERS.match(text):
+        if hidden := invisible_in(text):
+            return Refusal(f"an invisible character in a number: {hidden}", "delete it, or type the number again")
         return Refusal(
             f"{characters(text)}, and not all of them belong to a phone number", "give digits, as in +37060000000"
         )
@@ -79,9 +89,10 @@ def phone(text: str, country: str) -> str | Refusal:
 def readings(text: str, country: str) -> tuple[str, ...] | Refusal:
     """The numbers that the text may be: two where a national number begins with the digits of its country code. The one
     that is valid counts then, if only one is."""
-    international = text.startswith("+")
-    if international and "." not in text and (plain := plain_phone(text)):
+    if text[:1] == "+" and "." not in text and (plain := plain_phone(text)):
         return (plain,)
+    text = _bare(text)
+    international = text.startswith("+")
     if refusal := _not_a_number(text):
         return refusal
     if not international and not country:
@@ -121,6 +132,10 @@ def _parsed(text: str, country: str) -> phonenumbers.PhoneNumber | Refusal:
         if error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE:
             return Refusal("a number with a country code that does not exist", "check the digits after the +")
         return Refusal(f"{characters(text)} that are not a phone number", "give the number as +37060000000")
+    # Mexico's numbers have ten digits; what was dialled before them until 2019 is no part of them.
+    dialled = _DIALLED.fullmatch(phonenumbers.national_significant_number(number))
+    if number.country_code == _MEXICO and dialled:
+        number = phonenumbers.parse(f"+{_MEXICO}{dialled[1]}")
     reason = phonenumbers.is_possible_number_with_reason(number)
     if reason != phonenumbers.ValidationResult.IS_POSSIBLE:
         return Refusal(_WRONG_LENGTH.get(reason, "not a number of its country"), "check the number of digits")

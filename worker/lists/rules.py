@@ -1,81 +1,19 @@
-"""What each plain column may hold, and the form in which it is stored: a rule returns the value or a Refusal. First a
-cell becomes the text that a CSV file would hold: JSON, Parquet and Python have values of other types. Refused are
-values that are no one text, and those that a spreadsheet has lost. Pure.
-"""
+"""What each plain column may hold, and the form in which it is stored: a rule returns the value or a Refusal. Pure."""
 
 import re
 import unicodedata
 import zoneinfo
 from collections.abc import Callable
-from datetime import date, datetime
 from functools import cache, lru_cache
 from typing import Any
 
 from onboarding_worker.core.customers.customers import Channel, CustomerKind
-from onboarding_worker.lists.other_names import country_of
+from onboarding_worker.lists.cells import bare, invisible_in, unless_lost_in_sheet
+from onboarding_worker.lists.other_names import country_of, language_of, without_accents
 from onboarding_worker.providers import countries
-from onboarding_worker.providers.values import AS_TEXT, Refusal, characters, unless_rewritten
-from onboarding_worker.templates.values import SHEET_ERRORS, SPOILED
-
-EXACT = 1 << 53  # beyond it, a float has no digits for ones
-_FRACTION = Refusal("a number with a fraction", "give text, or a whole number")
-_ROUNDED = Refusal("a number with a fraction's type and too many digits to be exact", "give text, or a whole number")
-
-
-def as_text(cell: Any, column: str) -> str | Refusal:
-    """The cell as text, unless a spreadsheet has lost it: two customers whose id is #N/A would be one.
-
-    Only the consent is a truth value, and only tags are a list: all customers would else be one, `true`, after a fault
-    of the program that writes the list."""
-    match cell:
-        case str():
-            text = cell.strip()
-            return unless_lost_in_sheet(text) or text
-        case Refusal():  # the reader's, for a cell whose value is lost
-            return cell
-        case bool() if column == "consent":
-            return "true" if cell else "false"
-        case bool():
-            return Refusal("true or false", "give text")
-        case int():
-            return str(cell)
-        case float():
-            return whole(cell)
-        case datetime():
-            return cell.date().isoformat()
-        case date():
-            return cell.isoformat()
-        case list() | tuple() if column != "tags":
-            return Refusal("a list", "give text")
-        case list() | tuple() if all(isinstance(part, str) for part in cell):
-            return ";".join(cell)
-        case list() | tuple():
-            return Refusal("a list that holds more than text", "give text")
-        case _:
-            return Refusal("an object", "give text")
-
-
-def whole(value: float, *, exact: int = EXACT) -> str | Refusal:
-    """The digits of a whole number. `exact`: from where on floats of its kind have no digits for ones."""
-    if not value.is_integer():
-        return _FRACTION
-    return str(int(value)) if abs(value) < exact else _ROUNDED
-
-
-_TOO_NARROW = Refusal("nothing but #: in the spreadsheet the column was too narrow for its values", AS_TEXT)
-
-
-def sheet_error(text: str) -> Refusal:
-    """Why a cell with an error of the spreadsheet is not used."""
-    return Refusal(f"the spreadsheet's error {text if text in SHEET_ERRORS else ''}".rstrip(), "mend the formula")
-
-
-def unless_lost_in_sheet(text: str) -> Refusal | None:
-    """Why a cell is not used that has a spreadsheet's error, or the signs in place of a value; None for others."""
-    if text in SHEET_ERRORS:
-        return sheet_error(text)
-    return _TOO_NARROW if len(text) > 1 and not text.strip("#") else None
-
+from onboarding_worker.providers.values import Refusal, characters, unless_rewritten
+from onboarding_worker.templates.no_values import LOOKUPS, SPOILED
+from onboarding_worker.templates.values import NAMES
 
 Rule = Callable[[str], Any]
 
@@ -86,15 +24,16 @@ MOST_DECOMPOSED = 4  # the most characters that become one letter of a living la
 MOST_TAGS = 5
 LONGEST_TAG = 32
 
-_INVISIBLE = "it contains an invisible character"
+_VISIBLY = "type it again without control characters and text-direction marks"
 # They reorder the text around them, so that a mail would show other text than the list has.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
 _SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "x": "X", "d": "X", "diverse": "X", "other": "X"}
-_YES = frozenset({"true", "1", "yes", "y"})
-_NO = frozenset({"false", "0", "no", "n"})
+# Without accents.
+_YES = frozenset(["true", "1", "yes", "y", "ja", "j", "wahr", "oui", "vrai", "si", "verdadero", "taip", "tiesa"])
+_NO = frozenset(["false", "0", "no", "n", "nein", "falsch", "non", "faux", "falso", "ne", "netiesa"])
 
 
 def text(value: str, longest: int = LONGEST_NAME) -> str | Refusal:
@@ -107,8 +46,8 @@ def text(value: str, longest: int = LONGEST_NAME) -> str | Refusal:
         breaks = len(value.splitlines()) - 1
         if breaks > 0:
             return Refusal(f"it has {breaks + 1:,} lines", "write it on one line; or a quote before it is not closed")
-        if not value.isprintable() and any(_unfit(character) for character in value):
-            return Refusal(_INVISIBLE, "type it again without control characters and text-direction marks")
+        if not value.isprintable() and (unfit := next(filter(_unfit, value), "")):
+            return Refusal(f"it contains an invisible character: {invisible_in(unfit)}", _VISIBLY)
         if _has_many_marks(value):
             return Refusal(f"it has a letter with more than {MOST_MARKS} marks", "type it again without them")
     if len(value) > longest:
@@ -155,6 +94,7 @@ def email(text: str) -> str | Refusal:
     """The address with its domain in lower-case ASCII. Makes no DNS request; reserved test domains are accepted."""
     if PLAIN_EMAIL.match(text):
         return text
+    text = bare(text, "mailto:")
     if "…" in text:
         return Refusal("a masked address", "give the whole address, or leave the cell empty")
     if "@" not in text:
@@ -163,6 +103,8 @@ def email(text: str) -> str | Refusal:
         return Refusal("a line break in an address", "write it on one line; or a quote before it is not closed")
     if re.search(r"[,;\s]", text.partition("@")[2]):
         return Refusal("more than one email address", "give one address alone, without a name or a second address")
+    if hidden := invisible_in(text):
+        return Refusal(f"an invisible character in an address: {hidden}", "delete it, or type the address again")
     from email_validator import EmailNotValidError, validate_email  # imported here: hardly any address needs it
 
     try:
@@ -193,9 +135,7 @@ def ascii_text(longest: int) -> Rule:
         if rewritten := unless_rewritten(value):
             return rewritten
         if not (value.isascii() and value.isprintable()):
-            return Refusal(
-                "characters that are not printable ASCII", "use letters without accents, digits and punctuation"
-            )
+            return not_ascii(value, "use letters without accents, digits and punctuation")
         if len(value) > longest:
             return Refusal(f"{characters(value)}, more than {longest}", f"shorten it to {longest}")
         return value
@@ -203,11 +143,15 @@ def ascii_text(longest: int) -> Rule:
     return rule
 
 
+def not_ascii(value: str, hint: str) -> Refusal:
+    such = f", such as {hidden}" if (hidden := invisible_in(value)) else ""
+    return Refusal(f"characters that are not printable ASCII{such}", hint)
+
+
 def no_name(text: str) -> Refusal:
-    """Why a name that is none is not used."""
     if SPOILED.search(text):
         return Refusal("letters that a wrong encoding has spoiled", "write the name again, and save it as UTF-8")
-    return Refusal("a word or a sign that stands for no name", "give the name, or leave the cell empty")
+    return Refusal("a placeholder in place of a name", "give the name, or leave the cell empty")
 
 
 @lru_cache(maxsize=1024)
@@ -223,9 +167,9 @@ def country(value: str) -> str | Refusal:
 
 @lru_cache(maxsize=1024)
 def locale(value: str) -> str | Refusal:
-    found = _LOCALE.fullmatch(value)
+    found = _LOCALE.fullmatch(value) or _LOCALE.fullmatch(language_of(value) or "")
     if not found:
-        return Refusal(f"{characters(value)} that are not a locale", "use a language code such as de, or pt-BR")
+        return Refusal(f"{characters(value)} that are not a locale", "use a language code such as de, or its name")
     language, script, region = found.groups()
     return "-".join(filter(None, (language.lower(), (script or "").title(), (region or "").upper())))
 
@@ -241,30 +185,24 @@ def timezone(value: str) -> str | Refusal:
     return name or Refusal(f"{characters(value)} that are not a time zone", "use an IANA name such as Europe/Vilnius")
 
 
-@lru_cache(maxsize=1024)
+_KINDS, _CHANNELS = {one.value: one for one in CustomerKind}, {one.value: one for one in Channel}
+_NO_KIND = Refusal("neither individual nor company", "use individual or company, or leave it empty for individual")
+_ANY = "use one of these, or leave it empty to use the address that the row has"
+_NO_CHANNEL = Refusal(f"none of {', '.join(Channel)}", _ANY)
+
+
 def kind(value: str) -> CustomerKind | Refusal:
-    try:
-        return CustomerKind(value.lower())
-    except ValueError:
-        return Refusal("neither individual nor company", "use individual or company, or leave it empty for individual")
+    return _KINDS.get(value.lower(), _NO_KIND)
 
 
-@lru_cache(maxsize=1024)
 def channel(value: str) -> Channel | Refusal:
-    try:
-        return Channel(value.lower())
-    except ValueError:
-        return Refusal(
-            f"none of {', '.join(Channel)}", "use one of these, or leave it empty to use the address that the row has"
-        )
+    return _CHANNELS.get(value.lower(), _NO_CHANNEL)
 
 
 def consent(value: str) -> bool | Refusal:
-    word = value.lower()
-    if word in _YES:
-        return True
-    if word in _NO:
-        return False
+    word = value.lower() if value.isascii() else without_accents(value)
+    if word in _YES or word in _NO:
+        return word in _YES
     return Refusal("neither true nor false", "use true or false; leave it empty if you do not know")
 
 
@@ -288,7 +226,8 @@ def name(value: str) -> str | Refusal:
 
 @lru_cache(maxsize=1024)
 def tags(value: str) -> tuple[str, ...] | Refusal:
-    found = tuple(dict.fromkeys(tag for part in value.split(";") if (tag := part.strip())))
+    parts = (part.strip() for part in value.split(";"))
+    found = tuple(dict.fromkeys(tag for tag in parts if tag and tag.lower() not in LOOKUPS))
     if len(found) > MOST_TAGS:
         return Refusal(f"{len(found)} tags, more than {MOST_TAGS}", f"keep at most {MOST_TAGS}")
     for tag in found:
@@ -304,21 +243,9 @@ def tags(value: str) -> tuple[str, ...] | Refusal:
 
 # What they hold is not needed: a bad value is left out, with a warning.
 LEFT_OUT = frozenset({"locale", "timezone"})
-# They hold words of a few: another system's may be mapped to ours, `[import.values]`.
-WORDED = (
-    "kind",
-    "purpose",
-    "sex",
-    "nationality",
-    "consent",
-    "country",
-    "locale",
-    "timezone",
-    "channel",
-    "account",
-    "template",
-    "brand",
-)
+# They hold words of a few: another system's may be mapped to ours, `[import.values]`. In others, to nothing.
+_WORDED = "kind purpose sex nationality consent country locale timezone channel account template brand"
+WORDED = tuple(_WORDED.split())
 # The columns that need more than their own cell.
 READ_LAST = ("customer_id", "phone", "date_of_birth")
 # The columns that are checked alone.
@@ -326,9 +253,7 @@ RULES: dict[str, Rule] = {
     "kind": kind,
     "purpose": purpose,
     "email": email,
-    "first_name": text,
-    "last_name": text,
-    "company_name": text,
+    **dict.fromkeys(NAMES, text),
     "sex": sex,
     "nationality": country,
     "address": address,

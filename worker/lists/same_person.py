@@ -12,7 +12,6 @@ part of the customers and grows by itself.
 import hashlib
 import re
 import struct
-import unicodedata
 from array import array
 from collections.abc import Collection, Sequence
 from datetime import date
@@ -21,10 +20,9 @@ from typing import Any, NamedTuple
 
 from onboarding_worker.core.customers.customers import CustomerKind, Person
 from onboarding_worker.core.model.channels import ADDRESSES, Address, folded_email
+from onboarding_worker.lists.other_names import without_accents
 from onboarding_worker.templates.values import NAMES
 
-# Letters that Unicode does not take apart into a plain one and its accent.
-_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
 _INSIDE_A_WORD = re.compile("['’ʼ`´]")
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
 _UMLAUTS = (("ae", "a"), ("oe", "o"), ("ue", "u"))  # "ue" is written for "ü", too
@@ -106,10 +104,7 @@ def _names_agree(stored: Person, new: Person, kind: CustomerKind) -> bool:
 
 def _words(name: str) -> list[str]:
     """The words of a name without case and accents, with "Müller" as "Mueller". Each row of a list asks this."""
-    plain = name.lower()
-    if not plain.isascii():
-        plain = unicodedata.normalize("NFKD", name.casefold()).translate(_LETTERS)
-        plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = name.lower() if name.isascii() else without_accents(name)
     for umlaut, letter in _UMLAUTS:
         plain = plain.replace(umlaut, letter)
     words = plain.split()

@@ -3,16 +3,19 @@ of its problems as a CSV file, for the author of the list: to be mended, and imp
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.lists.cells import empty_word
 from onboarding_worker.lists.columns import ERRORS_COLUMNS, normal
 from onboarding_worker.lists.lines import is_of_a_row_above
 
 MOST_KINDS = 1000  # in memory
+MOST_WORDS = 30  # shown
 NAMED = 3  # rows
 
 Severity = Literal["error", "warning"]
@@ -24,18 +27,37 @@ Originals = tuple[Sequence[str], Iterator[tuple[int, Sequence[str]]]]
 
 @dataclass
 class Kind:
-    """One kind of warning: how many rows have it, the numbers of the first, and the warning of the first."""
+    """One kind of warning: how many rows have it, the numbers of the first, and the warning of the first. Of cells that
+    count as empty, the warning says all: how often each word stands in each column."""
 
-    problem: FieldProblem
+    first: FieldProblem
     count: int = 0
     rows: list[int] = field(default_factory=list)
     differs: bool = False  # in the words of another row
+    _words: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _last: int | None = None
 
     def add(self, row: int | None, problem: FieldProblem) -> None:
-        self.count += 1
-        self.differs = self.differs or problem != self.problem
-        if row is not None and len(self.rows) < NAMED:
-            self.rows.append(row)
+        if row is None or row != self._last:
+            self.count += 1
+            if row is not None and len(self.rows) < NAMED:
+                self.rows.append(row)
+        self._last = row
+        if not (word := empty_word(problem)):
+            self.differs = self.differs or problem != self.first
+        elif (problem.column, word) in self._words or len(self._words) < MOST_KINDS:
+            self._words[problem.column, word] += 1
+
+    @property
+    def problem(self) -> FieldProblem:
+        if not self._words:
+            return self.first
+        said: dict[str, list[str]] = {}
+        for (column, word), number in self._words.most_common(MOST_WORDS):
+            said.setdefault(column, []).append(f"{word} {number:,}")
+        words = [f"{column} {', '.join(each)}" for column, each in said.items()]
+        words += ["…"] if len(self._words) > MOST_WORDS else []
+        return FieldProblem("", f"cells that count as empty: {'; '.join(words)}", self.first.hint)
 
     @property
     def in_words(self) -> str:
@@ -62,7 +84,8 @@ class Warned:
     def add(self, row: int | None, problem: FieldProblem) -> None:
         """Note a warning; without a row, one of the whole list."""
         self.count += 1
-        key = (*problem.remedy, row is None)
+        column, remedy = problem.remedy
+        key = ("" if empty_word(problem) else column, remedy, row is None)
         if key in self._kinds or len(self._kinds) < MOST_KINDS:
             self._kinds.setdefault(key, Kind(problem)).add(row, problem)
 

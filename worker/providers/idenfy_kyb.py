@@ -63,7 +63,9 @@ PARAMETERS = (
     Parameter("locale", Type.CHOICE, choices=LOCALES, default="by the client's IP address", filled=LANGUAGE),
     _uuid("flow"),
     _uuid("theme"),
-    Parameter("questionnaire", Type.TEXT, 1, nullable=True, default="the KYB settings' questionnaire"),
+    Parameter(
+        "questionnaire", Type.TEXT, 1, nullable=True, null="no questionnaire", default="the KYB settings' questionnaire"
+    ),
     Parameter("questionnaireRequired", Type.BOOLEAN, default="true"),
     _list("tags", 32, items=5, default="none", filled="column tags, added to the given tags"),
     _list("scanRefs", 40, nullable=True),

@@ -136,7 +136,8 @@ class Parameter:
     must match a whole text, or each item of a list; `shape` describes the pattern for messages. `items` is the most
     items of a list. `fields` are the documented members of an object, or of each object of RECORDS; an object without
     fields accepts any members. `texts_only`: an object of objects of texts. `instead`: the value cannot be given as a
-    parameter, and this text names its source. Values outside `usual` or below `warn_below` are sent, with a warning.
+    parameter, and this text names its source. `null`: what null means at the provider; a null of JSON is sent then, and
+    else it is an empty cell. Values outside `usual` or below `warn_below` are sent, with a warning.
     `source` is the source of bounds that are not on the provider's own page. `default` is the provider's documented
     default; `filled` is what we send if no value is given. Both are texts for the reference.
     """
@@ -152,6 +153,7 @@ class Parameter:
     shape: str = ""
     items: int | None = None
     nullable: bool = False
+    null: str = ""
     fields: tuple["Parameter", ...] = ()
     texts_only: bool = False
     instead: str = ""
@@ -197,6 +199,8 @@ class Parameter:
 
         A value that is not a text comes from JSON, from an event or from a spreadsheet's numbers, and has its type.
         """
+        if cell is None:
+            return None, None if self.null else "is empty; leave the cell out"
         if not isinstance(cell, str):
             whole = isinstance(cell, float) and cell.is_integer() and Type.INTEGER in self.types
             value = int(cell) if whole else cell

@@ -276,7 +276,7 @@ class Import(Section):
         {}, "The list's column names and ours: THEIRS = OURS."
     )
     values: Annotated[dict[str, dict[str, str]], BeforeValidator(words_by_column), Shown("table")] = setting(
-        {}, "The words of lists and events in a column of ours: COLUMN = { THEIRS = OURS }."
+        {}, 'The words of lists and events in a column of ours: COLUMN = { THEIRS = OURS }, "" for none.'
     )
     message_columns: Annotated[tuple[str, ...], BeforeValidator(own_columns)] = setting(
         (),

@@ -9,18 +9,12 @@ from pydantic import BeforeValidator
 
 from onboarding_worker.core.customers.customers import MOST_OWN
 from onboarding_worker.lists.own_columns import PREFIX, is_own, own_name
-from onboarding_worker.lists.rules import RULES, WORDED
+from onboarding_worker.lists.rules import COLUMNS, RULES, WORDED
 from onboarding_worker.providers.facts import PROVIDERS
 from onboarding_worker.providers.values import Refusal
 from onboarding_worker.settings.problems import suggestion
 from onboarding_worker.settings.values import Duration, Section, Shown, Text, setting
 
-# docs/reference/list-format.md; `PROVIDER.PARAMETER` columns are allowed too.
-COLUMNS = (
-    "customer_id", "kind", "purpose", "email", "phone", "first_name", "last_name", "company_name",
-    "date_of_birth", "sex", "nationality", "address", "consent", "country", "locale", "timezone", "channel",
-    "account", "entity_id", "external_ref", "tags", "template", "brand",
-)  # fmt: skip
 KINDS = ("individual", "company")
 # The column `account` chooses an account without a route, so a route cannot test it.
 ROUTABLE = tuple(column for column in COLUMNS if column != "account")
@@ -69,13 +63,19 @@ def ours_by_theirs(given: Any) -> dict[str, str]:
 
 
 def words_by_column(given: Any) -> dict[str, dict[str, str]]:
-    """`[import.values]`: by column, the words of lists in small letters, and ours. Raises ValueError."""
+    """`[import.values]`: by column, the words of lists in small letters, and ours, "" for none. Raises ValueError."""
     if not isinstance(given, dict) or not all(isinstance(words, dict) for words in given.values()):
         raise ValueError('expected words by column, such as country = { "Allemagne" = "DE" }')
     for column, words in given.items():
-        if column not in WORDED:
-            raise ValueError(f"`{column}`: expected one of {', '.join(WORDED)}")
+        try:
+            check_column(column)
+        except ValueError as error:
+            raise ValueError(f"`{column}`: {error}") from None
         for theirs, ours in words.items():
+            if ours == "":
+                continue  # the cell counts as empty
+            if column not in WORDED:
+                raise ValueError(f'`{column}`, `{theirs}`: expected ""; other words are of {", ".join(WORDED)}')
             found = RULES[column](ours) if isinstance(ours, str) else Refusal("not a text in quotes")
             if isinstance(found, Refusal):
                 raise ValueError(f"`{column}`, `{theirs}`: {found.problem}")

@@ -1,9 +1,6 @@
-"""What of a customer, a list and an answer a message repeats: which names are none, which names of strangers are
-repeated, what a mail program would read in a text; and the variables of templates, made harmless: on one line, without
-hidden characters, and without a stranger's words in an operator's mail. Pure.
-
-Programs write a word where there is no value, and wrong encodings spoil letters. A greeting with it is a joke about the
-sender, and a provider would check a person of that name.
+"""What of a customer, a list and an answer a message repeats: which names of strangers are repeated, what a mail
+program would read in a text; and the variables of templates, made harmless: on one line, without hidden characters, and
+without a stranger's words in an operator's mail. Pure.
 
 A name is whatever a stranger typed into a form, and the message goes out in the operator's name, to an address that the
 same stranger chose. So what looks like an address, a number to call or a sentence is not repeated: the greeting is the
@@ -29,61 +26,9 @@ from onboarding_worker.core.customers.customers import MESSAGE, CustomerKind
 from onboarding_worker.core.foundation.notation import plain
 from onboarding_worker.core.messages.contact import Invitation
 from onboarding_worker.core.model.refusals import Advice
+from onboarding_worker.templates.no_values import real_name, real_names
 
 NAMES = ("first_name", "last_name", "company_name")  # the columns
-_BRACKETS = "()[]<>{}'\" "
-# Of spreadsheets' formulas.
-SHEET_ERRORS = frozenset(
-    {
-        *("#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#ERROR!"),
-        *("#FIELD!", "#BLOCKED!", "#CONNECT!", "#UNKNOWN!", "#BUSY!", "#GETTING_DATA"),
-    }
-)
-_WORDS = frozenset(
-    {"null", "nil", "none", "nan", "na", "n/a", "undefined", "\\n", *(error.lower() for error in SHEET_ERRORS)}
-)
-_LONGEST_WORD = 20  # with brackets
-# People have these names: beside a real one, and written as it is. `Ona NULL` has no last name.
-_FIRST, _LAST = frozenset({"nan", "na"}), frozenset({"null", "nan", "na"})
-# A template's variable that nobody has filled in: {{first_name}}, ${name}, %FIRSTNAME%, *|FNAME|*, [NAME], <%= name %>.
-_VARIABLE = re.compile(r"\{\{|\}\}|\$\{|\*\||\|\*|<%|%>|\A(?:\{.*\}|%\w+%|\[[A-Z_ .]+\]|<+[\w .]+>+|\$\w+)\Z")
-_SIGNS = frozenset("{}$*|<>%[")  # each variable has one
-# Letters that were read in a wrong encoding, MÃ¼ller: what Windows-1252 shows for the second byte of a letter in UTF-8.
-# One Ð or Î before it may be a letter.
-_SECOND = re.escape("".join({bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0xC0)} - {"\ufffd"}))
-SPOILED = re.compile(rf"\ufffd|[ÃÄÅ][{_SECOND}]|(?:[ÎÏÐÑ][{_SECOND}]){{2}}|â€|á[º»][{_SECOND}]")
-
-
-def is_no_value(text: str) -> bool:
-    """Whether a program wrote the text where it had no value: `NULL`, `\\N`, `(null)`, `nan`."""
-    return len(text) <= _LONGEST_WORD and text.strip(_BRACKETS).lower() in _WORDS
-
-
-def real_names(first: str, last: str) -> tuple[str, str]:
-    """The first and the last name, each "" if it is none. Christopher Null is a person; NULL NULL is not."""
-    kept_first, kept_last = real_name(first), real_name(last)
-    if kept_first and not kept_last and _may_be(last, _LAST, beside=first):
-        return first, last
-    if kept_last and not kept_first and _may_be(first, _FIRST, beside=last):
-        return first, last
-    return kept_first, kept_last
-
-
-def real_name(text: str) -> str:
-    """The name; "" if it is none: a word for no value, signs alone, a template's variable, spoiled letters."""
-    if is_no_value(text) or SPOILED.search(text):
-        return ""
-    if text[:1].isalpha() and _SIGNS.isdisjoint(text):  # the names of most people
-        return text
-    return "" if _VARIABLE.search(text) or not any(map(str.isalnum, text)) else text
-
-
-def _may_be(text: str, names: frozenset[str], *, beside: str) -> bool:
-    if text.lower() not in names:
-        return False
-    return beside.isupper() if text.isupper() else beside.islower() if text.islower() else text.istitle()
-
-
 LENGTH = 60
 # Browsers read these as the dot of a host name (UTS 46), besides those that become a dot by NFKC.
 _DOTS = str.maketrans("\u3002\uff61", "..")

@@ -501,7 +501,7 @@ def test_the_configuration_says_the_words_of_lists_and_what_rows_without_a_word_
 
 
 def test_the_block_for_the_configuration_offers_words_for_each_column_that_has_unknown_ones(desk: Desk):
-    rows = "A-1,one@example.com,Teutonia,privat,Deutsch\nA-2,two@example.com,DE,,de\n"
+    rows = "A-1,one@example.com,Teutonia,privat,Teutonic\nA-2,two@example.com,DE,,de\n"
     shown = desk.onboard("check", desk.write("export.csv", f"customer_id,email,country,kind,locale\n{rows}")).out
     block = tomllib.loads(shown[shown.index("# [import.values]") :].replace("# ", ""))["import"]
     assert set(block["values"]) == {"country", "kind", "locale"}
@@ -585,7 +585,7 @@ def test_the_block_offers_no_words_for_what_the_configuration_cannot_do(desk: De
 
 
 def test_a_list_in_the_words_of_another_system_is_read_and_what_it_cannot_say_is_left_out(desk: Desk):
-    rows = "".join(f"A-{n},c{n}@example.com,Deutschland,Deutsch,PST\n" for n in range(30))
+    rows = "".join(f"A-{n},c{n}@example.com,Deutschland,Teutonic,PST\n" for n in range(30))
     ended = desk.onboard(
         "check", desk.write("export.csv", f"customer_id,email,country,locale,timezone\n{rows}"), "--json"
     )
@@ -606,7 +606,9 @@ def shows_columns(desk: Desk, **templates: str) -> None:
 
 def test_a_row_without_a_column_that_its_message_shows_is_rejected_with_the_column(desk: Desk):
     shows_columns(desk, default="{% if message.adviser %}{{ message.adviser }}{% endif %} {{ message.branch }}")
-    rows = "A-1,a@example.com,,Vilnius,Ona\nA-2,b@example.com,,,Ona\nA-3,,+37060000001,NULL,\nA-4,d@a.example,,Kaunas,"
+    rows = (
+        "A-1,a@example.com,,Vilnius,Ona\nA-2,b@example.com,,,Ona\nA-3,,+37060000001,[BRANCH],\nA-4,d@a.example,,Kaunas,"
+    )
     listed = desk.write("t.csv", f"customer_id,email,phone,Branch,message.adviser\n{rows}\n")
 
     ended = desk.onboard("check", listed, "--json")

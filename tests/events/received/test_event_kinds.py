@@ -42,6 +42,19 @@ async def test_a_name_that_is_none_is_left_out(inlet):
     assert (found.first_name, found.last_name, found.email) == ("Christopher", "Null", "new@example.org")
 
 
+async def test_a_word_for_nothing_changes_nothing_and_cancels_nothing(inlet):
+    world, receiver = inlet()
+    asked = requested("C-1", 0, phone="+37060000001", country="LT", consent="n/a")
+    changed = updated("C-1", 5, phone="NULL", email="new@example.org")
+    alone, guessed = updated("C-1", 6, phone="-"), cancelled("C-1", 7, purpose="n/a")
+    received = receiver.receive([asked, changed, alone, guessed])
+    assert outcomes(received) == ["taken", "taken", "refused", "refused"]
+    assert [one.problems[0].column for one in received.receipts[2:]] == ["phone", "purpose"]
+    found = person(world, "C-1")
+    assert (found.phone, found.email) == ("+37060000001", "new@example.org")
+    assert world.row(Job).consent is None
+
+
 async def test_a_number_that_a_program_rewrote_refuses_its_event(inlet):
     world, receiver = inlet()
     one = requested("C-1", 0, phone="491721234567", country="DE")

@@ -101,6 +101,7 @@ JUDGED = {
     "signs for a customer_id": (new(customer_id=" #### "), False),
     "a word for no value for a customer_id": (new(customer_id="NaN"), False),
     "an id that begins so": (new(customer_id="null-7"), True),
+    "a sign for a customer_id": (new(customer_id="(-)"), False),
     "digits for a customer_id": (new(customer_id="44791"), True),
     # Where messages go.
     "neither email nor phone": (of_no_address(), False),
@@ -267,6 +268,9 @@ ONLY_THE_WORKER = {
 }
 MORE_FORMS = {
     "a number for a customer_id": new(customer_id=17),
+    "a word for no phone, no consent and no country": new(phone="NULL", consent="n/a", country="unbekannt"),
+    "a look-up that found no name": new(kind="#N/A"),
+    "a language's name": new(locale="Deutsch"),
     "a column for messages in capitals": new(message={"Branch": 3}),
     "a kind in capitals": new(kind="INDIVIDUAL"),
     "a country's name": new(country="Lietuva"),

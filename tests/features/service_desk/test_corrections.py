@@ -106,10 +106,9 @@ def test_a_number_that_a_program_wrote_as_a_float_is_refused():
 
 
 def test_a_name_that_is_none_is_refused_and_judged_beside_the_stored_one():
-    assert set(refused(first_name="NULL", last_name="NULL")) == {"first_name", "last_name"}
-    assert set(refused(last_name="PetrauskaitÄ—")) == {"last_name"}
-    assert set(refused(company_name="N/A")) == {"company_name"}
+    assert set(refused(first_name="[First Name]", last_name="PetrauskaitÄ—")) == {"first_name", "last_name"}
     assert changed(last_name="Null") == {"last_name": "Null"}
+    assert changed(first_name="NULL", last_name="NULL", phone="n/a", country="-", account="(none)", email="'-") == {}
 
 
 def test_a_number_with_two_readings_is_refused():
@@ -185,7 +184,7 @@ def test_an_email_address_of_our_own_corrects_a_column_for_messages():
     assert correction_of(cells, STORED, today=TODAY)[1]
 
 
-@pytest.mark.parametrize("value", ["https://evil.example", "evil.example", "NULL", "x" * 201])
+@pytest.mark.parametrize("value", ["https://evil.example", "evil.example", "[Branch Name]", "x" * 201])
 def test_a_value_that_no_list_may_have_for_messages_corrects_nothing(value: str):
     assert list(refused(**{"message.branch": value})) == ["message.branch"]
 

@@ -161,4 +161,4 @@ def test_formulas_and_signs_that_turn_text_around_are_harmless(forked, read):
     rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(texts))]
     lines = read(workbook(*rows))
     assert [type(line) for line in lines] == [AcceptedLine, AcceptedLine, RefusedLine]
-    assert lines[2].problems[0].problem == "it contains an invisible character"
+    assert lines[2].problems[0].problem == "it contains an invisible character: U+202E RIGHT-TO-LEFT OVERRIDE"

@@ -89,11 +89,11 @@ def test_a_number_is_what_its_cell_shows(read):
 def test_a_formula_is_its_value_and_one_without_a_value_or_with_an_error_is_refused(read):
     def fill(_book, sheet):
         sheet.write_formula(1, 0, '="A"&1', None, "A1")
-        sheet.write_formula(2, 0, "=B9", None, "#N/A")
+        sheet.write_formula(2, 0, "=B9", None, "#REF!")
 
     lines = read(workbook(HEADER, ("", "a@example.com"), ("", "b@example.com"), fill=fill))
     assert lines[0].customer.customer_id == "A1"
-    assert problem(lines[1]) == {"customer_id": "the spreadsheet's error #N/A"}
+    assert problem(lines[1]) == {"customer_id": "the spreadsheet's error #REF!"}
     (line,) = read(raw_workbook(f"{RAW_HEADER}<row><c><f>1+1</f></c>{inline('a@example.com')[5:]}"))
     assert problem(line) == {"customer_id": "a formula without a value"}
 

@@ -121,7 +121,7 @@ def test_formulas_and_signs_that_turn_text_around_are_harmless(read):
     rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(texts))]
     lines = read("\n".join(",".join(f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in row) for row in rows))
     assert [type(line) for line in lines] == [AcceptedLine, AcceptedLine, RefusedLine, RefusedLine, RefusedLine]
-    assert lines[2].problems[0].problem == "it contains an invisible character"
+    assert lines[2].problems[0].problem == "it contains an invisible character: U+202E RIGHT-TO-LEFT OVERRIDE"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ Every field that a request can have: for an account (`[accounts.NAME.parameters]
 has added since go to `[accounts.NAME.unchecked]` and are sent unchanged.
 
 In a list's cell, write `true` or `false`; numbers; items of a list with `;` between them; objects and lists of objects
-as JSON; and `null` where the table allows it. An empty cell is not sent.
+as JSON; and `null` where the table allows it. An empty cell is not sent, nor is the null of a JSON list or an event,
+unless the table says what null means.
 
 A text's bounds are in characters, a list's are those of each item. An "object" has the fields whose names begin with
 its own; "objects" are a list of them. "Setting": the default is the account's setting at iDenfy. "sent": what is sent
@@ -81,7 +82,7 @@ def bounds(parameter: Parameter) -> str:
     if parameter.texts_only:
         parts.append("`{step: {field: value}}` with texts as values")
     if parameter.nullable:
-        parts.append("or null")
+        parts.append(f"or null{parameter.null and f': {parameter.null}'}")
     if parameter.warn_below is not None:
         parts.append(f"a warning below {parameter.warn_below}")
     if parameter.usual:

@@ -24,10 +24,10 @@ from onboarding_worker.events.brokers.connection import CONFIRM_SECONDS
 from onboarding_worker.events.bus.messages import Entry, argument_in, attributes_of
 from onboarding_worker.events.cloudevents import LARGEST
 from onboarding_worker.events.store.refused_events import RefusedMessage
+from onboarding_worker.lists.cells import as_text
 from onboarding_worker.lists.columns import our_name
 from onboarding_worker.lists.formats.kind import without_marks
 from onboarding_worker.lists.options import ListOptions
-from onboarding_worker.lists.rules import as_text
 from onboarding_worker.providers.strict_json import has_unstorable_text, read_object
 
 MOST_LEVELS = 32  # of lists and objects inside each other

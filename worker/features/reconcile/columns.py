@@ -15,8 +15,9 @@ from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.model.channels import CHANNELS, folded_email
 from onboarding_worker.lists import phone_numbers, rules
-from onboarding_worker.lists.rules import unless_lost_in_sheet
+from onboarding_worker.lists.cells import unless_lost_in_sheet
 from onboarding_worker.senders.contract import MESSAGE_ID
+from onboarding_worker.templates.no_values import LOOKUPS
 
 
 class Difference(StrEnum):
@@ -247,7 +248,7 @@ def _text(cell: Any) -> str:
         cell = cell[0] if len(cell) == 1 else ""
     if isinstance(cell, str):
         text = cell.strip() if len(cell) <= LONGEST else ""
-        return "" if unless_lost_in_sheet(text) else text
+        return "" if unless_lost_in_sheet(text) or text.lower() in LOOKUPS else text
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, int | float):

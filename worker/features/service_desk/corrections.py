@@ -1,6 +1,7 @@
 """What a row of a report that comes back has changed about a customer: its cells against what is stored. Pure. An empty
-cell says nothing, so a report without details erases none. A cell that a spreadsheet or we have rewritten says nothing
-either, as long as it can be what is stored: a mask, a date in another form, a number without its plus sign."""
+cell says nothing, so a report without details erases none; nor does a word for nothing. A cell that a spreadsheet or we
+have rewritten says nothing either, as long as it can be what is stored: a mask, a date in another form, a number
+without its plus sign."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -10,11 +11,12 @@ from typing import Any
 from onboarding_worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem, Person, with_own
 from onboarding_worker.core.model.channels import ADDRESSES, channels_of
 from onboarding_worker.lists import own_columns, phone_numbers, rules
+from onboarding_worker.lists.cells import as_text
 from onboarding_worker.lists.dates import DateForm, date_of_birth, readings
-from onboarding_worker.lists.rules import as_text
 from onboarding_worker.lists.same_person import Match, compare
 from onboarding_worker.providers.values import Refusal, masked_email, masked_phone
-from onboarding_worker.templates.values import NAMES, real_name, real_names
+from onboarding_worker.templates.no_values import is_no_value, real_name, real_names
+from onboarding_worker.templates.values import NAMES
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _NOT_PERSONAL = tuple(column for column in UPDATABLE if column not in PERSONAL)
@@ -87,6 +89,8 @@ def correction_of(
     # A workbook's cell may be one that cannot be read, such as a number with lost digits.
     problems = [text.at(column) for column, text in read.items() if isinstance(text, Refusal)]
     given = {column: text for column, text in read.items() if isinstance(text, str) and text}
+    names = _names(given, stored)
+    given = {column: text for column, text in given.items() if names.get(column) != "" or not is_no_value(text)}
     changed: dict[str, Any] = {}
     for column, text in given.items():
         if column in ("customer_id", "purpose"):
@@ -105,7 +109,7 @@ def correction_of(
             value: Any = own_columns.value_of(text, mail_domains)
         else:
             value = _read(column, text, given, stored, today=today, dates=dates)
-        if column in NAMES and isinstance(value, str) and not _names(given, stored)[column]:
+        if column in NAMES and isinstance(value, str) and not names[column]:
             value = rules.no_name(value)
         if isinstance(value, Refusal):
             problems.append(value.at(column))

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 import pyarrow.parquet
 
 from onboarding_worker.features.spreadsheets import sheet_values
+from onboarding_worker.lists.cells import EXACT, whole
 from onboarding_worker.lists.formats.source import Cell, Row, is_filled
 from onboarding_worker.lists.lines import ListRefused
-from onboarding_worker.lists.rules import EXACT, whole
 from onboarding_worker.providers.values import Refusal
 
 WHAT = "the Parquet file"

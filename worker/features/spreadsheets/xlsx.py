@@ -10,11 +10,11 @@ import openpyxl
 
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.features.spreadsheets import sheet_values
+from onboarding_worker.lists.cells import sheet_error
 from onboarding_worker.lists.columns import MOST_COLUMNS
 from onboarding_worker.lists.formats.opening import CHUNK, Parts
 from onboarding_worker.lists.formats.source import Cell, Row, is_filled
 from onboarding_worker.lists.lines import ListRefused
-from onboarding_worker.lists.rules import sheet_error
 
 _MOST_NAMED = 20
 _LONGEST_NAME = 40  # characters; a spreadsheet allows 31

@@ -12,17 +12,10 @@ from onboarding_worker.lists.formats import Form, opening
 from onboarding_worker.lists.lines import ListRefused
 
 HEAD = 4096  # bytes, blank lines included, that are looked at
-_OF_ENDINGS: dict[str, Form] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".xlsx": "xlsx",
-    ".xlsm": "xlsx",
-    ".parquet": "parquet",
-}
+_ENDINGS: dict[Form, str] = {
+    "csv": ".csv .tsv .txt", "jsonl": ".jsonl .ndjson", "json": ".json", "xlsx": ".xlsx .xlsm", "parquet": ".parquet"
+}  # fmt: skip
+_OF_ENDINGS = {ending: form for form, endings in _ENDINGS.items() for ending in endings.split()}
 NAMES: dict[Form, str] = {
     "csv": "CSV",
     "jsonl": "JSON lines",

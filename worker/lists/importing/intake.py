@@ -16,6 +16,7 @@ from onboarding_worker.core.foundation.notation import show_duration
 from onboarding_worker.core.messages.quiet_hours import Hours, issue_at
 from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
 from onboarding_worker.core.model.sessions import floor_of, max_age_of, never_fresh
+from onboarding_worker.lists.cells import DECIDING, empty_word
 from onboarding_worker.lists.lines import AcceptedLine, Chosen, Line, RefusedLine, Returned
 from onboarding_worker.lists.options import Values
 from onboarding_worker.lists.own_columns import is_own
@@ -254,11 +255,15 @@ class Intake:
         given = customer.parameters.get(settings.provider, {})
         return parameter_warnings(settings.provider, given, settings.dialect) if given else []
 
-    def uses(self, column: str, accounts: Collection[str]) -> bool:
-        """True if a route tests the personal column, or one of the accounts sends it. Of a name that is none: if one
-        of the accounts needs it; a route takes it as empty, as it takes a language or a time zone that is none."""
+    def uses(self, problem: FieldProblem, accounts: Collection[str]) -> bool:
+        """True if a route tests the column, or one of the accounts sends it. Of a name that is none: if one of the
+        accounts needs it; a route takes it as empty, as it takes a language or a time zone that is none, and a cell
+        that stands for nothing, unless that would decide the route."""
+        column = problem.column
         if column in LEFT_OUT or is_own(column):
             return False
+        if empty_word(problem) and column not in NAMES:
+            return column in DECIDING and any(column in route.when for route in self.routes)
         if column in NAMES:
             settings = [self.accounts[account] for account in accounts if account in self.accounts]
             facts = [facts_of(one.provider) for one in settings if one.prefill != "none"]
@@ -393,10 +398,13 @@ def _by_use(
     used, unused = [], []
     for problem in line.if_used:
         all_of = [accounts] if accounts else [[one] for one in intake.providers]
-        if all(intake.uses(problem.column, some) for some in all_of):
+        if all(intake.uses(problem, some) for some in all_of):
             used.append(problem)
             continue
-        may_use = not accounts and intake.uses(problem.column, intake.providers.keys())
+        if empty_word(problem):
+            unused.append(problem)
+            continue
+        may_use = not accounts and intake.uses(problem, intake.providers.keys())
         why = _MAY_USE if may_use else _NOT_USED if problem.column in PREFILLED else ""
         unused.append(replace(problem, problem=f"{problem.problem}; left out{why}"))
     return tuple(used), tuple(unused)

@@ -96,10 +96,11 @@ def _unknown_to(table: Table, provider: str, name: str) -> str | None:
 
 
 def parse_cell(provider: str, name: str, text: Any) -> tuple[Any, str | None]:
-    """The value of a list's cell, and its problem (never both). Callers must not pass an empty cell. The parameter's
-    type decides how the text is read: true/false, numbers, `;` between a list's items, objects as JSON; null if the
-    provider gives it a meaning. A value that is not a text (from JSON) is checked unchanged. If several forms have the
-    name, the first form that accepts the value reads it; the account's own form checks it later."""
+    """The value of a list's cell, and its problem (never both). An empty cell has a problem; so has null, unless it
+    means something at the provider. The parameter's type decides how a text is read: true/false, numbers, `;` between a
+    list's items, objects as JSON; null where the provider takes it. A value that is not a text (from JSON) is checked
+    unchanged. If several forms have the name, the first form that accepts the value reads it; the account's own form
+    checks it later."""
     if problem := unknown_parameter(provider, name):
         return None, problem
     found: str | None = None

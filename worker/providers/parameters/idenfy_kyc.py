@@ -17,6 +17,7 @@ NAME = r"""(?=.*[^\W\d_])[^\d~!@#$%^*()_+={}\[\]|\\:;",/?<>]+"""
 NAME_SHAPE = 'letters, without digits or any of ~!@#$%^*()_+={}[]|\\:;",/?<>'
 # The provider's default for most parameters.
 ACCOUNTS = "the iDenfy account's setting"
+NO_QUESTIONNAIRE = "no questionnaire"
 TOKENS = ("IDENTIFICATION", "DOCUMENT")
 COUNTRY = r"[A-Za-z]{2}|ALL"
 TWO_LETTERS = "two letters (ISO 3166-1 alpha-2)"
@@ -97,7 +98,7 @@ PARAMETERS = (
     Parameter("additionalSteps", Type.OBJECT, nullable=True, default=ACCOUNTS),
     Parameter("additionalData", Type.OBJECT, nullable=True, texts_only=True, default="{}"),
     *switches("utilityBill", default=""),
-    _text("questionnaire", least=1, nullable=True, default=ACCOUNTS),
+    _text("questionnaire", least=1, nullable=True, null=NO_QUESTIONNAIRE, default=ACCOUNTS),
     *switches("questionnaireRequired", default="true"),
     # The page's table has an integer, its own sample answer and S3 a uuid: both are accepted.
     Parameter("riskAssessmentProfile", Type.INTEGER, also=Type.TEXT),
@@ -173,7 +174,7 @@ OPENAPI = (
             *switches("verifyPoaAddress showInstructions reviewFailedVerifications reviewSuccessfulVerifications"),
         ),
     ),
-    _nullable("questionnaire", default=ACCOUNTS),
+    _nullable("questionnaire", null=NO_QUESTIONNAIRE, default=ACCOUNTS),
     *switches("questionnaireRequired", default="true"),
     _nullable("riskAssessmentProfile", pattern=UUID, shape="a uuid"),
     _nullable("address", filled=PERSONAL.format("address")),

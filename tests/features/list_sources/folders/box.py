@@ -13,7 +13,7 @@ from onboarding_worker.reporting.standings import SourceReport
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"
-BAD = "C-3,none\n"
+BAD = "C-3,nobody\n"
 
 
 def in_thread(step):
