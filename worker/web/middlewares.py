@@ -80,7 +80,7 @@ def _address(text: str) -> Address | None:
         found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    return (found.ipv4_mapped or found) if found.version == 6 else found
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
 
 
 TRUSTED: web.AppKey[Sequence[Network]] = web.AppKey("trusted")  # the proxies whose word counts
