@@ -13,7 +13,7 @@ import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -251,7 +251,8 @@ def _kept(read: Callable[[int], bytes], most: int, what: str) -> BinaryIO:
         kept.close()
         raise ListRefused([f"{what} is damaged or cut off: get it again"]) from None
     except OSError as error:
-        kept.close()
+        with suppress(OSError):  # what is left in its buffer does not fit either
+            kept.close()
         raise ListRefused([f"{what} cannot be decompressed on this machine: {error.strerror}; set TMPDIR"]) from None
     except BaseException:
         kept.close()
