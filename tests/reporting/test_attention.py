@@ -12,6 +12,7 @@ from onboarding_worker.reporting.store.processes import (
     kinds_at_work,
 )
 from onboarding_worker.reporting.waits import (
+    UNMOVED_FOR,
     Level,
     Wait,
     level_of,
@@ -34,7 +35,7 @@ UP_COMMAND, WORKER_COMMAND = "onboard up", "onboard worker"
 
 
 def test_due_work_that_no_process_can_do_is_critical(subtests):
-    cases = [
+    cases = [  # running, due, unwritable, starts, command
         ([], (), "", UP_COMMAND, None),
         ([UP], ["kyc"], "", UP_COMMAND, None),
         ([ALONE], ["kyc"], "", UP_COMMAND, None),
@@ -46,8 +47,16 @@ def test_due_work_that_no_process_can_do_is_critical(subtests):
     ]
     for running, due, unwritable, starts, command in cases:
         with subtests.test(running=running, due=due, unwritable=unwritable, command=command):
-            found = of_work(running, due, unwritable=unwritable, starts=starts)
+            found = of_work(running, due, unwritable=unwritable, starts=starts, now=NOW)
             assert [(one.action, level_of([one])) for one in found] == ([(command, Level.CRITICAL)] if command else [])
+
+
+def test_due_work_for_which_no_call_begins_is_critical_though_processes_run():
+    given = {"unwritable": "", "starts": UP_COMMAND, "now": NOW}
+    for_long, a_moment = NOW - 2 * UNMOVED_FOR, NOW - UNMOVED_FOR / 2
+    (found,) = of_work([UP], ["kyc"], unmoved=for_long, **given)
+    assert (found.what, found.action, found.since, found.is_critical) == ("calls", DOCTOR, for_long, True)
+    assert of_work([UP], ["kyc"], unmoved=a_moment, **given) == of_work([UP], [], unmoved=for_long, **given) == []
 
 
 def test_workers_need_the_scheduler(subtests):
@@ -94,7 +103,7 @@ def test_what_needs_a_person_has_a_command():
 
 
 def test_the_most_urgent_decides_the_level():
-    dead, stopped = of_work([], ["kyc"], unwritable="", starts=UP_COMMAND), of_stop("sender", "email", "535")
+    dead, stopped = of_work([], ["kyc"], unwritable="", starts=UP_COMMAND, now=NOW), of_stop("sender", "email", "535")
     assert level_of([]) is Level.WELL
     assert level_of([stopped]) is Level.NEEDS_A_PERSON
     assert level_of([stopped, *dead, Wait("batch", "1 (a.csv)", "paused", "onboard resume 1")]) is Level.CRITICAL

@@ -23,14 +23,14 @@ def state_of(jobs, *, issued_only=0, paused=False, cancelled=False, importing=Fa
 def test_the_jobs_of_a_batch_decide_its_state():
     cases = [
         ({JobState.WAITING: 3}, 0, BatchState.READY),
-        ({JobState.WAITING: 2, JobState.WORKING: 1}, 0, BatchState.RUNNING),
-        ({JobState.WAITING: 2, JobState.INVITED: 1}, 0, BatchState.RUNNING),
-        ({JobState.ISSUED: 1, JobState.INVITED: 2}, 0, BatchState.RUNNING),
+        ({JobState.WAITING: 2, JobState.WORKING: 1}, 0, BatchState.BEGUN),
+        ({JobState.WAITING: 2, JobState.INVITED: 1}, 0, BatchState.BEGUN),
+        ({JobState.ISSUED: 1, JobState.INVITED: 2}, 0, BatchState.BEGUN),
         ({JobState.INVITED: 3}, 0, BatchState.SENT),
         ({JobState.INVITED: 1, JobState.HELD: 1, JobState.FAILED: 1}, 0, BatchState.SENT),
         ({JobState.ISSUED: 2, JobState.INVITED: 1}, 2, BatchState.SENT),
         ({JobState.ISSUED: 2, JobState.FAILED: 1}, 2, BatchState.FINISHED),
-        ({JobState.ISSUED: 3, JobState.FAILED: 1}, 2, BatchState.RUNNING),
+        ({JobState.ISSUED: 3, JobState.FAILED: 1}, 2, BatchState.BEGUN),
         ({JobState.HELD: 1, JobState.COMPLETED: 9}, 0, BatchState.SENT),
         ({state: 1 for state in ENDED_JOBS}, 0, BatchState.FINISHED),
         ({}, 0, BatchState.FINISHED),  # every line was refused: there is nothing left to do

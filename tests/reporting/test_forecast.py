@@ -25,7 +25,7 @@ from onboarding_worker.reporting.forecast import (
     with_country_cap,
 )
 from onboarding_worker.reporting.store.outlook import Orphans, UnknownOutcomes
-from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.reporting.waits import Wait, of_account
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SATURDAY = datetime(2026, 11, 28, 23, 59, 30, tzinfo=UTC)
@@ -240,14 +240,16 @@ def test_of_lost_answers_and_lost_tokens_it_names_what_is_due_then(
     reconcile_at: datetime, looked_at: datetime, words: str
 ):
     outcomes = UnknownOutcomes({"kyb": 2}, 0, reconcile_at, {"kyc": Orphans(3, None, looked_at)})
-    assert of_rest(NOW, BudgetState(), lambda: outcomes) == Wait(detail=words, until=NOW)
+    assert of_rest(NOW, (), lambda: outcomes) == Wait(detail=words, until=NOW)
 
 
 def test_a_pause_and_a_limit_that_last_until_then_are_named_before_anything_is_read(subtests):
+    rule = BudgetRule("b", limits=(Limit.parse("1/hour"),))
     cases = [
-        (BudgetState(blocked_until=NOW, pause_reason="HTTP 429"), "HTTP 429"),
-        (BudgetState(next_at=NOW), "a limit, or a cap on credits, allows no more before then"),
+        (BudgetState(blocked_until=NOW + HOUR, pause_reason="HTTP 429"), "HTTP 429"),
+        (BudgetState(next_at=NOW + HOUR), "kyc: its limit of 1/hour"),
     ]
     for state, words in cases:
         with subtests.test(state=state):
-            assert of_rest(NOW, state, lambda: pytest.fail("it was read")).detail == words
+            kept = of_account("kyc", rule, state, now=NOW)
+            assert of_rest(NOW + HOUR, kept, lambda: pytest.fail("it was read")).detail == words

@@ -191,7 +191,7 @@ def test_it_begins_with_the_headline_then_what_needs_a_person_then_the_bar_then_
     page = page_of([LineFacts(row=2, customer_id="A-1", state="held", reason="unknown", detail="x")])
     places = [page.text.index(mark) for mark in ('class="headline', 'id="person"', 'class="bar"', 'id="all-rows"')]
     assert places == sorted(places)
-    assert "0 of 1 customer is invited; 1 row waits for a decision." in page.shown
+    assert "0 of 1 row is invited; 1 row waits for a decision." in page.shown
 
 
 def test_rows_that_need_a_person_are_grouped_by_reason_with_what_to_do():

@@ -52,7 +52,7 @@ def facts(stopped=None, results=None, **rows):
 
 def test_the_headline_of_a_batch_that_is_done_says_so():
     found = headline(facts(invited=4, completed=6, duplicate=2, results={"approved": 5, "denied": 1}))
-    assert found.sentence == "10 of 10 customers are invited; nothing is stuck."
+    assert found.sentence == "10 of 12 rows are invited; nothing is stuck."
     assert found.rest == ("6 customers have finished (5 approved, 1 denied).",)
     assert found.good
 
@@ -66,8 +66,7 @@ def test_a_customer_in_review_has_not_finished():
 def test_the_headline_names_the_rows_that_need_a_person_and_stopped_accounts():
     found = headline(facts(stopped="HTTP 401", invited=17, held=3, failed=1, rejected=9, waiting=5))
     assert found.sentence == (
-        "17 of 35 customers are invited; 3 rows wait for a decision, 10 rows wait for a correction;"
-        " 1 account is stopped."
+        "17 of 35 rows are invited; 3 rows wait for a decision, 10 rows wait for a correction; 1 account is stopped."
     )
     assert found.rest == ("5 rows wait for a session or a message.",)
     assert not found.good
@@ -75,12 +74,12 @@ def test_the_headline_names_the_rows_that_need_a_person_and_stopped_accounts():
 
 def test_a_customer_who_lapsed_without_a_message_is_not_counted_as_invited():
     found = headline(facts(lapsed=3, invited=1) | {"lapsed_unsent": 2})
-    assert found.sentence == "2 of 4 customers are invited; 1 row waits for a decision, 2 rows wait for a correction."
+    assert found.sentence == "2 of 4 rows are invited; 1 row waits for a decision, 2 rows wait for a correction."
 
 
 def test_a_customer_who_was_invited_before_the_cancel_is_counted_as_invited():
     found = headline(facts(cancelled=4) | {"cancelled_out": 3})
-    assert found.sentence.startswith("3 of 4 customers are invited")
+    assert found.sentence.startswith("3 of 4 rows are invited")
 
 
 def test_nothing_over_time_is_no_chart():

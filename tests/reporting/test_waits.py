@@ -1,5 +1,6 @@
 """What a row waits for and until when, in the words of a report; what keeps an account or sender from calling now."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,17 @@ from onboarding_worker.core.limits.ramp import Ramp
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.reporting.waits import Wait, first_cause, is_healthy, of_account, of_row
+from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.reporting.waits import (
+    Circumstances,
+    Place,
+    Wait,
+    Waiting,
+    cause_of,
+    is_healthy,
+    of_account,
+    of_row,
+)
 from tests.core.limits.call_outcomes import call_outcome
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -33,6 +44,12 @@ def wait(reason: str = "", detail: str = "", until: datetime | None = None, acti
     return Wait(reason=reason, detail=detail, until=until, action=action)
 
 
+def found(blocked: Sequence[Sequence[Wait]] = (), paused: str = "", stopped: str = "", **waiting) -> Wait:
+    """What a row of batch 7 waits for, in the words of a report."""
+    around = Circumstances(stopped, {each[0].name: each for each in blocked})
+    return of_row(cause_of(Waiting(Place(7, paused), ("kyc", "email"), **waiting), around, now=NOW))
+
+
 def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(subtests):
     cases = [
         ({}, wait()),  # it is due: nothing to wait for
@@ -51,24 +68,50 @@ def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(su
         ({"blocked": [PAUSED]}, wait("account_paused", "email: 421 later", LATER)),
         ({"blocked": [PAUSED], "due_at": LATER + (LATER - NOW), "reason": "quiet_hours"}, "quiet_hours"),
         ({"blocked": [FULL]}, wait("limit_used_up", "email: its limit of 2/hour", SOON)),
-        ({"blocked": [FULL, PAUSED]}, wait("account_paused", "email: 421 later", LATER)),
+        ({"blocked": [FULL_LONG, PAUSED]}, wait("account_paused", "email: 421 later", LATER)),
         ({"blocked": [FULL_LONG]}, wait("limit_used_up", "kyc: its limit of 2/hour", NOW + timedelta(minutes=30))),
         ({"blocked": [FULL_LONG], "due_at": SOON, "reason": "quiet_hours"}, "limit_used_up: kyc"),
         ({"blocked": [FULL_LONG], "due_at": SOON, "reason": "waits_for_sender"}, "limit_used_up: kyc"),
         ({"blocked": [PAUSED, STOPPED], "due_at": SOON}, "account_stopped: kyc: HTTP 401"),
         ({"blocked": [STOPPED], "paused": "by ann"}, wait("batch_paused", "batch 7: by ann", None, RESUME)),
+        ({"stopped": "by bo", "paused": "by ann"}, wait("", "by bo", None, "onboard resume --all")),
     ]
     for given, expected in cases:
         with subtests.test(given=given):
-            plain = {"reason": "", "detail": "", "due_at": None, "paused": "", "batch_id": 7, "blocked": [], "now": NOW}
-            found = of_row(first_cause(**plain | given))
+            said = found(**given)
             if isinstance(expected, str):
-                assert found.error.startswith(expected)
-                assert (found.until is None) == bool(
-                    found.action
-                )  # a person ends a stop, and a time ends everything else
+                assert said.error.startswith(expected)
+                # A person ends a stop, and a time ends everything else.
+                assert (said.until is None) == bool(said.action)
             else:
-                assert found == expected
+                assert said == expected
+
+
+def test_a_reason_of_the_last_look_is_named_only_while_it_is_still_so(subtests):
+    cases = [
+        ("credits_spent", {"spent": lambda batch: batch == 7}, "onboard resume 7 --most-credits N"),
+        ("credits_spent", {"spent": lambda _batch: False}, None),
+        ("brand_missing", {"brands": ["nova"]}, ""),
+        ("brand_missing", {"brands": ["nova", "sol"]}, None),
+    ]
+    for reason, around, action in cases:
+        with subtests.test(reason=reason, around=around):
+            row = Waiting(Place(7), ("kyc",), SOON, reason, brand="sol")
+            one = cause_of(row, Circumstances(**around), now=NOW)
+            # It is looked at again then, and goes on.
+            expected = wait("", "", SOON) if action is None else wait(reason, "", None if action else SOON, action)
+            assert one == expected
+    capped = of_account("kyc", RULE, BudgetState(next_at=LATER), now=NOW)
+    row = Waiting(Place(7), ("kyc",), NOW, "credits_spent")
+    after = cause_of(row, Circumstances(blocked={"kyc": capped}, spent=lambda _batch: False), now=NOW)
+    assert (after.reason, after.action) == ("limit_used_up", "")
+
+
+def test_a_row_of_an_account_that_is_not_configured_waits_for_a_person():
+    around = Circumstances(orphans={"au": OrphanRule()})
+    assert cause_of(Waiting(Place(7), ("kyc",), SOON), around, now=NOW).reason == "account_missing"
+    assert cause_of(Waiting(Place(7), ("au",), SOON), around, now=NOW) == wait("", "", SOON)
+    assert cause_of(Waiting(Place(7), ("email",), SOON), around, now=NOW) == wait("", "", SOON)  # a message
 
 
 @pytest.mark.parametrize("reason", [Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED])

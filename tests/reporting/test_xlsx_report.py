@@ -54,7 +54,7 @@ def test_more_rows_than_a_sheet_holds_go_on_in_the_next_sheet():
 
 def test_the_summary_says_how_the_batch_stands():
     found = cells([LineFacts(row=2, customer_id="A-1", state="invited")], sheet=1)
-    assert ("inlineStr", "1 of 1 customer is invited; nothing is stuck.") in found.values()
+    assert ("inlineStr", "1 of 1 row is invited; nothing is stuck.") in found.values()
 
 
 def test_a_big_batch_is_not_kept_in_memory():

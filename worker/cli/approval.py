@@ -1,10 +1,13 @@
 """What a `run` would send, shown on a terminal before it asks."""
 
+from collections.abc import Sequence
+
 import click
 
 from onboarding_worker.cli.lists.foreseen import (
     Costs,
     ListCost,
+    corrected_in_words,
     costs_in_words,
     costs_of,
     end_in_words,
@@ -24,7 +27,7 @@ from onboarding_worker.lists.columns import OwnFile
 from onboarding_worker.lists.formats.opening import content_digest
 from onboarding_worker.lists.importing.judging import Judged
 from onboarding_worker.lists.importing.list_import import ImportChoices
-from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.lines import AcceptedLine, Change
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.warned import Warned
@@ -63,7 +66,7 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
                 break
         first.finish()
         pilot = first.due
-    for text in _summary(parts, listed, judged, cost, plan, pilot):
+    for text in _summary(parts, listed, judged, cost, returns.changes, plan, pilot):
         click.echo(text, err=True)
     if cost.first is not None:
         for text in _sample(parts, cost.first):
@@ -73,10 +76,16 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
 
 
 def _summary(
-    parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan: Plan | None, pilot: Judged | None
+    parts: Parts,
+    listed: Listed,
+    judged: Judged,
+    cost: ListCost,
+    changes: Sequence[Change],
+    plan: Plan | None,
+    pilot: Judged | None,
 ) -> list[str]:
     settings, due, countries = parts.settings, cost.due, cost.countries
-    facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap(), batch=cost.calls.batch)
+    facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap(), batch=cost.calls.batch, changes=changes)
     messages = " and ".join(
         counted(number, CHANNELS[channel].counted) for channel, number in sorted(due.messages.items())
     )
@@ -87,8 +96,8 @@ def _summary(
         f"  {messages or 'no message'}{to}, from {', '.join(senders) or 'no sender'}",
     ]
     lines += [f"  {line}" for line in mix_in_words(facts)]
-    if judged.changed:
-        lines.append(f"  {changed_in_words(judged.changed)}")
+    if changed := facts["changed_addresses"]:
+        lines += [f"  {changed_in_words(changed)}", *(f"  {one}" for one in corrected_in_words(facts["corrected"]))]
     calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)
     worst = ", ".join(f"{name} {number:,}" for name, number in facts["credits"].items() if number)
     now = "now" if pilot is None else "in all"

@@ -160,12 +160,17 @@ class ListRefused(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """A row that a person has changed, and what became of it, in words without personal data."""
+    """A row that a person has changed, and what became of it, in words without personal data. `account` is asked for
+    another session; `channels`: by which a link leaves; `waits_until`: another link follows the end of the present one,
+    which the old address has."""
 
     row: int
     customer_id: str
     what: str
     is_new: bool = False  # a row that was filled in: it is worked like one of any list
+    account: str = ""
+    channels: Sequence[str] = ()
+    waits_until: datetime | None = None
 
 
 class Settles(Protocol):

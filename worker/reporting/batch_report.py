@@ -4,6 +4,7 @@ words."""
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from onboarding_worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
@@ -28,7 +29,8 @@ from onboarding_worker.reporting.batch_forecast import Forecasts
 from onboarding_worker.reporting.report_lines import Columns
 from onboarding_worker.reporting.store.counts import BatchCounts
 from onboarding_worker.reporting.store.outlook import waiting_to_reconcile
-from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, of_no_account, stop_in_words
+from onboarding_worker.reporting.store.waiting import has_spent
+from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, stop_in_words
 
 if TYPE_CHECKING:
     from onboarding_worker.lists.decisions.store.decisions import RepeatCost
@@ -49,7 +51,7 @@ def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
         return BatchState.FINISHED
     if sum(jobs.get(state, 0) for state in OUT_JOBS) + counts.issued_only >= total:
         return BatchState.SENT
-    return BatchState.READY if jobs.get(JobState.WAITING, 0) == total else BatchState.RUNNING
+    return BatchState.READY if jobs.get(JobState.WAITING, 0) == total else BatchState.BEGUN
 
 
 @dataclass(kw_only=True)
@@ -61,21 +63,23 @@ class Reporting(Forecasts):
     def columns(
         self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: Collection[str] | None = None
     ) -> Columns:
-        now = self.clock()
-        counts = self.facts.counts(batch.id)
-        missing = counts.waiting.keys() - self.rules.accounts.keys()
-        blocked = {**self.blocked(now=now), **{name: of_no_account(name) for name in missing}}
-        return Columns(now, links, routes, str(batch.id), blocked, details, corrected=counts.corrected)
+        corrected, around = self.facts.counts(batch.id).corrected, self.circumstances()
+        return Columns(self.clock(), links, routes, str(batch.id), around, details, corrected=corrected)
 
     def blocked(self, *, now: datetime) -> Blocked:
         return of_accounts(self.rules.all(), Budgets(self.database).all(), now=now)
 
     def circumstances(self) -> Circumstances:
-        """What keeps rows and messages waiting now, for the history of a customer."""
+        """What keeps rows and messages waiting now."""
         stopped = EmergencyStops(self.database).find()
-        why = stopped.in_words if stopped is not None else ""
-        most = self.settings.invitations.messages_per_customer
-        return Circumstances(why, self.blocked(now=self.clock()), self.orphans, most)
+        return Circumstances(
+            stopped.in_words if stopped is not None else "",
+            self.blocked(now=self.clock()),
+            cache(partial(has_spent, self.database)),
+            self.settings.brands.keys(),
+            self.orphans,
+            self.settings.invitations.messages_per_customer,
+        )
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
         """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted."""
@@ -122,21 +126,22 @@ class Reporting(Forecasts):
                 **({"apart": list(ends.apart)} if ends.apart else {}),
             },
             **({"plan": self._plan(batch, planned)} if planned is not None else {}),
-            **({"waits": waits} if (waits := self._waits(counts)) else {}),
+            **({"waits": waits} if (waits := self._waits(batch.id, counts)) else {}),
             **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
             **({"cancelled_out": counts.cancelled_out} if counts.cancelled_out else {}),
             **({"purged_at": written(batch.purged_at)} if batch.purged_at is not None else {}),
         }
 
-    def _waits(self, counts: BatchCounts) -> dict[str, Any]:
+    def _waits(self, batch_id: int, counts: BatchCounts) -> dict[str, Any]:
         """The rows that wait for a later hour, by reason. `because`: what their senders wait for, where it is known.
-        Not those whose hour has come: something else is in their way."""
+        Not those whose hour has come, or whose reason is over: something else is in their way."""
         now = self.clock()
         waits: dict[str, Any] = {
             reason: {"rows": one.rows, "from": written_if_any(one.first) or "", "until": written_if_any(one.last) or ""}
             for reason, one in sorted(counts.waits.items())
-            if one.last is None or one.last > now
+            if (one.last is None or one.last > now)
+            and (reason != Reason.CREDITS_SPENT or has_spent(self.database, batch_id))
         }
         if Reason.WAITS_FOR_SENDER in waits:
             blocked, senders = self.blocked(now=now), counts.waits[Reason.WAITS_FOR_SENDER].messages

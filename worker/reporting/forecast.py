@@ -1,7 +1,7 @@
 """When a batch ends, and what limits it: arithmetic over its remaining calls and its accounts' limits, the hours that
 its texts to a country take, the rows that wait for something else than the rest, and what the rest waits for. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
@@ -296,13 +296,13 @@ def with_rows_apart(ends: Forecast, parts: Iterable[Wait], *, left: int) -> Fore
     return Forecast(last.until, last.detail)
 
 
-def of_rest(until: datetime, state: BudgetState, outcomes: Callable[[], UnknownOutcomes]) -> Wait:
-    """What the rest of a batch waits for until then: a pause or a limit of the account or sender, or calls to be
-    reconciled. Without words where its rows say it themselves."""
-    if state.blocked_until is not None and state.blocked_until >= until:
-        return Wait(detail=state.why_paused, until=until)
-    if state.next_at is not None and state.next_at >= until:
-        return Wait(detail="a limit, or a cap on credits, allows no more before then", until=until)
+def of_rest(until: datetime, kept_by: Sequence[Wait], outcomes: Callable[[], UnknownOutcomes]) -> Wait:
+    """What the rest of a batch waits for until then: what keeps its account or sender, or calls to be reconciled.
+    Without words where its rows say it themselves."""
+    for one in kept_by:
+        if one.until is not None and one.until >= until:
+            said = one.reason == Reason.ACCOUNT_PAUSED  # a pause's own words name it
+            return Wait(detail=one.detail if said else f"{one.called}: {one.detail}", until=until)
     unknown = outcomes()
     if unknown.reconcile_at is not None and unknown.reconcile_at <= until:
         calls = sum(unknown.calls.values())
@@ -311,7 +311,7 @@ def of_rest(until: datetime, state: BudgetState, outcomes: Callable[[], UnknownO
     if any(one.first <= until for one in unknown.orphans.values()):
         orphans = sum(one.number for one in unknown.orphans.values())
         return Wait(detail=f"{lost_sessions(orphans)}, {due_then(orphans, 'looked at')}", until=until)
-    return Wait(detail=state.pause_reason, until=until)
+    return Wait(detail=next((one.detail for one in kept_by), ""), until=until)
 
 
 def due_then(number: int, done: str) -> str:

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -148,8 +149,9 @@ class Operation:
         else:
             idle = f"{waits.none_works(running)}: `{starts}`"
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
-        # A folder's import that was killed goes on by itself.
-        importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
+        # A folder's import that was killed goes on by itself, and so does a browser's.
+        importing = any(one.kind == IMPORT for one in running)
+        importing |= any(one.is_importing for one in folders) or any(one.is_importing for one in stands)
         timers = processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
@@ -161,7 +163,14 @@ class Operation:
         keys = waiting.missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
         needs = [
             *stop,
-            *waits.of_work(running, due, unwritable=unwritable, starts=starts, since=wakening.swept_at),
+            *waits.of_work(
+                *(running, due),
+                unwritable=unwritable,
+                starts=starts,
+                since=wakening.swept_at,
+                unmoved=waiting.unmoved_since(self.database, due, now=now) if due and working else None,
+                now=now,
+            ),
             *waits.of_scheduler(running, wakening, now=now),
             *waits.of_bus(running, queues_published_to(self.settings.web.senders, queues), unwritable=unwritable),
             *(waits.of_missing_key(key_id, *rows) for key_id, rows in keys.items()),
@@ -246,13 +255,10 @@ class Operation:
     def _of_budgets(self, states: Mapping[str, BudgetState], *, due: Collection[str], now: datetime) -> list[Wait]:
         """The stopped accounts and senders, and those whose calls have failed for minutes. Accounts that share a budget
         are named together."""
-        sharing: dict[str, list[str]] = {}
-        for name, rule in self.rules.all().items():
-            sharing.setdefault(rule.name, []).append(name)
         stops, failing = [], []
-        for budget, names in sorted(sharing.items(), key=lambda one: one[1]):
-            what, called = "sender" if names[0] in self.rules.channels else "account", ", ".join(names)
-            state = states.get(budget, BudgetState())
+        for rule in sorted({rule.name: rule for rule in self.rules.all().values()}.values(), key=attrgetter("called")):
+            what, called, names = "account" if rule.accounts else "sender", rule.called, rule.accounts or (rule.called,)
+            state = states.get(rule.name, BudgetState())
             if state.stopped_at is not None:
                 # One call asks again: the credentials are refused, or the set-up.
                 known = self.settings.accounts.get(names[0]) if state.asks_again_at is not None else None

@@ -16,7 +16,7 @@ from onboarding_worker.core.model.states import JobState, LineState
 from onboarding_worker.lists.known_customers import ANOTHER_PERSON, WAS_ERASED
 from onboarding_worker.reporting.steps import step_for
 from onboarding_worker.reporting.store.report_rows import LineFacts
-from onboarding_worker.reporting.waits import Blocked, Wait, explained, first_cause, is_healthy, of_row
+from onboarding_worker.reporting.waits import Circumstances, Wait, cause_of, explained, is_healthy, of_row
 
 COLUMNS = (
     "row",
@@ -57,16 +57,15 @@ class Columns:
     the brand; the customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in
     UTC. `details`: with these columns for messages, each NAME of `message.NAME`; None: no details.
 
-    `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
-    are the accounts and senders, by name, that are stopped or paused at the time `now`,
-    or that the configuration does not have. `corrected`: how many rejected rows have a later row.
+    `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `around`:
+    what keeps rows waiting at the time `now`. `corrected`: how many rejected rows have a later row.
     """
 
     now: datetime
     links: bool = False
     routes: bool = False
     batch: str = "BATCH"
-    blocked: Blocked = field(default_factory=dict)
+    around: Circumstances = field(default_factory=Circumstances)
     details: Collection[str] | None = None
     as_dates: bool = False
     corrected: int = 0
@@ -90,18 +89,11 @@ class Columns:
 
 def wait_for(line: LineFacts, columns: Columns) -> Wait | None:
     """What the line waits for; None: it does not wait."""
-    if not line.waits_for:
+    if line.waiting is None:
         return None
-    first = first_cause(
-        "" if is_healthy(line.state, line.reason) else line.reason,
-        line.detail,
-        line.due_at,
-        paused=line.paused,
-        batch_id=line.served_by,
-        blocked=[columns.blocked[name] for name in line.waits_for if name in columns.blocked],
-        now=columns.now,
-    )
-    return of_row(first)
+    healthy = is_healthy(line.state, line.reason)
+    waiting = line.waiting._replace(reason="", detail="") if healthy else line.waiting
+    return of_row(cause_of(waiting, columns.around, now=columns.now))
 
 
 def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:

@@ -126,15 +126,14 @@ def headline(facts: Mapping[str, Any], corrected: int = 0) -> Headline:
     """`facts` come from `batch_report.status()`. `corrected`: how many rejected rows have a later row."""
     rows: Mapping[str, int] = facts["rows"]
     joined = rows.get(LineState.JOINED, 0)
-    customers = rows["total"] - rows.get(LineState.DUPLICATE, 0) - rows.get(LineState.KNOWN, 0) - joined
-    if not customers and not joined:
+    if not rows["total"]:
         return Headline("The list has no rows.", (), True)
     reached = sum(rows.get(state, 0) for state in REACHED_JOBS) - facts.get("lapsed_unsent", 0)
     reached += facts.get("cancelled_out", 0)
     needs = sum(rows.get(state, 0) for state in NEEDS_A_PERSON) - corrected
     stopped = [name for name, account in facts["accounts"].items() if account["stopped"]]
     good = not needs and not stopped
-    parts = [f"{reached:,} of {counted(customers, 'customer')} {are(customers)} invited"] if customers else []
+    parts = [f"{reached:,} of {counted(rows['total'], 'row')} {are(rows['total'])} invited"]
     if joined:
         parts.append(f"{counted(joined, 'row')} joined rows of other lists")
     if needs:
@@ -156,6 +155,8 @@ def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
         said.append(f"{counted(done, 'customer')} {have} finished" + (f" ({results})." if results else "."))
     if reviewed := facts["results"].get(Result.REVIEW):
         said.append(f"{counted(reviewed, 'customer')} {are(reviewed)} in review at the provider.")
+    if twice := rows.get(LineState.DUPLICATE):
+        said.append(f"{counted(twice, 'row')} {'has' if twice == 1 else 'have'} the customer of an earlier row.")
     left = sum(rows.get(state, 0) for state in UNSENT_JOBS)
     if left:
         said.append(f"{counted(left, 'row')} {'waits' if left == 1 else 'wait'} for a session or a message.")

@@ -12,11 +12,13 @@ from onboarding_worker.settings.model import Settings
 
 
 class Standing(NamedTuple):
-    """`lines` for people, the same as `facts` of `status --json`, and what needs a person."""
+    """`lines` for people, the same as `facts` of `status --json`, and what needs a person. `is_importing`: a list's
+    import has begun and not ended, and goes on by itself."""
 
     lines: Sequence[str]
     facts: Mapping[str, Any]
     attention: Sequence[Wait]
+    is_importing: bool = False
 
 
 NOTHING_TO_SAY = Standing([], {}, [])
@@ -32,7 +34,7 @@ class Standings(NamedTuple):
 
 
 # The feature `outbox` says which events were given up, and which targets accept none; `audit`, that it seals nothing;
-# `renew`, how many customers the next months bring.
+# `renew`, how many customers the next months bring; `uploads`, which lists wait for people.
 STANDINGS = Hook("STANDINGS", Standings)
 
 

@@ -29,8 +29,6 @@ OF_REASONS: Mapping[Reason, Mapping[JobState | LineState, str]] = {
     Reason.BATCH_PAUSED: dict.fromkeys(_UNSENT, "`onboard resume BATCH`"),
     Reason.ACCOUNT_STOPPED: dict.fromkeys(_UNSENT, "correct the cause, then `onboard account resume`"),
     Reason.ACCOUNT_MISSING: {JobState.WAITING: "put the account back into the configuration"},
-    Reason.AUTH: {JobState.WAITING: "correct the credentials, then `onboard account resume`"},
-    Reason.OUT_OF_CREDIT: {JobState.WAITING: "buy credit, then `onboard account resume`"},
     Reason.SHORT_LIVED: {
         JobState.HELD: (
             "let the account's links live longer, or lower the route's `freshness`; then"

@@ -2,12 +2,12 @@
 question that makes it. Status, reports, forecasts, the dashboard, the service desk and alerts show these and no other
 reasons. Pure: the callers read the facts. Features have reasons of their own: `standings`."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.notation import counted, written
@@ -22,7 +22,7 @@ from onboarding_worker.core.limits.budgets import (
 from onboarding_worker.core.limits.limits import tightest, used_up
 from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.core.model.states import HELD_BACK, PRIORITIES, JobState, LineState
 from onboarding_worker.core.model.stops import is_at_cap, way_out
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
 from onboarding_worker.reporting.store.processes import TAKES_EVENTS, WORK, Running, Wakening, no_wake_up
@@ -47,6 +47,8 @@ _UNTIL_A_TIME = frozenset(
 SOON = timedelta(minutes=1)
 # A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
 FAILING_AFTER = timedelta(minutes=5)
+# A long list is claimed within seconds, and a slot that is further away is a wait of its own.
+UNMOVED_FOR = timedelta(minutes=5)
 NOTHING_STUCK = "nothing is stuck"  # said where nothing needs a person now
 
 
@@ -111,7 +113,7 @@ def asks_again(at: str) -> str:
 
 
 def explained(reason: str, detail: str) -> str:
-    return f"{reason}: {detail}" if detail else reason
+    return ": ".join(filter(None, (reason, detail)))
 
 
 def is_healthy(state: str, reason: str) -> bool:
@@ -119,22 +121,67 @@ def is_healthy(state: str, reason: str) -> bool:
     return state in _SERVED and reason in _HEALTHY
 
 
+class Place(NamedTuple):
+    """Where a row or message waits. `paused`: why its batch is; `behind_pilot`: it waits for the verdict on its list's
+    pilot. `others`: other accounts may take it over."""
+
+    batch_id: int = 0
+    paused: str = ""
+    behind_pilot: bool = False
+    others: bool = False
+
+    @classmethod
+    def of(cls, batch_id: int, pause_reason: str, priority: int, *, others: bool = False) -> Self:
+        """`pause_reason`: the batch's. What a person sends while it is paused has a priority of its own."""
+        paused = pause_reason if priority not in PRIORITIES else ""
+        return cls(batch_id, paused, behind_pilot=priority >= HELD_BACK, others=others)
+
+
+class Waiting(NamedTuple):
+    """A row or message that waits. `reason` and `detail`: of the last look at it, which comes again at `due_at`.
+    `needed`: the account and the senders that it waits for."""
+
+    place: Place
+    needed: Sequence[str] = ()
+    due_at: datetime | None = None
+    reason: str = ""
+    detail: str = ""
+    brand: str = ""
+
+
 @dataclass(frozen=True)
 class Circumstances:
-    """`stopped`: who stopped everything and why, in words. `orphans`: how long a session with a lost token is waited
-    for, by account; each account of the configuration has one. None: the accounts are not known. `most_messages`: the
-    cap of each customer; None: not known."""
+    """What keeps rows waiting now, whatever was so at the last look at each. `stopped`: who stopped everything and why,
+    in words. `blocked`: the accounts and senders that make no calls. `spent`: whether a batch may buy no more session
+    (--most-credits). `brands`: of the configuration; None: not known. `orphans`: how long a session with a lost token
+    is waited for, by account; each account of the configuration has one. None: the accounts are not known.
+    `most_messages`: the cap of each customer; None: not known."""
 
     stopped: str = ""
     blocked: Blocked = field(default_factory=dict)
+    spent: Callable[[int], bool] = lambda _batch: True
+    brands: Collection[str] | None = None
     orphans: Mapping[str, OrphanRule] | None = None
     most_messages: int | None = None
 
-    def of_account(self, name: str) -> "Circumstances":
-        """The same for a row of this account, which the configuration may not have any more."""
-        if self.orphans is None or name in self.orphans:
-            return self
-        return replace(self, blocked={**self.blocked, name: of_no_account(name)})
+    def keep(self, one: Waiting) -> bool:
+        """Whether the reason of the last look is still so, where that can be asked again. Of an answer that somebody
+        gave us it cannot."""
+        match one.reason:
+            case Reason.CREDITS_SPENT:
+                return self.spent(one.place.batch_id)
+            case Reason.BRAND_MISSING:
+                return self.brands is None or one.brand not in self.brands
+        return True
+
+    def of(self, one: Waiting) -> list[Sequence[Wait]]:
+        """Why each account and sender that it needs makes no calls; of an account that the configuration does not have
+        any more, that."""
+        found = [self.blocked.get(name, ()) for name in one.needed]
+        for name in one.needed[:1]:  # of a row it is the account
+            if self.orphans is not None and name not in self.orphans and name not in CHANNELS:
+                found[0] = of_no_account(name)
+        return [each for each in found if each]
 
 
 def of_accounts(rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetState], *, now: datetime) -> Blocked:
@@ -215,33 +262,22 @@ def of_no_account(name: str) -> tuple[Wait]:
     return (Wait("account", name, why, step, reason=Reason.ACCOUNT_MISSING),)
 
 
-def first_cause(
-    reason: str,
-    detail: str,
-    due_at: datetime | None,
-    *,
-    paused: str,
-    batch_id: int,
-    blocked: Iterable[Sequence[Wait]],
-    stopped: str = "",
-    behind_pilot: bool = False,
-    now: datetime,
-) -> Wait:
-    """The first of what keeps a row or message waiting; `what` says of what it is, "" of the row's own `reason`.
-    `paused` is why its batch is paused, or the batch `batch_id` whose row serves its customer. `stopped`: why
-    everything is. What a person ends goes first. Then of all that a time ends the last: nothing happens before it."""
-    if stopped:
-        return Wait("everything", "", stopped, "onboard resume --all")
-    if paused:
-        return Wait("batch", str(batch_id), paused, f"onboard resume {batch_id}", reason=Reason.BATCH_PAUSED)
-    if behind_pilot:
-        return Wait("pilot", str(batch_id), "", f"`onboard status {batch_id}` shows the pilot")
-    blocked = list(blocked)
+def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
+    """The first of what keeps a row or message waiting; `what` says of what it is, "" of the row's own `reason`. What a
+    person ends goes first. Then of all that a time ends the last: nothing happens before it."""
+    batch, blocked = str(one.place.batch_id), around.of(one)
+    if around.stopped:
+        return Wait("everything", "", around.stopped, "onboard resume --all")
+    if one.place.paused:
+        return Wait("batch", batch, one.place.paused, f"onboard resume {batch}", reason=Reason.BATCH_PAUSED)
+    if one.place.behind_pilot:
+        return Wait("pilot", batch, "", f"`onboard status {batch}` shows the pilot")
     if for_a_person := [each[0] for each in blocked if each[0].action]:
         return for_a_person[0]
+    reason, detail = (one.reason, one.detail) if around.keep(one) else ("", "")
     if reason == Reason.CREDITS_SPENT:  # it is looked at again now and then, but only a person goes on with it
-        return Wait(reason=reason, detail=detail)
-    until = due_at if due_at is not None and due_at > now else None
+        return Wait(reason=reason, detail=detail, action=f"onboard resume {batch} --most-credits N")
+    until = one.due_at if one.due_at is not None and one.due_at > now else None
     for_sender = until is not None and reason == Reason.WAITS_FOR_SENDER
     every = [one for each in blocked for one in each if one.until is not None and one.until > (until or now)]
     if for_sender:
@@ -256,8 +292,10 @@ def first_cause(
 
 def of_row(first: Wait) -> Wait:
     """What the first cause is for a row, in the words of a report. What a person may have to end has no `until`."""
-    if not first.what:
-        return first
+    if first.what == "pilot":
+        return Wait(detail=f"it waits for the verdict on the pilot of batch {first.name}", action=first.action)
+    if first.what in ("", "everything"):
+        return first._replace(what="")
     called = f"batch {first.name}" if first.what == "batch" else first.name
     detail = first.detail if first.reason == Reason.ACCOUNT_MISSING else f"{called}: {first.detail}"
     return Wait(detail=detail, action=first.action, reason=first.reason, until=None if first.action else first.until)
@@ -300,17 +338,30 @@ def none_works(running: Collection[Running]) -> str:
 
 
 def of_work(
-    running: Collection[Running], due: Collection[str], *, unwritable: str, starts: str, since: datetime | None = None
+    running: Collection[Running],
+    due: Collection[str],
+    *,
+    unwritable: str,
+    starts: str,
+    since: datetime | None = None,
+    unmoved: datetime | None = None,
+    now: datetime,
 ) -> list[Wait]:
     """`due`: the accounts and senders with work that is due now. `starts`: the command that starts work. `unwritable`:
     why nothing can be written; empty: it can. A process that works may not be among `running` then: it cannot say that
-    it runs. `since`: when a process last looked for due work."""
+    it runs. `since`: when a process last looked for due work. `unmoved`: since when none has written a call down: a
+    server whose disk is full takes what needs no more space, and a process says there that it runs."""
+    doctor = hint("doctor", "onboard doctor") or _STATUS
     if unwritable:
-        return [Wait("database", "", unwritable, hint("doctor", "onboard doctor") or _STATUS, is_critical=True)]
-    if not due or any(one.kind in WORK for one in running):
-        return []
-    why = f"{none_works(running)}, and work is due for {', '.join(sorted(due))}"
-    return [Wait("process", "", why, starts, since=since, is_critical=True)]
+        return [Wait("database", "", unwritable, doctor, is_critical=True)]
+    for_whom = ", ".join(sorted(due))
+    if due and not any(one.kind in WORK for one in running):
+        why = f"{none_works(running)}, and work is due for {for_whom}"
+        return [Wait("process", "", why, starts, since=since, is_critical=True)]
+    if due and unmoved is not None and now - unmoved > UNMOVED_FOR:
+        why = f"no call has begun since {written(unmoved)}, and work is due for {for_whom}: the processes log why"
+        return [Wait("calls", "", why, doctor, since=unmoved, is_critical=True)]
+    return []
 
 
 def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datetime) -> list[Wait]:

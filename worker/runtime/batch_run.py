@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from math import inf
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,6 +20,7 @@ from onboarding_worker.plans.store.pilots import LOOK_EVERY
 from onboarding_worker.reporting.forecast import due_then, lost_answers, of_rest
 from onboarding_worker.reporting.store.counts import BatchCounts
 from onboarding_worker.reporting.store.outlook import Outlook, ended_calls, outlook_of, waiting_to_reconcile
+from onboarding_worker.reporting.waits import Wait, of_account
 from onboarding_worker.runtime.embedded import Embedded, Outdated
 from onboarding_worker.settings.policies import BudgetRules
 
@@ -154,10 +156,10 @@ class OneBatch:
         outlook = Outlook({account: first for account, (_, first) in left.items()}, {}, under_way=False)
         now = parts.clock()
         found = next_move(parts.budget_rules, parts.takeovers, outlook, self.batch_id, now=now) if left else None
-        if found is None or seconds > self._rests_from or found[0] > now + self.patience:
+        if found is None or seconds > self._rests_from or found.at > now + self.patience:
             return Stand.DONE, ""
         calls = sum(calls for calls, _ in left.values())
-        return None, f"waits until {written(found[0])}: {lost_answers(calls, 0)}, {due_then(calls, 'reconciled')}"
+        return None, f"waits until {written(found.at)}: {lost_answers(calls, 0)}, {due_then(calls, 'reconciled')}"
 
     def _is_progress(self, counts: BatchCounts, now: float) -> bool:
         """Whether rows were done or sessions opened since the last call; refused calls are none. `now`: as above."""
@@ -191,45 +193,66 @@ class OneBatch:
             if verdict_by is not None and verdict_by <= parts.clock() + max(self.patience, LOOK_EVERY):
                 return None, f"waits for the verdict on the pilot, by {written(verdict_by)}"
             return (Stand.STOPPED if left else Stand.LATER), ""
-        soonest, state = found
+        soonest = found.at
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
-        rest = of_rest(soonest, state, lambda: waiting_to_reconcile(parts.database, self.batch_id))
-        why = rest.detail or "the rest is not due before then"
+        kept = found.kept_by(now=now)
+        why = (
+            of_rest(soonest, kept, lambda: waiting_to_reconcile(parts.database, self.batch_id)).detail
+            or "the rest is not due before then"
+        )
         waits_for = f"waits until {written(soonest)}: {why}" if soonest > now else ""
         too_long = soonest > now + self.patience or (soonest > now and seconds > self._rests_from)
         return (Stand.LATER if too_long else None), waits_for
 
 
+class Move(NamedTuple):
+    """`name`: the account or sender of the first remaining row, with its budget's rule and state."""
+
+    at: datetime
+    name: str
+    rule: BudgetRule
+    state: BudgetState
+
+    def kept_by(self, *, now: datetime) -> Sequence[Wait]:
+        """Why the account or sender makes no call now, the strongest first."""
+        return of_account(self.name, self.rule, self.state, now=now)
+
+
 def next_move(
     rules: BudgetRules, takeovers: Takeovers, outlook: Outlook, batch_id: int, *, now: datetime
-) -> tuple[datetime, BudgetState] | None:
+) -> Move | None:
     """When the first remaining row may be worked (its own time, the end of its account's or sender's pause, or the next
-    call that the limit allows), and the state of that account or sender.
+    call that the limit allows), and what keeps it until then.
 
     A row that another account may take over counts for that account too. None if all rows belong to accounts or senders
     that are stopped or no longer configured, or no row is left.
     """
     states = Budgets(takeovers.database).all()
-    due = [(at, rules.accounts[name]) for name, at in outlook.accounts.items() if name in rules.accounts]
-    due += [(at, rules.channels[name]) for name, at in outlook.channels.items() if name in rules.channels]
-    going = [(at, _at_cap(states[rule.name], rule, now)) for at, rule in due if states[rule.name].stopped_at is None]
+
+    def move(at: datetime, name: str, rule: BudgetRule) -> Move:
+        state = _at_cap(states[rule.name], rule, now)
+        return Move(max(at, state.blocked_until or at, state.next_at or at), name, rule, state)
+
+    due = [(at, name, rules.accounts[name]) for name, at in outlook.accounts.items() if name in rules.accounts]
+    due += [(at, name, rules.channels[name]) for name, at in outlook.channels.items() if name in rules.channels]
+    going = [move(at, name, rule) for at, name, rule in due if states[rule.name].stopped_at is None]
     for (name, channel), at in outlook.for_senders.items():
         wanted = invitation_channels(channel)
         if name not in rules.accounts or not rules.channels.keys() >= set(wanted):
             continue
-        senders = [states[rules.channels[one].name] for one in wanted]
-        account = states[rules.accounts[name].name]
-        if all(state.stopped_at is None for state in [account, *senders]):
+        senders = [Move(at, one, rules.channels[one], states[rules.channels[one].name]) for one in wanted]
+        account = Move(at, name, rules.accounts[name], states[rules.accounts[name].name])
+        if all(one.state.stopped_at is None for one in [account, *senders]):
             # A failed log-in prolongs the pause of a sender that does not answer: its rows do not go before its end.
-            shut = [state for state in senders if state.unproven or state.blocked_until == at]
-            going.append((at, max(shut, key=lambda state: state.blocked_until or at, default=account)))
+            shut = [one for one in senders if one.state.unproven or one.state.blocked_until == at]
+            last = max(shut, key=lambda one: one.state.blocked_until or at, default=account)
+            going.append(last._replace(at=max(at, last.state.blocked_until or at, last.state.next_at or at)))
     for what in takeovers.possible(states):
         if what.source in outlook.accounts:
             due_at = takeovers.first_due(what, batch_id, now=now)
-            going += [(due_at, states[what.rule.name])] if due_at is not None else []
-    moves = [(max(at, state.blocked_until or at, state.next_at or at), state) for at, state in going]
-    return min(moves, key=lambda move: move[0], default=None)
+            going += [move(due_at, what.target, what.rule)] if due_at is not None else []
+    return min(going, key=lambda one: one.at, default=None)
 
 
 def _at_cap(state: BudgetState, rule: BudgetRule, now: datetime) -> BudgetState:

@@ -5,7 +5,7 @@ does: how long its links live, and whether its calls can be reconciled.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from email.utils import parseaddr
 from typing import TYPE_CHECKING
@@ -71,9 +71,17 @@ class BudgetRules:
 def budget_rules(settings: Settings, channels: Collection[str]) -> BudgetRules:
     """`channels` are those that messages are sent on."""
     return BudgetRules(
-        {name: account_rule(settings, name) for name in settings.accounts},
+        named_together({name: account_rule(settings, name) for name in settings.accounts}),
         {channel: sender_rule(settings, channel) for channel in channels},
     )
+
+
+def named_together(rules: Mapping[str, BudgetRule]) -> dict[str, BudgetRule]:
+    """The accounts' rules, each with the names of all accounts of its budget."""
+    sharing: dict[str, list[str]] = {}
+    for name, rule in rules.items():
+        sharing.setdefault(rule.name, []).append(name)
+    return {name: replace(rule, accounts=tuple(sharing[rule.name])) for name, rule in rules.items()}
 
 
 def check_leases(settings: Settings) -> None:

@@ -84,7 +84,7 @@ def test_a_run_ends_when_another_person_stops_everything(desk: Desk, played: Pla
     assert "enough; `onboard resume --all`" in ended.err
     assert ended.facts["rows"]["waiting"] >= 300 - calls
     desk.onboard("resume", "--all")
-    assert desk.onboard("status", "1", "--json").facts["state"] == "running"
+    assert desk.onboard("status", "1", "--json").facts["state"] == "begun"
 
 
 def test_its_reason_holds_no_address_since_the_audit_log_keeps_it(desk: Desk):

@@ -110,7 +110,6 @@ def test_a_target_that_accepts_nothing_is_in_the_status_and_in_doctors_list(publ
     assert need["reason"].startswith("has accepted no event since 2026-01-01T00:00:00Z (")
     assert need["reason"].endswith("the last with HTTP 500); events that wait: 3; given up: 1")
     assert f"needs a person: subscriber/crm: {need['reason']}; `onboard events outgoing list`\n" in shown
-    assert "subscriber/crm: outgoing events given up: 1; `onboard events outgoing list`\n" in shown
     assert facts["given_up"] == {"subscriber/crm": 1}
     assert publishing_desk.onboard("status", "--check").out.startswith("WARNING: subscriber/crm: has accepted no event")
     found = [one for one in publishing_desk.onboard("doctor", "--json").facts["findings"] if one["what"] == "attention"]

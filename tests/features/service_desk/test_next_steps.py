@@ -1,6 +1,5 @@
 """What comes next for a customer, as a clerk reads it out: never a time before which nothing can happen."""
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
@@ -11,11 +10,10 @@ from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
 from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.limits.ramp import Ramp
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
-from onboarding_worker.features.service_desk.case import Place
 from onboarding_worker.features.service_desk.timeline import History, MessageFact, Moment, RowFact, timeline
 from onboarding_worker.reporting.report_lines import Columns, line_values, wait_for
 from onboarding_worker.reporting.store.report_rows import LineFacts
-from onboarding_worker.reporting.waits import Circumstances, Wait, of_account
+from onboarding_worker.reporting.waits import Circumstances, Place, Wait, Waiting, of_account
 from tests.conftest import NOON
 
 SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
@@ -165,10 +163,9 @@ DUE = (None, NOON - timedelta(minutes=1), SOON, LATER + timedelta(hours=1))
 
 def both(row: RowFact, blocked: dict[str, tuple[Wait, ...]]) -> tuple[Moment, Wait, str]:
     """What the customer's page says of the row, and what the report does: its wait, and what a person does."""
-    waits_for = (row.account, *row.senders)
-    line = LineFacts(row.row, "A-1", row.state, reason=row.reason, due_at=row.due_at, waits_for=waits_for)
-    line = replace(line, paused=row.waits_in.paused, served_by=row.batch_id)
-    columns = Columns(NOON, batch=str(row.batch_id), blocked=blocked)
+    waiting = Waiting(row.waits_in, (row.account, *row.senders), row.due_at, row.reason)
+    line = LineFacts(row.row, "A-1", row.state, reason=row.reason, due_at=row.due_at, waiting=waiting)
+    columns = Columns(NOON, batch=str(row.batch_id), around=Circumstances(blocked=blocked))
     wait = wait_for(line, columns)
     assert wait is not None
     return next_of(Circumstances(blocked=blocked), row), wait, line_values(line, columns)["action"]

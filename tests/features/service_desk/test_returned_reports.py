@@ -51,10 +51,12 @@ def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Des
         del lines[9]  # a row that is not there asks for nothing
         lines.append(dict.fromkeys(lines[0], ""))
 
+    foreseen = desk.onboard("check", edit(desk, "todo.csv", mend, delimiter=";"), "--json").facts
     mended = desk.onboard("run", edit(desk, "todo.csv", mend, delimiter=";"), "--json")
 
     assert mended.code == 0, mended.err
     said = {one["row"]: one["what"] for one in mended.facts["changes"]}
+    assert said == {one["row"]: one["what"] for one in foreseen["changes"]}
     assert said == {
         4: "email changed; the same link leaves by email",
         7: "email changed; the same link leaves by email",
@@ -62,6 +64,9 @@ def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Des
     }
     assert letters(played) - before == Counter({"mended.one@example.com": 1, "mended.two@example.com": 1})
     assert len(played.calls()) == called
+    assert (foreseen["changed_addresses"], foreseen["corrected"]["same_link"]) == (2, 2)
+    assert foreseen["corrected"]["messages"] == {"email": 2}
+    assert (foreseen["corrected"]["sessions"], foreseen["messages"]["email"]) == ({}, 2)
 
     again = desk.onboard("report", "1", "--with-details")
     assert [row["first_name"] for row in again.table][7] == "Mended"
@@ -159,12 +164,13 @@ def test_a_corrected_address_waits_for_the_end_of_the_link_that_the_old_one_has(
     desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
     name = edit(desk, "todo.csv", lambda lines: lines[1].update(email="mended@example.com"))
 
-    foreseen = desk.onboard("check", name, "--json").facts["changes"]
+    foreseen = desk.onboard("check", name, "--json").facts
     mended = desk.onboard("run", name, "--json")
 
     assert mended.code == 0, mended.err
-    for (change,) in (foreseen, mended.facts["changes"]):
+    for (change,) in (foreseen["changes"], mended.facts["changes"]):
         assert "opens there until" in change["what"]
+    assert (foreseen["corrected"]["wait"], foreseen["corrected"]["messages"]) == (1, {})
     assert letters(played) == before
 
 

@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -26,7 +27,7 @@ from onboarding_worker.features.dashboard.pages import batch
 from onboarding_worker.features.dashboard.users import Person, Role, is_one_person
 from onboarding_worker.features.uploads import check
 from onboarding_worker.features.uploads.pages import ACTIONS
-from onboarding_worker.features.uploads.store.uploads import PROBLEMS, Uploads
+from onboarding_worker.features.uploads.store.uploads import PROBLEMS, Uploads, undecided
 from onboarding_worker.features.uploads.uploaded import How
 from onboarding_worker.lists.store.taken import MOST_TRIES, Ending
 from tests.features.dashboard.conftest import USERS, rows
@@ -42,6 +43,12 @@ THEIRS = b"Kunde;Mail;Weg\nC-1;ona@example.com;Post\nC-2;jonas@example.com;Post\
 
 def state(site):
     return [one for (one,) in rows(site, UploadedList.state)]
+
+
+def needs(site):
+    """What needs a person, but for the database of a test, which no process works."""
+    whole = site.parts.operation.report()
+    return [(one.what, one.name) for one in whole.attention if one.what in ("upload", "batch")]
 
 
 async def read_otherwise(visitor):
@@ -139,10 +146,24 @@ async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_tw
     look(site_of_two)
     assert state(site_of_two) == ["checked"]
     assert (await ona.get(f"{APPROVE}1")).status == 409
+    assert needs(site_of_two) == [("upload", "1 (people.csv)")]
 
     await do(desk, "approve-list")
+    assert needs(site_of_two) == []
     look(site_of_two)
     assert state(site_of_two) == ["imported"]
+
+
+async def test_a_list_whose_import_a_process_has_is_not_cut_off(site, ona, look, checked, clock):
+    await do(ona, "approve-list")
+    (one,) = undecided(site.parts.database)
+    site.parts.batches.open(name=one.name, digest=one.digest, again=False, now=clock())
+    assert needs(site) == [("batch", "1 (people.csv)")]
+    uploads = Uploads(site.parts.database, site.parts.keyring)
+    uploads.take(one, owner="worker-1", until=clock() + timedelta(seconds=30), now=clock())
+    assert needs(site) == []
+    uploads.refuse(undecided(site.parts.database)[0], owner="worker-1", why="it never ended")
+    assert needs(site) == [("upload", "1 (people.csv)"), ("batch", "1 (people.csv)")]
 
 
 async def test_a_person_who_agreed_is_not_the_second_one_by_another_log_in(site_of_two, visit, enter, look):
@@ -299,7 +320,7 @@ async def test_the_file_of_problems_comes_back_mended(site, ona, look, checked):
 async def test_others_write_while_the_file_of_problems_is_made(site, ona, clock):
     await give(ona, GOOD)
     uploads = Uploads(site.parts.database, site.parts.keyring)
-    (one,) = uploads.undecided()
+    (one,) = undecided(site.parts.database)
     assert uploads.take(one, owner="worker-1", until=clock(), now=clock())
 
     def problems():
@@ -315,7 +336,7 @@ async def test_others_write_while_the_file_of_problems_is_made(site, ona, clock)
 async def test_a_process_that_lost_a_list_writes_nothing_about_it(site, ona, clock):
     await give(ona, GOOD)
     uploads = Uploads(site.parts.database, site.parts.keyring)
-    (one,) = uploads.undecided()
+    (one,) = undecided(site.parts.database)
     assert uploads.take(one, owner="worker-1", until=clock(), now=clock())
     assert uploads.take(one, owner="worker-2", until=clock(), now=clock())
 

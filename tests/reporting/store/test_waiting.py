@@ -10,7 +10,13 @@ from onboarding_worker.core.database.tables import Job
 from onboarding_worker.core.foundation.keyring import NEEDS_THE_KEY
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.reporting.store.waiting import held, missing_keys, of_other_accounts, of_other_channels
+from onboarding_worker.reporting.store.waiting import (
+    held,
+    missing_keys,
+    of_other_accounts,
+    of_other_channels,
+    unmoved_since,
+)
 from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
 
@@ -51,6 +57,20 @@ def test_one_look_at_an_index_finds_each(shelf, database, batches):
         missing_keys(database, [])
 
     assert ["ix_job_held" in plans[0], "ix_job_undecrypted" in plans[1]] == [True, True], plans
+
+
+def test_due_rows_are_unmoved_since_they_were_due_or_since_the_last_call(shelf, clock):
+    shelf.add(customer("Ona"))
+    imported_at = clock()
+    clock.advance(minutes=9)
+    assert unmoved_since(shelf.database, ["kyc", "email"], now=clock()) == imported_at
+    assert unmoved_since(shelf.database, ["au"], now=clock()) is None
+    shelf.issue()
+    called_at = clock()
+    shelf.add(customer("Rasa"))
+    shelf.set(Job, Job.customer_id == "Rasa", due_at=imported_at)
+    clock.advance(minutes=9)
+    assert unmoved_since(shelf.database, ["kyc"], now=clock()) == called_at
 
 
 def test_waiting_rows_and_messages_are_counted_by_what_they_wait_for_and_by_batch(shelf):

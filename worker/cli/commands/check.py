@@ -1,7 +1,7 @@
 """`onboard check`: checks a list, and forecasts its cost and time; and what a person is shown of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -43,7 +43,7 @@ from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.http import event_loop
 from onboarding_worker.lists.columns import OwnFile
 from onboarding_worker.lists.formats.opening import content_digest
-from onboarding_worker.lists.lines import ListRefused
+from onboarding_worker.lists.lines import Change, ListRefused
 from onboarding_worker.lists.listing import CustomerList, open_list
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.warned import Warned, problems_csv
@@ -112,9 +112,10 @@ def check(
             found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
         asked_now = event_loop.run(answers_of(parts, judged.routes, channels_of(parts, judged))) if online else {}
         answers = {name: in_words(answer) for name, answer in asked_now.items()}
-        facts, beside, judges_itself = _facts(parts, found, digest, answers)
+        facts, beside, judges_itself = _facts(parts, found, digest, answers, returns.changes)
         facts |= {"online": answers} if online else {}
-        facts |= {"changes": as_facts(returns.changes)} if reading.own is OwnFile.REPORT else {}
+        if reading.own is OwnFile.REPORT:
+            facts |= {"changes": as_facts(returns.changes)}
         step, in_all = _next_step(parts, found, answers), most_in_all(parts, found.cost.due)
         reissues = parts.settings.follow_up.most
         facts["words"] = unread_words(found, reading, asked)
@@ -169,7 +170,7 @@ def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
 
 
 def _facts(
-    parts: Parts, found: ListFound, digest: str, answers: Mapping[str, str]
+    parts: Parts, found: ListFound, digest: str, answers: Mapping[str, str], changes: Sequence[Change]
 ) -> tuple[dict[str, Any], list[str], bool]:
     """As --json prints them, but for problems and warnings; what features foresee beside the list, in words; and
     whether the list's end waits for a verdict that needs no person."""
@@ -182,6 +183,7 @@ def _facts(
         [name for name, answer in answers.items() if answer in (WORKS, USED_UP)],
         apart=found.cost.beyond_cap(),
         batch=of_calls,
+        changes=changes,
         planned=planned,
         alone=False,
     )

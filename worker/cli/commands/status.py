@@ -45,9 +45,9 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
     rejected, failed or lapsed without any message waits for a correction, until a later list or event has its
     customer. docs/reference/states.md explains each state.
 
-    Exit codes of --check: 0 all is well; 1 something needs a person; 2 no process is working although work is due that
-    one could do now (not where its account or sender is stopped or paused), or the status cannot be read. Without
-    --check: 0, or 2 if it cannot start.
+    Exit codes of --check: 0 all is well; 1 something needs a person; 2 no process is working, or none has begun a call
+    for five minutes, although work is due that one could do now (not where its account or sender is stopped or paused),
+    or the status cannot be read. Without --check: 0, or 2 if it cannot start.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people; a script calls `status --json` again")

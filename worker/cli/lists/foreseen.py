@@ -19,7 +19,7 @@ from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, W
 from onboarding_worker.core.messages.quiet_hours import allowed_at
 from onboarding_worker.core.model.channels import address_of, listed_as
 from onboarding_worker.lists.importing.judging import Judged, count
-from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.lines import AcceptedLine, Change
 from onboarding_worker.lists.same_person import Seen
 from onboarding_worker.plans.store.plans import Planned
 from onboarding_worker.reporting.batch_forecast import loads_of
@@ -61,6 +61,33 @@ def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
                 messages.update(dict.fromkeys(corrected_ones, rows))
             case _:
                 waits, last = waits + rows, max(last or ends, ends)
+    return _with_cost(parts, judged, sessions, messages, same=same, waits=waits, last=last)
+
+
+def _of_returned(parts: Parts, judged: Judged, changes: Sequence[Change]) -> dict[str, Any]:
+    """Of a report that comes back, what the changed addresses of customers with a live link get; {}: there is none."""
+    of_links = [one for one in changes if one.account or one.channels or one.waits_until]
+    if not of_links:
+        return {}
+    sessions, messages = Counter(one.account for one in of_links if one.account), Counter[str]()
+    for one in of_links:
+        messages.update(one.channels)
+    ends = [one.waits_until for one in of_links if one.waits_until is not None]
+    same, last = sum(not one.account and bool(one.channels) for one in of_links), max(ends, default=None)
+    facts = _with_cost(parts, judged, sessions, messages, same=same, waits=len(ends), last=last)
+    return {"changed_addresses": len(of_links), "corrected": facts}
+
+
+def _with_cost(
+    parts: Parts,
+    judged: Judged,
+    sessions: Counter[str],
+    messages: Counter[str],
+    *,
+    same: int,
+    waits: int,
+    last: datetime | None,
+) -> dict[str, Any]:
     cost = Prices.of(parts.settings).with_texts_of(segments_of(parts, judged)[1]).total(sessions, messages)
     return {
         "sessions": dict(sorted(sessions.items())),
@@ -95,13 +122,14 @@ def foreseen(
     *,
     apart: Sequence[str],
     batch: int | None,
+    changes: Sequence[Change] = (),
     planned: Planned | None = None,
     alone: bool = True,
 ) -> dict[str, Any]:
     """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now.
     `apart`: what the forecast leaves out, in words. `batch`: the list's own, whose rows may wait for lost answers.
-    `planned`: how it goes out, if the forecast is to follow that. `alone`: a `run` is to work this list
-    alone; else what goes before it at running workers counts."""
+    `changes`: of a report that comes back. `planned`: how it goes out, if the forecast is to follow that. `alone`: a
+    `run` is to work this list alone; else what goes before it at running workers counts."""
     settings = parts.settings
     now, at_most = _calls(parts, due)
     known = parts.batches.find(str(batch)) if batch is not None and not alone else None
@@ -117,7 +145,9 @@ def foreseen(
     shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])
     most_messages = {channel: reached_on(channel, parts, due) * _most_on_a_channel(parts) for channel in shown}
     used = {channel: number for channel, number in most_messages.items() if number}
-    costs = costs_of(parts, due)
+    costs, returned = costs_of(parts, due), _of_returned(parts, judged, changes)
+    for channel, number in returned.get("corrected", {}).get("messages", {}).items():
+        most_messages[channel] += number
     return {
         "rows": {
             "total": judged.total,
@@ -128,6 +158,7 @@ def foreseen(
         },
         "changed_addresses": judged.changed,
         **({"corrected": corrected(parts, judged)} if judged.changed else {}),
+        **returned,
         "routes": dict(sorted(judged.routes.items())),
         **({"brands": dict(sorted(judged.brands.items()))} if settings.brands else {}),
         **_mix(parts, judged),

@@ -45,7 +45,7 @@ def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
         return ""
     try:
         counts = parts.facts.counts(batch.id)
-        total, left = sum(counts.jobs.values()), counts.left
+        total, left = counts.total, counts.left
         is_imported = (parts.batches.find(str(batch.id)) or batch).imported_at is not None
         if is_imported and not left:
             return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
@@ -94,13 +94,13 @@ def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> Wait | None:
     move = next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
     if move is None:
         return None
-    at, state = move
-    rest = of_rest(at, state, partial(waiting_to_reconcile, parts.database, batch.id))
+    outcomes = partial(waiting_to_reconcile, parts.database, batch.id)
+    rest = of_rest(move.at, move.kept_by(now=parts.clock()), outcomes)
     said = rest.detail in paused_senders(parts).values()  # by `notes_of`
-    in_trouble = state.unproven or state.opened_at is not None
+    in_trouble = move.state.unproven or move.state.opened_at is not None
     step = hint("doctor", "see what is wrong with `onboard doctor`, and ") if in_trouble else ""
     because = "" if said else f" ({rest.detail.rstrip('.') or f'`onboard report {batch.id}` says why'})"
-    return rest._replace(detail=f"until {written(at)}{because}", action=f"{step}run again then")
+    return rest._replace(detail=f"until {written(move.at)}{because}", action=f"{step}run again then")
 
 
 def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str]:

@@ -256,7 +256,7 @@ def drawn_on(bars: Progress, *, on_click: bool) -> Callable[[BatchCounts, str], 
     pace, tasks = Pace(), list[TaskID]()
 
     def show(counts: BatchCounts, waits_for: str) -> None:
-        total = sum(counts.jobs.values())
+        total = counts.total
         if not tasks:  # a bar without its total would be drawn as if it were full
             names = ("sent",) if on_click else ("sessions", "sent")
             tasks.extend(bars.add_task(name, total=total, note="") for name in names)
@@ -274,9 +274,8 @@ def drawn_on(bars: Progress, *, on_click: bool) -> Callable[[BatchCounts, str], 
 
 def line_of(counts: BatchCounts, waits_for: str = "", *, on_click: bool = False) -> str:
     """The progress of a batch, in one line."""
-    total = sum(counts.jobs.values())
     sessions = _bought(counts) if on_click else counted(counts.sessions, "session")
-    found = (f"{counts.out:,} of {total:,} out, {sessions}", _note(counts), waits_for)
+    found = (f"{counts.out:,} of {counts.total:,} out, {sessions}", _note(counts), waits_for)
     return " · ".join(part for part in found if part)
 
 
@@ -290,6 +289,8 @@ def _note(counts: BatchCounts) -> str:
         for state in (JobState.HELD, JobState.FAILED, JobState.CANCELLED)
         if counts.jobs.get(state)
     ]
+    notes += [f"{counts.rejected:,} rejected"] if counts.rejected else []
+    notes += [f"{counts.duplicate:,} duplicate"] if counts.duplicate else []
     limited = sum(facts.rate_limited for facts in counts.accounts.values())
     if limited:
         notes.append(f"{limited:,} rate-limited")

@@ -46,7 +46,7 @@ class Reason(StrEnum):
     QUIET_HOURS = ("quiet_hours", "the message may not leave during quiet hours", *_BOTH)
     WAITS_FOR_SENDER = (
         "waits_for_sender",
-        "the sender is paused, stopped, silent or missing, or the link would be too old at its turn",
+        "the sender was paused, stopped, silent or missing, or the link would have been too old at its turn",
         _WAITS,
     )
     ADDRESS_SPENT = (
@@ -138,24 +138,28 @@ class Reason(StrEnum):
     )
     LIMIT_USED_UP = (
         "limit_used_up",
-        "the account or the sender has used up its limit or its ramp's; the first of the rows goes on at that time",
+        "the account or the sender has used up its limit, ramp or cap of credits; the first of the rows goes on then",
         _WAITS_OR_ISSUED,
     )
 
     # How the last call ended. Each `endings.Kind` is one of these.
     RATE_LIMITED = (
         "rate_limited",
-        "the provider or the sender limits the rate of calls; the account is paused",
+        "the last call was refused because of a rate limit of the provider or the sender",
         *_BOTH,
     )
-    UNREACHABLE = ("unreachable", "the provider or the sender could not be reached; nothing was sent", *_BOTH)
+    UNREACHABLE = (
+        "unreachable",
+        "at the last call the provider or the sender could not be reached; nothing was sent",
+        *_BOTH,
+    )
     TRANSIENT = ("transient", "the last call failed; it is repeated", *_BOTH)
-    AUTH = ("auth", "the credentials or the set-up of the account are refused; the account is stopped", *_BOTH)
-    OUT_OF_CREDIT = ("out_of_credit", "the account has no credit left; the account is stopped", *_BOTH)
+    AUTH = ("auth", "the last call was refused for the credentials or the set-up of the account", *_BOTH)
+    OUT_OF_CREDIT = ("out_of_credit", "at the last call the account had no credit left", *_BOTH)
     UNCLEAR = ("unclear", "the call was refused; the calls for other rows show whether because of this one", *_BOTH)
     SHORT_LIVED = (
         "short_lived",
-        "the provider's links live too short a time to be sent; the account is stopped",
+        "the provider's links live too short a time to be sent; the account was stopped",
         _HELD,
     )
     UNKNOWN = (

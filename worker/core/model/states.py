@@ -102,7 +102,7 @@ class Result(StrEnum):
 
 class BatchState(StrEnum):
     READY = "ready"
-    RUNNING = "running"
+    BEGUN = "begun"  # whether or not a process works it now
     PAUSED = "paused"
     SENT = "sent"
     FINISHED = "finished"

@@ -16,7 +16,7 @@ from onboarding_worker.events.cloudevents import BUS, SUBSCRIBER, Happened
 from onboarding_worker.features.outbox.section import Subscriber
 from onboarding_worker.features.outbox.store import relay
 from onboarding_worker.reporting.standings import Standing, Standings
-from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.reporting.waits import FAILING_AFTER, Wait
 from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -113,19 +113,22 @@ class OutboxReport:
         return facts
 
     def attention(self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime) -> list[Wait]:
-        """What needs a person: the configured targets that have accepted no event for a while. `states`: the budgets,
-        which keep how publishing goes: events are counted of these targets only. `given_up`: as
-        `given_up_by_target`."""
+        """What needs a person: the configured targets that have accepted no event for a while, and those for which
+        events were given up. `states`: the budgets, which keep how publishing goes: events are counted of these targets
+        only. `given_up`: as `given_up_by_target`."""
         found = []
         for name in self.configured:
             state = states.get(name, BudgetState())
-            if state.opened_at is None or state.opened_at > now - FAILS_FOR:
+            since = state.opened_at or (relay.waits_since(self._database, name) if state.pauses > 1 else None)
+            # Who asks us to wait is there, and may take the next event.
+            fails = since is not None and since <= now - (FAILS_FOR if state.opened_at else FAILING_AFTER)
+            waiting = relay.count_up_to(self._database, name, given_up=False, most=MOST_COUNTED + 1) if fails else 0
+            if not waiting and name not in given_up:
                 continue
-            waiting = relay.count_up_to(self._database, name, given_up=False, most=MOST_COUNTED + 1)
-            if waiting or name in given_up:
-                events = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
-                why = f"has accepted no event since {written(state.opened_at)} ({state.pause_reason}); {events}"
-                found.append(Wait("target", name, why, "onboard events outgoing list", since=state.opened_at))
+            why = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
+            if fails:
+                why = f"has accepted no event since {written_if_any(since)} ({state.pause_reason}); {why}"
+            found.append(Wait("target", name, why, "onboard events outgoing list", since=since if fails else None))
         return found
 
     def given_up_by_target(self) -> dict[str, int]:
@@ -154,12 +157,7 @@ def up_to(number: int) -> str:
 def _standing(settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime) -> Standing:
     report = OutboxReport(settings, database)
     given_up = report.given_up_by_target()
-    counts = [f"{name}: outgoing events given up: {up_to(number)}" for name, number in given_up.items()]
-    return Standing(
-        [f"{count}; `onboard events outgoing list`" for count in counts],
-        {"given_up": given_up} if given_up else {},
-        report.attention(states, given_up, now=now),
-    )
+    return Standing([], {"given_up": given_up} if given_up else {}, report.attention(states, given_up, now=now))
 
 
 def _warning(settings: Settings, database: Database, now: datetime) -> str:

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.messages.contact import FIRST, ContactPolicy
@@ -15,7 +14,7 @@ from onboarding_worker.core.model.states import LIVE_SESSIONS, InvitationState, 
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
 from onboarding_worker.lists import rules
 from onboarding_worker.providers.values import Refusal
-from onboarding_worker.reporting.waits import Circumstances, Wait, first_cause
+from onboarding_worker.reporting.waits import Circumstances, Wait, Waiting, cause_of
 
 LONGEST = 320
 
@@ -241,41 +240,9 @@ def wanted(text: str, country: str = "") -> Wanted:
     )
 
 
-class Place(NamedTuple):
-    """Where a row or message waits. `paused`: why its batch is; `behind_pilot`: it waits for the verdict on its list's
-    pilot. `others`: other accounts may take it over."""
-
-    batch_id: int = 0
-    paused: str = ""
-    behind_pilot: bool = False
-    others: bool = False
-
-
-def next_step(
-    what: str,
-    why: str,
-    due_at: datetime | None,
-    place: Place,
-    needed: tuple[str, ...],
-    around: Circumstances,
-    *,
-    now: datetime,
-) -> Wait:
-    """What comes next: `what`, a sentence without its stop, once nothing is in its way. `why`: the row's or message's
-    own reason. `needed`: the account and the senders that it waits for."""
-    blocked = [around.blocked[name] for name in needed if name in around.blocked]
-    first = first_cause(
-        why,
-        "",
-        due_at,
-        paused=place.paused,
-        batch_id=place.batch_id,
-        behind_pilot=place.behind_pilot,
-        blocked=blocked,
-        stopped=around.stopped,
-        now=now,
-    )
-    until: datetime | None = None
+def next_step(what: str, one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
+    """What comes next: `what`, a sentence without its stop, once nothing is in its way."""
+    first, until = cause_of(one, around, now=now), None
     match first.what:
         case "everything":
             text = _nothing_before("everything goes on", first.detail)
@@ -283,14 +250,14 @@ def next_step(
             text = _nothing_before(f"batch {first.name} goes on, which is paused", first.detail)
         case "pilot":
             text = f"Next: nothing before the verdict on the pilot of batch {first.name}: this row is behind it."
-        case "" if first.reason == Reason.CREDITS_SPENT:
+        case "" if first.action:
             text = _nothing_before("the list may cost more", meaning_of(first.reason))
         case "":
             text, until = f"Next: {what}.", first.until or now
         case _ if first.reason == Reason.ACCOUNT_MISSING:
             text = _nothing_before("the account is there again", first.in_words)
         case _ if first.action:
-            event = f"{first.called} goes on" + (", or another account takes the row over" if place.others else "")
+            event = f"{first.called} goes on" + (", or another account takes the row over" if one.place.others else "")
             text = _nothing_before(event, first.in_words)
         case _:
             until = first.until or now

@@ -8,6 +8,7 @@ is filled in, is a new row like one of any list.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.keyring import CannotDecrypt
@@ -15,7 +16,7 @@ from onboarding_worker.core.model.channels import ADDRESSES, CALLED
 from onboarding_worker.core.model.states import LineState
 from onboarding_worker.features.service_desk.case import Refused, place_in_words
 from onboarding_worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
-from onboarding_worker.features.service_desk.links import NewLink
+from onboarding_worker.features.service_desk.links import NewLink, Resend
 from onboarding_worker.features.service_desk.opened import desk_of
 from onboarding_worker.features.service_desk.store.cases import Place, StoredCustomer, stored_customers
 from onboarding_worker.features.service_desk.store.desk import Sent, ServiceDesk
@@ -98,7 +99,7 @@ class Returns:
         if not decision.details:
             return _refused(line, _FINISHED)
         if not self.act:
-            return self._changed(line, place[1], self._foreseen(line, correction, place[0]))
+            return self._changed(line, place[1], **self._foreseen(line, correction, *place))
         return self._corrected(line, correction, *place)
 
     def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
@@ -108,35 +109,30 @@ class Returns:
         if isinstance(done, Refused):
             column = correction.columns[0]
             return _refused(line, FieldProblem(column, done.why, done.then or "import the file again with --again"))
-        what = f"{' and '.join(done.columns)} changed"
-        if isinstance(done.sent, Sent):
-            what += f"; the same link leaves by {CALLED[done.sent.channel]}"
-        elif isinstance(done.sent, NewLink):
-            what += f"; {done.sent.account} is asked for another session, whose link follows"
-        elif decide(KnownRule.RETURNED, place.standing).retry:
+        what = f"{_what(line, correction, done.sent, place)}{f'; {done.warning}' if done.warning else ''}"
+        if not isinstance(done.sent, Sent | NewLink) and decide(KnownRule.RETURNED, place.standing).retry:
             self.retry(Which(place.batch_id, rows=RowRanges(((place.row, place.row),))))
-            what += f"; {place_in_words(place.row, place.batch_id)} is tried again"
-        elif correction.addresses:
-            what += f"; no message was added: {done.sent}".replace(" ID", f" {line.customer_id}")
-        what += f"; {done.warning}" if done.warning else ""
         known = self._done[line.row] = self._changed(line, place, what)
         return known
 
-    def _foreseen(self, line: Returned, correction: Correction, purpose: str) -> str:
-        what = f"{' and '.join(correction.columns)} changed"
+    def _foreseen(self, line: Returned, correction: Correction, purpose: str, place: Place) -> dict[str, Any]:
+        """What `_corrected` would do, for a `Change`."""
         kinds = [kind for kind in ADDRESSES if kind in correction.columns]
         if not kinds:
-            return what
+            return {"what": _what(line, correction, None, place)}
         found = self.desk.may_correct(line.customer_id, kinds, purpose=purpose, now=self.parts.clock())
-        if isinstance(found, Refused) or found.opens_until is None:
-            return what
-        if isinstance(found.follows, NewLink):
-            return f"{what}; {found.follows.account} is asked for another session: 1 credit"
-        follows = found.follows.why if isinstance(found.follows, Refused) else "the same link goes to the new address"
-        return f"{what}; {follows}"
+        follows = found if isinstance(found, Refused) else found.follows
+        said: dict[str, Any] = {"what": _what(line, correction, follows, place)}
+        if isinstance(follows, NewLink):
+            said |= {"account": follows.account, "channels": follows.channels}
+        elif isinstance(follows, Resend):
+            said |= {"channels": [follows.channel]}
+        elif not isinstance(found, Refused):
+            said |= {"waits_until": found.opens_until}
+        return said
 
-    def _changed(self, line: Returned, place: Place, what: str) -> RefusedLine:
-        self.changes.append(Change(line.row, line.customer_id, what))
+    def _changed(self, line: Returned, place: Place, what: str, **follows: Any) -> RefusedLine:
+        self.changes.append(Change(line.row, line.customer_id, what, **follows))
         self.batches.add(place.batch_id)
         return _known(line, what)
 
@@ -149,6 +145,22 @@ class Returns:
         if isinstance(judged, AcceptedLine):
             self.changes.append(Change(line.row, judged.customer.customer_id, "a new row", is_new=True))
         return judged
+
+
+def _what(
+    line: Returned, correction: Correction, follows: Sent | Resend | NewLink | Refused | None, place: Place
+) -> str:
+    """What was changed, and what follows for the link, done or foreseen. None: no address was changed."""
+    what = f"{' and '.join(correction.columns)} changed"
+    if isinstance(follows, Sent | Resend):
+        return f"{what}; the same link leaves by {CALLED[follows.channel]}"
+    if isinstance(follows, NewLink):
+        return f"{what}; {follows.account} is asked for another session, whose link follows"
+    if decide(KnownRule.RETURNED, place.standing).retry:
+        return f"{what}; {place_in_words(place.row, place.batch_id)} is tried again"
+    if correction.addresses:
+        return f"{what}; no message was added: {follows}".replace(" ID", f" {line.customer_id}")
+    return what
 
 
 def _place(line: Returned, stored: StoredCustomer) -> tuple[str, Place] | FieldProblem:

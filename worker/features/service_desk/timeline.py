@@ -14,10 +14,10 @@ from onboarding_worker.core.model.channels import CALLED
 from onboarding_worker.core.model.reasons import Reason, meaning_of
 from onboarding_worker.core.model.states import SessionState
 from onboarding_worker.core.unknown.reconciliation import OrphanRule, unknown_in_words
-from onboarding_worker.features.service_desk.case import Place, in_utc, next_step, place_in_words
+from onboarding_worker.features.service_desk.case import in_utc, next_step, place_in_words
 from onboarding_worker.reporting.steps import step_for
 from onboarding_worker.reporting.store.ledger import SessionFacts
-from onboarding_worker.reporting.waits import Circumstances
+from onboarding_worker.reporting.waits import Circumstances, Place, Waiting
 
 
 class About(StrEnum):
@@ -68,6 +68,7 @@ class RowFact(NamedTuple):
     in_doubt: bool = False
     called_at: datetime | None = None
     needs_status_check: bool = False
+    brand: str = ""
 
     @property
     def place(self) -> str:
@@ -120,6 +121,7 @@ class MessageFact(NamedTuple):
     kept_back: bool = False  # its link went to an address that was corrected since
     detail: str = ""
     stopped: str = ""
+    brand: str = ""
 
 
 class History(NamedTuple):
@@ -192,8 +194,8 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
             yield Moment(row.changed_at, About.RESULT, f"Cancelled{f': {why}' if why else ''}.")
         case "waiting":
             needed = (row.account, *row.senders)
-            what, here = _asked(row, around, now), around.of_account(row.account)
-            step = next_step(what, row.reason, row.due_at, row.waits_in, needed, here, now=now)
+            waiting = Waiting(row.waits_in, needed, row.due_at, row.reason, brand=row.brand)
+            step = next_step(_asked(row, around, now), waiting, around, now=now)
             yield Moment(step.until or now, About.NEXT, step.detail, step.step or then)
         case "working":
             asked = f"is asked for a session{f' ({why})' if why else ''}"
@@ -324,8 +326,9 @@ def _message(
             yield Moment(max(message.due_at or now, now), About.NEXT, text)
         case "waiting":
             because = f" ({why})" if why and message.reason != Reason.REMINDER else ""
-            leaves, needed = f"{_lower(what)} leaves{because}", (message.channel,)
-            step = next_step(leaves, message.reason, message.due_at, message.waits_in, needed, around, now=now)
+            needed, brand = (message.channel,), message.brand
+            waiting = Waiting(message.waits_in, needed, message.due_at, message.reason, brand=brand)
+            step = next_step(f"{_lower(what)} leaves{because}", waiting, around, now=now)
             yield Moment(step.until or now, About.NEXT, step.detail, step.step)
         case "working":
             yield Moment(now, About.MESSAGE, f"{what} is being sent at this moment.")

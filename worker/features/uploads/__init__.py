@@ -9,6 +9,7 @@ FEATURE = Feature(
     offers={
         "DASHBOARD_PARTS": ("onboarding_worker.features.uploads.pages:PART",),
         "SECTIONS": ("onboarding_worker.features.uploads.uploaded:SECTION",),
+        "STANDINGS": ("onboarding_worker.features.uploads.standing:STANDINGS",),
         "WORK": ("onboarding_worker.features.uploads.schedule:WORK",),
     },
 )

@@ -28,13 +28,12 @@ from onboarding_worker.features.dashboard.contract import (
 )
 from onboarding_worker.features.dashboard.users import Role
 from onboarding_worker.features.uploads.store.uploads import PROBLEMS, Uploads
-from onboarding_worker.features.uploads.uploaded import AGREED, ENDED, MOST_BYTES, OPEN, How, Upload, UploadState
+from onboarding_worker.features.uploads.uploaded import AGREED, ENDED, MOST_BYTES, OPEN, PATH, How, Upload, UploadState
 from onboarding_worker.features.uploads.uploaded import Uploads as Section
 from onboarding_worker.lists.dates import DateForm
 from onboarding_worker.lists.rules import COLUMNS, WORDED
 from onboarding_worker.reporting.store.processes import WORK
 
-PATH = "/dashboard/lists"
 SHOWN = 30
 LONGEST_WORD = 100  # of ours
 IGNORED = "-"

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.database.audit_entries import Act
 from onboarding_worker.core.foundation.clock import monotonic
-from onboarding_worker.features.uploads.store.uploads import Uploads
+from onboarding_worker.features.uploads.store.uploads import Uploads, undecided
 from onboarding_worker.features.uploads.uploaded import How, Upload, UploadState
 from onboarding_worker.lists.importing.list_import import CutOff, ImportChoices, import_list
 from onboarding_worker.lists.lines import ListRefused
@@ -45,13 +45,13 @@ class Looking:
         """Check and import what waits. Raises sqlalchemy.exc.OperationalError while the database cannot be used."""
         parts, now = self.parts, self.parts.database_clock()
         uploads = Uploads(parts.database, parts.keyring)
-        undecided = uploads.undecided()
+        found = undecided(parts.database)
         if self._tidied.begin(monotonic()):
             tidying = Uploads(parts.database.acting(Act("uploads", "discard")), parts.keyring)
-            for one in undecided:
+            for one in found:
                 if one.is_over(now):
                     tidying.discard(one.id, now=now, why="no one decided about it in time")
-        for one in undecided:
+        for one in found:
             if self.stopping():
                 return
             if one.is_due(now):

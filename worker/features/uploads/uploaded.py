@@ -10,6 +10,7 @@ from onboarding_worker.features.dashboard.users import is_one_person
 from onboarding_worker.settings.shape import FeatureSection
 from onboarding_worker.settings.values import Section, setting
 
+PATH = "/dashboard/lists"
 MOST_BYTES = 128 << 20
 MOST_ROWS = 2_000_000  # a compressed file could have a thousand times as many
 PART_BYTES = 512 << 10

@@ -146,6 +146,16 @@ def due_of(model: type[Job] | type[InvitationRow], *which: Any, last: bool = Fal
     return sa.select(model.due_at).where(*which).order_by(model.due_at.desc() if last else model.due_at).limit(1)
 
 
+def first_due(
+    connection: sa.Connection, model: type[Job] | type[InvitationRow], *its: Any, now: datetime
+) -> datetime | None:
+    """When the oldest due row of an account or channel became due: one look into the index for each priority."""
+    state = JobState.WAITING if model is Job else InvitationState.WAITING
+    due = (*its, model.state == bulk.fixed(state), model.due_at <= now)
+    queries = [due_of(model, *due, model.priority == priority) for priority in states.PRIORITIES]
+    return min(filter(None, (connection.execute(query).scalar() for query in queries)), default=None)
+
+
 _LAST_END = due_of(Job, Job.batch_id == _BATCH, *WAITS_FOR_END, last=True)
 # Ended because no address may be written to: before a session was requested, or before its message was sent.
 _UNWRITTEN = (

@@ -85,6 +85,11 @@ class BatchCounts:
         return lines
 
     @property
+    def total(self) -> int:
+        """All rows of the batch, the same wherever a number of them is given."""
+        return sum(self.jobs.values()) + self.rejected + self.duplicate + self.known
+
+    @property
     def bought(self) -> int:
         """The sessions that calls of the batch have opened, reissues among them."""
         return sum(facts.issued for facts in self.accounts.values())

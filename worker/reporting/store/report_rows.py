@@ -1,6 +1,6 @@
 """The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -34,6 +34,7 @@ from onboarding_worker.reporting.store.counting import count, later_row
 from onboarding_worker.reporting.store.counts import BatchCounts
 from onboarding_worker.reporting.store.outlook import opened_late
 from onboarding_worker.reporting.store.waiting import left_of
+from onboarding_worker.reporting.waits import Place, Waiting
 
 _BEFORE = aliased(SessionRow)  # of a customer who is asked once more
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
@@ -50,6 +51,7 @@ _LINES = (
         sa.func.coalesce(work.LEAD.brand, Job.brand).label("brand"),
         Job.attempts,
         Job.waits,
+        sa.func.coalesce(work.LEAD.priority, Job.priority).label("priority"),
         work.DUE_AT.label("due_at"),
         Job.reason,
         Job.detail,
@@ -104,9 +106,8 @@ class LineFacts:
     due_at: datetime | None = None  # of the row, of the row that it joined, or of its message that waits
     reason: str = ""
     detail: str = ""
-    waits_for: tuple[str, ...] = ()  # the account and the channels whose stop or pause keeps the row waiting
-    paused: str = ""  # why its batch is paused, or the batch of the row that it joined
-    served_by: int = 0  # that batch
+    waiting: Waiting | None = None  # what may keep the row, or the row that it joined
+    served_by: int = 0  # the batch of that row
     later: str = ""  # of a rejected line: the later row that has its customer
     late: str = ""  # references of sessions that the provider opened for the row and whose tokens are lost
     opening: Opening = field(default_factory=lambda: Opening(""))
@@ -198,7 +199,6 @@ class Facts:
                 attempts=row.attempts,
                 waits=row.waits,
                 **_what_waits(row, waiting),
-                paused=row.pause_reason,
                 served_by=row.served_by,
                 late=", ".join(late.get(row.id, ())),
                 opening=opening,
@@ -261,8 +261,8 @@ def _first_messages(connection: sa.Connection, of: sa.Column[Id], ids: Collectio
     """By session or by job, its first messages, the one that is due first in front."""
     if not ids:
         return {}
-    columns = (InvitationRow.state, InvitationRow.channel, InvitationRow.due_at, InvitationRow.reason)
-    query = sa.select(of.label("of"), *columns, InvitationRow.detail)
+    columns = (InvitationRow.state, InvitationRow.channel, InvitationRow.priority, InvitationRow.due_at)
+    query = sa.select(of.label("of"), *columns, InvitationRow.reason, InvitationRow.detail)
     found: dict[Id, list[sa.Row[Any]]] = {}
     those = (of.in_(ids), InvitationRow.kind == FIRST)
     for row in fetch(connection, query.where(*those).order_by(InvitationRow.due_at)):
@@ -304,12 +304,16 @@ def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, 
         return facts | {"due_at": row.expires_at, "reason": Reason.ADDRESS_CORRECTED, "detail": detail}
     if row.state is JobState.WAITING:
         senders = invitation_channels(row.channel) if row.ended_for == Reason.WAITS_FOR_SENDER else ()
-        return facts | {"waits_for": (row.account, *senders)}
+        return facts | {"waiting": _waiting(row, row.priority, (row.account, *senders), facts)}
     if row.state is JobState.ISSUED and messages:
         first = messages[0]
-        facts |= {"due_at": first.due_at, "waits_for": tuple(message.channel for message in messages)}
-        return facts | ({"reason": first.reason, "detail": first.detail} if first.reason else {})
+        facts |= {"due_at": first.due_at} | ({"reason": first.reason, "detail": first.detail} if first.reason else {})
+        return facts | {"waiting": _waiting(row, first.priority, [message.channel for message in messages], facts)}
     return facts
+
+
+def _waiting(row: sa.Row[Any], priority: int, needed: Sequence[str], facts: Mapping[str, Any]) -> Waiting:
+    return Waiting(Place.of(row.served_by, row.pause_reason, priority), needed, **facts, brand=row.brand)
 
 
 def refused_lines(

@@ -14,6 +14,7 @@ from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.fast.tally import CountOf
 from onboarding_worker.core.database.tables import (
+    Attempt,
     Batch,
     BatchPlan,
     InvitationRow,
@@ -30,9 +31,10 @@ from onboarding_worker.core.model import states
 from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import PRIORITIES, InvitationState, JobState
+from onboarding_worker.core.work.store import call_costs
 from onboarding_worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from onboarding_worker.plans.store.pilots import NOT_MET
-from onboarding_worker.reporting.store.counting import COUNTED, ROWS
+from onboarding_worker.reporting.store.counting import COUNTED, ROWS, first_due
 
 _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
 
@@ -176,6 +178,21 @@ def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, 
     return {row.batch_id: row.rows for row in fetch(connection, _jobs(COUNTED.batch_id.in_(batch_ids), waits))}
 
 
+def unmoved_since(database: Database, names: Collection[str], *, now: datetime) -> datetime | None:
+    """Since when no call was written down although rows of these accounts and senders were due; None: nothing was due
+    for so long."""
+    with database.read() as connection:
+        times = [
+            first_due(connection, InvitationRow, InvitationRow.channel == name, now=now)
+            if name in CHANNELS
+            else first_due(connection, Job, Job.account == name, Job.leader_id.is_(None), now=now)
+            for name in sorted(names)
+        ]
+        last = connection.execute(sa.select(Attempt.opened_at).order_by(Attempt.id.desc()).limit(1)).scalar()
+    first = min(filter(None, times), default=None)
+    return first if first is None or last is None else max(first, last)
+
+
 def _jobs(*which: sa.ColumnElement[bool]) -> sa.Select[int, int]:
     """How many of these jobs each batch has, without those that joined a job of another list."""
     jobs = sa.select(COUNTED.batch_id, ROWS.label("rows")).where(COUNTED.kind == CountOf.JOB, *which)
@@ -263,8 +280,17 @@ def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
     """The batches with rows for which they have no credit left (--most-credits), the oldest first, and how many."""
     waits = (COUNTED.state == JobState.WAITING.value, COUNTED.reason == Reason.CREDITS_SPENT.value)
     rows = _jobs(*waits).subquery()
-    query = sa.select(*BATCH_FACTS, rows.c.rows).join(rows, rows.c.batch_id == Batch.id)
-    return [(made_of(BatchFacts, row), row.rows) for row in database.rows(query.order_by(Batch.id))]
+    query = sa.select(*BATCH_FACTS, rows.c.rows).join(rows, rows.c.batch_id == Batch.id).order_by(Batch.id)
+    found = [(made_of(BatchFacts, row), row.rows) for row in database.rows(query)]
+    return [(batch, number) for batch, number in found if has_spent(database, batch.id)]
+
+
+def has_spent(database: Database, batch_id: int) -> bool:
+    """Whether the batch has used up the credits that it may cost. Its rows keep that reason until they are looked at
+    again: when more was allowed, or a call was found to have cost nothing."""
+    with database.read() as connection:
+        most = connection.execute(sa.select(BatchPlan.most_credits).where(BatchPlan.batch_id == batch_id)).scalar()
+        return most is not None and not call_costs.left(connection, batch_id, most, 1)
 
 
 def missing_keys(database: Database, known: Collection[str]) -> dict[str, tuple[int, datetime]]:

@@ -15,7 +15,7 @@ from onboarding_worker.core.limits.budgets import BudgetState
 from onboarding_worker.core.limits.limits import UsedCredits
 from onboarding_worker.core.limits.store.budgets import read, save
 from onboarding_worker.core.model.stops import tries_again_by_itself
-from onboarding_worker.settings.policies import BudgetRules
+from onboarding_worker.settings.policies import BudgetRules, named_together
 
 _ROWS = sa.select(Budget.name, sa.func.coalesce(Budget.counted_in, Budget.name).label("budget")).order_by(Budget.name)
 _COUNT_IN = sa.update(Budget).where(Budget.name == sa.bindparam("of")).values(counted_in=sa.bindparam("budget"))
@@ -28,7 +28,7 @@ def as_counted(rules: BudgetRules, database: Database) -> BudgetRules:
     budgets = {name: last.get(name, rule.name) for name, rule in rules.accounts.items()}
     capped_last = sorted(rules.accounts.items(), key=lambda one: one[1].is_capped)
     shared = {budgets[name]: replace(rule, name=budgets[name]) for name, rule in capped_last}
-    return replace(rules, accounts={name: shared[budget] for name, budget in budgets.items()})
+    return replace(rules, accounts=named_together({name: shared[budget] for name, budget in budgets.items()}))
 
 
 def carry_over(database: Database, budgets: Mapping[str, str], *, now: datetime) -> None:

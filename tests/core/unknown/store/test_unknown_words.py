@@ -161,4 +161,4 @@ def test_status_and_report_show_the_word_and_say_what_it_is(shelf, served):
     shelf.set(Batch, Batch.id == served, totals=totals_of(counts), imported_at=shelf.clock())
     assert shelf.facts.counts(served).jobs == counts.jobs
     batch = shelf.batches.find(str(served))
-    assert state_of(batch, counts) == BatchState.RUNNING
+    assert state_of(batch, counts) == BatchState.BEGUN

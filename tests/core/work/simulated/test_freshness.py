@@ -110,14 +110,14 @@ async def test_what_waits_for_the_end_of_a_senders_pause_says_so(make):
     batch = world.add(customer("Ona"))
     await world.work()
     assert (world.asked, world.job("Ona").due_at) == ([], until)
-    at, state = next_move(
+    move = next_move(
         world.parts.budget_rules,
         world.parts.takeovers,
         outlook_of(world.parts.database, batch),
         batch,
         now=world.clock(),
     )
-    assert (at, state.pause_reason) == (until, "421 later")
+    assert (move.at, move.state.pause_reason) == (until, "421 later")
 
 
 async def test_a_short_pause_of_a_sender_keeps_nobody_waiting(make):

@@ -18,6 +18,7 @@ from onboarding_worker.core.model.states import JobState
 from onboarding_worker.core.unknown.reconciliation import Nothing
 from onboarding_worker.plans.store import plans
 from onboarding_worker.plans.store.plans import Plan
+from onboarding_worker.reporting.store.waiting import credits_spent
 from tests.stored.reconciling import advance, drop, reconcilable
 from tests.stored.shelf import POLICY, customer
 
@@ -164,12 +165,16 @@ def test_a_list_costs_no_more_than_it_may_and_a_refused_call_costs_nothing(shelf
     first, second = shelf.flush().opened
     assert {due(shelf, name)[0] for name in ("Rūta", "Ieva")} == {"credits_spent"}
     assert shelf.facts.counts(batch).waits["credits_spent"].rows == 2
+    assert [(one.id, rows) for one, rows in credits_spent(shelf.database)] == [(batch, 2)]
     shelf.finish(shelf.failed(first, Kind.BAD_INPUT, Cancel("bad_input", "")), shelf.got(second))
     shelf.clock.advance(hours=1)
     (third,) = shelf.flush().opened
     shelf.finish(shelf.failed(third, Kind.UNKNOWN, Hold("unknown", "")))
     shelf.clock.advance(hours=1)
     assert shelf.flush().opened == []  # what may have cost stays counted
+    plans.set_most_credits(shelf.database, batch, 9, now=shelf.clock())
+    assert due(shelf, "Ieva")[0] == "credits_spent"  # until the next look
+    assert credits_spent(shelf.database) == []
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """What is said of targets that accept nothing, or that no process publishes to."""
 
+from datetime import timedelta
+
 import pytest
 
 from onboarding_worker.core.database.tables import Outbox
 from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.events.cloudevents import Happened
 from onboarding_worker.features.outbox import outbox_targets
 from onboarding_worker.features.outbox.outbox_publisher import swept
@@ -70,14 +73,25 @@ async def test_a_target_that_accepts_nothing_needs_a_person_after_a_minute_until
     assert needs(world) == []
 
 
-async def test_of_a_target_without_an_event_that_waits_or_was_given_up_nothing_is_said(world, clock):
+async def test_a_target_that_asks_us_to_wait_again_and_again_needs_a_person_after_five_minutes(world, clock):
+    happen(world, Happened.JOB_HELD, "A")
+    crm = FakeTarget(down=Problem(Kind.RATE_LIMITED, "HTTP 429", retry_after=timedelta(seconds=30)))
+    events_out = publisher(world, **{CRM: crm})
+    for _ in range(3):
+        events_out.publish(CRM, longest=LONGEST)
+        assert needs(world) == []
+        clock.advance(minutes=2)
+    assert [name for name, _ in needs(world)] == [CRM]
+    crm.down = None
+    events_out.publish(CRM, longest=LONGEST)
+    assert needs(world) == []
+
+
+async def test_events_that_were_given_up_need_a_person_as_long_as_they_are_kept(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B", "C")
-    crm = FakeTarget(down=DOWN)
-    publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
-    clock.advance(minutes=2)
     world.set(Outbox, Outbox.target == CRM, due_at=None)
     assert given_up(world) == {"given_up": {CRM: 3}}
-    assert needs(world)[0][1].endswith("events that wait: 0; given up: 3")
+    assert needs(world) == [(CRM, "events that wait: 0; given up: 3")]
     clock.advance(days=31)
     swept(world.parts)(None)
     assert given_up(world) == {}

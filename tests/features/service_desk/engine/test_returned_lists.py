@@ -68,7 +68,7 @@ class FakeDesk:
     def may_correct(
         self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
     ) -> Foreseen | Refused:
-        return Foreseen(None)
+        return Foreseen(Refused("there is no link that works"))
 
     def returns(self, *, act: bool = True, another_person: bool = False) -> Returns:
         report: Any = Report(name="report.csv", options=OPTIONS, database=Any, another_person=another_person)
@@ -185,7 +185,8 @@ def test_what_is_only_foreseen_changes_nothing():
     desk = FakeDesk({"C": Details(Person(email="one@example.com"))})
     returns = desk.returns().foreseeing()
     settle(returns, [report(desk.customers)[0] | {"email": "two@example.com"}])
-    assert [change.what for change in returns.changes] == ["email changed"]
+    (change,) = returns.changes
+    assert change.what.startswith("email changed")
     assert not desk.corrected
 
 

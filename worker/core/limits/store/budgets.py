@@ -174,7 +174,7 @@ def to_claim(
         log.warning(
             "%s: the next call was planned for %s, later than its limit makes it wait (a process had a wrong clock, or"
             " the limit was raised): it is planned anew",
-            rule.name,
+            rule.called,
             written(max(times)),
         )
         save(connection, rule.name, after)
@@ -254,7 +254,7 @@ def save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, 
     else:
         turn = "answers again" if before.opened_at is not None or before.stopped_at is not None else ""
     if turn:
-        log.warning("%s: %s", rule.name, turn)
+        log.warning("%s: %s", rule.called, turn)
 
 
 def end_probe(connection: sa.Connection, rule: BudgetRule, not_made: Iterable[Any]) -> None:

@@ -32,6 +32,7 @@ NAMELESS = {
     "stop": "Stopped",
     "database": "Database",
     "process": "No worker",
+    "calls": "No calls",
     "beat": "No scheduler",
     "bus": "No bus",
     "audit": "Audit log",
@@ -154,6 +155,8 @@ def need_of(one: Wait) -> dict[str, Any]:
             action, button = do("resume", batch=batch, **{"from": FROM_NOW}), "Resume"
         case ["report", batch]:
             page = page_of(batch) if batch.isdecimal() else "/dashboard/batches"
+        case []:
+            page = one.action
     # One command may help with several things, and an id has no space.
     whose = ["".join(one.name.split())] if one.name else []
     about = " ".join(filter(None, (one.what if one.name else "", one.name)))

@@ -16,7 +16,7 @@ from onboarding_worker.reporting.forecast import Load, pace_of
 from onboarding_worker.reporting.prices import Prices, in_words
 from onboarding_worker.reporting.waits import Wait
 
-EVERYTHING = ("stop", "database", "process")  # what keeps the rows of all batches
+EVERYTHING = ("stop", "database", "process", "calls")  # what keeps the rows of all batches
 
 
 @dataclass(frozen=True)

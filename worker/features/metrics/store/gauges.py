@@ -9,16 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.outages import CANCELLED
 from onboarding_worker.core.database.tables import InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
 from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.model.metrics import Series
-from onboarding_worker.core.model.states import PRIORITIES, InvitationState, JobState
 from onboarding_worker.features.metrics.store import metric_counts
-from onboarding_worker.reporting.store.counting import COUNTED, ROWS, due_of
+from onboarding_worker.reporting.store.counting import COUNTED, ROWS, first_due
 from onboarding_worker.reporting.store.processes import GONE_AFTER
 from onboarding_worker.reporting.store.waiting import to_check
 
@@ -74,11 +72,11 @@ def read(database: Database, configured: Configured, *, now: datetime) -> Gauges
                 ((row.channel, row.state), row.rows) for row in counted if row.kind == tally.CountOf.MESSAGE
             ),
             due_jobs={
-                name: _first_due(connection, Job, now, Job.account == name, Job.leader_id.is_(None))
+                name: first_due(connection, Job, Job.account == name, Job.leader_id.is_(None), now=now)
                 for name in configured.accounts
             },
             due_messages={
-                name: _first_due(connection, InvitationRow, now, InvitationRow.channel == name)
+                name: first_due(connection, InvitationRow, InvitationRow.channel == name, now=now)
                 for name in configured.channels
             },
             permits=_by_name(connection, _PERMITS.where(Permit.until > now)),
@@ -112,14 +110,6 @@ def _sums(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
 
 def _by_name(connection: sa.Connection, query: sa.Select[Any, Any]) -> dict[str, Any]:
     return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _first_due(connection: sa.Connection, model: Any, now: datetime, *its: Any) -> datetime | None:
-    """When the oldest due row of an account or channel became due: one look into the index for each priority."""
-    state = JobState.WAITING if model is Job else InvitationState.WAITING
-    due = (*its, model.state == bulk.fixed(state), model.due_at <= now)
-    queries = [due_of(model, *due, model.priority == priority) for priority in PRIORITIES]
-    return min(filter(None, (connection.execute(query).scalar() for query in queries)), default=None)
 
 
 _ALIKE = (COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account)

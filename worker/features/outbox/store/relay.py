@@ -264,6 +264,13 @@ def count_up_to(database: Database, target: str, *, given_up: bool, most: int) -
     return int(database.value(sa.select(sa.func.count()).select_from(some)))
 
 
+def waits_since(database: Database, target: str) -> datetime | None:
+    """Since when the first event that waits has been tried."""
+    first = sa.select(Outbox.since).where(Outbox.target == target, Outbox.due_at.is_not(None), Outbox.attempts > 0)
+    found: datetime | None = database.value(first.order_by(Outbox.id).limit(1))
+    return found
+
+
 def given_up(database: Database, *, most: int) -> list[sa.Row[tuple[object, ...]]]:
     """The rows that were given up, the newest first, each with its event and its detail."""
     columns = (Outbox.target, *_EVENT, Outbox.detail)

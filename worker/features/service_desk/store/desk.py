@@ -79,10 +79,10 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What a correction would do. `follows` None: the present link goes to the new address. `opens_until`: as in
+    """What a correction would do. `follows`: a Resend is the present link to the new address. `opens_until`: as in
     `Corrected`."""
 
-    follows: NewLink | Refused | None
+    follows: NewLink | Resend | Refused
     opens_until: datetime | None = None
 
 
@@ -210,10 +210,11 @@ class ServiceDesk:
 
         def look(connection: sa.Connection, case: Case) -> Foreseen | Refused:
             given = corrected_addresses.find(connection, {customer_id: kinds}, lock=False, now=now)
+            good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
+            case = replace(case, ways={**case.ways, **good})
             if case.link is not None and case.link.id in given.sessions:
-                good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
-                case = replace(case, link=replace(case.link, given_away=True), ways={**case.ways, **good})
-            return Foreseen(decide_new_address(self._rules, case, now=now), opens_until(case, now))
+                case = replace(case, link=replace(case.link, given_away=True))
+            return Foreseen(self._what_follows(case, [*good], now=now), opens_until(case, now))
 
         return self._read(customer_id, purpose, look, now)
 
@@ -228,10 +229,16 @@ class ServiceDesk:
     def _follow(
         self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
     ) -> Sent | NewLink | Refused:
-        """Ask for another session, or send the present link to the first of these channels that the row uses."""
-        follows = decide_new_address(self._rules, case, now=now)
+        """Ask for another session, or send the present link."""
+        follows = self._what_follows(case, channels, now=now)
         if isinstance(follows, NewLink):
             self._renew(connection, case, follows, now=now)
+        return self._add(connection, customer, case, follows, now=now) if isinstance(follows, Resend) else follows
+
+    def _what_follows(self, case: Case, channels: list[str], *, now: datetime) -> NewLink | Resend | Refused:
+        """Another session, or the present link to the first of these channels that the row uses. `case`: as it is with
+        the new address."""
+        follows = decide_new_address(self._rules, case, now=now)
         if follows is not None:
             return follows
         own = () if case.row is None else tuple(one for one in channels if case.row.channel in (Channel.BOTH, one))
@@ -240,8 +247,7 @@ class ServiceDesk:
             then = "" if case.ways.get(channels[0]) else f"`onboard customer resend ID{option}`"
             return Refused(f"the list asks for no message by {channels[0]}", then)
         channel = own[0] if own else None
-        decided = decide_resend(self._rules, case, channel, now=now, to_new_address=True, same_link=True)
-        return decided if isinstance(decided, Refused) else self._add(connection, customer, case, decided, now=now)
+        return decide_resend(self._rules, case, channel, now=now, to_new_address=True, same_link=True)
 
     def _write(self, connection: sa.Connection, customer: FoundCustomer, corrected: Details, *, now: datetime) -> None:
         customer_id = customer.row.customer_id

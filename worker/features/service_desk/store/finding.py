@@ -31,14 +31,15 @@ from onboarding_worker.core.lifecycle.given_links import is_kept_back
 from onboarding_worker.core.model.channels import CHANNELS, address_of, detail_of
 from onboarding_worker.core.model.incoming import ACCOUNT
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
+from onboarding_worker.core.model.states import DONE, ENDED_JOBS, NOT_SENT, OPEN_JOBS, JobState
 from onboarding_worker.core.work.store.call_costs import not_carried_out
-from onboarding_worker.features.service_desk.case import Place, Wanted, place_in_words
+from onboarding_worker.features.service_desk.case import Wanted, place_in_words
 from onboarding_worker.features.service_desk.timeline import CallFact, History, LinkFact, MessageFact, RowFact
 from onboarding_worker.lists.decisions.row_addresses import is_among
 from onboarding_worker.lists.store.batches import DAILY
 from onboarding_worker.providers.values import masked_email, masked_phone
 from onboarding_worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
+from onboarding_worker.reporting.waits import Place
 
 SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many
@@ -129,7 +130,10 @@ class Finder:
                         state=str(row.state),
                         joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
                         is_event=row.batch.startswith(DAILY),
-                        waits_in=_place(row, others=bool(row.fallback_accounts) and row.unknown_attempt is None),
+                        waits_in=Place.of(
+                            *(row.batch_id, row.pause_reason, row.priority),
+                            others=bool(row.fallback_accounts) and row.unknown_attempt is None,
+                        ),
                         senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
                         in_doubt=row.unknown_attempt is not None,
                     )
@@ -166,13 +170,6 @@ def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
         .limit(MOST_FACTS)
     )
     return fetch(connection, query)
-
-
-def _place(row: Any, *, others: bool = False) -> Place:
-    behind_pilot = row.priority >= HELD_BACK
-    # What a person sends while the batch is paused has a priority of its own.
-    paused = row.pause_reason if row.priority not in PRIORITIES else ""
-    return Place(row.batch_id, paused, behind_pilot=behind_pilot, others=others)
 
 
 def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
@@ -245,6 +242,7 @@ def _messages(connection: sa.Connection, customer_id: str, stopped: Mapping[str,
         sa.select(
             *(InvitationRow.__table__, Batch.pause_reason, Job.changed_at.label("over_at")),
             *(SessionRow.given_away, SessionRow.same_link),
+            sa.select(LEAD.brand).where(LEAD.id == InvitationRow.job_id).scalar_subquery().label("brand"),
         )
         .join(SessionRow, SessionRow.id == InvitationRow.session_id)
         .join(Batch, Batch.id == InvitationRow.batch_id)
@@ -258,7 +256,7 @@ def _messages(connection: sa.Connection, customer_id: str, stopped: Mapping[str,
             row,
             kind="new_link" if row.new_link else row.kind,
             state=str(row.state),
-            waits_in=_place(row),
+            waits_in=Place.of(row.batch_id, row.pause_reason, row.priority),
             in_doubt=row.unknown_attempt is not None,
             stopped=stopped.get(row.channel, ""),
             kept_back=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),

@@ -58,11 +58,6 @@ class Uploads(TakenLists[Upload]):
             number = connection.execute(sa.select(sa.func.count()).select_from(Row)).scalar_one()
             return [_upload(row) for row in fetch(connection, query)], number
 
-    def undecided(self) -> list[Upload]:
-        """The lists that have not ended, the oldest first."""
-        query = sa.select(*_COLUMNS).where(Row.state.not_in(ENDED)).order_by(Row.id)
-        return [_upload(row) for row in self._database.rows(query)]
-
     def find(self, list_id: int) -> Upload | None:
         rows = self._database.rows(sa.select(*_COLUMNS).where(Row.id == list_id))
         return _upload(rows[0]) if rows else None
@@ -179,6 +174,12 @@ class Uploads(TakenLists[Upload]):
     def _sealed(self, list_id: int, how: How, found: Mapping[str, Any] | None) -> bytes:
         value = {"how": asdict(how), "found": found}
         return self._keyring.encrypt(value, context=context_of_uploaded_list(list_id))
+
+
+def undecided(database: Database) -> list[Upload]:
+    """The lists that have not ended, the oldest first."""
+    query = sa.select(*_COLUMNS).where(Row.state.not_in(ENDED)).order_by(Row.id)
+    return [_upload(row) for row in database.rows(query)]
 
 
 def _upload(row: Any) -> Upload:
