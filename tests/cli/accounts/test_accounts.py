@@ -137,7 +137,7 @@ def test_a_pause_is_shown_with_its_end_and_reason_while_it_lasts(desk: Desk):
     kyc = of(desk, "kyc")
     assert (kyc["paused_until"], kyc["pause_reason"]) == ("2999-01-01T00:00:00Z", "HTTP 429")
     # On one line, however narrow the terminal is.
-    assert "\nkyc is paused until 2999-01-01T00:00:00Z: HTTP 429\n" in desk.onboard("account", "list").out
+    assert "\nkyc, kyc-lt, kyb are paused until 2999-01-01T00:00:00Z: HTTP 429\n" in desk.onboard("account", "list").out
     change_budget(desk, "kyc", blocked_until="2001-01-01 00:00:00.000000")
     kyc = of(desk, "kyc")
     assert (kyc["paused_until"], kyc["pause_reason"]) == (None, None)
@@ -174,10 +174,9 @@ def test_who_may_take_over_an_account_s_rows_is_shown_while_it_cannot_work(desk:
     assert of(desk, "kyc")["taken_over_by"] == []
     change_budget(desk, "kyc", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
     assert of(desk, "kyc")["taken_over_by"] == ["au-new"]  # kyb shares its credentials, and so its stop
-    assert (
-        "\nkyc is stopped since 2026-01-01T00:00:00Z: HTTP 401; au-new may take its rows over\n"
-        in desk.onboard("account", "list").out
-    )
+    shown = desk.onboard("account", "list").out
+    assert "\nkyc, kyc-lt, kyb are stopped since 2026-01-01T00:00:00Z: HTTP 401\n" in shown
+    assert "\nau-new may take the rows of kyc over\n" in shown
 
 
 def test_a_sender_is_resumed_like_an_account(desk: Desk):
@@ -230,7 +229,7 @@ def test_a_stop_that_is_asked_again_says_when(desk: Desk):
     stop = {"stopped_at": "2026-01-01 00:00:00.000000", "asks_again_at": "2999-01-01 00:05:00.000000"}
     change_budget(desk, "kyc", **stop, stop_reason="HTTP 401")
     assert (
-        "\nkyc is stopped since 2026-01-01T00:00:00Z: HTTP 401;"
+        "\nkyc, kyc-lt, kyb are stopped since 2026-01-01T00:00:00Z: HTTP 401;"
         " a running worker asks again from 2999-01-01T00:05:00Z on\n" in desk.onboard("account", "list").out
     )
 

@@ -245,7 +245,7 @@ def test_what_waits_for_its_senders_limit_ends_a_run_after_its_patience_too(desk
     holds_together(ended.facts)
     assert ended.facts["invitations"]["sent"] == 1
     assert f"2 rows wait, the first until {ended.facts['waits_until']} (" in ended.err
-    assert any("a limit, or a cap on credits, allows no more before then" in line for line in ended.lines)
+    assert any("the sender email: its limit of 7/day" in line for line in ended.lines)
 
 
 def test_no_process_is_missed_while_the_limit_of_a_sender_is_used_up(desk: Desk):

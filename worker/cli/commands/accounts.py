@@ -1,6 +1,6 @@
 """`onboard account`: the state of accounts, and trying a stopped one again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,7 +9,7 @@ from onboarding_worker.cli.completions import AccountName
 from onboarding_worker.cli.exits import refusing
 from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.cli.shared_options import JSON, print_json, print_json_or, print_table
-from onboarding_worker.core.foundation.notation import listed_in_words
+from onboarding_worker.core.foundation.notation import are, listed_in_words
 from onboarding_worker.reporting.operation_report import WORKING, state_in_words
 from onboarding_worker.settings.needs import STORED, WAKING
 from onboarding_worker.wiring.account_budgets import NotTried, try_again
@@ -33,23 +33,26 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     if stopped is not None:
         click.echo(f"{stopped.in_words}; `onboard resume --all` goes on")
     table = [("account", "provider", "limits", "in flight", "credits", "now")]
-    first_of: dict[str, str] = {}  # by budget: its numbers are those of all its accounts together, and are shown once
+    # Accounts that share a budget have its numbers together: they are one line, and are named alike everywhere.
+    together: dict[str, list[dict[str, Any]]] = {}
     for item in facts:
-        first = first_of.setdefault(item["budget"], item["account"])
-        is_first, places = first == item["account"], item["places_in_use"]
+        together.setdefault(item["budget"], []).append(item)
+    for each in together.values():
+        item, places = each[0], each[0]["places_in_use"]
         in_flight = f"{item['concurrency']} a process" if places is None else f"{places} of {item['concurrency']}"
-        numbers = (_limits(item), in_flight, _credits(item)) if is_first else (f"as {first}, together", "", "")
         state = state_in_words(item).partition(" ")[0].rstrip(":")
-        table.append((item["account"], item["provider"], *numbers, state))
+        table.append((_all(each, "account"), _all(each, "provider"), _limits(item), in_flight, _credits(item), state))
     print_table(table)
-    # Long texts have a line of their own.
-    for item in facts:
-        if item["budget"] not in (item["account"], f"sender/{item['account']}") and item["provider"] != "sender":
-            click.echo(f"{item['account']} shares the budget {item['budget']}")
-        # A budget's stop is that of all its accounts; which accounts may take rows over is each account's own.
-        is_said = first_of[item["budget"]] != item["account"] and not item["taken_over_by"]
-        if _now(item) != WORKING and not is_said:
-            click.echo(f"{item['account']} is {_now(item)}")
+    for each in together.values():  # long texts have a line of their own
+        if (state := state_in_words(each[0])) != WORKING:
+            click.echo(f"{_all(each, 'account')} {are(len(each))} {state}")
+        for one in each:
+            if takers := one["taken_over_by"]:
+                click.echo(f"{' and '.join(takers)} may take the rows of {one['account']} over")
+
+
+def _all(each: Sequence[dict[str, Any]], what: str) -> str:
+    return ", ".join(dict.fromkeys(one[what] for one in each))
 
 
 @account.command("resume")
@@ -99,8 +102,3 @@ def _limits(item: dict[str, Any]) -> str:
     if not item["limit_found"]:
         return configured
     return f"{configured} configured, {item['limit_found']} found" if configured else f"{item['limit_found']} found"
-
-
-def _now(item: dict[str, Any]) -> str:
-    takers = item["taken_over_by"]
-    return state_in_words(item) + (f"; {' and '.join(takers)} may take its rows over" if takers else "")
