@@ -198,7 +198,8 @@ class CsvList:
 
 
 def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
-    """The delimiter: of the option, else of the file's `sep=` line, else the one that gives the most known titles."""
+    """The delimiter: of the option, else of the file's `sep=` line, else the one that gives the most titles that
+    are known, or are like ours."""
     if options.delimiter is not None:
         asked = _NAMED_DELIMITERS.get(options.delimiter.lower(), options.delimiter)
         if len(asked) != 1 or asked in '"\r\n\x00' or asked.isalnum():
@@ -221,13 +222,14 @@ def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
     if known_and_all(best)[0]:
         return best
 
-    def likely(delimiter: str) -> int:
+    def likely_and_all(delimiter: str) -> tuple[int, int]:
         """How many titles are like ours, in a list of another system: their names are suggested."""
-        found = titles(delimiter)[:_MOST_LIKELY]
-        return sum(1 for title in found if len(title) <= _LONGEST_TITLE and nearest(title) is not None)
+        found = titles(delimiter)
+        like = (len(title) <= _LONGEST_TITLE and nearest(title) is not None for title in found[:_MOST_LIKELY])
+        return sum(like), len(found)
 
-    best = max(DELIMITERS, key=likely)
-    return best if likely(best) > 1 else ","
+    best = max(DELIMITERS, key=likely_and_all)
+    return best if likely_and_all(best)[1] > 1 else ","
 
 
 def _first_record(sample: str, delimiter: str, *, cut: bool = False, line: int = 1) -> tuple[int, list[str]]:
