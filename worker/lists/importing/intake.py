@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from onboarding_worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
@@ -75,10 +76,12 @@ class Rule:
             raise ValueError("accounts: name at least one")
         object.__setattr__(self, "_tests", tuple(_test_of(column, wanted) for column, wanted in self.when.items()))
 
-    def fits(self, customer: Customer) -> str | None:
-        """Why the rule fits, in the configuration's own words; None when it does not."""
+    def fits(self, customer: Customer, but: str = "") -> str | None:
+        """Why the rule fits, in the configuration's own words; None when it does not. `but`: a column that fits."""
         words = []
         for column, present, spelling in self._tests:
+            if column == but:
+                continue
             found = _READ[column](customer)
             if present is not None:
                 if any(found) is not present:
@@ -255,15 +258,18 @@ class Intake:
         given = customer.parameters.get(settings.provider, {})
         return parameter_warnings(settings.provider, given, settings.dialect) if given else []
 
-    def uses(self, problem: FieldProblem, accounts: Collection[str]) -> bool:
+    def uses(self, problem: FieldProblem, accounts: Collection[str], customer: Customer | None) -> bool:
         """True if a route tests the column, or one of the accounts sends it. Of a name that is none: if one of the
         accounts needs it; a route takes it as empty, as it takes a language or a time zone that is none, and a cell
-        that stands for nothing, unless that would decide the route."""
+        that stands for nothing, unless a value there would decide the customer's route."""
         column = problem.column
         if column in LEFT_OUT or is_own(column):
             return False
         if empty_word(problem) and column not in NAMES:
-            return column in DECIDING and any(column in route.when for route in self.routes)
+            if column not in DECIDING or customer is None:
+                return False
+            fitting = (route for route in self.routes if route.fits(customer, but=column) is not None)
+            return any(column in route.when for route in islice(fitting, 1))
         if column in NAMES:
             settings = [self.accounts[account] for account in accounts if account in self.accounts]
             facts = [facts_of(one.provider) for one in settings if one.prefill != "none"]
@@ -396,15 +402,16 @@ def _by_use(
     """The problems of columns that one of these accounts uses, and warnings for those that none of them uses, or that
     are no names. Without accounts it is not known which one serves the row: a problem is then what all of them use."""
     used, unused = [], []
+    customer = line.customer if isinstance(line, AcceptedLine) else line.rest
     for problem in line.if_used:
         all_of = [accounts] if accounts else [[one] for one in intake.providers]
-        if all(intake.uses(problem, some) for some in all_of):
+        if all(intake.uses(problem, some, customer) for some in all_of):
             used.append(problem)
             continue
         if empty_word(problem):
             unused.append(problem)
             continue
-        may_use = not accounts and intake.uses(problem, intake.providers.keys())
+        may_use = not accounts and intake.uses(problem, intake.providers.keys(), customer)
         why = _MAY_USE if may_use else _NOT_USED if problem.column in PREFILLED else ""
         unused.append(replace(problem, problem=f"{problem.problem}; left out{why}"))
     return tuple(used), tuple(unused)
