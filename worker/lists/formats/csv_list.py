@@ -208,28 +208,20 @@ def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
     if separator and separator not in '"\r\n':
         return separator
 
-    def titles(delimiter: str) -> list[str]:
+    def fit(delimiter: str) -> tuple[int, int, int]:
+        """How many titles are known; if none, how many are like ours, whose names are suggested; and all."""
         try:
-            return _first_record(sample, delimiter)[1]
+            found = _first_record(sample, delimiter)[1]
         except ListRefused:
-            return []
+            return 0, 0, 0
+        if known := sum(1 for title in found if title.strip() and our_name(title, options) is not None):
+            return known, 0, len(found)
+        short = (title for title in found[:_MOST_LIKELY] if len(title) <= _LONGEST_TITLE)
+        return 0, sum(1 for title in short if nearest(title) is not None), len(found)
 
-    def known_and_all(delimiter: str) -> tuple[int, int]:
-        found = titles(delimiter)
-        return sum(1 for title in found if title.strip() and our_name(title, options) is not None), len(found)
-
-    best = max(DELIMITERS, key=known_and_all)  # of equals the first: a comma for a list with one column
-    if known_and_all(best)[0]:
-        return best
-
-    def likely_and_all(delimiter: str) -> tuple[int, int]:
-        """How many titles are like ours, in a list of another system: their names are suggested."""
-        found = titles(delimiter)
-        like = (len(title) <= _LONGEST_TITLE and nearest(title) is not None for title in found[:_MOST_LIKELY])
-        return sum(like), len(found)
-
-    best = max(DELIMITERS, key=likely_and_all)
-    return best if likely_and_all(best)[1] > 1 else ","
+    fits = {delimiter: fit(delimiter) for delimiter in DELIMITERS}
+    best = max(DELIMITERS, key=fits.__getitem__)
+    return best if fits[best][-1] > 1 else ","  # of a list with one column
 
 
 def _first_record(sample: str, delimiter: str, *, cut: bool = False, line: int = 1) -> tuple[int, list[str]]:

@@ -266,10 +266,8 @@ class Intake:
         if column in LEFT_OUT or is_own(column):
             return False
         if empty_word(problem) and column not in NAMES:
-            if column not in DECIDING or customer is None:
-                return False
-            fitting = (route for route in self.routes if route.fits(customer, but=column) is not None)
-            return any(column in route.when for route in islice(fitting, 1))
+            fitting = (route for route in self.routes if customer and route.fits(customer, but=column) is not None)
+            return column in DECIDING and any(column in route.when for route in islice(fitting, 1))
         if column in NAMES:
             settings = [self.accounts[account] for account in accounts if account in self.accounts]
             facts = [facts_of(one.provider) for one in settings if one.prefill != "none"]
@@ -407,11 +405,10 @@ def _by_use(
         all_of = [accounts] if accounts else [[one] for one in intake.providers]
         if all(intake.uses(problem, some, customer) for some in all_of):
             used.append(problem)
-            continue
-        if empty_word(problem):
+        elif empty_word(problem):
             unused.append(problem)
-            continue
-        may_use = not accounts and intake.uses(problem, intake.providers.keys(), customer)
-        why = _MAY_USE if may_use else _NOT_USED if problem.column in PREFILLED else ""
-        unused.append(replace(problem, problem=f"{problem.problem}; left out{why}"))
+        else:
+            may_use = not accounts and intake.uses(problem, intake.providers.keys(), customer)
+            why = _MAY_USE if may_use else _NOT_USED if problem.column in PREFILLED else ""
+            unused.append(replace(problem, problem=f"{problem.problem}; left out{why}"))
     return tuple(used), tuple(unused)
