@@ -8,8 +8,16 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_worker.core.customers.customers import FieldProblem, Person
-from onboarding_worker.core.database.encrypted_values import contact_digests, decrypt_person
-from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from onboarding_worker.core.database.encrypted_values import CUSTOMER, contact_digests, decrypt_person
+from onboarding_worker.core.database.tables import (
+    Batch,
+    CustomerRow,
+    InvitationRow,
+    Job,
+    SessionRow,
+    SkippedLine,
+    Tombstone,
+)
 from onboarding_worker.core.model.states import ENDED_JOBS, JobState, LineState, state_of_line
 from onboarding_worker.lists.known_customers import KnownChoices, KnownRule
 from onboarding_worker.lists.lines import RefusedLine
@@ -78,6 +86,17 @@ def test_a_row_that_is_read_otherwise_is_taken_once_nobody_serves_the_first_one(
     again(shelf, customer("mail-1"), customer("mail-2"))
     shelf.set(Job, state=JobState.CANCELLED)
     assert again(shelf, customer("1"), customer("2")) == ([2, 3], [])
+
+
+def test_a_customer_who_was_erased_does_not_come_back_as_another_one_by_the_same_file(shelf):
+    again(shelf, customer("'1"), customer("'2"))
+    shelf.set(Job, state=JobState.CANCELLED)
+    with shelf.database.write() as connection:
+        digest = shelf.keyring.digests(CUSTOMER, "'1")[0]
+        gone = {"digest": digest, "erased_at": shelf.clock(), "final": True}
+        connection.execute(sa.insert(Tombstone).values(gone))
+    assert again(shelf, customer("1"), customer("2"))[0] == [3]
+    assert again(shelf, customer("1"), allow_erased=True)[0] == [2]
 
 
 def test_another_file_may_have_the_same_rows_under_other_ids(shelf):

@@ -17,7 +17,7 @@ from onboarding_worker.core.database.bulk import Columns, picked, rows_of
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.encrypted_values import ERASED
 from onboarding_worker.core.database.fast import tally
-from onboarding_worker.core.database.job_ids import Key, job_id, of_batch
+from onboarding_worker.core.database.job_ids import ROWS, Key, job_id, of_batch
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import Batch, CustomerRow, Job, SkippedLine
 from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
@@ -55,17 +55,17 @@ from onboarding_worker.plans.store import plans
 from onboarding_worker.plans.store.leadership import take_all
 
 _LOCK_BATCH = (
-    sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned, Batch.generation)
+    sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned, Batch.generation, Batch.digest)
     .where(Batch.id == sa.bindparam("batch"))
     .with_for_update(key_share=True)
 )
 _FIRST: sa.BindParameter[int] = sa.bindparam("first")
 _LAST: sa.BindParameter[int] = sa.bindparam("last")
 _ADDED = sa.select(Job.row).where(Job.id.between(_FIRST, _LAST))
-_TAKEN = sa.select(Job.row, Job.customer_id, Job.purpose, Job.state, Job.batch_id).where(Job.id.between(_FIRST, _LAST))
-_EARLIER = sa.select(Batch.id).where(
-    Batch.digest == sa.select(Batch.digest).where(Batch.id == sa.bindparam("batch")).scalar_subquery(),
-    Batch.id < sa.bindparam("batch"),
+_OF_SAME_FILE = (
+    sa.select(Job.row, Job.customer_id, Job.purpose, Job.state, Job.batch_id)
+    .join(Batch, Job.id.between(Batch.id * ROWS + _FIRST, Batch.id * ROWS + _LAST))
+    .where(Batch.digest == sa.bindparam("digest"), Batch.id < sa.bindparam("batch"))
 )
 _SKIPPED = sa.select(SkippedLine.row).where(
     SkippedLine.batch_id == sa.bindparam("batch"), SkippedLine.row.between(_FIRST, _LAST)
@@ -141,7 +141,8 @@ class Adding:
         connection, keyring, batch_id, now = self.connection, self.keyring, self.batch_id, self.now
         # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their
         # change of the batch. It also blocks another import of the same list, which may have been faster.
-        paused, cancelled_at, planned, generation = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
+        batch = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
+        paused, cancelled_at, planned, generation, digest = batch
         gone = cancelled_at is not None
         plan = plans.find(connection, batch_id) if planned else None
         rows = [*self.lines.jobs["row"], *(line.row for line in self.skipped)]
@@ -149,7 +150,7 @@ class Adding:
             self.lines = self.lines.without(imported)
             self.skipped = [line for line in self.skipped if line.row not in imported]
         if generation > 1 and self.lines:
-            self._leave_out_read_otherwise()
+            self._leave_out_read_otherwise(digest)
         if erased := erased_among(connection, keyring, set(self.lines.jobs["customer_id"])):
             self._refuse_erased(erased)
         if self.lines.lacks:
@@ -197,38 +198,30 @@ class Adding:
             bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in self.skipped])
 
     def _refuse(self, found: Sequence[RefusedLine]) -> None:
+        self._leave_out(found)
+        self.refused += found
+
+    def _leave_out(self, found: Collection[RefusedLine]) -> None:
         if found:
             self.lines = self.lines.without({line.row for line in found})
             self.skipped += found
-            self.refused += found
 
-    def _leave_out_read_otherwise(self) -> None:
+    def _leave_out_read_otherwise(self, digest: str) -> None:
         """Leave out the rows that an earlier import of the same file has taken as another customer, or for another
         purpose, who is served or has finished, or was erased: their cells were read otherwise, by an older release or
         with other options. The person is the same."""
         keys = dict(zip(self.lines.jobs["row"], self.lines.keys, strict=True))
-        taken = [
-            one
-            for batch in self.connection.execute(_EARLIER, {"batch": self.batch_id}).scalars().all()
-            for one in fetch(self.connection, _TAKEN, _ids(batch, keys))
-            if keys.get(one.row, (one.customer_id, one.purpose)) != (one.customer_id, one.purpose)
-        ]
-        gone: Collection[str] = ()
-        if not self.choices.allow_erased:
-            gone = erased_among(self.connection, self.keyring, {one.customer_id for one in taken})
-        self._leave_out(
-            {
-                one.row: f"{one.customer_id}, {one.purpose} in batch {one.batch_id} of the same file; left out"
-                for one in taken
-                if one.customer_id in gone
-                or decide(self.choices.rule, standing_of([one.state])).becomes in (Becomes.JOINS, Becomes.FINISHED)
-            }
-        )
-
-    def _leave_out(self, why: Mapping[int, str]) -> None:
-        each = zip(self.lines.jobs["row"], self.lines.jobs["customer_id"], strict=True)
-        self.skipped += [RefusedLine(row, one, known=why[row]) for row, one in each if row in why]
-        self.lines = self.lines.without(why)
+        of = {"digest": digest, "batch": self.batch_id, "first": min(keys), "last": max(keys)}
+        taken = [one for one in fetch(self.connection, _OF_SAME_FILE, of) if one[1:3] != keys.get(one.row, one[1:3])]
+        ids = () if self.choices.allow_erased else {one.customer_id for one in taken}
+        gone = erased_among(self.connection, self.keyring, ids)
+        found: dict[int, RefusedLine] = {}
+        for one in taken:
+            becomes = decide(self.choices.rule, standing_of([one.state])).becomes
+            if one.customer_id in gone or becomes in (Becomes.JOINS, Becomes.FINISHED):
+                why = f"{one.customer_id}, {one.purpose} in batch {one.batch_id} of the same file; left out"
+                found[one.row] = RefusedLine(one.row, keys[one.row][0], known=why)
+        self._leave_out(found.values())
 
     def _refuse_erased(self, erased: Collection[str]) -> None:
         """Refuse the lines of customers who were erased on request, unless these are brought back."""
@@ -284,7 +277,7 @@ class Adding:
         out = left_out(connection, keys - followed.keys(), rule=rule)
         if out:
             each = zip(self.lines.jobs["row"], self.lines.keys, strict=True)
-            self._leave_out({row: out[key] for row, key in each if key in out})
+            self._leave_out([RefusedLine(row, key[0], known=out[key]) for row, key in each if key in out])
         if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
             leading = new | {customer_id for customer_id, _ in keys - followed.keys() - out.keys()}
             found = [one for one in found if one.given.customer_id in leading or one.unreleased]
@@ -362,10 +355,8 @@ def _of_several_lines(keyring: Keyring, customers: Columns) -> dict[str, Columns
 def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
     if not rows:
         return set()
-    added = connection.execute(_ADDED, _ids(batch_id, rows)).scalars()
-    skipped = connection.execute(_SKIPPED, {"batch": batch_id, "first": min(rows), "last": max(rows)}).scalars()
+    first, last = min(rows), max(rows)
+    ids = {"first": job_id(batch_id, first), "last": job_id(batch_id, last)}
+    added = connection.execute(_ADDED, ids).scalars()
+    skipped = connection.execute(_SKIPPED, {"batch": batch_id, "first": first, "last": last}).scalars()
     return {*added, *skipped}
-
-
-def _ids(batch_id: int, rows: Collection[int]) -> dict[str, int]:
-    return {"first": job_id(batch_id, min(rows)), "last": job_id(batch_id, max(rows))}
