@@ -102,6 +102,10 @@ def test_what_a_spreadsheet_lost_is_no_id():
     assert sending_of(2, {"message_id": "#####", "customer_id": "A1"}) == sending_of(2, {"customer_id": "A1"})
 
 
+def test_what_a_program_has_added_around_an_id_is_taken_off():
+    assert charge_of(2, {"customer_id": "'00123\u200b"}) == charge_of(2, {"customer_id": "00123"})
+
+
 def test_the_channel_of_a_message_shows_by_its_id_or_address():
     cases = [
         ({"sid": "SM" + "0" * 32}, "sms"),

@@ -15,7 +15,7 @@ from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.model.channels import CHANNELS, folded_email
 from onboarding_worker.lists import phone_numbers, rules
-from onboarding_worker.lists.cells import unless_lost_in_sheet
+from onboarding_worker.lists.cells import text_of
 from onboarding_worker.senders.contract import MESSAGE_ID
 from onboarding_worker.templates.no_values import LOOKUPS
 
@@ -239,16 +239,16 @@ def _channel(texts: Mapping[str, str], email: str, phone: str) -> str:
 
 
 def _texts(cells: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, str]:
-    return {name: _text(cells.get(name)) for name in names}
+    return {name: _text(cells.get(name), name) for name in names}
 
 
-def _text(cell: Any) -> str:
+def _text(cell: Any, column: str) -> str:
     """The cell as text; "" for what is none, was lost in a spreadsheet, or is longer than anything that is read."""
     if isinstance(cell, list):  # Amazon SES has its recipients so
         cell = cell[0] if len(cell) == 1 else ""
     if isinstance(cell, str):
-        text = cell.strip() if len(cell) <= LONGEST else ""
-        return "" if unless_lost_in_sheet(text) or text.lower() in LOOKUPS else text
+        text = text_of(cell, column) if len(cell) <= LONGEST else ""
+        return text if isinstance(text, str) and text.lower() not in LOOKUPS else ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, int | float):
