@@ -287,7 +287,6 @@ FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INP
 # Outcomes of calls that cost nothing, as credits are counted.
 COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 ONE_DAY = timedelta(days=1)
-PERIODS = ("day", "week", "month")
 
 
 def begin_of(period: str, day: date) -> date:
