@@ -14,7 +14,17 @@ VARIABLES = (
     "{{first_name}} {first_name} %FIRSTNAME% *|FNAME|* ${name} [FIRST_NAME] <name> <<name>> $name [first_name]"
     " ~FirstName~ «First_Name» {!Contact.FirstName} ##FNAME## @@first@@ %%FirstName%% -firstname- #{name}"
 )
-SPACED = ["[First Name]", "%First Name%", "[[First Name]]", "First Name", "Vorname", "[object Object]", "None Given"]
+SPACED = [
+    "[First Name]",
+    "[FirstName]",
+    "[Vorname]",
+    "%First Name%",
+    "[[First Name]]",
+    "First Name",
+    "Vorname",
+    "[object Object]",
+    "None Given",
+]
 LETTERS = "éüößœŸŠžąčęėįšųūłńŻøåæñçřů"
 
 

@@ -66,7 +66,7 @@ def real_name(text: str) -> str:
 
 def is_left_over(text: str) -> bool:
     """Whether the text is a placeholder or a title, or has letters that were spoiled."""
-    if SPOILED.search(text) or text.lower() in _TITLES:
+    if SPOILED.search(text) or text.strip("[]").lower() in _TITLES:
         return True
     return not (text[:1].isalpha() and _SIGNS.isdisjoint(text)) and _VARIABLE.search(text) is not None
 
