@@ -52,7 +52,7 @@ class OldLink(NamedTuple):
     corrected: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: see `RawLine`
 class RefusedLine:
     """A line that becomes no job. `customer_id` is empty unless it is valid. `duplicate_of` is the earlier row of the
     same customer. `known`: what became of the line of a known customer, in words without personal data. Neither: it was

@@ -17,6 +17,7 @@ Address = Literal["email", "phone"]
 ADDRESSES: tuple[Address, ...] = ("email", "phone")
 ChannelName = Literal["email", "sms", "whatsapp"]  # those of CHANNELS
 LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address is normalised
+_FOLDED = re.compile(r"[!-?\[-~]+@[a-z0-9.-]*[a-z0-9]")  # most addresses
 _END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
 
 
@@ -74,6 +75,8 @@ def folded_email(address: str) -> str:
     Upper and lower case count as equal; dots and `+tags` may be another person's address."""
     if len(address) > LONGEST_EMAIL:
         raise ValueError(f"expected an address of at most {LONGEST_EMAIL} characters")
+    if _FOLDED.fullmatch(address):
+        return address
     local, at, domain = address.strip().rpartition("@")
     domain = _END.sub("", domain)
     if not (local and at and domain):
