@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 import phonenumbers
@@ -40,6 +41,8 @@ _HINT = "give another id, or use --hash-ids to keep only a hash of it"
 _UNKNOWN = tuple(field.default for field in fields(Person) if field.name in PERSONAL)
 _ADDRESSES = {"email": "an email address", "phone": "a phone number"}
 _LONGEST_CELL = 20_000
+# The columns whose cells are mostly the same few, or names that many people have.
+_REPEATED = rules.RULES.keys() - {"email", "address", "entity_id", "external_ref"}
 _NOT_STORABLE = Refusal(
     "it contains a NUL character or half of a surrogate pair", "type it again without control characters"
 )
@@ -64,6 +67,8 @@ def customer_id(text: str, *, hash_ids: bool, phone: str, country: str) -> str |
         return Refusal(f"{characters(text)}, more than {LONGEST_ID}", "use a shorter id, or use --hash-ids")
     if "@" in text and _LOOKS_LIKE_EMAIL.search(text):
         return Refusal("it looks like an email address", _HINT)
+    if text[:1].isalpha():
+        return text
     if _LOOKS_LIKE_PHONE.match(text) or (_PLAIN_NUMBER.match(text) and _is_phone(text, phone, country)):
         return Refusal("it looks like a phone number", _HINT)
     return text
@@ -105,6 +110,15 @@ def accept(
     parameters: dict[str, dict[str, Any]] = {}
     for_messages: dict[str, str] = {}
     for column, cell in cells.items():
+        if type(cell) is str and column not in options.values:  # most cells are good, and as most lists have them
+            if not cell:
+                continue
+            if column in _REPEATED and (known := _plain_value(column, cell)) is not None:
+                values[column] = known
+                continue
+            if column == "email" and rules.PLAIN_EMAIL.match(cell):
+                values[column] = cell
+                continue
         rule = rules.RULES.get(column)
         is_own = rule is None and "." in column and own_columns.is_own(column)
         if rule is None and "." in column and not is_own:
@@ -144,7 +158,8 @@ def accept(
         if not isinstance(value, Refusal) and all(problem.column != column for problem in problems):
             values.setdefault(column, value)
     country = values.get("country", "")
-    country_is_wrong = bool(problems) and any(problem.column == "country" for problem in problems)
+    wrong = {problem.column for problem in problems} if problems else ()
+    country_is_wrong = "country" in wrong
     last: dict[str, Any] = {}
     if "phone" in later:
         # Of a national number whose country is wrong, only what is wrong in every country can be said.
@@ -152,12 +167,12 @@ def accept(
         last["phone"] = read(later["phone"], country)
     if "date_of_birth" in later:
         last["date_of_birth"] = date_of_birth(later["date_of_birth"], options.today, options.dates)
-    if not problems or not any(problem.column == "customer_id" for problem in problems):
+    if "customer_id" not in wrong:
         own, phone = later.get("customer_id", ""), last.get("phone", "")
         phone = "" if isinstance(phone, Refusal) else phone
         last["customer_id"] = customer_id(own, hash_ids=options.hash_ids, phone=phone, country=country)
     for column, value in last.items():
-        if isinstance(value, Refusal):
+        if type(value) is Refusal:
             problems.append(value.at(column))
         else:
             values[column] = value
@@ -182,11 +197,23 @@ def accept(
     return AcceptedLine(row, customer, if_used=if_used)
 
 
+@lru_cache(maxsize=1 << 14)
+def _plain_value(column: str, cell: str) -> Any:
+    """The value of a good cell; None: `accept` looks closer at it. Each list repeats most of its cells."""
+    text = cell.strip()
+    if cell[:1] not in PLAIN or not (column in NAMES or cell.isascii()) or len(text) > rules.LONGEST_ADDRESS:
+        return None
+    if text[:3] in STARTS and means_nothing(text, column):
+        return None
+    value = rules.RULES[column](text)
+    return None if type(value) is Refusal else value
+
+
 def _without_no_names(values: dict[str, Any]) -> list[FieldProblem]:
     """Take the names that are none out of the values; returns why each is none."""
-    first, last, company = (values.get(column, "") for column in NAMES)
-    if not (first or last or company):
+    if all(real_name(values[column]) for column in NAMES if column in values):
         return []
+    first, last, company = (values.get(column, "") for column in NAMES)
     kept = (*real_names(first, last), real_name(company))
     found: list[FieldProblem] = []
     for column, name in zip(NAMES, kept, strict=True):

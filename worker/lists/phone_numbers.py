@@ -155,25 +155,27 @@ def plain_phone(text: str) -> str | None:
     digits = kept[1:]
     if not (digits.isascii() and digits.isdigit() and _SHORTEST_PHONE <= len(digits) <= _LONGEST_PHONE):
         return None
-    for length in (1, 2, 3):  # no country code is the beginning of another one
-        country = _numbers_of(digits[:length])
-        if country is not None:
-            lengths, prefix = country
-            number = digits[length:]
-            return kept if len(number) in lengths and not (prefix and prefix.match(number)) else None
-    return None
+    country = _numbers_of(digits[:3])
+    if country is None:
+        return None
+    lengths, prefix, of_country = country
+    number = digits[of_country:]
+    return kept if len(number) in lengths and not (prefix and prefix.match(number)) else None
 
 
 @cache
-def _numbers_of(code: str) -> tuple[frozenset[int], re.Pattern[str] | None] | None:
-    """By the library's metadata: how many digits a number of this country code may have, and the national prefixes
-    that the library would take off. None: there is no such country code."""
-    if code.startswith("0") or int(code) not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+def _numbers_of(start: str) -> tuple[frozenset[int], re.Pattern[str] | None, int] | None:
+    """By the library's metadata: how many digits a number may have whose first three digits are these, the national
+    prefixes that the library would take off, and how many digits are the country code. None: there is no such code."""
+    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    # No country code is the beginning of another one.
+    code = next((start[:length] for length in (1, 2, 3) if start[0] != "0" and int(start[:length]) in codes), "")
+    if not code:
         return None
     region = phonenumbers.region_code_for_country_code(int(code))
     metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
     if metadata is None or metadata.general_desc is None:
-        return frozenset(), None
+        return frozenset(), None, len(code)
     numbers, prefix = metadata.general_desc, metadata.national_prefix_for_parsing
     lengths = frozenset(numbers.possible_length) - frozenset(numbers.possible_length_local_only)
-    return lengths, re.compile(prefix) if prefix else None
+    return lengths, re.compile(prefix) if prefix else None, len(code)
