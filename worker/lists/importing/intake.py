@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -69,30 +70,36 @@ class Rule:
     accounts: tuple[str, ...]
     freshness: timedelta | None = None
     brand: str = ""
-    _tests: tuple[_Test, ...] = field(init=False, repr=False, compare=False)
+    _read: Sequence[Callable[[Customer], Sequence[str]]] = field(init=False, repr=False, compare=False)
+    _why: Callable[..., str | None] = field(init=False, repr=False, compare=False)  # most customers have few values
 
     def __post_init__(self) -> None:
         if not self.accounts:
             raise ValueError("accounts: name at least one")
-        object.__setattr__(self, "_tests", tuple(_test_of(column, wanted) for column, wanted in self.when.items()))
+        tests = tuple(_test_of(column, wanted) for column, wanted in self.when.items())
+        object.__setattr__(self, "_read", [_READ[column] for column in self.when])
+        object.__setattr__(self, "_why", lru_cache(maxsize=1024)(partial(_why_fits, tests)))
 
     def fits(self, customer: Customer, but: str = "") -> str | None:
         """Why the rule fits, in the configuration's own words; None when it does not. `but`: a column that fits."""
-        words = []
-        for column, present, spelling in self._tests:
-            if column == but:
-                continue
-            found = _READ[column](customer)
-            if present is not None:
-                if any(found) is not present:
-                    return None
-                words.append(f"{column} {'present' if present else 'absent'}")
-                continue
-            spelled = [spelling[one] for text in found if text and (one := _compared(column, text)) in spelling]
-            if not spelled:
+        return self._why(*[read(customer) for read in self._read], but=but)
+
+
+def _why_fits(tests: Sequence[_Test], *values: Sequence[str], but: str) -> str | None:
+    words = []
+    for (column, present, spelling), found in zip(tests, values, strict=True):
+        if column == but:
+            continue
+        if present is not None:
+            if any(found) is not present:
                 return None
-            words.append(f"{column}={spelled[0]}")
-        return ", ".join(words) or "every customer"
+            words.append(f"{column} {'present' if present else 'absent'}")
+            continue
+        spelled = [spelling[one] for text in found if text and (one := _compared(column, text)) in spelling]
+        if not spelled:
+            return None
+        words.append(f"{column}={spelled[0]}")
+    return ", ".join(words) or "every customer"
 
 
 def choose_account(
