@@ -84,7 +84,8 @@ def _summary(
     plan: Plan | None,
     pilot: Judged | None,
 ) -> list[str]:
-    settings, due, countries = parts.settings, cost.due, cost.countries
+    settings, due = parts.settings, cost.due
+    countries = [country for country in due.countries if country]
     facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap(), batch=cost.calls.batch, changes=changes)
     messages = " and ".join(
         counted(number, CHANNELS[channel].counted) for channel, number in sorted(due.messages.items())

@@ -18,7 +18,7 @@ from onboarding_worker.core.limits.budgets import under_cap
 from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, text_of_mailbox
 from onboarding_worker.core.messages.quiet_hours import allowed_at
 from onboarding_worker.core.model.channels import address_of, listed_as
-from onboarding_worker.lists.importing.judging import Judged, count
+from onboarding_worker.lists.importing.judging import Judged, count_accepted
 from onboarding_worker.lists.lines import AcceptedLine, Change
 from onboarding_worker.lists.same_person import Seen
 from onboarding_worker.plans.store.plans import Planned
@@ -306,13 +306,14 @@ def channels_of(parts: Parts, judged: Judged) -> list[str]:
 
 @dataclass
 class ListCost:
-    """Counts accepted lines. `due` has those for which a session is asked for now, the first `most` of them. `shared`
-    gets each row whose address an earlier row has, with a warning, or whose entity another customer has."""
+    """Counts accepted lines: in `judged` all of them, in `due` those for which a session is asked for now, the first
+    `most` of them. `shared` gets each row whose address an earlier row has, with a warning, or whose entity another
+    customer has."""
 
     parts: Parts
     calls: CallsNow
     due: Judged = field(default_factory=Judged)
-    countries: set[str] = field(default_factory=set)  # of the customers for whom a session is asked for now
+    judged: Judged = field(default_factory=Judged)
     first: AcceptedLine | None = None  # the first of them
     shared: Callable[[int, FieldProblem], None] | None = None
     most: int | None = None  # None: all of them
@@ -345,24 +346,28 @@ class ListCost:
 
     def finish(self) -> None:
         """Ask for the lines that are left."""
-        keys, new = (
-            {(line.customer.customer_id, line.customer.purpose) for line in self._lines if line.takes_id is takes_id}
-            for takes_id in (False, True)
-        )
-        asked = self.calls.of(keys, now=self.parts.clock()) | new  # nothing of the person before serves another one
-        for line in self._lines:
-            if (line.customer.customer_id, line.customer.purpose) in asked and self.due.accepted != self.most:
-                count(self.due, line, self.parts.hours)
-                self.countries |= {line.customer.country} - {""}
-                self.first = self.first or line
-                for channel in invitation_channels(line.customer.channel):
-                    if not (address := address_of(line.customer.person, channel)):
-                        continue
-                    kind = listed_as(channel)
-                    earlier = self._written_to.row_or_remember(text_of_mailbox(channel, address), kind, line.row)
-                    if earlier is not None:
-                        self._more[kind, earlier] += 1
+        hours = self.parts.hours
+        count_accepted(self.judged, self._lines, hours)
+        keys = [(line.customer.customer_id, line.customer.purpose) for line in self._lines]
+        new = {key for key, line in zip(keys, self._lines, strict=True) if line.takes_id}
+        asked = self.calls.of({*keys} - new, now=self.parts.clock()) | new  # what the person before has serves no other
+        due = [line for key, line in zip(keys, self._lines, strict=True) if key in asked]
+        if self.most is not None:
+            del due[self.most - self.due.accepted :]
         self._lines.clear()
+        if not due:
+            return
+        self.due.accepted += len(due)
+        count_accepted(self.due, due, hours)
+        self.first = self.first or due[0]
+        for line in due:
+            for channel in invitation_channels(line.customer.channel):
+                if not (address := address_of(line.customer.person, channel)):
+                    continue
+                kind = listed_as(channel)
+                earlier = self._written_to.row_or_remember(text_of_mailbox(channel, address), kind, line.row)
+                if earlier is not None:
+                    self._more[kind, earlier] += 1
 
     def beyond_cap(self) -> list[str]:
         """The messages that `messages_per_address` delays, in words; after `finish`."""

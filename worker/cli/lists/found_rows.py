@@ -151,11 +151,11 @@ class ListFound:
         self.problems, self.of_list, self.of_rows = FoundRows(), FoundRows(), FoundRows()
         self.shared, self.late = FoundRows(), FoundRows()
         self.unread: set[str] = set()  # columns
-        self.cost = ListCost(parts, calls, shared=self.shared.add)
+        self.cost = ListCost(parts, calls, judged=self.judged, shared=self.shared.add)
         self.in_time = InTime(parts.intake, deadline) if deadline is not None else None
 
     def add(self, line: AcceptedLine | RefusedLine) -> None:
-        count(self.judged, line, self.cost.parts.hours)
+        count(self.judged, line)
         if self.in_time is not None:
             self.in_time.add(line)
         problems = problems_of(line) if isinstance(line, RefusedLine) else ()

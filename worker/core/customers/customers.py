@@ -113,15 +113,16 @@ class FieldProblem:
         return f"{self.column}: {self.problem}" if self.column else self.problem
 
 
+_INVITED: Mapping[Channel, tuple[str, ...]] = {
+    **{channel: (channel.value,) for channel in Channel},
+    Channel.BOTH: (Channel.EMAIL.value, Channel.SMS.value),
+    Channel.NONE: (),
+}
+
+
 def invitation_channels(channel: Channel) -> tuple[str, ...]:
     """The channels that an invitation goes out on."""
-    match channel:
-        case Channel.BOTH:
-            return (Channel.EMAIL.value, Channel.SMS.value)
-        case Channel.NONE:
-            return ()
-        case _:
-            return (channel.value,)
+    return _INVITED[channel]
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,7 +9,7 @@ from typing import Any
 from onboarding_worker.core.customers.customers import Channel, FieldProblem, invitation_channels
 from onboarding_worker.core.messages.quiet_hours import Hours
 from onboarding_worker.core.messages.text_numbers import country_of
-from onboarding_worker.core.model.channels import CHANNELS, address_of
+from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS
 from onboarding_worker.lists.importing.intake import Intake, judge
 from onboarding_worker.lists.known_customers import (
     ANOTHER_PERSON,
@@ -113,40 +113,64 @@ def judge_all(
                 yield replace(line, customer=customer, old_links=found.links, takes_id=found.is_another)
 
 
-def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
-    """Count a line. With `hours`, for a forecast, count also the time zones whose quiet hours delay its messages."""
+def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
+    """Count a line. Accepted ones are counted by `count_accepted` as well."""
     judged.total += 1
     match line:
         case AcceptedLine():
             judged.accepted += 1
-            judged.changed += bool(line.old_links)
-            judged.old_links.update(line.old_links)
-            judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
-            judged.brands[line.customer.brand] += 1
-            channels = invitation_channels(line.customer.channel)
-            if not channels:
-                judged.unsent[line.account] = judged.unsent.get(line.account, 0) + 1
-            for channel in channels:
-                judged.messages[channel] = judged.messages.get(channel, 0) + 1
-                if hours is not None and (zones := hours.zones(line.customer, (channel,))):
-                    judged.nights[channel, zones] += 1
-                if hours is not None and channel == Channel.SMS:
-                    judged.texts[country_of(line.customer.person.phone)] += 1
-            person = line.customer.person
-            if hours is not None:
-                words = (line.customer.template, line.customer.locale, line.customer.brand)
-                judged.spoken[line.customer.channel, *words] += 1
-                judged.countries[line.customer.country] += 1
-                if person.phone and channels:
-                    judged.wordings[words] += Channel.SMS in channels
-            spare = tuple(name for name in CHANNELS if channels and address_of(person, name) and name not in channels)
-            judged.reach[tuple(channels), spare] += 1
         case RefusedLine(duplicate_of=None, known=""):
             judged.rejected += 1
         case RefusedLine(duplicate_of=None):
             judged.known += 1
         case _:
             judged.duplicate += 1
+
+
+def count_accepted(judged: Judged, lines: Sequence[AcceptedLine], hours: Hours) -> None:
+    """Count for a forecast what these lines need, also by the time zones whose quiet hours delay their messages. Most
+    lines of a list agree in all of it, so it is looked at once for each group of them."""
+    for line in lines:
+        if line.old_links:
+            judged.changed += 1
+            judged.old_links.update(line.old_links)
+    for group, rows in Counter([_group_of(line, hours) for line in lines]).items():
+        account, asked, *words, country, person, zones, texted = group
+        template, locale, brand = words
+        judged.routes[account] = judged.routes.get(account, 0) + rows
+        judged.brands[brand] += rows
+        channels = invitation_channels(asked)
+        if not channels:
+            judged.unsent[account] = judged.unsent.get(account, 0) + rows
+        for channel in channels:
+            judged.messages[channel] = judged.messages.get(channel, 0) + rows
+        for night in zones:
+            judged.nights[night] += rows
+        if texted:
+            judged.texts[texted] += rows
+        judged.spoken[asked, template, locale, brand] += rows
+        judged.countries[country] += rows
+        there = dict(zip(ADDRESSES, person, strict=True))
+        if there["phone"] and channels:
+            judged.wordings[template, locale, brand] += rows if Channel.SMS in channels else 0
+        spare = tuple(name for name, of in CHANNELS.items() if channels and there[of.address] and name not in channels)
+        judged.reach[channels, spare] += rows
+
+
+def _group_of(line: AcceptedLine, hours: Hours) -> tuple[Any, ...]:
+    customer = line.customer
+    person, channels = customer.person, invitation_channels(customer.channel)
+    return (
+        line.account,
+        customer.channel,
+        customer.template,
+        customer.locale,
+        customer.brand,
+        customer.country,
+        (bool(person.email), bool(person.phone)),
+        tuple([(one, hours.zones(customer, (one,))) for one in channels if one in hours.quiet]) if hours.quiet else (),
+        country_of(person.phone) if Channel.SMS in channels else "",
+    )
 
 
 def problems_of(line: RefusedLine) -> list[FieldProblem]:
