@@ -29,7 +29,6 @@ HOOKS = frozenset(
         "ROUTES",
         "SECTIONS",
         "SENDER_SOURCES",
-        "SOURCE_REPORTS",
         "STANDINGS",
         "SWEEP_STEPS",
         "TABLES",

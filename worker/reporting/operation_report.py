@@ -23,7 +23,7 @@ from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStop
 from onboarding_worker.lists.store.batches import STDIN, BatchFacts
 from onboarding_worker.reporting import waits
 from onboarding_worker.reporting.batch_report import rows_left
-from onboarding_worker.reporting.standings import SOURCE_REPORTS, STANDINGS, SourceReport, Standing
+from onboarding_worker.reporting.standings import STANDINGS, Standing
 from onboarding_worker.reporting.store import waiting
 from onboarding_worker.reporting.store.look import Looks
 from onboarding_worker.reporting.store.processes import (
@@ -56,7 +56,6 @@ class OperationReport(NamedTuple):
     attention: Sequence[Wait]
     accounts: Mapping[str, Mapping[str, Any]]  # the stop and the pause of each account and sender
     stopped: Stopped | None = None  # a person has stopped everything
-    folders: Sequence[SourceReport] = ()
     idle: str = ""  # why no process works what is due, and the command that helps
     left_alone: str = ""  # the same, of a batch that no process works
     unwritable: str = ""  # why nothing can be written, whichever process works
@@ -97,7 +96,6 @@ class OperationReport(NamedTuple):
                 {"what": one.what, "name": one.name, "reason": one.detail, "command": one.action}
                 for one in self.attention
             ],
-            **({"intake": [one.facts for one in self.folders]} if self.folders else {}),
             **({"stopped": self.stopped.as_facts()} if self.stopped is not None else {}),
             **{name: fact for one in self.standings for name, fact in one.facts.items()},
         }
@@ -136,7 +134,6 @@ class Operation:
         shut, asked = self._shut(states, now), found.accounts | found.channels
         waited_for, kept_by_senders = waiting.waited_for(self.database, shut)
         due = asked - shut.keys() - kept_by_senders
-        folders = [report for one in SOURCE_REPORTS.offered() for report in one(self.settings, self.database)]
         starts = "onboard worker" if self.settings.broker.wakes_workers else "onboard up"
         capped = waiting.at_their_cap(self.database, now=now)
         refused = sorted(waiting.refused_events(self.database).items())
@@ -149,9 +146,7 @@ class Operation:
         else:
             idle = f"{waits.none_works(running)}: `{starts}`"
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
-        # A folder's import that was killed goes on by itself, and so does a browser's.
-        importing = any(one.kind == IMPORT for one in running)
-        importing |= any(one.is_importing for one in folders) or any(one.is_importing for one in stands)
+        importing = any(one.kind == IMPORT for one in running) or any(one.is_importing for one in stands)
         timers = processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
@@ -181,7 +176,6 @@ class Operation:
             *(waits.of_refused_events(queue, *of) for queue, of in refused),
             *waits.of_webhooks(*waiting.webhooks_to_check(self.database)),
             *self._of_batches(now, importing=importing),
-            *(need for folder in folders for need in folder.attention),
         ]
         accounts = {}
         for name, rule in self.rules.all().items():
@@ -196,7 +190,6 @@ class Operation:
             needs,
             accounts,
             stopped,
-            folders,
             idle,
             left_alone,
             unwritable,

@@ -1,4 +1,4 @@
-"""What `status`, the dashboard and `check` say of features' work beside the rows, and of sources of lists."""
+"""What `status`, the dashboard and `check` say of features' work beside the rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -34,20 +34,5 @@ class Standings(NamedTuple):
 
 
 # The feature `outbox` says which events were given up, and which targets accept none; `audit`, that it seals nothing;
-# `renew`, how many customers the next months bring; `uploads`, which lists wait for people.
+# `renew`, how many customers the next months bring; `uploads` and `list_sources`, what lists wait for.
 STANDINGS = Hook("STANDINGS", Standings)
-
-
-class SourceReport(NamedTuple):
-    """One place. `is_importing`: the import of one of its lists has begun and not ended. `in_words`: what it waits for.
-    `facts`: as `status --json` prints it, under `intake`. `attention`: what needs a person."""
-
-    name: str
-    is_importing: bool
-    in_words: str
-    facts: Mapping[str, Any]
-    attention: Sequence[Wait]
-
-
-# The feature `list_sources` has one for each folder of the configuration.
-SOURCE_REPORTS: Hook[Callable[[Settings, Database], Sequence[SourceReport]]] = Hook("SOURCE_REPORTS")

@@ -142,8 +142,6 @@ def _show_needs(whole: OperationReport, to_correct: int) -> None:
     for name, account in whole.accounts.items():
         if account["no_answer"]:
             click.echo(f"{name} did not answer the last call: {account['no_answer']}")
-    for folder in whole.folders:
-        click.echo(f"folder {folder.name}: {folder.in_words}")
     for line in (line for one in whole.standings for line in one.lines):
         click.echo(line)
     for one in whole.attention:

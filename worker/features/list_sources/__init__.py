@@ -9,7 +9,7 @@ FEATURE = Feature(
         "DOCTOR_CHECKS": ("onboarding_worker.features.list_sources.drop_box:CHECK",),
         "LIST_SOURCES": ("onboarding_worker.features.list_sources.remote_lists:SOURCE",),
         "SECTIONS": ("onboarding_worker.features.list_sources.settings:SECTION",),
-        "SOURCE_REPORTS": ("onboarding_worker.features.list_sources.folder_report:reports",),
+        "STANDINGS": ("onboarding_worker.features.list_sources.folder_report:STANDINGS",),
         "WORK": ("onboarding_worker.features.list_sources.drop_box:WORK",),
     },
 )

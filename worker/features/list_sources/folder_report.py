@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from onboarding_worker.core.database.database import Database
@@ -10,35 +11,40 @@ from onboarding_worker.core.foundation.notation import counted
 from onboarding_worker.features.list_sources.dropped_files import DroppedFile, FileState, waits_for
 from onboarding_worker.features.list_sources.settings import Intake
 from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles
-from onboarding_worker.reporting.standings import SourceReport
+from onboarding_worker.reporting.standings import NOTHING_TO_SAY, Standing, Standings
 from onboarding_worker.reporting.waits import Wait
 from onboarding_worker.settings.model import Settings
 
 SHOWN = 20  # files of a folder: those that need a person first
 
 
-def reports(settings: Settings, database: Database) -> list[SourceReport]:
+def standing(settings: Settings, database: Database, *_: object) -> Standing:
     """The configured folders, with what was last seen in them."""
     folders = settings.tables(Intake)
     if not folders:
-        return []
-    found = DroppedFiles(database).all([folder.known_as for folder in folders])
-    return [_report(folder, [one for one in found if one.folder == folder.known_as]) for folder in folders]
+        return NOTHING_TO_SAY
+    seen = DroppedFiles(database).all([folder.known_as for folder in folders])
+    lines, facts, attention = list[str](), list[dict[str, Any]](), list[Wait]()
+    for folder in folders:
+        name, path = folder.known_as, str(folder.folder)
+        files = [one for one in seen if one.folder == name and one.name]
+        # Why the folder cannot be read; empty: it can, or no process has looked yet.
+        away = next((one.reason for one in seen if one.folder == name and not one.name), "")
+        refused_first = sorted(files, key=lambda one: (one.state is not FileState.REFUSED, one.name))
+        shown = [
+            {"name": one.name, "state": one.state.value, "batch": one.batch_id, "waits_for": waits_for(one)}
+            for one in refused_first[:SHOWN]
+        ]
+        waits = away or _in_words(files)
+        lines.append(f"folder {name}: {waits}")
+        facts.append({"folder": name, "path": path, "waits_for": waits, "files": shown})
+        attention += _attention(name, path, files, away)
+    # A list's import that was killed goes on by itself.
+    taken = any(one.name and one.state is FileState.TAKEN for one in seen)
+    return Standing(lines, {"intake": facts}, attention, is_importing=taken)
 
 
-def _report(folder: Intake, seen: Sequence[DroppedFile]) -> SourceReport:
-    files = [one for one in seen if one.name]
-    # Why the folder cannot be read; empty: it can, or no process has looked yet.
-    away = next((one.reason for one in seen if not one.name), "")
-    refused_first = sorted(files, key=lambda one: (one.state is not FileState.REFUSED, one.name))
-    shown = [
-        {"name": one.name, "state": one.state.value, "batch": one.batch_id, "waits_for": waits_for(one)}
-        for one in refused_first[:SHOWN]
-    ]
-    name, path, waits = folder.known_as, str(folder.folder), away or _in_words(files)
-    facts = {"folder": name, "path": path, "waits_for": waits, "files": shown}
-    is_taken = any(one.state is FileState.TAKEN for one in files)
-    return SourceReport(name, is_taken, waits, facts, _attention(name, path, files, away))
+STANDINGS = Standings(standing)
 
 
 def _in_words(files: Sequence[DroppedFile]) -> str:

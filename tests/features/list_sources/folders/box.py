@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from onboarding_worker.features.list_sources.drop_box import DropBox, place_of
-from onboarding_worker.features.list_sources.folder_report import reports
+from onboarding_worker.features.list_sources.folder_report import standing
 from onboarding_worker.features.list_sources.settings import Intake
 from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles
-from onboarding_worker.reporting.standings import SourceReport
+from onboarding_worker.reporting.standings import Standing
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"
@@ -52,11 +52,10 @@ class Box:
         return {one.name: (one.state.value, one.reason) for one in DroppedFiles(self.world.parts.database).all(["in"])}
 
     @property
-    def report(self) -> SourceReport:
+    def report(self) -> Standing:
         of_this_folder: Any = SimpleNamespace(tables=lambda _model: (self.settings,))
-        (report,) = reports(of_this_folder, self.world.parts.database)
-        return report
+        return standing(of_this_folder, self.world.parts.database)
 
     @property
     def waits_for(self) -> str:
-        return self.report.in_words
+        return self.report.facts["intake"][0]["waits_for"]

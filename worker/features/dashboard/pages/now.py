@@ -82,7 +82,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "accounts": accounts_now(sources, asked.now),
         "processes": whole.running,
         "beat_at": whole.beat_at,
-        "folders": whole.folders,
+        "beside": [line for one in whole.standings for line in one.lines],
         "working": sum(one.kind in WORK for one in whole.running),
     }
 
