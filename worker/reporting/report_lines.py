@@ -113,7 +113,8 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         error, action = "this release does not know the row's state; a newer release wrote it, or a person", UPGRADE
     wait = wait_for(line, columns)
     if wait is not None:
-        error, next_at, action = wait.error, wait.until, wait.step or action
+        step = action if healthy else step_for(line.state, wait.reason).replace("BATCH", batch)
+        error, next_at, action = wait.error, wait.until, wait.step or step
     if line.late:
         late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"
         error = f"{error}; {late}" if error else late

@@ -164,15 +164,12 @@ class Circumstances:
     orphans: Mapping[str, OrphanRule] | None = None
     most_messages: int | None = None
 
-    def keep(self, one: Waiting) -> bool:
-        """Whether the reason of the last look is still so, where that can be asked again. Of an answer that somebody
-        gave us it cannot."""
-        match one.reason:
-            case Reason.CREDITS_SPENT:
-                return self.spent(one.place.batch_id)
-            case Reason.BRAND_MISSING:
-                return self.brands is None or one.brand not in self.brands
-        return True
+    def now(self, one: Waiting) -> Waiting:
+        """The same, without a reason that is not so any more. Of an answer that somebody gave us that cannot be asked
+        again."""
+        over = one.reason == Reason.CREDITS_SPENT and not self.spent(one.place.batch_id)
+        over |= one.reason == Reason.BRAND_MISSING and self.brands is not None and one.brand in self.brands
+        return one._replace(reason="", detail="") if over else one
 
     def of(self, one: Waiting) -> list[Sequence[Wait]]:
         """Why each account and sender that it needs makes no calls; of an account that the configuration does not have
@@ -265,7 +262,8 @@ def of_no_account(name: str) -> tuple[Wait]:
 def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
     """The first of what keeps a row or message waiting; `what` says of what it is, "" of the row's own `reason`. What a
     person ends goes first. Then of all that a time ends the last: nothing happens before it."""
-    batch, blocked = str(one.place.batch_id), around.of(one)
+    one = around.now(one)
+    batch, blocked, reason = str(one.place.batch_id), around.of(one), one.reason
     if around.stopped:
         return Wait("everything", "", around.stopped, "onboard resume --all")
     if one.place.paused:
@@ -274,9 +272,8 @@ def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
         return Wait("pilot", batch, "", f"`onboard status {batch}` shows the pilot")
     if for_a_person := [each[0] for each in blocked if each[0].action]:
         return for_a_person[0]
-    reason, detail = (one.reason, one.detail) if around.keep(one) else ("", "")
     if reason == Reason.CREDITS_SPENT:  # it is looked at again now and then, but only a person goes on with it
-        return Wait(reason=reason, detail=detail, action=f"onboard resume {batch} --most-credits N")
+        return Wait(reason=reason, detail=one.detail, action=f"onboard resume {batch} --most-credits N")
     until = one.due_at if one.due_at is not None and one.due_at > now else None
     for_sender = until is not None and reason == Reason.WAITS_FOR_SENDER
     every = [one for each in blocked for one in each if one.until is not None and one.until > (until or now)]
@@ -285,6 +282,7 @@ def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
         every = [one for one in every if one.what != "sender" or one.reason != Reason.LIMIT_USED_UP]
     if every:
         return max(every, key=attrgetter("until"))
+    detail = one.detail
     if until is not None and reason in _UNTIL_A_TIME:
         detail = "; ".join(each[0].in_words for each in blocked if for_sender and each[0].what == "sender")
     return Wait(reason=reason, detail=detail, until=until)

@@ -194,7 +194,9 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
             yield Moment(row.changed_at, About.RESULT, f"Cancelled{f': {why}' if why else ''}.")
         case "waiting":
             needed = (row.account, *row.senders)
-            waiting = Waiting(row.waits_in, needed, row.due_at, row.reason, brand=row.brand)
+            waiting = around.now(Waiting(row.waits_in, needed, row.due_at, row.reason, brand=row.brand))
+            row = row._replace(reason=waiting.reason)
+            then = step_for(row.state, row.reason).replace("BATCH", str(row.batch_id))
             step = next_step(_asked(row, around, now), waiting, around, now=now)
             yield Moment(step.until or now, About.NEXT, step.detail, step.step or then)
         case "working":
