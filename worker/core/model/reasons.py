@@ -232,7 +232,7 @@ class Reason(StrEnum):
         "erased",
         "the customer's personal data was erased",
         (JobState.FAILED, JobState.CANCELLED),
-        (InvitationState.FAILED,),
+        (InvitationState.FAILED, InvitationState.SUPERSEDED),
     )
     REISSUES_SPENT = (
         "reissues_spent",

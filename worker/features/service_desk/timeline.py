@@ -285,7 +285,7 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
 
 
 MAY_HAVE_LEFT = "may have left"
-_DROPPED_AT_THE_END = (Reason.SESSION_ENDED, Reason.CANCELLED, Reason.ABANDONED)
+_DROPPED_AT_THE_END = (Reason.SESSION_ENDED, Reason.CANCELLED, Reason.ABANDONED, Reason.ERASED)
 
 
 def _message(

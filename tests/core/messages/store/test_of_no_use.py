@@ -89,3 +89,8 @@ def test_the_message_of_a_cancelled_job_ends_and_its_job_too_unless_it_is_being_
         assert {job.state for job in shelf.rows(Job)[-2:]} == {
             state if state is JobState.WORKING else JobState.CANCELLED
         }
+
+
+def test_the_message_of_an_erased_customer_ends_for_that(shelf):
+    erased = {"state": JobState.CANCELLED, "reason": Reason.ERASED, "cancelled_at": shelf.clock()}
+    assert becomes(shelf, **erased) is Reason.ERASED

@@ -173,6 +173,19 @@ def test_the_proof_says_what_was_erased_and_the_audit_log_has_its_hash(ona, requ
     assert entry.reason == f"proof sha256 {proof.sha256}; request 17"
 
 
+def test_the_proof_counts_what_waits_with_a_row_that_is_not_released(acting, given, requests):
+    def erased() -> dict[str, int]:
+        facts = erase(requests, acting).facts["erased"]
+        return {name: number for name, number in facts.items() if number}
+
+    given(OTHER, **PAUSED)
+    assert erased() == {"jobs ended": 1, "persons": 1}
+    acting.set(Tombstone, sa.true(), digest="of another customer")
+    given(TRUE)
+    given(OTHER, **PAUSED)
+    assert erased() == {"jobs ended": 2, "persons": 1, "details that waited": 1}
+
+
 @pytest.mark.both_databases
 def test_what_another_customer_asked_for_by_the_same_address_stays(ona, requests):
     """Jonas has Ona's number."""
@@ -214,7 +227,8 @@ def test_open_rows_end_and_nothing_more_is_sent(acting, requests):
     acting.issue()
     erase(requests, acting)
     assert acting.job("Ona").state is JobState.CANCELLED
-    assert InvitationState.WAITING not in [row.state for row in acting.rows(InvitationRow)]
+    messages = {(row.state, row.reason) for row in acting.rows(InvitationRow)}
+    assert messages == {(InvitationState.SUPERSEDED, Reason.ERASED)}
     assert acting.claim_messages() == []
 
 

@@ -76,11 +76,12 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, reason: Reason = R
     # The mark also ends a message in flight, at its next claim.
     end["reason"] = sa.case((_IS_ERASED, Reason.ERASED.value), else_=reason.value)
     change_jobs(connection, ids, end | {"changed_at": now, "cancelled_at": now})
-    pending.drop(connection, ids, now=now)
+    if reason is not Reason.ERASED:  # an erasure counts what it takes (`erase_jobs`)
+        pending.drop(connection, ids, now=now)
     unsent = sa.update(InvitationRow).where(_unsent(ids))
     # A reminder keeps its due time: a job of another list may take over the session with its reminders.
     due_at = sa.case((InvitationRow.kind == FIRST, None), else_=InvitationRow.due_at)
-    ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": Reason.CANCELLED}
+    ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": _OF_ITS_JOB}
     connection.execute(unsent.values(ended))
     unknown_outcomes.hand_over(connection, sorted(unknown), now=now)
     promote(connection, ids, unknown, not_theirs, now=now)
@@ -90,6 +91,8 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, reason: Reason = R
 _IS_ERASED = sa.exists().where(
     CustomerRow.customer_id == Job.customer_id, CustomerRow.encrypted.is_(None), CustomerRow.details_at.is_not(None)
 )
+
+_OF_ITS_JOB = sa.select(Job.reason).where(Job.id == InvitationRow.job_id).scalar_subquery()
 
 
 def cancelled_instead(moves: Iterable[dict[str, Any]], marked: Collection[int], *, by: str = "job_id") -> list[int]:

@@ -174,7 +174,8 @@ def of_no_use(claim: MessageClaim, rows: Sequence[Any]) -> Kept:
     for row in rows:
         is_first, is_current = row.kind == FIRST, row.job_session_id == row.session_id
         if row.cancelled_at is not None:
-            kept[row.id] = Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
+            why = Reason.ERASED if row.job_reason == Reason.ERASED else Reason.CANCELLED
+            kept[row.id] = Never(InvitationState.SUPERSEDED, why)
         # It was under way when its link turned out to be for another person, or may be, and did not leave.
         elif row.job_state is JobState.HELD and row.job_reason in (Reason.NOT_ME, Reason.ANSWER_REPEATED):
             kept[row.id] = Never(InvitationState.SUPERSEDED, Reason(row.job_reason))
