@@ -71,6 +71,12 @@ def test_open_sessions_become_invited_rows_without_a_paid_call_and_without_a_fir
     assert len(played.calls("idenfy-kyc")) == bought + 1  # of the row alone
     assert not played.message_ids
     assert not any(row["session_token"] in first.out + first.err for row in rows)
+    shown = desk.onboard("customer", "show", rows[0]["customer_id"], "--json").facts
+    assert shown["credits"] == {}
+    told = " ".join(moment["text"] for moment in shown["timeline"])
+    assert "no stored call opened" in told
+    assert "counts as sent" in told
+    assert desk.onboard("customer", "show", "alone", "--json").facts["credits"] == {"kyc": 1}
 
 
 def test_rows_whose_session_is_not_open_are_rejected_with_the_reason_and_the_others_go_on(desk: Desk, played: Played):

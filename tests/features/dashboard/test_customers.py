@@ -101,7 +101,7 @@ async def test_the_desk_sends_the_link_again_with_a_reason_and_within_the_rules(
         "desk (service desk), dashboard",
         "customer resend",
         "customer Ona",
-        "the same link by email; call 4711",
+        "the present link by email; call 4711",
     ) in (audited(site))
     again = await desk.get("/dashboard/do/resend?customer=Ona")
     assert again.status == 409

@@ -250,8 +250,6 @@ def _one_line(value: Any) -> str:
 
 def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
     bought = [session for session in found.sessions if session.state != SessionState.DEFERRED]
-    issued = Counter(session.account for session in bought)
-    accounts = sorted({*issued, *found.lost_calls})
     of_purposes = sorted(Counter(session.purpose for session in bought).items())
     return {
         "customer": found.customer_id,
@@ -259,7 +257,7 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
         "messages": {"counted": found.messages, "most": caps.messages},
         "reissues": {"most": caps.reissues, "used": {purpose: number - 1 for purpose, number in of_purposes}},
         # Counted as an account's `credits`; what a credit costs is in the contract with the provider.
-        "credits": {name: issued[name] + found.lost_calls.get(name, 0) for name in accounts},
+        "credits": found.credits,
         "lost_calls": found.lost_calls,
         "jobs": [_written(job._asdict()) for job in found.jobs],
         "sessions": [

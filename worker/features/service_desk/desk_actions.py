@@ -73,7 +73,8 @@ def resend(
         print_json({"customer": customer_id, "done": True} | _sent(sent))
         return
     click.echo(
-        f"the same link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {in_utc(sent.expires_at)}"
+        f"the present link leaves by {CALLED[sent.channel]} to {sent.to} {when};"
+        f" it works until {in_utc(sent.expires_at)}"
     )
     click.echo(WORKERS)
 
@@ -90,8 +91,9 @@ def new_link(
 ) -> None:
     """Open another session for the customer, and send its link: this costs a credit.
 
-    It says the cost and asks first. The present link counts no more. Where the provider would give the same link again,
-    or allows no second session while one is open, the command refuses: `onboard customer resend` sends the present one.
+    It says the cost and asks first. The present link still opens until its end. Where the provider would give the same
+    link again, or allows no second session while one is open, the command refuses: `onboard customer resend` sends the
+    present one.
 
     \b
     onboard customer new-link C-1001 --reason "link opened on a shared computer"
@@ -162,7 +164,7 @@ def address(
         click.echo(f"warning: {changed.warning}", err=True)
     follows: dict[str, Any]
     if isinstance(sent, Sent):
-        follows, said = _sent(sent), f"the same link leaves by {CALLED[sent.channel]} to {sent.to}"
+        follows, said = _sent(sent), f"the present link leaves by {CALLED[sent.channel]} to {sent.to}"
     elif isinstance(sent, NewLink):
         follows, said = _asked_for(sent), f"{sent.account} is asked for session {sent.number} of at most {sent.most}"
     else:
@@ -175,7 +177,7 @@ def address(
     click.echo(f"{what} changed; {said}")
     if not isinstance(sent, Refused):
         if until is not None:
-            click.echo(f"at the old address the link before it opens until {in_utc(until)}")
+            click.echo(f"at the old address a link opens until {in_utc(until)}")
         click.echo(WORKERS)
 
 

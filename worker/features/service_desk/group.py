@@ -7,4 +7,4 @@ from onboarding_worker.cli.registry import Commands
 
 @click.group(cls=Commands)
 def customer() -> None:
-    """Find a customer, show what happened, and help: the same link again, a new link, another address."""
+    """Find a customer, show what happened, and help: the link again, a new link, another address."""

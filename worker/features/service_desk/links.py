@@ -191,7 +191,7 @@ class Before(StrEnum):
     """What becomes of the present session."""
 
     NOTHING = "nothing"  # it has ended already, or there was none
-    SUPERSEDED = "superseded"  # its link still opens, and counts no more
+    SUPERSEDED = "superseded"  # its link still opens, and a result through it counts
     EXPIRED = "expired"  # it is over by our clock
     ASKED = "asked"  # it is over by our clock: the provider is asked first whether the customer has finished
 
@@ -216,7 +216,7 @@ class NewLink:
         """What becomes of the present session, where that is worth a sentence."""
         if self.before is Before.ASKED:
             return "First the provider is asked whether the customer has finished."
-        return "The present link counts no more." if self.before is Before.SUPERSEDED else ""
+        return "The present link still opens until its end." if self.before is Before.SUPERSEDED else ""
 
 
 def decide_new_link(rules: DeskRules, case: Case, *, now: datetime) -> NewLink | Refused:

@@ -153,7 +153,7 @@ def _what(
     """What was changed, and what follows for the link, done or foreseen. None: no address was changed."""
     what = f"{' and '.join(correction.columns)} changed"
     if isinstance(follows, Sent | Resend):
-        return f"{what}; the same link leaves by {CALLED[follows.channel]}"
+        return f"{what}; the link leaves by {CALLED[follows.channel]}"
     if isinstance(follows, NewLink):
         return f"{what}; {follows.account} is asked for another session, whose link follows"
     if decide(KnownRule.RETURNED, place.standing).retry:

@@ -92,12 +92,14 @@ class CallFact(NamedTuple):
 @dataclass(frozen=True)
 class LinkFact(SessionFacts):
     """`told_at`: when the provider's last update was made. `may_follow`: whether another may follow at its end, because
-    a row that has not ended has it. `replaced_at`: when the session that replaces it was opened."""
+    a row that has not ended has it. `replaced_at`: when the session that replaces it was opened. `called`: a call of
+    ours is stored that may have opened it; another tool's session has none."""
 
     told_at: datetime | None = None
     may_follow: bool = False
-    sendable: bool = False  # its row has not ended, and asks for no other session
     replaced_at: datetime | None = None
+    called: bool = True
+    sendable: bool = False  # its row has not ended, and asks for no other session
     given_away: bool = False  # to an address that was corrected since
     same_link: bool = False  # it goes to the new address all the same
 
@@ -252,8 +254,10 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         return
     first = link.because == Reason.FIRST_SESSION
     why = "" if first else f" ({meaning_of(link.because)})"
-    opened = f"{link.account} opened {'a' if first else 'another'} session{why}. Its link works until"
-    yield Moment(link.issued_at, About.LINK, f"{opened} {in_utc(link.expires_at)}. Reference {link.reference}.")
+    opened = f"{link.account} opened {'a' if first else 'another'} session{why}"
+    opened = opened if link.called else f"{link.account} has a session of the customer, which no stored call opened"
+    until = in_utc(link.expires_at)
+    yield Moment(link.issued_at, About.LINK, f"{opened}. Its link works until {until}. Reference {link.reference}.")
     in_review = link.result == "review"
     if link.told_at is not None:
         result = f": {link.result}" if link.result and not in_review else ""
@@ -267,8 +271,8 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
     elif link.state == "superseded":
         # Another follows, or none: after "not me", or until the customer opens a link that was moved.
         at = link.replaced_at or min(link.expires_at, now)
-        more = "it counts no more" if link.given_away else "no link leads to it any more"
-        yield Moment(at, About.LINK, f"The session is superseded: {more}.")
+        opens = f"; who has its link can open it until {until}" if link.expires_at > at else ""
+        yield Moment(at, About.LINK, f"The session is superseded{opens}.")
     if link.state in ("waiting", "started") and not in_review and link.expires_at <= now:
         yield Moment(link.expires_at, About.LINK, "The link ended. A result of its session may still come.")
     elif link.state in ("waiting", "started") and not in_review:
@@ -295,13 +299,14 @@ def _message(
     if message.kind.startswith("reminder"):
         what = f"A reminder by {name}"
     elif is_resend(message.kind):
-        what = f"The link again, by {name},"
+        what = f"Another {name} with the link"
     else:
         what = f"The {name} with the {'new ' if message.kind == 'new_link' else ''}link"
     why = meaning_of(message.reason) if message.reason else ""
     if message.sent_at is not None:
         unknown = f" ({unknown_in_words(message.unknown_handovers)})" if message.unknown_handovers else ""
-        yield Moment(message.sent_at, About.MESSAGE, f"{what} left{unknown}.")
+        left = f"counts as sent: {why}" if message.reason == Reason.SENT_BY_PROVIDER else f"left{unknown}"
+        yield Moment(message.sent_at, About.MESSAGE, f"{what} {left}.")
     match message.state:
         case "delivered":
             yield Moment(message.delivery_at or message.sent_at or now, About.MESSAGE, f"{what} was delivered.")

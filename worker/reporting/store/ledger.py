@@ -18,16 +18,14 @@ from onboarding_worker.core.database.job_ids import AS_THEY_CAME, of_batch
 from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
-from onboarding_worker.core.limits.limits import COST_NOTHING
 from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.refusals import of_stored
 from onboarding_worker.core.model.states import DONE, InvitationState, JobState, Result, SessionState
-from onboarding_worker.core.work.store.call_costs import not_carried_out
 from onboarding_worker.lists.store.admission import finished_in_purged
 from onboarding_worker.reporting.store.counting import of_job
-from onboarding_worker.reporting.store.spending import CALL
+from onboarding_worker.reporting.store.spending import CALL, COSTS
 
 CHUNK = 500
 # A customer whose list was cancelled was not asked any more; one in review has done what was asked.
@@ -93,13 +91,14 @@ class JobFacts(NamedTuple):
 
 
 class CustomerFacts(NamedTuple):
-    """A customer, without personal data, tokens and links. `lost_calls`: by account, calls that cost a credit, or may
-    have, and brought no session that is used. `messages`: how many count against the cap."""
+    """A customer, without personal data, tokens and links. `credits`: by account, calls that cost one, or may have;
+    `lost_calls`: those that brought no session that is used. `messages`: how many count against the cap."""
 
     customer_id: str
     erased: bool
     jobs: list[JobFacts]
     sessions: list[SessionFacts]
+    credits: dict[str, int]
     lost_calls: dict[str, int]
     messages: int
 
@@ -132,15 +131,16 @@ class Ledger:
 
     def of(self, customer_id: str) -> CustomerFacts | None:
         """The facts of a customer; None: no customer with that id was imported."""
-        free = [*COST_NOTHING, DONE, Kind.SHORT_LIVED.value]
-        lost = sa.select(Attempt.account, sa.func.count().label("calls")).join(Job, Job.id == Attempt.job_id)
-        lost = lost.where(Job.customer_id == customer_id, CALL, Attempt.outcome.not_in(free), ~not_carried_out())
-        lost = lost.group_by(Attempt.account).order_by(Attempt.account)
+        lost = sa.func.sum(sa.case((Attempt.outcome.in_((DONE, Kind.SHORT_LIVED.value)), 0), else_=1)).label("lost")
+        calls = sa.select(Attempt.account, sa.func.count().label("all"), lost).join(Job, Job.id == Attempt.job_id)
+        calls = calls.where(Job.customer_id == customer_id, CALL, COSTS)
+        calls = calls.group_by(Attempt.account).order_by(Attempt.account)
         with self._database.read() as connection:
             query = sa.select(CustomerRow.encrypted.is_(None).label("erased"))
             customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()
             if customer is None:
                 return None
+            spent = fetch(connection, calls)
             return CustomerFacts(
                 customer_id=customer_id,
                 erased=customer.erased,
@@ -149,7 +149,8 @@ class Ledger:
                     key=lambda job: (0, 0) if job.purged else (job.batch, job.row),
                 ),
                 sessions=sessions_of(connection, customer_id),
-                lost_calls={row.account: row.calls for row in fetch(connection, lost)},
+                credits={row.account: row.all for row in spent},
+                lost_calls={row.account: row.lost for row in spent if row.lost},
                 messages=messages_of(connection, [customer_id])[customer_id].all,
             )
 

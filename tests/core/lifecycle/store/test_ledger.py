@@ -41,7 +41,8 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
         ("stale_link", "expired", "scan-3"),
     ]
     assert [(one.state, one.reason) for one in facts.sessions[0].messages] == [("superseded", "stale_link")]
-    assert (facts.messages, facts.lost_calls, facts.erased) == (1, {"kyc": 1}, False)
+    assert (facts.messages, facts.erased) == (1, False)
+    assert (facts.credits, facts.lost_calls) == ({"kyc": 3}, {"kyc": 1})
     assert [(job.batch, job.row, job.state, job.reason) for job in facts.jobs] == [(batch, 2, "held", "unknown")]
     assert [one.because for one in ledger.of("Rasa").sessions] == ["first", "session_expired"]
 

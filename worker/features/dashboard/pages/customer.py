@@ -1,5 +1,5 @@
 """Customers: find one, and see what has happened to one. Contact details only for the service desk, and audited. And
-what the service desk does for one: the same link again, a new link, another address."""
+what the service desk does for one: the link again, a new link, another address."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -184,7 +184,7 @@ def _plan_resend(sources: Sources, asked: Asked) -> Plan:
     plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), now=asked.now))
     when = "at once" if plan.due_at <= asked.now else f"at {in_utc(plan.due_at)}, after quiet hours"
     return Plan(
-        title=f"Send {who} the same link again?",
+        title=f"Send {who} the present link?",
         button="Send the link again",
         does=(
             f"One {CALLED[plan.channel]} with the link that works until {in_utc(plan.expires_at)}.",

@@ -206,8 +206,13 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
     # By the customer too: there is an index of it.
     replaces = (follows.customer_id == SessionRow.customer_id, follows.replaces == SessionRow.id)
     replaced_at = sa.select(sa.func.min(follows.issued_at)).where(*replaces).scalar_subquery()
+    called = sa.exists().where(
+        *(Attempt.job_id == SessionRow.job_id, Attempt.invitation_id.is_(None)),
+        Attempt.opened_at <= SessionRow.issued_at,
+    )
     query = sa.select(
         SessionRow.id,
+        called.label("called"),
         SessionRow.update_at.label("told_at"),
         (SessionRow.given_away != "").label("given_away"),
         SessionRow.same_link,
