@@ -21,12 +21,12 @@ MOST = 20  # the newest batches
 
 
 class Batch(click.ParamType[str]):
-    """The number of a batch, `latest`, or the name of a day's events."""
+    """The number of a batch, `latest`, or the name of a day's batch."""
 
     name = "batch"
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
-        return "Give a number of `onboard status`, `latest`, or the events of a day, such as events-2026-11-20."
+        return "Give a number of `onboard status`, `latest`, or the batch of a day, such as events-2026-11-20."
 
     def shell_complete(self, _context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
         found = [("latest", "the newest batch"), *_batches()]

@@ -63,12 +63,12 @@ def act_of_command() -> Act:
 
 
 def find_batch(parts: Parts, which: str) -> BatchFacts:
-    """The batch of an id, of `latest`, or of a day's events. Raises CannotStart if there is none."""
+    """The batch of an id, of `latest`, or of a day by its name. Raises CannotStart if there is none."""
     batch = parts.batches.find(which)
     if batch is None:
         if not parts.batches.all():
             raise CannotStart("there is no batch yet; `onboard run LIST.csv` makes one")
-        kinds = ": a batch is a number, `latest`, or the events of a day, such as events-2026-11-20"
+        kinds = ": a batch is a number, `latest`, or that of a day, such as events-2026-11-20"
         kinds = "" if which.isdecimal() else kinds
         raise CannotStart(f"there is no batch {which!r}{kinds}; `onboard status` lists them all")
     return batch

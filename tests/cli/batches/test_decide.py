@@ -68,17 +68,17 @@ def test_check_says_that_run_refuses_a_paused_or_cancelled_list(desk: Desk, play
         assert desk.onboard("check", listed, "--json").facts["refused"] == refused.err.rstrip("\n")
 
 
-def test_the_events_of_a_day_are_found_by_their_name_and_no_list_is(desk: Desk, listed: str):
-    day = "events-2026-11-20"
-    desk.sql("UPDATE batch SET name = ?, digest = ?", day, day)
+@pytest.mark.parametrize("day", ["events-2026-11-20", "renewals-2026-11-20"])
+def test_the_batch_of_a_day_is_found_by_its_name_and_no_list_is(desk: Desk, listed: str, day: str):
+    desk.sql("UPDATE batch SET name = ?, digest = ?, last_row = 4", day, day)
     desk.onboard("import", desk.list_of(customers(4)[3:], "events-2026-11-21"))
     decided(desk.onboard("pause", day, "--json"), "pause", 3)
-    decided(desk.onboard("resume", day, "--json"), "resume", 3)
+    assert "onboard run" not in desk.onboard("resume", day).out
     assert desk.onboard("status", day, "--json").facts["batch"] == 1
     for name in ("events-2026-11-19", "events-2026-11-21"):
         refused = desk.onboard("pause", name)
         assert refused.code == 2
-        assert "a batch is a number, `latest`, or the events of a day, such as events-2026-11-20" in refused.err
+        assert "a batch is a number, `latest`, or that of a day, such as events-2026-11-20" in refused.err
 
 
 def test_a_paused_batch_is_not_run_until_it_is_resumed(desk: Desk, played: Played, listed: str):

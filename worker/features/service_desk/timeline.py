@@ -62,6 +62,7 @@ class RowFact(NamedTuple):
     changed_at: datetime
     due_at: datetime | None = None
     joined: str = ""
+    is_listed: bool = True
     is_event: bool = False
     waits_in: Place = Place()
     senders: tuple[str, ...] = ()
@@ -172,7 +173,7 @@ def _beyond_the_cap(history: History, around: Circumstances, now: datetime) -> s
 
 
 def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]:
-    whence = "An event" if row.is_event else f"The list {row.batch}"
+    whence = "An event" if row.is_event else f"The {'list' if row.is_listed else 'batch'} {row.batch}"
     how = {"both": "by email and text message", "none": "without a message"}.get(row.channel, f"by {row.channel}")
     purpose = "" if row.purpose == "onboarding" else f" for {row.purpose}"
     brings = f"{whence} asks for the customer{purpose}, {how} ({row.place}, account {row.account})"

@@ -50,6 +50,7 @@ class BatchFacts(NamedTuple):
     pause_reason: str = ""  # who paused it and when, or why it paused itself
     planned: bool = False  # it has a plan (`plans`)
     changing_since: datetime | None = None  # when a resume or a cancel began that is not through
+    last_row: int | None = None  # of a day's batch, the last row number that is taken; None: it is a list's
 
     @property
     def is_paused(self) -> bool:
@@ -76,15 +77,13 @@ class Batches:
         self.lines_at_once = LINES_AT_ONCE if self.are_elsewhere else LINES_ALONE
 
     def find(self, which: str) -> BatchFacts | None:
-        """The batch with this id, the events of a day by their name, or the newest batch for `latest`. No list has a
-        name of its own: the same file comes again next month."""
+        """The batch with this id, a day's batch by its name, or the newest batch for `latest`. No list has a name of
+        its own: the same file comes again next month."""
         query = sa.select(*BATCH_FACTS).order_by(Batch.id.desc()).limit(1)
-        if which.startswith(DAILY):
-            query = query.where(Batch.name == which, Batch.digest.startswith(DAILY))
-        elif which != "latest":
-            if not which.isdecimal() or len(which) > 18:
-                return None
+        if which.isdecimal() and len(which) <= 18:
             query = query.where(Batch.id == int(which))
+        elif which != "latest":
+            query = query.where(Batch.name == which, Batch.last_row.is_not(None))
         return next(iter(self._found(query)), None)
 
     def of_content(self, digest: str) -> BatchFacts | None:

@@ -162,7 +162,7 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
     )
     with database.read() as connection:
         waiting = {batch_id for batch_id, _ in connection.execute(jobs)} | {*connection.execute(messages).scalars()}
-        batches = sa.select(*BATCH_FACTS, Batch.last_row).where(Batch.id.in_(waiting), Batch.cancelled_at.is_(None))
+        batches = sa.select(*BATCH_FACTS).where(Batch.id.in_(waiting), Batch.cancelled_at.is_(None))
         rows = fetch(connection, batches.order_by(Batch.id))
         left = left_of(connection, [row.id for row in rows])
     return [Unsent(made_of(BatchFacts, row), left.get(row.id, 0), from_events=row.last_row is not None) for row in rows]

@@ -129,7 +129,8 @@ class Finder:
                         channel=str(row.channel),
                         state=str(row.state),
                         joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
-                        is_event=row.batch.startswith(DAILY),
+                        is_listed=row.last_row is None,
+                        is_event=row.last_row is not None and row.batch.startswith(DAILY),
                         waits_in=Place.of(
                             *(row.batch_id, row.pause_reason, row.priority),
                             others=bool(row.fallback_accounts) and row.unknown_attempt is None,
@@ -159,7 +160,13 @@ def _found(keyring: Keyring, row: Any, rows: Sequence[JobFacts]) -> Found:
 def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
     query = (
         sa.select(
-            *(Job.__table__, Batch.name.label("batch"), Batch.pause_reason, Attempt.opened_at.label("called_at")),
+            *(
+                Job.__table__,
+                Batch.name.label("batch"),
+                Batch.last_row,
+                Batch.pause_reason,
+                Attempt.opened_at.label("called_at"),
+            ),
             *(LEAD.batch_id.label("lead_batch"), LEAD.row.label("lead_row")),
         )
         .join(Batch, Batch.id == Job.batch_id)
