@@ -82,6 +82,19 @@ def test_a_line_of_json_has_its_ids_and_the_kind_of_its_exception(written):
     assert "quirin" not in written()
 
 
+@pytest.mark.parametrize("form", ["json"])
+def test_at_debug_an_exception_is_written_with_each_place_on_its_way(written):
+    logging.getLogger().setLevel("DEBUG")
+    try:
+        json.loads("quirin@example.com")
+    except ValueError:
+        logging.getLogger(LOGGER).exception("a step failed")
+    way = json.loads(written())["exception"]
+    assert way.startswith(f"JSONDecodeError in {__name__}.test_at_debug")
+    assert " in json.decoder.raw_decode, line " in way
+    assert "quirin" not in way
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_half_of_a_surrogate_pair_is_an_escape(as_json: bool):
     # Not by a logger: the test runner could not send it on.

@@ -1,7 +1,7 @@
 """Logging: ids, accounts, endings and seconds; never a name, address, token or link.
 
-At debug: a line for each step. At info: a line for each chunk that was written, and for each step that failed; of what
-comes often, counts.
+At debug: a line for each step, and of an exception each place on its way. At info: a line for each chunk that was
+written, and for each step that failed; of what comes often, counts.
 
 A library's line may hold whatever the library was given: a message's body, an exception's text, an address. So it is
 written as it is only if its template is known to hold nothing personal. Of other warnings and errors the place and the
@@ -18,6 +18,7 @@ import logging
 import re
 import sys
 import threading
+import traceback
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -164,7 +165,8 @@ def _with_exception(_logger: Any, _level: str, line: "EventDict") -> "EventDict"
     raised = line.pop("exc_info", None)
     line.pop("stack_info", None)
     if isinstance(raised, tuple) and raised[0] is not None:
-        line["exception"] = f"{kind_of(raised[0])}{place_of(raised[2])}"
+        place = way_of if logging.getLogger().isEnabledFor(logging.DEBUG) else place_of
+        line["exception"] = f"{kind_of(raised[0])}{place(raised[2])}"
     return line
 
 
@@ -202,6 +204,12 @@ def place_of(trace: TracebackType | None) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace is not None else ""
+
+
+def way_of(trace: TracebackType | None) -> str:
+    """The places that an exception has passed, without values: " in MODULE.FUNCTION, line N, in …"."""
+    places = ((frame.f_globals.get("__name__", ""), frame.f_code, line) for frame, line in traceback.walk_tb(trace))
+    return ",".join(f" in {module}.{code.co_name}, line {line}" for module, code, line in places)
 
 
 def ended_with(error: BaseException | None) -> str:
