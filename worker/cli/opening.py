@@ -22,7 +22,7 @@ from onboarding_worker.providers.contract import doubtful_parameters, shared_web
 from onboarding_worker.settings.load import load
 from onboarding_worker.settings.model import Database as SettingsDatabase
 from onboarding_worker.settings.model import Encryption, Settings
-from onboarding_worker.settings.needs import Need, Needs
+from onboarding_worker.settings.needs import ENCRYPTING, WAKING, Need, Needs
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.secrets import Secret
 from onboarding_worker.wiring.container import Parts
@@ -56,10 +56,13 @@ AFTER_COMMANDS: Hook[Callable[[Parts], None]] = Hook("AFTER_COMMANDS")
 
 
 def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool) -> Settings:
-    """The configuration. Raises CannotStart with a line for each problem; warnings go to standard error.
-    `logs_warnings`: as `Invocation.settings` says."""
+    """The configuration. Raises CannotStart with a line for each problem. Warnings go to standard error, but not those
+    of a command about what is stored alone: `check`, and whatever imports or works, have said them. `logs_warnings`: as
+    `Invocation.settings` says."""
     with refusing(SettingsError):
         settings = load(config, needs=needs)
+    if needs and needs <= ENCRYPTING | WAKING:
+        return settings
     odd = [*(() if logs_warnings else settings.warnings), *doubtful_parameters(settings.accounts)]
     credentials = [secret for one in settings.accounts.values() for secret in (one.api_key, one.customer_id) if secret]
     if not any(secret.is_missing for secret in credentials):  # else accounts of one customer would seem to be of two

@@ -161,6 +161,7 @@ def test_doubtful_parameters_of_rows_and_accounts_are_warned_of(desk: Desk):
     assert warning["problem"] == "is not a documented name"
     assert "2,idenfy-kyc.documents,is not a documented name,,warning" in (desk.path / "errors.csv").read_text("utf-8")
     assert "warning: accounts.kyc.parameters.expiryTime: is below 60" in ended.lines
+    assert desk.onboard("status").err == ""  # it is about what is stored alone
     assert "PASPORT" not in ended.err
 
 

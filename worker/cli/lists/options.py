@@ -172,6 +172,15 @@ def read_start(text: str) -> datetime:
     return NOW if text.strip().lower() == "now" else read_time(text)
 
 
+def read_planned_start(text: str) -> datetime:
+    """Read a time with its zone. Raises ValueError, of `now` with what starts a list at once."""
+    if text.strip().lower() == "now":
+        raise ValueError(
+            "a list starts at once without it; `onboard resume BATCH --start-at now` starts one that waits"
+        )
+    return read_time(text)
+
+
 def in_both_zones(at: datetime) -> str:
     """The time in the zone of this machine, and in UTC."""
     return f"{at.astimezone():%Y-%m-%d %H:%M %Z} ({written(at)})"
@@ -204,7 +213,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option(
         "--start-at",
-        type=Read("TIME", read_time),
+        type=Read("TIME", read_planned_start),
         help="No session and no message before this time, such as 2026-11-20T09:00+01:00.",
     )
     @click.option(

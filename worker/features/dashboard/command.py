@@ -2,11 +2,14 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from onboarding_worker.cli.completions import configuration
 from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.core.foundation.private_files import PRIVATE, new_file
 from onboarding_worker.features.dashboard.users import NAME, Role, parse_users
 from onboarding_worker.settings.secrets import is_open_to_others
@@ -36,7 +39,8 @@ def users() -> None:
     show_default=True,
     help="The file of [dashboard] users. It is made, for its owner alone, if it is not there.",
 )
-def add_user(name: str, role: str, file: Path) -> None:
+@click.pass_obj
+def add_user(invocation: Invocation, name: str, role: str, file: Path) -> None:
     """Add the user NAME of the dashboard to the file of users. Asks for the password. Needs no configuration.
 
     Without a terminal, the password is the first line of standard input. The file holds its hash (Argon2id). To change
@@ -69,8 +73,16 @@ def add_user(name: str, role: str, file: Path) -> None:
     except OSError as error:
         raise CannotStart(f"{file}: {error.strerror or error}") from None
     click.echo(f"{name} was added to {file}, as {role}")
-    if not known:
+    if not _is_named(invocation.config, file):
         click.echo(f'name the file in onboarding.toml: [dashboard] users = {{ file = "{file}" }}', err=True)
+
+
+def _is_named(config: Path | None, file: Path) -> bool:
+    """Whether the configuration, as far as it can be read, names this file of users."""
+    config, tree = configuration(config)
+    with suppress(KeyError, TypeError):
+        return Path(config.parent, tree["dashboard"]["users"]["file"]).resolve() == file.resolve()
+    return False
 
 
 def _known(file: Path) -> dict[str, object]:
