@@ -228,7 +228,7 @@ async def test_an_approval_is_for_the_version_that_was_shown(site, ona, look, ch
     done = await ona.post("/dashboard/do/approve-list", asked.form | {"seen": now.form["seen"], "reason": "asked"})
 
     assert done.status == 409
-    assert "has changed since you looked" in done.words
+    assert "is read in another way since you looked" in done.words
     assert "/dashboard/lists/1" in done.links
     assert (await ona.get(f"{APPROVE}1")).status == 409  # the page of the list was open for longer
     assert state(site) == ["checked"]
@@ -257,8 +257,10 @@ async def test_a_second_click_gets_the_answer_of_the_first(site, ona, look, chec
     assert len([one for one in rows(site, Audit.action) if one == ("approve list",)]) == 1
     assert "You have agreed already: it is approved." in (await ona.get(f"{APPROVE}1")).words
 
-    with pytest.raises(Refused):
-        approve.carry_out(Sources(site.parts), replace(asked, person=Person("jonas", Role.OPERATOR)), "too late")
+    jonas = replace(asked, person=Person("jonas", Role.OPERATOR))
+    for too_late, why in ((approve.plan, ()), (approve.carry_out, ("too late",))):
+        with pytest.raises(Refused, match="approved already"):
+            too_late(Sources(site.parts), jonas, *why)
 
 
 async def test_a_list_of_which_no_row_is_accepted_is_not_offered_to_be_sent(site, ona, look):

@@ -63,10 +63,20 @@ def is_worked(sources: Sources) -> bool:
     return any(one.kind in WORK for one in sources.parts.processes.running(now=sources.parts.clock()))
 
 
-def changed(list_id: int) -> Refused:
-    """What a person asked for is about a version of the list that is not there any more."""
-    refused = Refused("The list has changed since you looked: it is read in another way, or was decided. Look again.")
-    refused.back = path_of(list_id)
+_BECAME = {
+    UploadState.ARRIVED: "The list is being checked.",
+    UploadState.APPROVED: "The list is approved already.",
+    UploadState.IMPORTED: "The list is approved already.",
+    UploadState.DISCARDED: "The list was discarded.",
+    UploadState.REFUSED: "The list could not be read, or not imported.",
+}
+
+
+def changed(sources: Sources, asked: Asked) -> Refused:
+    """What has become of the list, since a person looked at it."""
+    one = upload_of(sources, asked)
+    refused = Refused(_BECAME.get(one.state, "The list is read in another way since you looked. Look again."))
+    refused.back = path_of(one.id)
     return refused
 
 
@@ -107,13 +117,13 @@ def _read_how(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     one = upload_of(sources, asked)
     before, found = uploads_of(sources, asked).how_and_found(one.id)
     if found is None or one.state not in OPEN:
-        raise changed(one.id)
+        raise changed(sources, asked)
     if not asked.posted:
         return {"upload": one, "how": before, "found": found, "ours": COLUMNS, "ignored": IGNORED}
     version, how = asked.number("version"), how_given(before, found, asked)
     uploads = uploads_of(sources, asked, "read list")
     if version != one.version or not uploads.read_otherwise(one.id, version, how, now=asked.now):
-        raise changed(one.id)
+        raise changed(sources, asked)
     raise Elsewhere(path_of(one.id))
 
 
@@ -194,7 +204,7 @@ def _as_seen(sources: Sources, asked: Asked) -> Upload:
     """The list, in the version that the person looked at: the link and the form name it. Raises Refused."""
     one = upload_of(sources, asked)
     if one.version != asked.number("version"):
-        raise changed(one.id)
+        raise changed(sources, asked)
     return one
 
 
@@ -203,8 +213,10 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
     if one.has_agreed(asked.person.actor) and one.state in AGREED:
         missing = one.state is UploadState.CHECKED
         raise Refused(f"You have agreed already: {'another person must agree too' if missing else 'it is approved'}.")
+    if one.state in _BECAME:
+        raise changed(sources, asked)
     _, found = uploads_of(sources, asked).how_and_found(one.id)
-    if one.state is not UploadState.CHECKED or found is None or found["refused"]:
+    if found is None or found["refused"]:
         raise Refused("Only a list that was checked, and can be read, can be sent.")
     if not found["rows"]["accepted"]:
         raise Refused("No row of the list would be accepted.")
@@ -236,7 +248,7 @@ def _approve(sources: Sources, asked: Asked, reason: str) -> Done:
     uploads = uploads_of(sources, asked, "approve list", reason)
     agreed = uploads.agree(one.id, one.version, by=asked.person.actor, needed=needed(sources), now=asked.now)
     if agreed is None:
-        raise changed(one.id)
+        raise changed(sources, asked)
     if agreed.state is not UploadState.CHECKED:
         return Done(f"{one.name} is approved: it is imported next, and then sent.")
     return Done(f"You have agreed to {one.name}. Another person must agree too.")
@@ -254,7 +266,7 @@ def _plan_discard(sources: Sources, asked: Asked) -> Plan:
 def _discard(sources: Sources, asked: Asked, reason: str) -> Done:
     one = upload_of(sources, asked)
     if not uploads_of(sources, asked, "discard list", reason).discard(one.id, now=asked.now):
-        raise changed(one.id)
+        raise changed(sources, asked)
     return Done(f"{one.name} is discarded.")
 
 
