@@ -104,7 +104,7 @@ def test_a_refused_address_gives_the_message_a_reason_of_the_same_name():
         (
             InvitationState.SUPERSEDED,
             "address_spent stale_link address_corrected link_revoked joined_job answer_repeated not_me reissues_spent"
-            " messages_spent cancelled session_ended passed_over none_left not_open not_reached link_ends_first",
+            " messages_spent erased cancelled session_ended passed_over none_left not_open not_reached link_ends_first",
         ),
     ],
 )

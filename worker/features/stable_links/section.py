@@ -32,7 +32,7 @@ class Links(Section):
     )
     page: Flag = setting(
         False,
-        "Whether each visitor sees the link's page first, with who asks, the code, and the way to say that the message"
+        "Whether each visitor sees the link's page first, with who asks, and the way to say that the message"
         " was for another person, and is led to the session by its button; else a visitor of a live session is led"
         " there at once.",
     )
