@@ -151,16 +151,16 @@ def test_a_pause_a_status_and_a_resume_count_the_same_rows(desk: Desk, played: P
     desk.sql("UPDATE job SET state = 'waiting' WHERE row > 2")
     wait = "2 rows wait for their session or first message"
     paused = desk.onboard("pause", "1", "--reason", "the wrong list")
-    assert paused.out == f"batch 1 is paused until `onboard resume 1`: {wait}\n"
+    assert paused.out == f"batch 1 (customers.csv) is paused until `onboard resume 1`: {wait}\n"
     assert f"needs a person: batch 1 (customers.csv): {wait}: paused by " in desk.onboard("status").out
     again = desk.onboard("pause", "1")
-    assert again.out.startswith("batch 1 was paused already (paused by ")
+    assert again.out.startswith("batch 1 (customers.csv) was paused already (paused by ")
     assert again.out.endswith(f": the wrong list), and stays so until `onboard resume 1`: {wait}\n")
     assert desk.onboard("pause", "1", "--json").facts == {"batch": 1, "action": "pause", "rows": 2, "already": True}
     other = desk.onboard("run", desk.list_of(customers(5)[3:], "other.csv"))
     assert "batch 1 (customers.csv): 2 rows not sent, paused by " in other.err
-    assert desk.onboard("resume", "1").out.startswith(f"batch 1 goes on: {wait}\n")
-    assert desk.onboard("resume", "1").out.startswith(f"batch 1 was not paused: {wait}\n")
+    assert desk.onboard("resume", "1").out.startswith(f"batch 1 (customers.csv) goes on: {wait}\n")
+    assert desk.onboard("resume", "1").out.startswith(f"batch 1 (customers.csv) was not paused: {wait}\n")
     assert desk.onboard("resume", "1", "--json").facts == {"batch": 1, "action": "resume", "rows": 2, "already": True}
 
 
@@ -210,7 +210,7 @@ def test_failed_rows_are_retried(desk: Desk, played: Played, listed: str):
     put(desk, "failed", "attempts_spent")
     decided(desk.onboard("retry", "latest", "--dry-run", "--json"), "retry", 3)
     assert rows(desk) == {"failed": 3}
-    none = "batch 1: 0 rows went back to waiting\nno row of this choice is failed: `onboard report 1` shows"
+    none = "batch 1 (customers.csv): 0 rows went back to waiting\nno row of this choice is failed: "
     assert desk.onboard("retry", "latest", "--row", "999").out.startswith(none)
     decided(desk.onboard("retry", "latest", "--row", "3,7-9", "--json"), "retry", 1)
     decided(desk.onboard("retry", "latest", "--account", "au", "--json"), "retry", 1)
@@ -238,11 +238,12 @@ def test_held_rows_are_called_for_again(desk: Desk, played: Played, listed: str)
 
 def test_a_row_whose_link_is_for_another_person_is_asked_again_only_by_its_number(desk: Desk, listed: str):
     put(desk, "held", "not_me")
-    stay = "held: a visitor of the link's page said that it is for another person; nothing more is sent"
+    batch, why = "batch 1 (customers.csv)", "a visitor of the link's page said that it is for another person"
+    stay = f"3 rows stay held: {why}; nothing more is sent; give one row alone"
     dry = desk.onboard("resolve", "latest", "--repeat", "--dry-run").out
-    assert dry.startswith(f"batch 1: 0 rows would be settled with --repeat\n3 rows stay {stay}; give one row alone")
+    assert dry.startswith(f"{batch}: 0 rows would be settled with --repeat\n{stay}")
     swept = desk.onboard("resolve", "latest", "--repeat", "--row", "2-4").out
-    assert swept.startswith(f"batch 1: 0 rows went back to be called again\n3 rows stay {stay}; give one row alone")
+    assert swept.startswith(f"{batch}: 0 rows went back to be called again\n{stay}")
     assert rows(desk) == {"held": 3}
     decided(desk.onboard("resolve", "latest", "--repeat", "--row", "2", "--yes", "--json"), "repeat", 1)
 
@@ -266,7 +267,7 @@ def test_rows_that_another_batch_holds_are_printed_with_that_batch(desk: Desk, l
         nothing = {"at_worst": {"second_sessions": {}, "second_messages": {}}} if dry else {}
         assert ended.facts == {"batch": 2, "action": "repeat", "rows": 0, "joined": {"1": 3}} | nothing
     told = desk.onboard("resolve", "2", "--abandon").out
-    assert "batch 2: 0 rows given up" in told
+    assert ": 0 rows given up" in told
     assert "3 rows are held by batch 1: `onboard resolve 1 --abandon`" in told
     decided(desk.onboard("resolve", "1", "--repeat", "--yes", "--json"), "repeat", 3)
     assert desk.onboard("resolve", "2", "--repeat", "--json").facts["joined"] == {}
@@ -349,7 +350,7 @@ def test_what_left_before_a_cancel_stays_out(desk: Desk, played: Played, monkeyp
     shown = [line.split()[2:5] for line in lines if "cancelled" in line]
     assert shown == [["cancelled", "2", "0"], ["cancelled", "4", "4"]]
     said = desk.onboard("cancel", "1")
-    assert (said.code, said.out) == (0, "batch 1 was cancelled already: no row is left to cancel\n")
+    assert (said.code, said.out) == (0, "batch 1 (customers.csv) was cancelled already: no row is left to cancel\n")
     monkeypatch.setattr(counting, "_MOST_CANCELLED", 3)  # of a larger batch the rows are not looked at one by one
     assert "cancelled_out" not in desk.onboard("status", "1", "--json").facts
 
@@ -503,4 +504,4 @@ def test_a_resume_counts_the_rows_that_wait_for_those_of_another_list(desk: Desk
     resumed = desk.onboard("resume", "2", "--start-at", "now").out
 
     joined = "2 rows wait for the rows of another list that has the same customers"
-    assert resumed == f"batch 2 was not paused: 0 rows wait for their session or first message; {joined}\n"
+    assert resumed == f"batch 2 (later.csv) was not paused: 0 rows wait for their session or first message; {joined}\n"

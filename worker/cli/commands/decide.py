@@ -158,7 +158,7 @@ def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> Non
         deciding(parts, "pausing", found).pause(found.id, by=os_user().name, why=reason, now=parts.clock())
         left = parts.facts.left(found.id)
     was = f" was paused already ({found.pause_reason}), and stays so" if found.is_paused else " is paused"
-    words = f"batch {found.id}{was} until `onboard resume {found.id}`: {rows_left(left)}"
+    words = f"batch {found.id} ({found.name}){was} until `onboard resume {found.id}`: {rows_left(left)}"
     print_json_or(_facts(found, "pause", left, already=found.is_paused), words, as_json=as_json)
 
 
@@ -218,7 +218,7 @@ def resume(
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
         waiting = rows_left(left, with_joined=parts.facts.counts(found.id).left)
         behind, planned, now = parts.pilots.held_back(found.id), parts.reporting.plan(found), parts.clock()
-    lines = [f"batch {found.id} {'was not paused' if already else 'goes on'}: {waiting}"]
+    lines = [f"batch {found.id} ({found.name}) {'was not paused' if already else 'goes on'}: {waiting}"]
     plan = planned.plan if planned is not None else Plan()
     if stopped is None and left > behind and plan.start_at is not None and plan.start_at > now:
         # With a deadline each row has a time of its own, and none is brought forward.
@@ -266,7 +266,7 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
             confirm(f"cancel {ends} of {of}?" if ends else f"{of} has no row left to cancel; mark it as cancelled?")
         decided = deciding(parts, "cancelling", found, of="rows").cancel(found.id, now=parts.clock())
     if again and not as_json:
-        click.echo(f"batch {found.id} was cancelled already: no row is left to cancel")
+        click.echo(f"batch {found.id} ({found.name}) was cancelled already: no row is left to cancel")
         return
     _print(found, "cancel", decided.rows, "cancelled", as_json)
 
@@ -307,7 +307,7 @@ def _print(
         facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
     if dry_run and action == Verdict.REPEAT:
         facts["at_worst"] = {"second_sessions": dict(cost.sessions), "second_messages": dict(cost.messages)}
-    lines = [f"batch {batch.id}: {counted(rows, 'row')} {words}", *staying(cost.stay)]
+    lines = [f"batch {batch.id} ({batch.name}): {counted(rows, 'row')} {words}", *staying(cost.stay)]
     if dry_run and (at_worst := worst_cost(cost)):
         lines.append(at_worst)
     if not rows and not elsewhere and not cost.stay and action in _OF_STATE:
