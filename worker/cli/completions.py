@@ -42,14 +42,13 @@ class AccountName(click.ParamType[str]):
         self._senders = senders
 
     def shell_complete(self, _context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
-        _, tree = configuration()
+        _, tree = _configuration()
         names = [*tree.get("accounts", {}), *(name for name in CHANNELS if self._senders and name in tree)]
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def configuration(file: Path | None = None) -> tuple[Path, dict[str, Any]]:
-    """The configuration's file, by default the usual one, and what it has; nothing where it cannot be read."""
-    file = file or Path(os.environ.get("ONBOARDING_CONFIG") or "onboarding.toml")
+def _configuration() -> tuple[Path, dict[str, Any]]:
+    file = Path(os.environ.get("ONBOARDING_CONFIG") or "onboarding.toml")
     with suppress(OSError, ValueError, RecursionError):
         return file, tomllib.loads(file.read_text("utf-8-sig"))
     return file, {}
@@ -57,7 +56,7 @@ def configuration(file: Path | None = None) -> tuple[Path, dict[str, Any]]:
 
 def _batches() -> Iterator[tuple[str, str]]:
     """The newest batches of a SQLite database, with their names; those of a server are not worth a connection."""
-    file, tree = configuration()
+    file, tree = _configuration()
     url = tree.get("database", {}).get("url", "sqlite:///onboarding.db")
     if not isinstance(url, str) or not url.startswith("sqlite:///"):
         return

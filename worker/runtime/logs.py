@@ -165,8 +165,8 @@ def _with_exception(_logger: Any, _level: str, line: "EventDict") -> "EventDict"
     raised = line.pop("exc_info", None)
     line.pop("stack_info", None)
     if isinstance(raised, tuple) and raised[0] is not None:
-        place = way_of if logging.getLogger().isEnabledFor(logging.DEBUG) else place_of
-        line["exception"] = f"{kind_of(raised[0])}{place(raised[2])}"
+        whole = logging.getLogger().isEnabledFor(logging.DEBUG)
+        line["exception"] = f"{kind_of(raised[0])}{place_of(raised[2], whole=whole)}"
     return line
 
 
@@ -199,17 +199,12 @@ def kind_of(kind: type[BaseException] | None) -> str:
     return kind.__name__ if kind is not None else "an exception"
 
 
-def place_of(trace: TracebackType | None) -> str:
-    """Where an exception was raised: " in FUNCTION, line N"."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace is not None else ""
-
-
-def way_of(trace: TracebackType | None) -> str:
-    """The places that an exception has passed, without values: " in MODULE.FUNCTION, line N, in …"."""
-    places = ((frame.f_globals.get("__name__", ""), frame.f_code, line) for frame, line in traceback.walk_tb(trace))
-    return ",".join(f" in {module}.{code.co_name}, line {line}" for module, code, line in places)
+def place_of(trace: TracebackType | None, *, whole: bool = False) -> str:
+    """Where an exception was raised: " in FUNCTION, line N". `whole`: each place on its way, with its file."""
+    passed = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
+    if whole:
+        return ",".join(f" in {Path(code.co_filename).stem}.{code.co_name}, line {line}" for code, line in passed)
+    return "".join(f" in {code.co_name}, line {line}" for code, line in passed[-1:])
 
 
 def ended_with(error: BaseException | None) -> str:

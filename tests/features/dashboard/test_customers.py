@@ -97,12 +97,9 @@ async def test_the_desk_sends_the_link_again_with_a_reason_and_within_the_rules(
     assert done.path == "/dashboard/customers/Ona"
     assert "The link leaves by email to o…@example.org." in done.words
     assert [row.kind for row in shelf.rows(InvitationRow)].count("resend-1") == 1
-    assert (
-        "desk (service desk), dashboard",
-        "customer resend",
-        "customer Ona",
-        "the present link by email; call 4711",
-    ) in (audited(site))
+    assert ("desk (service desk), dashboard", "customer resend", "customer Ona", "the link by email; call 4711") in (
+        audited(site)
+    )
     again = await desk.get("/dashboard/do/resend?customer=Ona")
     assert again.status == 409
     assert "waiting to leave already" in again.words

@@ -57,7 +57,7 @@ def test_the_same_link_leaves_again_beside_a_running_worker(desk: Desk, played: 
     assert len({mail.message_id for mail in mails}) == 2
     assert played.opened[who] == 1
     (entry,) = desk.audited("customer resend")
-    assert (entry["subject"], entry["reason"]) == (f"customer {who}", "the present link by email; call 4711")
+    assert (entry["subject"], entry["reason"]) == (f"customer {who}", "the link by email; call 4711")
 
 
 def test_a_new_link_says_its_cost_and_needs_a_yes(desk: Desk, vita, monkeypatch):
@@ -87,7 +87,7 @@ def test_a_person_sends_the_same_link_to_a_corrected_address_that_no_log_has(des
     assert desk.onboard("customer", "resend", who).code == 1
     sent = desk.onboard("customer", "resend", who, "--same-link")
     assert sent.code == 0, sent.err
-    assert "the present link leaves by email to V…@example.com" in sent.out
+    assert "the link leaves by email to V…@example.com" in sent.out
     working = desk.start("up", "--bind", "127.0.0.1:0")
     wait_until(lambda: len(played.sandbox.mailbox) == 2, "the link has arrived at the new address")
     desk.end(working, signal.SIGTERM)
@@ -103,9 +103,7 @@ def test_the_same_link_goes_to_a_corrected_address_at_once_where_the_configurati
     who = vita["customer_id"]
     changed = desk.onboard("customer", "address", who, "--email", "vita.new@example.com")
     assert changed.code == 0, changed.err
-    assert changed.out.startswith(
-        "email changed; the present link leaves by email to v…@example.com\nat the old address"
-    )
+    assert changed.out.startswith("email changed; the link leaves by email to v…@example.com\nat the old address")
     again = desk.onboard("customer", "address", who, "--email", "vita.newest@example.com", "--json").facts
     assert (again["done"], again["changed"]) == (True, ["email"])
     assert "waiting to leave already" in again["not_sent"]

@@ -58,8 +58,8 @@ def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Des
     said = {one["row"]: one["what"] for one in mended.facts["changes"]}
     assert said == {one["row"]: one["what"] for one in foreseen["changes"]}
     assert said == {
-        4: "email changed; the present link leaves by email",
-        7: "email changed; the present link leaves by email",
+        4: "email changed; the link leaves by email",
+        7: "email changed; the link leaves by email",
         9: "first_name changed",
     }
     assert letters(played) - before == Counter({"mended.one@example.com": 1, "mended.two@example.com": 1})

@@ -228,7 +228,7 @@ async def test_an_approval_is_for_the_version_that_was_shown(site, ona, look, ch
     done = await ona.post("/dashboard/do/approve-list", asked.form | {"seen": now.form["seen"], "reason": "asked"})
 
     assert done.status == 409
-    assert "is read in another way since you looked" in done.words
+    assert "Since you looked, the list was read in another way." in done.words
     assert "/dashboard/lists/1" in done.links
     assert (await ona.get(f"{APPROVE}1")).status == 409  # the page of the list was open for longer
     assert state(site) == ["checked"]
@@ -259,7 +259,7 @@ async def test_a_second_click_gets_the_answer_of_the_first(site, ona, look, chec
 
     jonas = replace(asked, person=Person("jonas", Role.OPERATOR))
     for too_late, why in ((approve.plan, ()), (approve.carry_out, ("too late",))):
-        with pytest.raises(Refused, match="approved already"):
+        with pytest.raises(Refused, match="was approved"):
             too_late(Sources(site.parts), jonas, *why)
 
 

@@ -28,7 +28,7 @@ from onboarding_worker.lists.decisions.row_addresses import RowRanges, read_rows
 from onboarding_worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from onboarding_worker.lists.decisions.store.emergency_stop import Stopped
 from onboarding_worker.lists.decisions.store.settlement import Which
-from onboarding_worker.lists.store.batches import STDIN, BatchFacts
+from onboarding_worker.lists.store.batches import BatchFacts
 from onboarding_worker.plans.store.plans import Plan, PlanRefused, bring_forward, set_most_credits
 from onboarding_worker.reporting.batch_report import rows_left, staying, what_ends, worst_cost
 from onboarding_worker.settings.needs import STORED, WAKING
@@ -326,9 +326,7 @@ def _way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> list[str]:
         return []
     if stopped is not None:
         return [f"{stopped.in_words}; `onboard resume --all` goes on"]
-    # A day's batch and standard input are no list that could be run again.
-    no_list = batch.last_row is not None or batch.name == STDIN
-    without = "`onboard up`" if no_list else f"`{run_list(batch)}`, or `onboard up`"
+    without = f"`{run_list(batch)}`, or `onboard up`" if batch.has_list else "`onboard up`"
     return [f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {without}"]
 
 

@@ -104,7 +104,7 @@ def corrected_in_words(facts: Mapping[str, Any]) -> list[str]:
     until = f", the last until {facts['until']}"
     said = {
         "another session at once, one credit each": ", ".join(f"{n} {rows:,}" for n, rows in facts["sessions"].items()),
-        "the present link goes to the new address": counted(same, "row") if (same := facts["same_link"]) else "",
+        "the link goes to the new address": counted(same, "row") if (same := facts["same_link"]) else "",
         "messages to the new addresses": ", ".join(f"{n:,} {channel}" for channel, n in facts["messages"].items()),
         "cost of both": amounts_in_words(facts.get("cost", {})),
         "nothing before the end of the link that the old address has": (

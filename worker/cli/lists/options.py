@@ -172,15 +172,6 @@ def read_start(text: str) -> datetime:
     return NOW if text.strip().lower() == "now" else read_time(text)
 
 
-def read_planned_start(text: str) -> datetime:
-    """Read a time with its zone. Raises ValueError, of `now` with what starts a list at once."""
-    if text.strip().lower() == "now":
-        raise ValueError(
-            "a list starts at once without it; `onboard resume BATCH --start-at now` starts one that waits"
-        )
-    return read_time(text)
-
-
 def in_both_zones(at: datetime) -> str:
     """The time in the zone of this machine, and in UTC."""
     return f"{at.astimezone():%Y-%m-%d %H:%M %Z} ({written(at)})"
@@ -213,7 +204,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option(
         "--start-at",
-        type=Read("TIME", read_planned_start),
+        type=Read("TIME", read_start),
         help="No session and no message before this time, such as 2026-11-20T09:00+01:00.",
     )
     @click.option(
@@ -238,6 +229,9 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         plan = Plan(**{name: value for name, value in asked.items() if value is not None})
         if plan.condition and not plan.first:
             raise click.UsageError("--go-on-if is about a pilot: give --first too")
+        if plan.start_at == NOW:
+            starts = "`onboard resume BATCH --start-at now` starts one that waits"
+            raise click.UsageError(f"a list starts at once without --start-at; {starts}")
         if plan.start_at is not None:
             if plan.deadline is not None and plan.deadline <= plan.start_at:
                 raise click.UsageError("--deadline is before --start-at")

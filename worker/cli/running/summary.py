@@ -16,7 +16,7 @@ from onboarding_worker.core.messages.contact import following
 from onboarding_worker.core.model.stops import is_at_cap, tries_again_by_itself
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.lines import Change
-from onboarding_worker.lists.store.batches import STDIN, BatchFacts
+from onboarding_worker.lists.store.batches import BatchFacts
 from onboarding_worker.lists.warned import Refusals, Warned
 from onboarding_worker.reporting.store.processes import kinds_at_work
 from onboarding_worker.reporting.store.waiting import Unsent, unsent
@@ -130,7 +130,7 @@ def as_facts(others: Sequence[Unsent]) -> list[dict[str, Any]]:
 def in_words(one: Unsent) -> str:
     """One batch that is left alone, and the command that goes on with it."""
     batch = one.batch
-    why, command = "", "onboard up" if one.from_events or batch.name == STDIN else run_list(batch)
+    why, command = "", run_list(batch) if batch.has_list else "onboard up"
     if batch.is_paused:
         why, command = f", {batch.pause_reason}", f"onboard resume {batch.id}"
     # A row with a message on each of two channels is out with the first of them.

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from onboarding_worker.cli.completions import configuration
 from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.core.foundation.private_files import PRIVATE, new_file
-from onboarding_worker.features.dashboard.users import NAME, Role, parse_users
+from onboarding_worker.features.dashboard.users import NAME, Dashboard, Role, parse_users
+from onboarding_worker.settings.needs import NOTHING
+from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.secrets import is_open_to_others
 
 SHORTEST = 12  # characters of a password
@@ -50,11 +51,11 @@ def add_user(invocation: Invocation, name: str, role: str, file: Path) -> None:
     onboard users add ona --role operator
     """
     from onboarding_worker.features.dashboard.passwords import hash_password
+    from onboarding_worker.settings.load import load
 
     if not NAME.fullmatch(name):
         raise click.UsageError("NAME has at most 64 letters, digits and . _ @ + -")
-    known = _known(file)
-    if name in known:
+    if name in _known(file):
         raise CannotStart(f'{file} has a user {name!r}: remove the table ["{name}"] first')
     if sys.stdin.isatty():
         password = click.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
@@ -73,16 +74,10 @@ def add_user(invocation: Invocation, name: str, role: str, file: Path) -> None:
     except OSError as error:
         raise CannotStart(f"{file}: {error.strerror or error}") from None
     click.echo(f"{name} was added to {file}, as {role}")
-    if not _is_named(invocation.config, file):
-        click.echo(f'name the file in onboarding.toml: [dashboard] users = {{ file = "{file}" }}', err=True)
-
-
-def _is_named(config: Path | None, file: Path) -> bool:
-    """Whether the configuration, as far as it can be read, names this file of users."""
-    config, tree = configuration(config)
-    with suppress(KeyError, TypeError):
-        return Path(config.parent, tree["dashboard"]["users"]["file"]).resolve() == file.resolve()
-    return False
+    with suppress(SettingsError):
+        if load(invocation.config, needs=NOTHING).section(Dashboard).users.is_given:
+            return
+    click.echo(f'name the file in onboarding.toml: [dashboard] users = {{ file = "{file}" }}', err=True)
 
 
 def _known(file: Path) -> dict[str, object]:

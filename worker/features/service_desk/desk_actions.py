@@ -73,8 +73,7 @@ def resend(
         print_json({"customer": customer_id, "done": True} | _sent(sent))
         return
     click.echo(
-        f"the present link leaves by {CALLED[sent.channel]} to {sent.to} {when};"
-        f" it works until {in_utc(sent.expires_at)}"
+        f"the link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {in_utc(sent.expires_at)}"
     )
     click.echo(WORKERS)
 
@@ -91,9 +90,8 @@ def new_link(
 ) -> None:
     """Open another session for the customer, and send its link: this costs a credit.
 
-    It says the cost and asks first. The present link still opens until its end. Where the provider would give the same
-    link again, or allows no second session while one is open, the command refuses: `onboard customer resend` sends the
-    present one.
+    It says the cost and asks first. The present link opens until its end. Where the provider would give the same again,
+    or allows no second session while one is open, the command refuses: `onboard customer resend` sends the present one.
 
     \b
     onboard customer new-link C-1001 --reason "link opened on a shared computer"
@@ -164,7 +162,7 @@ def address(
         click.echo(f"warning: {changed.warning}", err=True)
     follows: dict[str, Any]
     if isinstance(sent, Sent):
-        follows, said = _sent(sent), f"the present link leaves by {CALLED[sent.channel]} to {sent.to}"
+        follows, said = _sent(sent), f"the link leaves by {CALLED[sent.channel]} to {sent.to}"
     elif isinstance(sent, NewLink):
         follows, said = _asked_for(sent), f"{sent.account} is asked for session {sent.number} of at most {sent.most}"
     else:

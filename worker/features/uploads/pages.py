@@ -63,19 +63,11 @@ def is_worked(sources: Sources) -> bool:
     return any(one.kind in WORK for one in sources.parts.processes.running(now=sources.parts.clock()))
 
 
-_BECAME = {
-    UploadState.ARRIVED: "The list is being checked.",
-    UploadState.APPROVED: "The list is approved already.",
-    UploadState.IMPORTED: "The list is approved already.",
-    UploadState.DISCARDED: "The list was discarded.",
-    UploadState.REFUSED: "The list could not be read, or not imported.",
-}
-
-
 def changed(sources: Sources, asked: Asked) -> Refused:
     """What has become of the list, since a person looked at it."""
     one = upload_of(sources, asked)
-    refused = Refused(_BECAME.get(one.state, "The list is read in another way since you looked. Look again."))
+    became = "read in another way" if one.state is UploadState.CHECKED else one.state.value
+    refused = Refused(f"Since you looked, the list was {became}. Look again.")
     refused.back = path_of(one.id)
     return refused
 
@@ -213,7 +205,7 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
     if one.has_agreed(asked.person.actor) and one.state in AGREED:
         missing = one.state is UploadState.CHECKED
         raise Refused(f"You have agreed already: {'another person must agree too' if missing else 'it is approved'}.")
-    if one.state in _BECAME:
+    if one.state is not UploadState.CHECKED:
         raise changed(sources, asked)
     _, found = uploads_of(sources, asked).how_and_found(one.id)
     if found is None or found["refused"]:

@@ -53,6 +53,11 @@ class BatchFacts(NamedTuple):
     last_row: int | None = None  # of a day's batch, the last row number that is taken; None: it is a list's
 
     @property
+    def has_list(self) -> bool:
+        """Whether a file's name says which list could be run again."""
+        return self.last_row is None and self.name != STDIN
+
+    @property
     def is_paused(self) -> bool:
         return bool(self.pause_cause)
 

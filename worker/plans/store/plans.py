@@ -96,13 +96,11 @@ def refuse_another(connection: sa.Connection, batch_id: int, plan: Plan) -> None
     """Raises PlanRefused unless the batch was made with this plan."""
     found = find(connection, batch_id)
     if found is None or found.plan != plan:
-        waits = found is not None and found.plan.start_at is not None and found.plan.deadline is None
-        starts = "with --start-at now starts it, " if waits else ""
         without = "without --first, --start-at, --per-hour, --most-credits and --deadline"
         made = found.plan.in_words if found is not None else without
         raise PlanRefused(
             f"batch {batch_id} of this list was made {made}; run it without these options, or with --again;"
-            f" `onboard resume {batch_id}` {starts}with --most-credits N changes how much it may cost"
+            f" `onboard resume {batch_id}` with --most-credits N changes how much it may cost"
         )
 
 

@@ -139,11 +139,10 @@ def queue(database: Database, *, now: datetime) -> Queue:
 
 class Unsent(NamedTuple):
     """A batch, and how many of its rows wait for their session or first message (`left_of`): 0 where only further
-    messages of invited rows wait. `from_events`: of a day's events, not of a list."""
+    messages of invited rows wait."""
 
     batch: BatchFacts
     rows: int
-    from_events: bool
 
 
 def unsent(database: Database, *, now: datetime) -> list[Unsent]:
@@ -165,7 +164,7 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
         batches = sa.select(*BATCH_FACTS).where(Batch.id.in_(waiting), Batch.cancelled_at.is_(None))
         rows = fetch(connection, batches.order_by(Batch.id))
         left = left_of(connection, [row.id for row in rows])
-    return [Unsent(made_of(BatchFacts, row), left.get(row.id, 0), from_events=row.last_row is not None) for row in rows]
+    return [Unsent(made_of(BatchFacts, row), left.get(row.id, 0)) for row in rows]
 
 
 def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, int]:

@@ -207,7 +207,7 @@ def test_a_report_in_json_is_recognised_and_acts_on_the_changed_rows(form: str):
     assert isinstance(refused, RefusedLine)
     assert [problem.column for problem in refused.problems] == ["first_name"]
     assert isinstance(changed, RefusedLine)
-    assert changed.known == "email changed; the present link leaves by email"
+    assert changed.known == "email changed; the link leaves by email"
     assert desk.sent == [("C2", "two@example.org")]
 
 

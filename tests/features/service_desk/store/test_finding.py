@@ -73,7 +73,7 @@ def test_a_history_says_what_happened_from_the_row_to_the_result(ona, desk, deci
     assert any(text.startswith("kyc opened a session. Its link works until 2026-11-27") for text in told_of_her)
     assert "The email with the link left." in told_of_her
     assert "Another email with the link left." in told_of_her
-    assert any(text.endswith("the present link by email; call 4711.") for text in told_of_her)
+    assert any(text.endswith("the link by email; call 4711.") for text in told_of_her)
     assert any(text.startswith("A webhook of kyc came") for text in told_of_her)
     assert "Finished: approved." in told_of_her
     said = " ".join(told_of_her)

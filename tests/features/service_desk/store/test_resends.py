@@ -33,7 +33,7 @@ def test_a_resend_is_a_message_of_its_own_with_the_same_link(ona, desk):
     )
     assert len(ona.rows(SessionRow)) == 1
     assert ona.row(Job).state is JobState.INVITED
-    assert told(ona) == ["the present link by email; call 4711"]
+    assert told(ona) == ["the link by email; call 4711"]
 
 
 def test_a_second_resend_is_refused_while_the_first_waits_and_soon_after_it_left(ona, desk):

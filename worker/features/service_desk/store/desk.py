@@ -110,7 +110,7 @@ class ServiceDesk:
             if isinstance(decided, Refused):
                 return decided
             sent = self._add(connection, customer, case, decided, now=now)
-            self._note(connection, customer_id, f"the present link by {decided.channel}", reason, now)
+            self._note(connection, customer_id, f"the link by {decided.channel}", reason, now)
             return sent
 
         return self._locked(customer_id, work)

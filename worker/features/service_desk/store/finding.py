@@ -160,13 +160,8 @@ def _found(keyring: Keyring, row: Any, rows: Sequence[JobFacts]) -> Found:
 def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
     query = (
         sa.select(
-            *(
-                Job.__table__,
-                Batch.name.label("batch"),
-                Batch.last_row,
-                Batch.pause_reason,
-                Attempt.opened_at.label("called_at"),
-            ),
+            *(Job.__table__, Batch.name.label("batch"), Batch.last_row, Batch.pause_reason),
+            Attempt.opened_at.label("called_at"),
             *(LEAD.batch_id.label("lead_batch"), LEAD.row.label("lead_row")),
         )
         .join(Batch, Batch.id == Job.batch_id)
