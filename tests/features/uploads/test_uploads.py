@@ -256,7 +256,6 @@ async def test_a_second_click_gets_the_answer_of_the_first(site, ona, look, chec
     assert "is approved" in first.said
     assert len([one for one in rows(site, Audit.action) if one == ("approve list",)]) == 1
     assert "You have agreed already: it is approved." in (await ona.get(f"{APPROVE}1")).words
-
     jonas = replace(asked, person=Person("jonas", Role.OPERATOR))
     for too_late, why in ((approve.plan, ()), (approve.carry_out, ("too late",))):
         with pytest.raises(Refused, match="was approved"):

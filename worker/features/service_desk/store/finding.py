@@ -39,6 +39,7 @@ from onboarding_worker.lists.decisions.row_addresses import is_among
 from onboarding_worker.lists.store.batches import DAILY
 from onboarding_worker.providers.values import masked_email, masked_phone
 from onboarding_worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
+from onboarding_worker.reporting.store.spending import CALL
 from onboarding_worker.reporting.waits import Place
 
 SEARCH = "text of a search"
@@ -208,13 +209,10 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
     # By the customer too: there is an index of it.
     replaces = (follows.customer_id == SessionRow.customer_id, follows.replaces == SessionRow.id)
     replaced_at = sa.select(sa.func.min(follows.issued_at)).where(*replaces).scalar_subquery()
-    called = sa.exists().where(
-        *(Attempt.job_id == SessionRow.job_id, Attempt.invitation_id.is_(None)),
-        Attempt.opened_at <= SessionRow.issued_at,
-    )
+    calls = (Attempt.job_id == SessionRow.job_id, CALL, Attempt.opened_at <= SessionRow.issued_at)
     query = sa.select(
         SessionRow.id,
-        called.label("called"),
+        sa.exists().where(*calls).label("called"),
         SessionRow.update_at.label("told_at"),
         (SessionRow.given_away != "").label("given_away"),
         SessionRow.same_link,
