@@ -173,6 +173,7 @@ def test_the_proof_says_what_was_erased_and_the_audit_log_has_its_hash(ona, requ
     assert entry.reason == f"proof sha256 {proof.sha256}; request 17"
 
 
+@pytest.mark.both_databases
 def test_the_proof_counts_what_waits_with_a_row_that_is_not_released(acting, given, requests):
     def erased() -> dict[str, int]:
         facts = erase(requests, acting).facts["erased"]
@@ -222,6 +223,7 @@ def test_of_another_customer_nothing_is_lost(ona, requests):
     assert {table: ona.rows(table, customer_id="Jonas") for table in (CustomerRow, Job, SessionRow)} == before
 
 
+@pytest.mark.both_databases
 def test_open_rows_end_and_nothing_more_is_sent(acting, requests):
     acting.add(ONA)
     acting.issue()
