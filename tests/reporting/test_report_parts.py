@@ -53,7 +53,8 @@ def facts(stopped=None, results=None, **rows):
 def test_the_headline_of_a_batch_that_is_done_says_so():
     found = headline(facts(invited=4, completed=6, duplicate=2, results={"approved": 5, "denied": 1}))
     assert found.sentence == "10 of 12 rows are invited; nothing is stuck."
-    assert found.rest == ("6 customers have finished (5 approved, 1 denied).",)
+    finished = "6 customers have finished (5 approved, 1 denied)."
+    assert found.rest == (finished, "2 rows have the customer of an earlier row.")
     assert found.good
 
 

@@ -268,7 +268,7 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         text = f"{link.account} says: {said or f'the session is {link.state}'}{result}{why}."
         yield Moment(link.told_at, About.RESULT, text)
     elif link.state == "expired":
-        yield Moment(min(link.expires_at, now), About.LINK, "The session ended unused.")
+        yield Moment(min(link.expires_at, now), About.LINK, "The session ended, and no result of it has come.")
     elif link.state == "superseded":
         # Another follows, or none: after "not me", or until the customer opens a link that was moved.
         at = link.replaced_at or min(link.expires_at, now)

@@ -311,10 +311,11 @@ class CallsNow:
         return asked - linked
 
     def _unworked(self, connection: sa.Connection, leaders: Collection[int], *, now: datetime) -> list[int]:
-        """Those of these rows that wait for their call in a list that no process works, and that no person paused."""
-        waiting = sa.select(Job.id).join(Batch, Batch.id == Job.batch_id)
+        """Those of these rows that wait for their call in a list that no process works: it was stopped with Ctrl-C, or
+        none runs. Not where a person paused it."""
+        waiting = sa.select(Job.id, Batch.pause_cause).join(Batch, Batch.id == Job.batch_id)
         waiting = waiting.where(bulk.among(Job.id, "ids"), Job.state == JobState.WAITING)
         waiting = waiting.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]), Job.unknown_attempt.is_(None))
-        found = list(connection.execute(waiting, {"ids": bulk.keys(leaders)}).scalars()) if leaders else []
+        found = fetch(connection, waiting, {"ids": bulk.keys(leaders)}) if leaders else []
         running = Processes(self._database).running(now=now) if found else []
-        return [id_ for id_ in found if not kinds_at_work(running, batch_of(id_))]
+        return [row.id for row in found if row.pause_cause or not kinds_at_work(running, batch_of(row.id))]
