@@ -17,7 +17,7 @@ from onboarding_worker.runtime.monitoring import ANSWERS, Dispatcher, Request, a
 from onboarding_worker.settings.load import load
 from onboarding_worker.settings.queue_names import QUEUES
 from tests.desk.desk import CELERY, Desk, Played, customers
-from tests.runtime.test_workers import broker, office, prefix, rabbitmq
+from tests.runtime.test_workers import EACH_POOL, broker, office, prefix, rabbitmq
 from tests.suite.waiting import wait_until
 
 __all__ = ["broker", "office", "prefix", "rabbitmq"]
@@ -53,16 +53,7 @@ def monitor(office: Desk, broker: str) -> Iterator[Celery]:
         yield app
 
 
-@pytest.mark.parametrize(
-    ("broker", "pool"),
-    [
-        ("redis", "threads"),
-        ("amqp", "prefork"),
-        pytest.param("redis", "prefork", marks=pytest.mark.long),
-        pytest.param("amqp", "threads", marks=pytest.mark.long),
-    ],
-    indirect=["broker"],
-)
+@EACH_POOL
 def test_a_worker_answers_what_monitors_show_without_a_secret(
     office: Desk, broker: str, monitor: Celery, prefix: str, pool: str
 ):

@@ -28,6 +28,16 @@ NUMBER = 60
 DEAD_REQUESTS = "requests.dead"
 # `requests` with the keys beside it on Redis, and a queue of another application.
 FIXED = ("issue", "requests", "requests.undelivered", "requests.moving", "requests.stream", DEAD_REQUESTS)
+EACH_POOL = pytest.mark.parametrize(
+    ("broker", "pool"),
+    [
+        ("redis", "threads"),
+        ("amqp", "prefork"),
+        pytest.param("redis", "prefork", marks=pytest.mark.long),
+        pytest.param("amqp", "threads", marks=pytest.mark.long),
+    ],
+    indirect=["broker"],
+)
 
 
 @pytest.fixture
@@ -107,16 +117,7 @@ def office(desk: Desk, broker: str, prefix: str, empty_postgresql_url: str) -> D
     return desk
 
 
-@pytest.mark.parametrize(
-    ("broker", "pool"),
-    [
-        ("redis", "threads"),
-        ("amqp", "prefork"),
-        pytest.param("redis", "prefork", marks=pytest.mark.long),
-        pytest.param("amqp", "threads", marks=pytest.mark.long),
-    ],
-    indirect=["broker"],
-)
+@EACH_POOL
 def test_workers_and_beat_invite_an_imported_list_and_end_on_a_signal(
     office: Desk, played: Played, broker: str, pool: str
 ):

@@ -107,22 +107,6 @@ def test_a_list_whose_batch_is_paused_is_imported_and_the_pause_is_told(desk: De
     assert played.calls() == []
 
 
-def test_the_rest_of_an_import_that_was_cut_off_is_said_to_be_imported_now_with_its_rejected_rows(desk: Desk):
-    file = desk.write("list.csv", "customer_id,email\nC-1,one@example.com\nC-2,nobody\nC-3,three@example.com\n")
-    desk.onboard("import", file)
-    desk.sql("DELETE FROM job WHERE row = 4")
-    desk.sql("DELETE FROM skipped_line")
-    desk.sql("UPDATE batch SET imported_at = NULL, last_row = 2")
-    ended = desk.onboard("import", file)
-    assert ended.code == 1
-    begun = "batch 1: the import of list.csv, begun less than a minute ago, was not complete; the rest was imported in "
-    assert begun in ended.err
-    assert "1 row of the rest rejected (`onboard report 1` has each), mostly for:\n" in ended.err
-    again = desk.onboard("import", file).err
-    assert "this list was imported less than a minute ago; continuing with it" in again
-    assert "mostly for" not in again
-
-
 def test_a_decision_about_many_rows_shows_how_far_it_is(desk: Desk, listed: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("onboarding_worker.cli.shared_options.EVERY_SECONDS", 0.0)
     monkeypatch.setattr("onboarding_worker.lists.decisions.store.decisions.CHUNK", 2)

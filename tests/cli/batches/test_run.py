@@ -425,3 +425,19 @@ def test_a_run_names_the_sender_that_was_taken_out_and_waits_for_none(desk: Desk
     assert (ran.code, ran.err.splitlines()[-1]) == (1, f"{gone}, and run again")
     assert f"no end yet   {gone}\n" in ran.out
     assert len(played.calls()) == 1
+
+
+def test_the_rest_of_an_import_that_was_cut_off_is_said_to_be_imported_now_with_its_rejected_rows(desk: Desk):
+    file = desk.write("list.csv", "customer_id,email\nC-1,one@example.com\nC-2,nobody\nC-3,three@example.com\n")
+    desk.onboard("import", file)
+    desk.sql("DELETE FROM job WHERE row = 4")
+    desk.sql("DELETE FROM skipped_line")
+    desk.sql("UPDATE batch SET imported_at = NULL, last_row = 2")
+    ended = desk.onboard("import", file)
+    assert ended.code == 1
+    begun = "batch 1: the import of list.csv, begun less than a minute ago, was not complete; the rest was imported in "
+    assert begun in ended.err
+    assert "1 row of the rest rejected (`onboard report 1` has each), mostly for:\n" in ended.err
+    again = desk.onboard("import", file).err
+    assert "this list was imported less than a minute ago; continuing with it" in again
+    assert "mostly for" not in again

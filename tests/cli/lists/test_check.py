@@ -3,7 +3,6 @@
 import gzip
 import re
 import resource
-import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -309,43 +308,6 @@ def test_a_bad_value_in_a_column_that_an_account_or_a_route_uses_rejects_its_row
     assert [one["row"] for one in facts["warnings"]] == [None]  # the form of the dates
 
 
-THEIRS = "Customer No.,Mail,DOB,Title\nA-1,one@example.com,25/03/1980,Ms\nA-2,two@example.com,25/03/1980,Mr\n"
-
-
-def test_two_columns_of_one_name_are_once_in_the_block(desk: Desk):
-    listed = desk.write("notes.csv", "customer_id,email,Note,Note\nA-1,one@example.com,a,b\n")
-    assert '\nignore = ["Note"]\n' in desk.onboard("check", listed).err
-
-
-def test_check_ends_with_the_block_that_reads_the_list_without_options(desk: Desk, played: Played):
-    listed = desk.write("theirs.csv", THEIRS)
-
-    unknown = desk.onboard("check", listed)
-    suggested = unknown.err.partition("for onboarding.toml:\n")[2]
-    desk.add(suggested)
-    hinted = desk.onboard("check", listed)
-    dated = desk.onboard("check", listed, "--dates", "dd/mm/yyyy")
-    desk.change(suggested, dated.out.partition("in place of these options:\n")[2])
-    read = desk.onboard("check", listed)
-
-    assert (unknown.code, unknown.out) == (2, "")
-    assert tomllib.loads(suggested) == {
-        "import": {
-            "ignore": ["Title"],
-            "columns": {"Customer No.": "customer_id", "Mail": "email", "DOB": "date_of_birth"},
-        }
-    }
-    assert "warning: date_of_birth: 2 dates are in the form DD/MM/YYYY (read with --dates DD/MM/YYYY)" in hinted.out
-    assert (read.code, "warning" in read.out, "onboarding.toml" in read.out) == (0, False, False)
-
-
-def test_a_list_that_is_not_utf8_is_read_with_a_warning(desk: Desk):
-    listed = desk.write("latin.csv", "customer_id,email,first_name\nA-1,one@example.com,Jürgen\n".encode("cp1252"))
-
-    for command, said in (("check", "out"), ("import", "err")):
-        assert "read as cp1252 (Windows-1252)" in getattr(desk.onboard(command, listed), said)
-
-
 def test_duplicates_alone_are_no_problem(desk: Desk):
     listed = desk.list_of([*customers(2), customers(1)[0]])
     ended = desk.onboard("check", listed, "--json")
@@ -387,40 +349,11 @@ def test_a_list_that_cannot_be_used_is_exit_2_with_the_reason(desk: Desk, played
     assert played.calls() == []
 
 
-def test_an_unknown_column_names_the_nearest_and_both_ways_out(desk: Desk):
-    listed = desk.write("list.csv", "customer_id,emial,colour\nA-1,one@example.com,red\n")
-    ended = desk.onboard("check", listed)
-    assert ended.code == 2
-    for words in ("emial", "nearest is email", "--map emial=email", "--ignore-column emial", "colour"):
-        assert words in ended.err
-    taken = desk.onboard("check", listed, "--map", "emial=email", "--ignore-column", "colour", "--json")
-    assert taken.facts["rows"]["accepted"] == 1
-
-
 @pytest.mark.parametrize("missing", ["nowhere.csv", "secrets"])
 def test_a_file_that_is_not_there_or_is_a_folder_is_exit_2(desk: Desk, missing: str):
     ended = desk.onboard("run", missing)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err
-
-
-def test_a_bad_map_is_a_usage_error(desk: Desk):
-    ended = desk.onboard("check", desk.list_of(customers(1)), "--map", "Mail")
-    assert ended.code == 2
-    assert "THEIRS=OURS" in ended.err
-    unknown = desk.onboard("check", "customers.csv", "--map", "email=emial")
-    assert (unknown.code, "there is no column 'emial' to map 'email' to; did you mean email?" in unknown.err) == (
-        2,
-        True,
-    )
-
-
-def test_a_semicolon_list_with_a_byte_order_mark_in_cp1252_is_read(desk: Desk):
-    rows = "customer_id;first_name;email\nA-1;Jürgen;one@example.com\n"
-    ended = desk.onboard("check", desk.write("one.csv", b"\xef\xbb\xbf" + rows.encode()), "--json")
-    assert ended.facts["rows"]["accepted"] == 1
-    ended = desk.onboard("check", desk.write("two.csv", rows.encode("cp1252")), "--json", "--encoding", "cp1252")
-    assert ended.facts["rows"]["accepted"] == 1
 
 
 def test_ids_that_look_like_addresses_are_refused_unless_hashed(desk: Desk):
@@ -487,52 +420,6 @@ def test_a_database_that_cannot_be_made_is_reported_with_what_to_do(desk: Desk):
     assert "its directory must exist and be writable" in ended.err
 
 
-def test_the_configuration_says_the_words_of_lists_and_what_rows_without_a_word_have(desk: Desk):
-    listed = desk.write("export.csv", "customer_id,email,Land,phone\nA-1,one@example.com,Teutonia,\nA-2,,,060000000\n")
-    shown = desk.onboard("check", listed).err
-    block = tomllib.loads(shown[shown.index("[import.columns]") :].replace("# ", ""))["import"]
-    assert (block["columns"], set(block["values"])) == ({"Land": "country"}, {"country"})
-
-    desk.config.write_text(
-        desk.config.read_text(encoding="utf-8")
-        + '[import]\ncountry = "LT"\ncolumns = { Land = "country" }\nvalues = { country = { Teutonia = "DE" } }\n',
-        encoding="utf-8",
-    )
-    assert desk.onboard("check", listed, "--json").facts["rows"]["accepted"] == 2
-
-
-def test_the_block_for_the_configuration_offers_words_for_each_column_that_has_unknown_ones(desk: Desk):
-    rows = "A-1,one@example.com,Teutonia,privat,Teutonic\nA-2,two@example.com,DE,,de\n"
-    shown = desk.onboard("check", desk.write("export.csv", f"customer_id,email,country,kind,locale\n{rows}")).out
-    block = tomllib.loads(shown[shown.index("# [import.values]") :].replace("# ", ""))["import"]
-    assert set(block["values"]) == {"country", "kind", "locale"}
-    assert block["values"]["kind"] == {"privat": "OURS"}
-
-
-def test_the_words_that_a_column_does_not_know_are_shown_the_commonest_first_and_never_what_may_be_personal(desk: Desk):
-    words = [
-        "Klingonisch",
-        "xx-y",
-        "Klingonisch",
-        "jonas@example.com",
-        "+37060000001",
-        "x" * 41,
-        "a\x1b[2J\u202eb",
-        'a"b',
-    ]
-    rows = "".join(f"A-{n},c{n}@example.com,Geheim,{word}\n" for n, word in enumerate(words))
-    listed = desk.write("words.csv", f"customer_id,email,first_name,locale\n{rows}B-1,x,Atlantis,de\n")
-
-    shown, facts = desk.onboard("check", listed), desk.onboard("check", listed, "--json").facts
-
-    assert facts["words"] == {"locale": {"Klingonisch": 2, "xx-y": 1, "a[2Jb": 1, 'a"b': 1}}
-    assert 'words that are none in locale: "Klingonisch" 2, "xx-y" 1, "a[2Jb" 1, "a\\"b" 1' in shown.out
-    assert [one for one in ("jonas@", "3706", "Geheim", "Atlantis", "\x1b", "xxxxx") if one in shown.out] == []
-    many = "".join(f"A-{n},c{n}@example.com,land {n % 20}\n" for n in range(60))
-    found = desk.onboard("check", desk.write("many.csv", f"customer_id,email,country\n{many}"), "--json").facts["words"]
-    assert [*found["country"].values()] == [3] * 8
-
-
 def test_blank_lines_are_no_rows_however_many_they_are(desk: Desk):
     lists = {"list.csv": "customer_id,email\r%sA-1,x\r", "list.jsonl": '%s{"customer_id": "A-1", "email": "x"}\n'}
     for name, text in lists.items():
@@ -540,29 +427,6 @@ def test_blank_lines_are_no_rows_however_many_they_are(desk: Desk):
         facts = desk.onboard("check", desk.write(name, text.replace("%s", end * 300_000)), "--json").facts
         assert facts["rows"]["total"] == 1
         assert [one["row"] for one in facts["problems"]] == [300_002 if end == "\r" else 300_001]
-
-
-def test_what_a_row_without_a_language_gets_is_said_with_the_channels_and_countries(desk: Desk):
-    rows = "A-1,a@example.com,,DE,de\nA-2,b@example.com,,LT,\nA-3,c@example.com,,,Klingonisch\n"
-    rows += "A-4,,+4915112345678,DE,de-AT\nA-5,e@example.com,,DE,pt\nA-6,f,,DE,de\n"
-    listed = desk.write("mixed.csv", f"customer_id,email,phone,country,locale\n{rows}")
-
-    shown, facts = desk.onboard("check", listed).out, desk.onboard("check", listed, "--json").facts
-
-    assert "languages: en 3, de 2 (2 without a language)" in shown
-    assert "channels: email 4, sms 1" in shown
-    assert "countries: DE 3, LT 1 (1 without a country)" in shown
-    assert (facts["languages"], facts["without_language"]) == ({"en": 3, "de": 2}, 2)
-    assert (facts["channels"], facts["countries"]) == ({"email": 4, "sms": 1}, {"DE": 3, "LT": 1})
-    alike = desk.write("alike.csv", "customer_id,email,country,locale\nA-1,a@example.com,DE,de\n")
-    said = desk.onboard("check", alike).out
-    assert [name for name in ("languages:", "channels:", "countries:") if name in said] == []
-
-
-def test_a_customer_who_is_known_is_written_to_in_the_language_that_is_stored(desk: Desk, played: Played):
-    desk.onboard("run", desk.list_of([{"customer_id": "A1", "email": "a@example.com", "locale": "de"}], "first.csv"))
-    again = desk.list_of([{"customer_id": "A1", "email": "a@example.com", "purpose": "renewal"}], "second.csv")
-    assert desk.onboard("check", again, "--json").facts["languages"] == {"de": 1}
 
 
 def test_what_rejects_no_row_by_itself_is_a_warning_in_a_row_that_is_rejected_for_something_else(desk: Desk):
@@ -577,97 +441,3 @@ def test_what_rejects_no_row_by_itself_is_a_warning_in_a_row_that_is_rejected_fo
         (2, "date_of_birth"),
         (3, "date_of_birth"),
     ]
-
-
-def test_the_block_offers_no_words_for_what_the_configuration_cannot_do(desk: Desk):
-    row = "A-1,one@example.com,company,kyc,Acme"
-    ended = desk.onboard("check", desk.write("odd.csv", f"customer_id,email,kind,account,company_name\n{row}\n"))
-    assert ("not companies" in ended.out, "[import.values]" in ended.out) == (True, False)
-
-
-def test_a_list_in_the_words_of_another_system_is_read_and_what_it_cannot_say_is_left_out(desk: Desk):
-    rows = "".join(f"A-{n},c{n}@example.com,Deutschland,Teutonic,PST\n" for n in range(30))
-    ended = desk.onboard(
-        "check", desk.write("export.csv", f"customer_id,email,country,locale,timezone\n{rows}"), "--json"
-    )
-    assert (ended.code, ended.facts["rows"]["accepted"], ended.facts["rows"]["rejected"]) == (0, 30, 0)
-    assert {warning["column"] for warning in ended.facts["warnings"]} == {"locale", "timezone"}
-
-
-def shows_columns(desk: Desk, **templates: str) -> None:
-    """Each template, by its name, has this line in its mails and texts."""
-    for name, text in templates.items():
-        folder = desk.config.parent / "words" / name / "en"
-        folder.mkdir(parents=True)
-        (folder / "sms.txt").write_text(f"{text} {{{{ link }}}}", "utf-8")
-        (folder / "subject.txt").write_text("Verify", "utf-8")
-        (folder / "body.txt").write_text(f"{text} {{{{ link }}}}", "utf-8")
-    desk.add('[invitations]\ntemplates = "words/"\n[import]\nmessage_columns = ["branch"]\n')
-
-
-def test_a_row_without_a_column_that_its_message_shows_is_rejected_with_the_column(desk: Desk):
-    shows_columns(desk, default="{% if message.adviser %}{{ message.adviser }}{% endif %} {{ message.branch }}")
-    rows = (
-        "A-1,a@example.com,,Vilnius,Ona\nA-2,b@example.com,,,Ona\nA-3,,+37060000001,[BRANCH],\nA-4,d@a.example,,Kaunas,"
-    )
-    listed = desk.write("t.csv", f"customer_id,email,phone,Branch,message.adviser\n{rows}\n")
-
-    ended = desk.onboard("check", listed, "--json")
-
-    assert ended.facts["rows"]["accepted"] == 2
-    assert [(one["row"], one["column"]) for one in ended.facts["problems"]] == [
-        (3, "message.branch"),
-        (4, "message.branch"),
-    ]
-    assert "message.adviser" not in ended.err  # the list's own header names it
-    without = desk.write("w.csv", "customer_id,email\nA-1,a@example.com\n")
-    ended = desk.onboard("check", without)
-    assert "message.branch" in ended.out
-    assert "message.adviser" in ended.err
-
-
-def test_a_known_customers_row_takes_the_value_that_is_stored(desk: Desk):
-    shows_columns(desk, default="{{ message.branch }}")
-    desk.onboard("import", desk.write("t.csv", "customer_id,email,branch\nA-1,a@example.com,Vilnius\n"))
-    without = desk.write("w.csv", "customer_id,email\nA-1,a@example.com\nA-2,b@example.com\n")
-
-    found = desk.onboard("check", without, "--json").facts
-    imported = desk.onboard("import", without, "--json").facts
-
-    assert [(one["row"], one["column"]) for one in found["problems"]] == [(3, "message.branch")]
-    assert (found["rows"]["accepted"], imported["rows"]["rejected"]) == (1, 1)
-
-
-@pytest.mark.parametrize("between", [0, 1500])
-def test_a_value_in_another_row_of_the_list_counts_neither_in_a_check_nor_in_an_import(desk: Desk, between: int):
-    shows_columns(desk, default="{{ message.branch }}")
-    rows = [f"B-{number},b{number}@example.com,onboarding,Kaunas" for number in range(between)]
-    rows = ["A-1,a@example.com,onboarding,Vilnius", *rows, "A-1,a@example.com,renewal,"]
-    listed = desk.write("t.csv", "\n".join(["customer_id,email,purpose,branch", *rows, ""]))
-
-    found = desk.onboard("check", listed, "--json").facts
-    imported = desk.onboard("import", listed, "--json").facts
-
-    assert [(one["row"], one["column"]) for one in found["problems"]] == [(between + 3, "message.branch")]
-    assert (found["rows"]["rejected"], imported["rows"]["rejected"]) == (1, 1)
-
-
-def test_a_row_needs_what_the_template_of_its_brand_shows(desk: Desk):
-    shows_columns(desk, default="Hello.", nova="{{ message.branch }}")
-    desk.add('[brand.nova]\nname = "Nova"\ntemplate = "nova"\n')
-    listed = desk.write("b.csv", "customer_id,email,brand\nA-1,a@example.com,\nA-2,b@example.com,nova\n")
-
-    (problem,) = desk.onboard("check", listed, "--json").facts["problems"]
-
-    assert (problem["row"], problem["column"]) == (3, "message.branch")
-    assert "nova/en/" in problem["problem"]
-
-
-def test_an_advisers_address_at_the_domain_of_our_mails_is_good_and_another_one_is_not(desk: Desk):
-    ours = re.search(r"^from = .*@([a-z.]+)>?\"", desk.config.read_text("utf-8"), re.M)
-    assert ours is not None
-    rows = f"A-1,a@example.com,ona@{ours[1]}\nA-2,b@example.com,ona@nova.example\nA-3,c@example.com,ona@evil.example\n"
-    desk.add('[brand.nova]\nname = "Nova"\nfrom = "Nova <hello@nova.example>"\n')
-    listed = desk.write("a.csv", f"customer_id,email,message.adviser\n{rows}")
-    (problem,) = desk.onboard("check", listed, "--json").facts["problems"]
-    assert (problem["row"], problem["column"]) == (4, "message.adviser")

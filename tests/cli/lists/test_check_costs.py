@@ -8,7 +8,7 @@ import pytest
 from onboarding_worker.reporting.store.processes import Running
 from onboarding_worker.settings.load import load
 from onboarding_worker.wiring.container import Parts
-from tests.desk.desk import Desk, customers, running
+from tests.desk.desk import Desk, Played, customers, running
 
 
 def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):
@@ -138,3 +138,26 @@ def test_what_other_lists_have_left_goes_before_a_new_list_where_workers_run(des
         now = parts.clock()
         parts.processes.started("w", Running("worker", "host", 1, "0", None, now, now))
     assert behind in desk.onboard("check", new, "--json").facts["forecast"]["limited_by"]
+
+
+def test_what_a_row_without_a_language_gets_is_said_with_the_channels_and_countries(desk: Desk):
+    rows = "A-1,a@example.com,,DE,de\nA-2,b@example.com,,LT,\nA-3,c@example.com,,,Klingonisch\n"
+    rows += "A-4,,+4915112345678,DE,de-AT\nA-5,e@example.com,,DE,pt\nA-6,f,,DE,de\n"
+    listed = desk.write("mixed.csv", f"customer_id,email,phone,country,locale\n{rows}")
+
+    shown, facts = desk.onboard("check", listed).out, desk.onboard("check", listed, "--json").facts
+
+    assert "languages: en 3, de 2 (2 without a language)" in shown
+    assert "channels: email 4, sms 1" in shown
+    assert "countries: DE 3, LT 1 (1 without a country)" in shown
+    assert (facts["languages"], facts["without_language"]) == ({"en": 3, "de": 2}, 2)
+    assert (facts["channels"], facts["countries"]) == ({"email": 4, "sms": 1}, {"DE": 3, "LT": 1})
+    alike = desk.write("alike.csv", "customer_id,email,country,locale\nA-1,a@example.com,DE,de\n")
+    said = desk.onboard("check", alike).out
+    assert [name for name in ("languages:", "channels:", "countries:") if name in said] == []
+
+
+def test_a_customer_who_is_known_is_written_to_in_the_language_that_is_stored(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of([{"customer_id": "A1", "email": "a@example.com", "locale": "de"}], "first.csv"))
+    again = desk.list_of([{"customer_id": "A1", "email": "a@example.com", "purpose": "renewal"}], "second.csv")
+    assert desk.onboard("check", again, "--json").facts["languages"] == {"de": 1}

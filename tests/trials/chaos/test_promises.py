@@ -2,14 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from trials.case import ENDPOINTS, Cap, Case, Restore
-from trials.customers import FAMILY, Listed, listed
+from trials.customers import Listed, listed
 from trials.evidence import Attempt, Evidence, Invitation, Job, Received, Session
-from trials.leaks import leaks
 from trials.promises import broken, most_within, second_copies
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -478,24 +476,3 @@ def test_a_promise_that_is_broken_is_named(run: Run, name: str):
 def test_a_window_holds_what_begins_in_it_and_not_what_begins_as_it_ends():
     assert most_within([0, 0.5, 1, 1.4, 3], 1) == 3
     assert most_within([], 1) == 0
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        f"{CUSTOMERS[0].email} was refused",
-        f"to {CUSTOMERS[0].phone}",
-        f"Ann {FAMILY}",
-        "token-with-sixteen-messages",
-        "GET https://verify.example.com/start#token=x",
-        "https://ivs.idenfy.com/api/v2/redirect?authToken=x",
-    ],
-)
-def test_what_must_stand_in_no_log_is_found_there(words: str, tmp_path: Path):
-    evidence = Evidence(received=Received(calls=[{"token": "token-with-sixteen-messages"}, {"token": None}]))
-    (tmp_path / "clean.log").write_text("issue(kyc): 7 done, job 1: retry, http://127.0.0.1:9200/idenfy?x=1")
-    (tmp_path / "leaky.log").write_text(f"12:00 INFO {words}.\n")
-    files = [tmp_path / "clean.log", tmp_path / "leaky.log"]
-    complaints = list(leaks(files, evidence))
-    assert complaints
-    assert all("leaky.log" in complaint and words not in complaint for complaint in complaints)
