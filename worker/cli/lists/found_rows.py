@@ -84,7 +84,7 @@ def unread_words(
     found: "ListFound", reading: CustomerList, options: ListOptions, step: Callable[[], None] = lambda: None
 ) -> dict[str, dict[str, int]]:
     """By column of few words, those of the list that are none of ours there, the commonest first, and how often each
-    stands. They are nobody's data: what could be, in a row whose cells have slipped, is left out. `step` is called
+    stands. They are not personal: what may be, in a row whose cells have slipped, is left out. `step` is called
     between rows."""
     titles, rows = reading.originals()
     names = [our_name(title, options) for title in titles]

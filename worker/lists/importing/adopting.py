@@ -17,7 +17,7 @@ from onboarding_worker.providers import parameters
 from onboarding_worker.providers.bodies import LONGEST_TOKEN
 
 LONGEST = {"token": LONGEST_TOKEN, "reference": 100, "expires_at": 40}
-_COLUMNS = {ours.partition(".")[2]: theirs for theirs, ours in ADOPTED.items()}  # by what is told
+_COLUMNS = {ours.partition(".")[2]: theirs for theirs, ours in ADOPTED.items()}  # by the field of `Told`
 
 
 class Adopts(Protocol):
