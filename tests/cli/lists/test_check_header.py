@@ -56,10 +56,8 @@ def test_a_bad_map_is_a_usage_error(desk: Desk):
     assert ended.code == 2
     assert "THEIRS=OURS" in ended.err
     unknown = desk.onboard("check", "customers.csv", "--map", "email=emial")
-    assert (unknown.code, "there is no column 'emial' to map 'email' to; did you mean email?" in unknown.err) == (
-        2,
-        True,
-    )
+    assert unknown.code == 2
+    assert "there is no column 'emial' to map 'email' to; did you mean email?" in unknown.err
 
 
 def test_a_semicolon_list_with_a_byte_order_mark_in_cp1252_is_read(desk: Desk):

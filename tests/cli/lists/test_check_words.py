@@ -36,16 +36,8 @@ def test_the_same_file_once_more_takes_the_rows_that_were_rejected_and_no_other(
 
 
 def test_the_words_that_a_column_does_not_know_are_shown_the_commonest_first_and_never_what_may_be_personal(desk: Desk):
-    words = [
-        "Klingonisch",
-        "xx-y",
-        "Klingonisch",
-        "jonas@example.com",
-        "+37060000001",
-        "x" * 41,
-        "a\x1b[2J\u202eb",
-        'a"b',
-    ]
+    words = ["Klingonisch", "xx-y", "Klingonisch", "jonas@example.com", "+37060000001"]
+    words += ["x" * 41, "a\x1b[2J\u202eb", 'a"b']
     rows = "".join(f"A-{n},c{n}@example.com,Geheim,{word}\n" for n, word in enumerate(words))
     listed = desk.write("words.csv", f"customer_id,email,first_name,locale\n{rows}B-1,x,Atlantis,de\n")
 
