@@ -41,24 +41,22 @@ class JobsStopped(Fact):
 
 
 @dataclass(frozen=True)
-class MessagesSent(Fact):
+class _OfRows(Fact):
+    ids: Collection[UUID]
+
+
+class MessagesSent(_OfRows):
     """These messages were sent."""
 
-    ids: Collection[UUID]
 
-
-@dataclass(frozen=True)
-class SessionsExpired(Fact):
+class SessionsExpired(_OfRows):
     """The links of these sessions stopped working before their customers had finished."""
 
-    ids: Collection[UUID]
-
 
 @dataclass(frozen=True)
-class SessionsCompleted(Fact):
+class SessionsCompleted(_OfRows):
     """The provider has decided about the customers of these sessions. `result`: its decision; "": it says none."""
 
-    ids: Collection[UUID]
     result: str
 
 

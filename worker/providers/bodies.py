@@ -142,6 +142,16 @@ def _no_constant(_: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
+def mail_date(value: object) -> datetime | None:
+    """The date of a mail (RFC 5322) or of HTTP, aware; None if it is not readable."""
+    try:
+        date = parsedate_to_datetime(value) if isinstance(value, str) else None
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    # A date in the unknown zone "-0000" comes back naive; HTTP dates are GMT.
+    return date.replace(tzinfo=UTC) if date is not None and date.tzinfo is None else date
+
+
 def asked_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """The wait that `Retry-After` asks for, however long; None where it is not usable.
 
@@ -151,12 +161,10 @@ def asked_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     if re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):  # fractions are not in the standard, but some servers send them
         wait = timedelta(seconds=min(float(value), _FOREVER.total_seconds()))
     else:
-        try:
-            date = parsedate_to_datetime(value)
-            # A date in the unknown zone "-0000" comes back naive; HTTP dates are GMT.
-            wait = (date.replace(tzinfo=UTC) if date.tzinfo is None else date) - now
-        except (ValueError, TypeError, OverflowError, IndexError):
+        date = mail_date(value)
+        if date is None:
             return None
+        wait = date - now
     return min(wait, _FOREVER) if wait > timedelta(0) else None
 
 

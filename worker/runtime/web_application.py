@@ -78,6 +78,10 @@ class FeatureRoutes:
 ROUTES = Hook("ROUTES", FeatureRoutes)
 
 
+async def in_thread_of(threads: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+
+
 def description() -> str:
     """The OpenAPI document, with that of each feature that is here: the file of the same name in its folder."""
     files = [WORKER / f"features/{name}/openapi.yaml" for name in FEATURES.here]
@@ -124,9 +128,7 @@ def app(
     """
     parts.database.give_up_after(parts.settings.worker.lease / 2)
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
-
-    async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+    in_thread = partial(in_thread_of, threads)
 
     def prepare() -> None:
         check_keys(parts.database, parts.keyring)

@@ -3,14 +3,13 @@ mean a wrong number, a full queue or a wrong set-up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer
 from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
-from onboarding_worker.providers.bodies import BadAnswer, json_object, retry_after
+from onboarding_worker.providers.bodies import BadAnswer, json_object, mail_date, retry_after
 from onboarding_worker.senders.contract import Receipt, mask
 
 OPTED_OUT, DAILY_CAP = 21610, 63038
@@ -163,15 +162,9 @@ def _may_be(item: Mapping[str, Any], sought: Sought) -> bool:
         return False
     if sought.service and item.get("messaging_service_sid") != sought.service:
         return False
-    created = item.get("date_created")
-    try:
-        at = parsedate_to_datetime(created) if isinstance(created, str) else None
-    except (ValueError, TypeError, OverflowError, IndexError):
-        at = None
-    if at is None:
-        return True  # rather one text too many than one too few
-    # Twilio's clock and ours may differ by so much.
-    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at) >= sought.since - timedelta(minutes=5)
+    at = mail_date(item.get("date_created"))
+    # Rather one text too many than one too few. Twilio's clock and ours may differ by so much.
+    return at is None or at >= sought.since - timedelta(minutes=5)
 
 
 def _sid(item: Mapping[str, Any]) -> str:

@@ -16,13 +16,14 @@ from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.limits.store.budgets import Budgets
 from onboarding_worker.core.messages.contact import ContactPolicy
 from onboarding_worker.core.messages.quiet_hours import Hours
+from onboarding_worker.core.model.incoming import ACCOUNT, SENDER
 from onboarding_worker.failover.store.takeovers import Takeovers
 from onboarding_worker.http.trust import Trust, trust_of
 from onboarding_worker.lists.decisions.store.do_not_contact import DoNotContact
 from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.plans.store.pilots import Pilots
-from onboarding_worker.providers.contract import Provider
+from onboarding_worker.providers.contract import Provider, webhook_peers
 from onboarding_worker.reporting.store.processes import Processes
 from onboarding_worker.reporting.store.report_rows import Facts
 from onboarding_worker.settings.accounts import Account
@@ -128,8 +129,6 @@ class Stores:
     @cached_property
     def webhooks(self) -> "Webhooks":
         """Built when first used: which accounts are one at the provider is known by their credentials."""
-        from onboarding_worker.core.model.incoming import ACCOUNT, SENDER
-        from onboarding_worker.providers.contract import webhook_peers
         from onboarding_worker.web.webhooks.session_chain import Again
         from onboarding_worker.web.webhooks.store.delivery_reports import apply_delivery_updates
         from onboarding_worker.web.webhooks.store.provider_updates import apply_provider_updates

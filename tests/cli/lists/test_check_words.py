@@ -23,6 +23,15 @@ def test_a_word_for_nothing_rejects_its_row_where_a_route_tests_the_column(desk:
     assert [(one["row"], one["column"]) for one in facts["problems"]] == [(2, "purpose"), (4, "customer_id")]
 
 
+def test_a_word_for_nothing_rejects_no_row_whose_route_no_value_there_would_change(desk: Desk):
+    desk.change(
+        "[[routes]]", '[[routes]]\nwhen = { country = "AU", entity_id = true }\naccounts = ["kyc"]\n\n[[routes]]'
+    )
+    rows = "customer_id,email,country,entity_id\nA-1,one@example.com,LT,NULL\nA-2,two@example.com,AU,NULL\n"
+    facts = desk.onboard("check", desk.write("export.csv", rows), "--json").facts
+    assert [(one["row"], one["column"]) for one in facts["problems"]] == [(3, "entity_id")]
+
+
 def test_the_same_file_once_more_takes_the_rows_that_were_rejected_and_no_other(desk: Desk, played: Played):
     listed = desk.write("export.csv", ROWS.replace("LT,n/a", "Teutonia,").replace("\n-,three", "\nA-3,three"))
     desk.onboard("run", listed)

@@ -19,7 +19,8 @@ from onboarding_worker.core.database.audit_entries import note_alone
 from onboarding_worker.core.foundation.notation import counted, written, written_if_any
 from onboarding_worker.reporting.report_lines import line_values, write_csv, write_jsonl, write_table
 from onboarding_worker.reporting.store.ledger import Nonresponder, nonresponders
-from onboarding_worker.reporting.store.report_rows import LineFacts
+from onboarding_worker.reporting.store.report_rows import LineFacts, with_own_links
+from onboarding_worker.reporting.store.spending import figures_of, spending_of
 from onboarding_worker.settings.needs import COUNTED, STORED
 from onboarding_worker.settings.policies import stable_links
 
@@ -207,8 +208,6 @@ def report(
             columns = parts.reporting.columns(found, links=with_links, routes=routes, details=details)
             lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
             if with_links and (own := stable_links(parts.settings)) is not None:
-                from onboarding_worker.reporting.store.report_rows import with_own_links
-
                 lines = with_own_links(parts.database, parts.keyring, own, lines, now=columns.now)
             unreadable = 0
 
@@ -221,7 +220,6 @@ def report(
             if form == "html":
                 from onboarding_worker.reporting.html_report import write_html
                 from onboarding_worker.reporting.prices import Prices
-                from onboarding_worker.reporting.store.spending import spending_of
 
                 spending, prices = spending_of(parts.database, found.id), Prices.of(parts.settings)
                 count = write_html(stream, parts.reporting.status(found), noted(), columns, spending, prices)
@@ -266,7 +264,6 @@ def _write_period(
 ) -> None:
     from onboarding_worker.reporting import xlsx_report
     from onboarding_worker.reporting.prices import Prices, as_facts, names_of, report_of, row_facts, rows_of, table_of
-    from onboarding_worker.reporting.store.spending import figures_of
 
     if first is None:
         raise click.UsageError("give --from too: the first day of the period")

@@ -32,10 +32,14 @@ def utc_time(value: object) -> datetime | None:
     if not isinstance(value, str) or not _TIME.match(value := value.strip()):
         return None
     try:
-        time = datetime.fromisoformat(value)  # a fraction's digits after the sixth are dropped
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return as_utc(datetime.fromisoformat(value))  # a fraction's digits after the sixth are dropped
     except (ValueError, OverflowError):
         return None
+
+
+def as_utc(at: datetime) -> datetime:
+    """The same moment in UTC; a time without a zone is UTC. Raises OverflowError."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 UNITS = {

@@ -23,7 +23,8 @@ from onboarding_worker.features.bounces.return_path import ReturnPath, return_pa
 from onboarding_worker.features.bounces.section import Bounces
 from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood
 from onboarding_worker.settings.model import Settings
-from onboarding_worker.web.webhooks.store.webhooks import EMAIL, Arrived, Webhooks, given_of
+from onboarding_worker.web.webhooks.sources import of_sender
+from onboarding_worker.web.webhooks.store.webhooks import EMAIL, Arrived, Webhooks
 from onboarding_worker.wiring.background import Looks, Work
 from onboarding_worker.wiring.container import Parts
 
@@ -124,9 +125,7 @@ class BounceReader:
         result.left.update(why.reason for _, why in others)
 
     def _arrived(self, mail: Mail, update: DeliveryUpdate) -> Arrived:
-        digests = self.keyring.digests("bounce", sha256(mail.content).hexdigest())
-        changes = update.status is not None or update.stop is not None
-        return Arrived(EMAIL, digests, update.event, given_of(update) if changes else None)
+        return of_sender(EMAIL, self.keyring.digests("bounce", sha256(mail.content).hexdigest()), update)
 
 
 def _opened(parts: Parts) -> Looks | None:

@@ -47,7 +47,7 @@ from onboarding_worker.features.dashboard.visits import (
     say,
     what_was_said,
 )
-from onboarding_worker.runtime.web_application import Shared
+from onboarding_worker.runtime.web_application import Shared, in_thread_of
 from onboarding_worker.web.events.request_body import Unacceptable, form_of
 
 FRESH_SECONDS = 1.0
@@ -124,8 +124,8 @@ class Site:
         self._actions = {action.name: action for part in parts for action in part.actions}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
         self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="dashboard-files")
-        self._in_thread = partial(_in_thread_of, self._threads)
-        self._in_file_thread = partial(_in_thread_of, self._file_threads)
+        self._in_thread = partial(in_thread_of, self._threads)
+        self._in_file_thread = partial(in_thread_of, self._file_threads)
         self._reads, settings = SharedReads(), shared.parts.settings
         log_ins, users = LogIns(shared.parts.database), settings.section(Dashboard).users
         self._visits = Visits(log_ins, users, key, self._clock, self._in_thread)
@@ -341,10 +341,6 @@ class Site:
         if said:
             drop_cookie(answer, visit.request, said_cookie(visit.request))
         return answer
-
-
-async def _in_thread_of(threads: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
 
 def _failed(status: int, title: str, text: str) -> web.Response:

@@ -159,8 +159,8 @@ def _standard(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSou
         EMAIL,
         standard.LARGEST,
         keyring,
-        unsigned=lambda given: "" if given.headers.get(ID) else "it is not signed",
-        refusal=lambda given, _: standard.refusal(given.headers, given.body, keys=keys, now=clock()),
+        refuses_unread=lambda given: "" if given.headers.get(ID) else "it is not signed",
+        refuses=lambda given, _: standard.refusal(given.headers, given.body, keys=keys, now=clock()),
         found=found,
     )
 
@@ -170,8 +170,8 @@ def _mailgun(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSour
         EMAIL,
         mailgun.LARGEST,
         keyring,
-        unsigned=lambda _: "",  # the signature is in the body
-        refusal=lambda given, _: mailgun.refusal(given.body, keys=keys, now=clock()),
+        refuses_unread=lambda _: "",  # the signature is in the body
+        refuses=lambda given, _: mailgun.refusal(given.body, keys=keys, now=clock()),
         found=lambda given: [(b"mailgun." + mailgun.named(given.body), mailgun.read(given.body))],
     )
 
@@ -187,8 +187,8 @@ def _sendgrid(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSou
         EMAIL,
         sendgrid.LARGEST,
         keyring,
-        unsigned=lambda given: "" if given.headers.get(sendgrid.SIGNATURE) else "it is not signed",
-        refusal=lambda given, _: sendgrid.refusal(given.headers, given.body, keys=keys, now=clock()),
+        refuses_unread=lambda given: "" if given.headers.get(sendgrid.SIGNATURE) else "it is not signed",
+        refuses=lambda given, _: sendgrid.refusal(given.headers, given.body, keys=keys, now=clock()),
         found=found,
     )
 
@@ -198,8 +198,8 @@ def _postmark(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSou
         EMAIL,
         postmark.LARGEST,
         keyring,
-        unsigned=lambda given: postmark.refusal(given.headers, keys=keys),
-        refusal=lambda _given, _query: "",  # its credentials are in a header
+        refuses_unread=lambda given: postmark.refusal(given.headers, keys=keys),
+        refuses=lambda _given, _query: "",  # its credentials are in a header
         found=lambda given: [(b"postmark." + given.body, postmark.read(given.body))],
     )
 

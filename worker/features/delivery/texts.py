@@ -18,37 +18,21 @@ from onboarding_worker.web.webhooks.store.webhooks import Arrived
 from onboarding_worker.wiring.senders import WayBack
 
 # Of the services that are ours. The adapter of another package brings its own.
-OURS = {
-    "twilio": TextCallbacks(
-        unsigned=twilio.unsigned,
-        refusal=twilio.refusal,
-        signed_part=twilio.signed_part,
-        read=twilio.read,
-        largest=twilio.LARGEST,
-    )
-}
-
-
+OURS = {"twilio": TextCallbacks(twilio.unsigned, twilio.refusal, twilio.signed_part, twilio.read, twilio.LARGEST)}
 # The reports in a callback, each with what it is recognised by; Unreadable: its sender should learn that it is none.
 Found = Sequence[tuple[bytes, DeliveryUpdate | NotUnderstood]] | Unreadable
 
 
 @dataclass(frozen=True)
 class ServiceSource:
-    """One service's callbacks. `unsigned` refuses by the headers alone, `refusal` by all, and the address's query."""
+    """One service's callbacks. `refuses_unread` and `refuses` are those of a `Source`."""
 
     name: str
     largest: int
     keyring: Keyring
-    unsigned: Callable[[Delivery], str]
-    refusal: Callable[[Delivery, str], str]
+    refuses_unread: Callable[[Delivery], str]
+    refuses: Callable[[Delivery, str], str]
     found: Callable[[Delivery], Found]
-
-    def refuses_unread(self, delivery: Delivery) -> str:
-        return self.unsigned(delivery)
-
-    def refuses(self, delivery: Delivery, query: str) -> str:
-        return self.refusal(delivery, query)
 
     def read(self, delivery: Delivery) -> Sequence[Arrived] | Unreadable:
         found = self.found(delivery)
@@ -65,8 +49,8 @@ def _of_texts(
         name,
         callbacks.largest,
         keyring,
-        unsigned=lambda given: callbacks.unsigned(given.headers),
-        refusal=lambda given, query: callbacks.refusal(
+        refuses_unread=lambda given: callbacks.unsigned(given.headers),
+        refuses=lambda given, query: callbacks.refusal(
             given.headers, given.body, f"{address}?{query}" if query else address, keys
         ),
         # A digest of what is signed, not of the bytes: the same callback in another order would be another genuine one.

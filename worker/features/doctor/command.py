@@ -13,7 +13,9 @@ from onboarding_worker.cli.feature_checks import Finding, Grade, failure, ok, wa
 from onboarding_worker.cli.invocation import Invocation, act_of_command
 from onboarding_worker.cli.shared_options import JSON, Read, print_json, print_json_or
 from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.settings.needs import NOTHING
 from onboarding_worker.settings.problems import SettingsError
+from onboarding_worker.wiring.container import Parts
 
 SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAILURE: "red"}
@@ -60,7 +62,6 @@ def doctor(
         raise click.UsageError("--dkim and --dns belong to --mail, and --egress and --mail are two commands")
     if egress:
         from onboarding_worker.features.doctor.destinations import destinations
-        from onboarding_worker.settings.needs import NOTHING
 
         machines = destinations(invocation.settings(NOTHING))
         lines = [
@@ -93,7 +94,6 @@ def _mail_findings(invocation: Invocation, selector: str | None, server: str | N
 
     # Imported here: dnspython, which nothing else needs.
     from onboarding_worker.features.doctor.mail_records import Dns, DnsFailed, check_domain
-    from onboarding_worker.settings.needs import NOTHING
     from onboarding_worker.wiring.senders import WAYS_BACK
 
     settings = invocation.settings(NOTHING)
@@ -130,7 +130,6 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
     from onboarding_worker.features.doctor import (
         doctor_checks as checks,  # imported here: takes half a second, which --help does not need
     )
-    from onboarding_worker.wiring.container import Parts
 
     try:
         settings = invocation.settings(logs_warnings=True)

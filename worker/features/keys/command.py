@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,13 +22,11 @@ from onboarding_worker.features.keys.store.key_rotation import KeyRotation, KeyU
 from onboarding_worker.reporting.store.processes import GONE_AFTER
 from onboarding_worker.settings.needs import STORED
 from onboarding_worker.settings.outside import hash_of
+from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.opening import check_first_keys
 from onboarding_worker.wiring.store.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
 
 PASSES = 5  # rows that other transactions hold are tried again in the next pass
-
-if TYPE_CHECKING:
-    from onboarding_worker.wiring.container import Parts
 
 SHOW_EVERY = 5.0  # seconds between lines of progress
 # A process that begins while a key is retired says that it runs within a second or two, and stops counting only after
@@ -299,7 +297,7 @@ def keys_retire(
         raise SystemExit(NEEDS_A_PERSON)
 
 
-def _needed(parts: "Parts", key_id: str, *, forget_copies: bool, lost: bool) -> tuple[Needs, list[str]]:
+def _needed(parts: Parts, key_id: str, *, forget_copies: bool, lost: bool) -> tuple[Needs, list[str]]:
     """What needs the key, and what of it keeps it from being retired, in words."""
     needs = KeyUse(parts.database, parts.keyring).needs(key_id, now=parts.database_clock())
     digests = {name: number for name, number in needs.digests.items() if name in LASTING or not forget_copies}

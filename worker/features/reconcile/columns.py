@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.notation import as_utc
 from onboarding_worker.core.model.channels import CHANNELS, folded_email
 from onboarding_worker.lists import phone_numbers, rules
 from onboarding_worker.lists.cells import text_of
+from onboarding_worker.providers.bodies import mail_date
 from onboarding_worker.senders.contract import MESSAGE_ID
 from onboarding_worker.templates.no_values import LOOKUPS
 
@@ -277,16 +278,9 @@ def _time(text: str) -> datetime | None:
         if re.fullmatch(r"\d{10}(\.\d{1,9})?|\d{13}", text, re.ASCII):
             seconds = float(text) / (1000 if len(text) == 13 and "." not in text else 1)
             return datetime.fromtimestamp(seconds, UTC)
-        at = datetime.fromisoformat(text.removesuffix(" UTC").removesuffix(" GMT"))
+        return as_utc(datetime.fromisoformat(text.removesuffix(" UTC").removesuffix(" GMT")))
     except (ValueError, OverflowError, OSError):
-        try:
-            at = parsedate_to_datetime(text)
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
-    try:
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (OverflowError, ValueError):
-        return None
+        return mail_date(text)
 
 
 def shown(key: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import openpyxl
 
 from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.foundation.notation import printable
 from onboarding_worker.features.spreadsheets import sheet_values
 from onboarding_worker.lists.cells import sheet_error
 from onboarding_worker.lists.columns import MOST_COLUMNS
@@ -76,7 +77,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _shown(name: str) -> str:
-    return '"' + "".join(sign if sign.isprintable() else "?" for sign in name[:_LONGEST_NAME]) + '"'
+    return f'"{printable(name, _LONGEST_NAME)}"'
 
 
 def read_workbook(raw: BinaryIO, asked: str | None) -> tuple[Iterator[Row], list[str]]:

@@ -18,6 +18,7 @@ from os import PathLike
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
+from onboarding_worker.core.foundation.notation import printable
 from onboarding_worker.lists.lines import ListRefused
 
 Content = str | PathLike[str] | BinaryIO
@@ -261,5 +262,4 @@ def _kept(read: Callable[[int], bytes], most: int, what: str) -> BinaryIO:
 
 
 def _shown(info: zipfile.ZipInfo) -> str:
-    name = "".join(sign if sign.isprintable() else "?" for sign in info.filename[:60])
-    return f'"{name}"'
+    return f'"{printable(info.filename, 60)}"'

@@ -8,7 +8,7 @@ ids, which begin with the time.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from onboarding_worker.core.database.job_ids import of_batch
 from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.columns import aliased
 from onboarding_worker.core.foundation.clock import EPOCH, MILLISECOND
+from onboarding_worker.core.foundation.notation import as_utc
 from onboarding_worker.core.limits.limits import COST_NOTHING
 from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.core.model.reasons import Reason
@@ -120,8 +121,7 @@ def begin_of(connection: sa.Connection, column: Any, unit: str) -> sa.ColumnElem
 
 
 def aware(begins: Any, unit: str) -> datetime:
-    at = datetime.fromisoformat(f"{begins}{_WRITTEN[unit][1]}") if isinstance(begins, str) else begins
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return as_utc(datetime.fromisoformat(f"{begins}{_WRITTEN[unit][1]}") if isinstance(begins, str) else begins)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from onboarding_worker.settings.policies import buys_on_click
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.wiring.message_tests import NotSent, hand_over, written
 from onboarding_worker.wiring.store.message_tests import ACTION, begin
+from onboarding_worker.wiring.templates import templates_of
 
 ON_ITS_WAY = "Calls in flight are finished first."
 FROM_NOW = "now"  # `from` in links of the first page; without it, the batch's page is meant
@@ -257,9 +258,6 @@ def _plan_test(sources: Sources, asked: Asked) -> Plan:
 
 def _test(sources: Sources, asked: Asked, reason: str) -> Done:
     batch_id, row, customer = _row(sources, asked)
-    # imported here: Jinja, for words alone
-    from onboarding_worker.wiring.templates import templates_of
-
     stores, settings = sources.acting(asked.person, ACTION, reason), sources.parts.settings
     kind, to = Wording.INVITATION.value, asked.text("to", most=TO.most)
     try:
