@@ -51,6 +51,7 @@ class Broker:
         due = self._simulation.observer.next_due(self._simulation.plan)
         self.nothing_due = due is None
         ahead = (due - START).total_seconds() - self._world.elapsed if due is not None else LONGEST
+        self._simulation.witness.beats(ahead)
         # What is due and cannot be worked now (a pause, a stop) is looked at more and more rarely.
         self._idle_beats = 0 if worked or ahead > 0 else self._idle_beats + 1
         wait = max(ahead, min(2.0 ** min(self._idle_beats, 10) - 1, LONGEST))

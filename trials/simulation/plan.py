@@ -34,6 +34,8 @@ QUIET = {"13:51-14:01": (0.0, 60.0), "14:01-14:11": (60.0, 660.0)}
 # What people do meanwhile, of trials.simulation.office, and how often.
 OFFICE = (*4 * ("another_list",), "pause", "stop", "resume", "run_again", "cancel", "retry", "repeat", "abandon")
 OFFICE += 2 * tuple(dict(of_features("OFFICE")))
+# … and with what `check` has to forecast.
+PAPERS = (*2 * ("planned_list",), "more_credits", "other_persons", *2 * tuple(dict(of_features("PAPERS"))))
 PER_ADDRESS, PER_ADDRESS_SECONDS = 2, 120.0  # messages to one address, where customers share one
 AHEAD = 600.0  # seconds before its end that a link is replaced, where it is
 DAWDLES = (600.0, 2400.0)  # seconds after a message that some act in: their link is replaced meanwhile
@@ -153,6 +155,7 @@ def plan_of(seed: int) -> Plan:
     planned = replace(planned, turn=random.Random(f"{seed}/busy").choice(TURNS))
     planned = _with_office(random.Random(f"{seed}/operators"), planned)
     planned = _with_hourly_limit(random.Random(f"{seed}/hourly"), planned)
+    planned = _with_papers(random.Random(f"{seed}/desk"), planned)
     return _with_what_follows(random.Random(f"{seed}/follows"), planned)
 
 
@@ -217,9 +220,22 @@ def _with_office(chance: random.Random, plan: Plan) -> Plan:
         chance.uniform(0.5, chance.choice((STORM, STORM, 2 * LIFETIME))) for _ in range(chance.randint(3, 9))
     )
     acts = [Act(at, chance.choice(OFFICE)) for at in times]
+    return _acting(plan, acts)
+
+
+def _with_papers(chance: random.Random, plan: Plan) -> Plan:
+    """In some of the others, lists come of which `check` says more, a report comes back, and people are erased."""
+    if chance.random() >= 0.2 or plan.acts or plan.pilot or plan.operator or plan.shared or plan.hourly:
+        return plan
+    times = sorted(chance.uniform(20, chance.choice((STORM, LIFETIME, LIFETIME))) for _ in range(chance.randint(2, 4)))
+    faults = plan.faults if chance.random() < 0.5 else ()  # without them what is forecast is so to the number
+    return _acting(replace(plan, faults=faults), [Act(at, chance.choice(PAPERS)) for at in times])
+
+
+def _acting(plan: Plan, acts: Sequence[Act]) -> Plan:
     # An import, too, ends at a row that no release can read.
     faults = tuple(fault for fault in plan.faults if not isinstance(fault, SpoilRow))
-    return replace(plan, faults=faults, acts=(*acts, Act(max(times[-1], 3 * STORM) + 60, "all_go_on")))
+    return replace(plan, faults=faults, acts=(*acts, Act(max(acts[-1].at, 3 * STORM) + 60, "all_go_on")))
 
 
 def _with_environment(chance: random.Random, plan: Plan) -> Plan:

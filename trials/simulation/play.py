@@ -16,6 +16,7 @@ from trials.simulation.records import Call, Life, Record
 from trials.simulation.requests import Requests
 from trials.simulation.setting import settings_of, templates
 from trials.simulation.wire import Wire
+from trials.simulation.witness import Witness
 from trials.simulation.world import TooLong, World
 
 UNTIL = 6 * 3600.0  # the latest end of a history
@@ -35,6 +36,7 @@ class History:
     open_attempts: int = 0
     begun_messages: dict[str, int] = field(default_factory=dict)  # hand-overs, by customer
     credits_used: dict[str, int] = field(default_factory=dict)  # by account
+    references: dict[str, str] = field(default_factory=dict)  # of the sessions at their providers, by token
     calm_at: float = 0.0  # from then on no fault strikes, and no account refuses
     steps: int = 0
     ended_at: float = 0.0
@@ -69,6 +71,7 @@ class Simulation:
         self.settings = settings_of(databases.folder, url, plan)
         self.templates = templates()
         self.observer = Observer(url)
+        self.witness = Witness(self)
         self.people, self.requests, self.broker = People(self), Requests(self), Broker(self)
         self.wire = Wire(self, conflict=self.world.chance.random() < 0.3)
         self.hosts = [Host(number, self, self.world.chance.choice(WRONG)) for number in range(plan.hosts)]
@@ -89,11 +92,13 @@ class Simulation:
             except TooLong as error:
                 self.record.complaints.append(str(error))
             self.look_at_rows()
+            self.witness.look("the end")
             self.record.complaints += self.observer.untrue_counts()
             return self._history()
         finally:
             for process in self.world.processes:
                 process.clear_up()
+            self.witness.close()
             self.observer.close()
 
     @property
@@ -121,6 +126,7 @@ class Simulation:
             rows("SELECT count(*) FROM attempt WHERE closed_at IS NULL")[0][0],
             {row.customer_id: row.number for row in rows(_BEGUN_MESSAGES)},
             {row.name: row.credits_used for row in rows("SELECT name, credits_used FROM budget")},
+            {token: one.reference for token, one in self.wire.opened.items()},
             self._calm_at,
             self.world.steps,
             self.world.elapsed,
@@ -139,6 +145,7 @@ class Simulation:
                 self.armed.remove(fault)
                 self.note(f"{type(fault).__name__} strikes process {process.number}", call.customer if call else "")
                 self.record.struck_at = self.world.elapsed
+                self.witness.strikes()
                 fault.strike(self, process, call)
                 return
 

@@ -6,6 +6,10 @@ The rules read nothing but this. Seconds are the world's.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trials.simulation.witness import Forecast, Look
 
 
 class Kind(StrEnum):
@@ -79,6 +83,8 @@ class Record:
     complaints: list[str] = field(default_factory=list)  # of what must not arrive at all
     wrong_rows: list[str] = field(default_factory=list)  # that broke a rule when somebody looked first
     struck_at: float = 0.0  # when the last fault struck that had waited for its point
+    looks: list["Look"] = field(default_factory=list)  # of the witness
+    forecasts: list["Forecast"] = field(default_factory=list)  # … of lists
 
     def note(self, at: float, what: str, customer: str = "", detail: str = "") -> None:
         self.happened.append(Happened(at, what, customer, detail))

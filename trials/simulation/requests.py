@@ -65,6 +65,7 @@ class Requests:
     def _go_on(self, parts: Parts) -> None:
         self._simulation.note("goes on")  # before, since the answer may be lost
         parts.emergency_stops.go_on(now=parts.clock())
+        self._simulation.note("a person does", detail="onboard resume --all")
 
     def _await_verdict(self, batch: int) -> None:
         """Note when the verdict on the pilot is there. If it did not pass, an operator resumes the list."""
@@ -80,7 +81,8 @@ class Requests:
     def _import(self, people: list[Person]) -> int:
         pilot = self._simulation.plan.pilot
         plan = Plan(first=str(pilot), condition=PASSES) if pilot else None
-        batch = import_list(self._simulation.running[0].parts, people, "list", now=self._world.clock(), plan=plan)
+        parts, witness = self._simulation.running[0].parts, self._simulation.witness
+        batch = import_list(parts, people, "list", now=self._world.clock(), plan=plan, witness=witness)
         for person in people:
             self._simulation.note("requested", person.id)
         return batch
@@ -137,6 +139,7 @@ class Requests:
         def once(parts: Parts) -> None:
             # A command that is given again, because nothing was heard of it, changes nothing after it was heard of.
             if not decided:
+                self._simulation.witness.acts(word)
                 act(parts)
 
         def done(_result: Any) -> None:

@@ -13,3 +13,6 @@ def refused_event(_desk: Desk) -> dict[str, str]:
 
 
 PREPARED = [("features/dashboard.md", refused_event)]
+
+# What people read of the whole.
+SAYINGS = ["tests.features.dashboard.sayings:say"]

@@ -33,3 +33,6 @@ ON_STANDARD_OUTPUT = [["customer", "export", "C-1"]]
 ANSWERS = [("customer new-link", ("--yes",)), ("customer erase", ("--yes",))]
 # Acts of the simulation: their names, and where each is.
 OFFICE = [(name, f"tests.features.service_desk.office:{name}") for name in ("new_link", "send_again", "correct")]
+PAPERS = [(name, f"tests.features.service_desk.office:{name}") for name in ("return_report", "erase")]
+# What people read of customers.
+SAYINGS = ["tests.features.service_desk.sayings:say"]

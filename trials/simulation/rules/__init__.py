@@ -7,9 +7,10 @@ trials/promises.py has too says the same there, about a database and a real sand
 from collections.abc import Callable, Iterator
 
 from trials.simulation.play import History
-from trials.simulation.rules import calls, customers, endings
+from trials.simulation.rules import calls, customers, endings, numbers, words
 
-RULES: tuple[Callable[[History], Iterator[str]], ...] = (
+Rule = Callable[[History], Iterator[str]]
+RULES: tuple[Rule, ...] = (
     calls.one_live_session,
     calls.no_unsafe_repeat,
     calls.no_call_beside_another,
@@ -39,9 +40,28 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     customers.nothing_leaves_once_it_is_known,
     customers.reminders_leave_in_time,
 )
+# What the product says to people, as the witness has read it.
+SAID: tuple[Rule, ...] = (
+    words.what_waits_for_a_time_moves_by_then,
+    words.a_list_is_out_by_its_forecast,
+    words.what_waits_for_a_person_waits,
+    words.what_a_person_has_done_is_not_asked_for_again,
+    words.what_one_page_asks_of_a_person_the_whole_does,
+    words.each_link_opens_as_long_as_it_is_said_to,
+    words.the_same_link_is_the_same,
+    numbers.each_customer_has_what_was_counted,
+    numbers.each_list_has_what_was_counted,
+    numbers.who_is_said_to_be_invited_has_a_message,
+    numbers.who_is_said_to_be_cancelled_was,
+    numbers.a_proof_names_who_was_there,
+    numbers.each_list_becomes_what_was_forecast,
+    numbers.no_list_costs_more_than_was_forecast,
+    numbers.a_new_address_gets_what_was_forecast,
+)
 
 
 def broken(history: History) -> list[str]:
     """Every complaint, with the name of its rule."""
     complaints = [f"{rule.__name__}: {complaint}" for rule in RULES for complaint in rule(history)]
-    return [*history.record.wrong_rows, *complaints]
+    said = [f"{rule.__name__}: {complaint}" for rule in SAID for complaint in rule(history)]
+    return [*history.record.wrong_rows, *complaints, *(one for one in said if not words.is_known(history, one))]

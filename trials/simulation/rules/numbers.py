@@ -1,0 +1,178 @@
+"""The witness's rules of numbers: what is counted is what provider, relay and phones have counted; and what `check`
+forecasts of a list is what its import finds, and what leaves then, at most."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from math import inf
+
+from trials.simulation.play import History
+from trials.simulation.records import Call, Kind
+from trials.simulation.rules.reading import left_late, may_be_unknown, times
+
+OPENED, LEFT = re.compile(r"^(\w+) opened (a|another) session"), re.compile(r" left( \(.*\))?\.$")
+INVITED = re.compile(r"^([\d,]+) of ([\d,]+) customers? (is|are) invited")
+NOT_OWN = ("duplicate", "known", "joined")
+IN_FLIGHT = 20.0  # a call of so short a time before may not be stored
+BY_CHANNEL = {"email": Kind.MAIL, "sms": Kind.TEXT}
+CANCELLED = "the batch or the job was cancelled"
+
+
+def each_customer_has_what_was_counted(history: History) -> Iterator[str]:
+    """Of each customer: the credits are the sessions that its calls have opened, the messages those that left to it;
+    another tool has bought and sent what was adopted."""
+    for look in (one for one in history.record.looks if one.said):
+        for customer, facts in look.customers.items():
+            calls = _until(history, look.at, customer, Kind.SESSION)
+            for account in sorted({*facts["credits"], *(call.account for call in calls)}):
+                bought = [call for call in calls if call.account == account]
+                if wrong := _miscounted(history, bought, facts["credits"].get(account, 0), look.at):
+                    yield f"{customer}: credits of {account} {wrong}"
+            texts = [text for _, text in facts["timeline"]]
+            opened, left = (sum(bool(one.search(text)) for text in texts) for one in (OPENED, LEFT))
+            messages = _each_once(_until(history, look.at, customer, Kind.MAIL, Kind.TEXT))
+            if wrong := _miscounted(history, calls, opened, look.at):
+                yield f"{customer}: opened sessions {wrong}"
+            if wrong := _miscounted(history, messages, left, look.at):
+                yield f"{customer}: messages that left {wrong}"
+
+
+def each_list_has_what_was_counted(history: History) -> Iterator[str]:
+    """Over all lists: the credits of the reports are the sessions of each account, and the messages those of each
+    channel."""
+    for look in history.record.looks[-1:]:
+        for account in sorted({call.account for call in history.record.of(Kind.SESSION)}):
+            calls = [call for call in history.record.of(Kind.SESSION) if call.account == account]
+            if wrong := _miscounted(history, calls, sum(one.calls[account] for one in look.spent.values()), look.at):
+                yield f"{account}: credits of the reports {wrong}"
+        for channel, kind in BY_CHANNEL.items():
+            said, calls = sum(one.messages[channel] for one in look.spent.values()), _each_once(history.record.of(kind))
+            if wrong := _miscounted(history, calls, said, look.at):
+                yield f"{channel}: messages of the reports {wrong}"
+
+
+def who_is_said_to_be_invited_has_a_message(history: History) -> Iterator[str]:
+    """A list's headline counts those who were written to; its second number, the customers of its own rows."""
+    for look in (one for one in history.record.looks if one.said):
+        for batch, words in look.headlines.items():
+            found = INVITED.match(words)
+            if found is None:
+                continue
+            reached, own = (int(found[number].replace(",", "")) for number in (1, 2))
+            lines = [
+                line.customer for line in look.lines if line.batch == batch and line.values["state"] not in NOT_OWN
+            ]
+            got = sum(bool(_until(history, look.at, one, Kind.MAIL, Kind.TEXT, Kind.ADOPTED)) for one in lines)
+            if own != len(lines) or reached > got:
+                yield f"batch {batch}: {words!r} at {look.at:.0f} s; of {len(lines)} rows {got} are written to"
+
+
+def who_is_said_to_be_cancelled_was(history: History) -> Iterator[str]:
+    """A row that is cancelled by a person is one that somebody has cancelled, and not one of who was erased."""
+    by_hand = [at for what in ("the office: cancel", "cancelled") for at in times(history, what)]
+    for look in (one for one in history.record.looks if one.said):
+        for customer, facts in look.customers.items():
+            said = any(f"Cancelled: {CANCELLED}" in text for _, text in facts["timeline"])
+            asked = times(history, "cancelled", customer) or any(at <= look.at for at in by_hand)
+            if said and not asked:
+                yield f"{customer}: {CANCELLED!r} is said at {look.at:.0f} s, and nobody has cancelled it"
+
+
+def a_proof_names_who_was_there(history: History) -> Iterator[str]:
+    """The proof of an erasure counts one person where the details of one were stored, in whatever table."""
+    for said in (one for one in history.record.happened if one.what == "proof"):
+        was, counted = said.detail.split()
+        if was != counted:
+            yield f"{said.customer}: the proof of {said.at:.0f} s has {counted} persons, and {was} was stored"
+
+
+def each_list_becomes_what_was_forecast(history: History) -> Iterator[str]:
+    """The import finds what `check` said a moment before: the rejected rows, those with a changed address, and those
+    for which a session is asked for now."""
+    for one in history.record.forecasts:
+        rows = one.facts["rows"]
+        for name, said in (
+            ("rejected", rows["rejected"]),
+            ("changed", one.facts["changed_addresses"]),
+            ("asking", sum(one.facts["now"].values())),
+        ):
+            later = name == "asking" and history.plan.stable == "on-click"
+            if name in one.found and one.found[name] != said and not later:
+                yield f"the list of {one.at:.0f} s has {one.found[name]} {name} rows, and `check` said {said}"
+
+
+def no_list_costs_more_than_was_forecast(history: History) -> Iterator[str]:
+    """All lists together bring no more sessions and messages than `check` said at worst, where lists alone bring some,
+    and no person of the office asks for more."""
+    plan, sessions, messages = history.plan, Counter[str](), Counter[str]()
+    for one in history.record.forecasts:
+        corrected = one.facts.get("corrected", {"sessions": {}, "messages": {}})
+        messages += Counter(one.facts["messages"]) + Counter(corrected["messages"])
+        sessions += Counter(one.facts["credits"]) + Counter(corrected["sessions"])
+    more = ("the desk", "a person answers", "the office: retry", "the office: correct", "the office: run_again")
+    beside = any(one.what.startswith(more) for one in history.record.happened)
+    if (
+        beside
+        or plan.renews_for
+        or plan.tries_again
+        or any(one.asked_at is not None or one.adopted for one in plan.people)
+    ):
+        return
+    for channel, kind in BY_CHANNEL.items():
+        sent = [call for call in _each_once(history.record.of(kind)) if not _is_unsure(history, call)]
+        if _processed(sent) > messages[channel]:
+            yield f"{channel}: {_processed(sent)} messages left, and `check` said {messages[channel]} at worst"
+    calls = [call for call in history.record.of(Kind.SESSION) if not _is_unsure(history, call)]
+    if _processed(calls) > sessions.total():
+        yield f"{_processed(calls)} sessions were bought, and `check` said {sessions.total()} at most"
+
+
+def a_new_address_gets_what_was_forecast(history: History) -> Iterator[str]:
+    """Before the end of the link that the old address has, the new addresses of a list or a report get no more messages
+    than `check` said."""
+    for one in history.record.forecasts:
+        said = one.facts.get("corrected", {"messages": {}})["messages"].get("email", 0) + one.facts["messages"]["email"]
+        got = 0
+        for change in history.record.happened:
+            if change.what != "has another address" or change.at != one.at or not change.detail:
+                continue
+            before = _until(history, one.at, change.customer, Kind.SESSION)
+            ends = max((call.expires_at for call in before if call.processed), default=0.0)
+            mails = [call for call in history.record.of(Kind.MAIL) if call.processed and call.to == change.detail]
+            got += sum(one.at < call.sent_at < ends for call in _each_once(mails))
+        if got > said:
+            yield f"{got} mails leave to new addresses of the list of {one.at:.0f} s, and `check` said {said}"
+
+
+# What they ask.
+
+
+def _until(history: History, at: float, customer: str, *kinds: Kind) -> list[Call]:
+    return [call for call in history.record.of(*kinds) if call.customer == customer and call.sent_at <= at]
+
+
+def _miscounted(history: History, calls: list[Call], said: int, at: float) -> str:
+    """What is wrong with this number of calls that were carried out; "" for nothing. A call whose outcome nobody knows
+    may count, and where a process ended or stood still, one that never left."""
+    done = _processed(calls)
+    unsure = sum(_is_unsure(history, call) or call.sent_at > at - IN_FLIGHT for call in calls)
+    sure = sum(call.processed and not _is_unsure(history, call) and call.sent_at <= at - IN_FLIGHT for call in calls)
+    most = inf if history.record.interrupted or history.record.outages else done + unsure
+    return "" if sure <= said <= most else f"{said} at {at:.0f} s, and {done} are counted outside"
+
+
+def _is_unsure(history: History, call: Call) -> bool:
+    return may_be_unknown(history, call) or left_late(history, call)
+
+
+def _processed(calls: list[Call]) -> int:
+    return sum(call.processed for call in calls)
+
+
+def _each_once(messages: list[Call]) -> list[Call]:
+    """A mail that is handed over again is the same mail."""
+    found: dict[object, Call] = {}
+    for call in messages:
+        key = call.key or call
+        found[key] = call if call.processed else found.get(key, call)
+    return list(found.values())

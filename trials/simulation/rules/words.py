@@ -1,0 +1,234 @@
+"""The witness's rules of what comes next: what the product says of times, of persons, and of links is so.
+
+"Nobody is needed until then": it has moved by then, if nobody does anything. "A person is needed": without the person
+it stays, and after what the person did it is not said any more. Nothing here asks why the engine did it.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from math import inf
+from typing import Any
+
+from trials.simulation.plan import Plan
+from trials.simulation.play import History
+from trials.simulation.records import Call, Kind
+from trials.simulation.rules.reading import left_late, sessions_of
+from trials.simulation.witness import Look, seconds, slack_of
+
+# What people, and events of theirs, do: from then on a word of before is not held to anything.
+ACTS = (
+    *("the office", "the desk", "a person", "has another", "paused", "resumed", "stopped", "went on", "goes on"),
+    *("cancelled", "erased", "requested", "updated"),
+)
+NEWS = ("finished", "is known", "the provider has", "presses", "visits", "not me")  # what customers and providers do
+IN_FLIGHT = 20.0  # a call that was begun before
+CLOCKS = 5.0
+CLOSED = "no link leads to it any more"
+ASKS_AGAIN = "onboard account resume"  # of an account whose credentials are refused: a worker asks it again, too
+UNUSED = "The session ended unused"
+SAME = "the same link leaves"
+MOST_CREDITS = re.compile(r"(--most-credits) \d+")
+# What is known to be untrue, and not mended yet: words of the complaint, and the histories in which they may be. A mend
+# takes its line out.
+KNOWN: dict[str, tuple[str, Callable[[Plan], bool]]] = {
+    "A1": ("mails leave to new addresses", lambda plan: _acts(plan, "return_report")),
+    "A2": ("--most-credits N` was done", lambda plan: plan.capped),
+    "A6": (CLOSED, lambda plan: bool(plan.ahead or plan.acts)),
+    "A7": (SAME, lambda plan: bool(plan.stable)),
+    "A8": ("are counted outside", lambda plan: any(one.adopted for one in plan.people)),
+    "A9": ("nobody has cancelled", lambda plan: _acts(plan, "erase") or any(one.event for one in plan.people)),
+    "A10": ("the proof of", lambda plan: _acts(plan, "erase")),
+    # A customer's session may have been used, and nobody have told us.
+    "unused": (UNUSED, lambda plan: True),
+    # A row whose customer waits in a list that was stopped with Ctrl-C leads in its place, and buys.
+    "stopped": ("asking rows", lambda plan: _acts(plan, "stop")),
+}
+
+
+def is_known(history: History, complaint: str) -> bool:
+    return any(words in complaint and where(history.plan) for words, where in KNOWN.values())
+
+
+def _acts(plan: Plan, what: str) -> bool:
+    return any(one.what == what for one in plan.acts)
+
+
+def what_waits_for_a_time_moves_by_then(history: History) -> Iterator[str]:
+    """Who waits for a time, and needs no person, has moved soon after it: in a report, and on the customer's page."""
+    slack, calm = slack_of(history.plan), history.calm_at
+    for look in (one for one in history.record.looks if one.said):
+        acted = _first_act(history, look.at)
+        for one in look.next:
+            if one.action or one.until is None:
+                continue
+            due = max(seconds(one.until), look.at, calm) + slack
+            later = _seen_after(history, due, before=acted)
+            if later is not None and later.rows.get(one.customer) == look.rows.get(one.customer):
+                yield f"{one.customer} waits until {seconds(one.until):.0f} s, said at {look.at:.0f} s ({one.words})"
+
+
+def a_list_is_out_by_its_forecast(history: History) -> Iterator[str]:
+    """By the time at which `status` says that a list is out, it is; what waits apart from that, it names."""
+    slack, calm = slack_of(history.plan), history.calm_at
+    for look in (one for one in history.record.looks if one.said):
+        acted = _first_act(history, look.at)
+        for batch, facts in look.batches.items():
+            ends = facts["forecast"]
+            if ends["finishes_at"] is None or ends.get("apart"):
+                continue
+            due = max(seconds(ends["finishes_at"]), look.at, calm) + slack
+            later = _seen_after(history, due, before=acted)
+            if later is None:
+                continue
+            left = _unsent(look, batch) & _unsent(later, batch)
+            if left and all(look.rows[customer] == later.rows[customer] for customer in left):
+                words = f"{ends['limited_by']}, said at {look.at:.0f} s"
+                yield f"batch {batch} is out by {seconds(ends['finishes_at']):.0f} s ({words}): {sorted(left)} wait"
+
+
+def what_waits_for_a_person_waits(history: History) -> Iterator[str]:
+    """Who waits for what a person is to do gets nothing before a person has done something."""
+    for look in (one for one in history.record.looks if one.said):
+        acted = _first_act(history, look.at)
+        for customer, words in _needing(look):
+            before = min(acted, _first_act(history, look.at, NEWS, customer))
+            for call in _leaving(history, customer):
+                leaves = call.processed and look.at + IN_FLIGHT < call.sent_at < before
+                if leaves and not left_late(history, call):
+                    yield f"{customer} gets a {call.kind} at {call.sent_at:.0f} s; said at {look.at:.0f} s: {words}"
+
+
+def what_a_person_has_done_is_not_asked_for_again(history: History) -> Iterator[str]:
+    """After the command that is to help, no page names it again for the same, if nobody has done anything else."""
+    for done in (one for one in history.record.happened if one.what == "a person does"):
+        acted = _first_act(history, done.at + 1)
+        for look in history.record.looks:
+            if not look.said or not done.at + slack_of(history.plan) <= look.at < acted or look.at < history.calm_at:
+                continue
+            for words in _commands(look):
+                if words == done.detail:
+                    yield f"`{words}` was done at {done.at:.0f} s, and is asked for at {look.at:.0f} s"
+
+
+def what_one_page_asks_of_a_person_the_whole_does(history: History) -> Iterator[str]:
+    """Where a row's page or a report names the command without which it does not go on, `status` and On call do too:
+    they do not say that nothing is stuck."""
+    for look in (one for one in history.record.looks if one.said):
+        whole = {_named(one.action) for one in look.needs}
+        for one in look.next:
+            for command in re.findall(r"`(onboard resume [^`]+)`", one.action):
+                if _named(command) not in whole:
+                    yield f"{one.customer} waits for `{command}` at {look.at:.0f} s, and `status` does not name it"
+        page = look.of_features.get("on call")
+        if page is not None and sorted(one["command"] for one in page["stuck"]) != sorted(
+            one.action for one in look.needs
+        ):
+            yield f"On call says {page['headline']!r} at {look.at:.0f} s, and `status` {len(look.needs)} things"
+
+
+def each_link_opens_as_long_as_it_is_said_to(history: History) -> Iterator[str]:
+    """A link that is said to lead nowhere does not open any more, and one that is said to work until a time does."""
+    for look in (one for one in history.record.looks if one.said):
+        for customer, facts in look.customers.items():
+            calls = [call for call in sessions_of(history, customer) if call.processed]
+            sessions = [
+                (one, _of_session(history, calls, one)) for one in facts["sessions"] if one["state"] != "deferred"
+            ]
+            gone = [call for one, call in sessions if one["state"] == "superseded"]
+            texts = [text for _, text in facts["timeline"]]
+            if sum(CLOSED in text for text in texts) > sum(not _opens(history, call, look.at) for call in gone):
+                yield f"{customer}: {CLOSED!r} is said at {look.at:.0f} s, and it opens"
+            for one, call in sessions:
+                until = seconds(one["expires_at"])
+                if call is None or until > call.expires_at + CLOCKS:
+                    yield f"{customer}: a link that is said to work until {until:.0f} s does not"
+                elif one["state"] == "expired" and _opens(history, call, look.at + CLOCKS):
+                    yield f"{customer}: a session that has ended opens at {look.at:.0f} s"
+            ended = [call for one, call in sessions if one["state"] == "expired" and call is not None]
+            if sum(UNUSED in text for text in texts) > sum(call.ended_at is None for call in ended):
+                yield f"{customer}: {UNUSED!r} is said at {look.at:.0f} s, and the customer has used it"
+
+
+def the_same_link_is_the_same(history: History) -> Iterator[str]:
+    """Where the desk says that the same link leaves, the next message has one that had left before."""
+    for said in (one for one in history.record.happened if one.what == f"says: {SAME}"):
+        calls = [one for one in _messages(history, said.customer) if one.processed]
+        before = {one.link or one.token for one in calls if one.sent_at < said.at}
+        after = next((one for one in calls if one.sent_at >= said.at), None)
+        if before and after is not None and (after.link or after.token) not in before:
+            yield f"{said.customer} gets another link at {after.sent_at:.0f} s; said: {SAME}"
+
+
+# What they ask.
+
+
+def _first_act(history: History, after: float, any_of: tuple[str, ...] = ACTS, customer: str = "") -> float:
+    """When something of these is done next, to this customer or to anybody."""
+    found = (one for one in history.record.happened if one.at > after and one.what.startswith(any_of))
+    return min((one.at for one in found if customer in ("", one.customer)), default=inf)
+
+
+def _seen_after(history: History, at: float, *, before: float) -> Look | None:
+    return next((one for one in history.record.looks if at <= one.at < before), None)
+
+
+def _unsent(look: Look, batch: int) -> set[str]:
+    """The customers of the list's own rows that wait for their session or first message."""
+    unsent = ("waiting", "working", "issued")
+    return {
+        customer
+        for customer, rows in look.rows.items()
+        if any(row[0] == "row" and row[2] == batch and row[3] in unsent and row[6] is None for row in rows)
+    }
+
+
+def _needing(look: Look) -> Iterator[tuple[str, str]]:
+    """The customers whose only row that is worked waits for a person, and what is said of it."""
+    for one in look.next:
+        for_person = one.action and not one.action.startswith("nothing") and ASKS_AGAIN not in one.action
+        if for_person and _only_row(look, one.customer):
+            yield one.customer, one.words or one.action
+    for line in look.lines:
+        state, action = line.values["state"], line.values["action"]
+        if state in ("held", "failed") and "onboard" in action and _only_row(look, line.customer):
+            yield line.customer, f"{state}: {action}"
+
+
+def _only_row(look: Look, customer: str) -> bool:
+    return len([row for row in look.rows.get(customer, ()) if row[0] == "row" and row[6] is None]) == 1
+
+
+def _commands(look: Look) -> set[str]:
+    """The commands that are asked for. `account resume` is no one's here: an account asks again by itself."""
+    found = {one.action for one in look.needs}
+    found |= {command for one in look.next for command in re.findall(r"`([^`]+)`", one.action)}
+    return {_named(command) for command in found}
+
+
+def _named(command: str) -> str:
+    return MOST_CREDITS.sub(r"\1 N", command)
+
+
+def _opens(history: History, call: Call | None, at: float) -> bool:
+    """Whether the link of this session, which the customer has, leads to it then."""
+    if call is None or history.plan.stable or call.expires_at <= at or (call.ended_at or inf) <= at:
+        return False
+    left = any(
+        one.token == call.token and one.processed and one.sent_at < at for one in _messages(history, call.customer)
+    )
+    return left or call.kind is Kind.ADOPTED
+
+
+def _of_session(history: History, calls: list[Call], session: Mapping[str, Any]) -> Call | None:
+    """The call that has opened it: of those with its reference the one whose session ends then."""
+    ends = seconds(session["expires_at"])
+    same = [call for call in calls if history.references[call.token] == session["reference"]]
+    return min(same, key=lambda call: abs(call.expires_at - ends), default=None)
+
+
+def _messages(history: History, customer: str) -> list[Call]:
+    return [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == customer]
+
+
+def _leaving(history: History, customer: str) -> list[Call]:
+    return [*sessions_of(history, customer), *_messages(history, customer)]

@@ -1,0 +1,259 @@
+"""The witness: at its beats it reads what the product says to people, and later it looks again at what has happened.
+
+It reads with the product's own functions, over parts of its own whose time is the true one, as a person at another
+machine would: `status --json`, the report, and what features say (`customer show --json`, the page On call). The rules
+(`rules/words.py`, `rules/numbers.py`) hold what it has read against what the outside saw, and against its second looks,
+which read rows and nothing that is said.
+
+Its beats: before each act of a person, and some minutes after it; a second after a fault, when none has been looked at
+for a while; the first moments in which nothing is due for a minute; and the end. Before each list is imported it asks
+what `check` forecasts.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from onboarding_worker.cli.lists.foreseen import foreseen
+from onboarding_worker.cli.lists.found_rows import ListFound
+from onboarding_worker.core.features import loaded
+from onboarding_worker.core.foundation.version import __version__
+from onboarding_worker.lists.importing.judging import judge_all
+from onboarding_worker.lists.importing.list_import import USUAL, ImportChoices
+from onboarding_worker.lists.lines import Line, Settles
+from onboarding_worker.lists.store.added_lines import Adding
+from onboarding_worker.reporting.report_lines import line_values, wait_for
+from onboarding_worker.reporting.row_groups import headline
+from onboarding_worker.reporting.store.outlook import CallsNow
+from onboarding_worker.reporting.store.processes import Running
+from onboarding_worker.reporting.store.spending import Figures, spending_of, sum_of
+from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.wiring.container import Parts
+from tests.simulated.statements import STATEMENTS
+from tests.suite.of_features import of_features
+from trials.simulation import chance
+from trials.simulation.plan import Plan
+from trials.simulation.world import START
+
+if TYPE_CHECKING:
+    from trials.simulation.play import Simulation
+
+QUIET = 60.0  # seconds: a moment is quiet if nothing is due for so long; and acts within so long are one
+APART = 900.0  # seconds between two quiet moments, or two faults, that it uses
+MOST_QUIET = 2  # in a history
+AT_ONCE = 2  # customers that it reads about at a look, one pair after the other
+# After a time that was said, what waited for it has moved: each sweep comes within a minute. Where connections take
+# seconds to open, and a busy process looks at them rarely, most calls miss their slots.
+SLACK, SLACK_IN_A_SLOW_PLACE = 300.0, 1200.0
+_ROWS = """
+SELECT customer_id, 'row', id, batch_id, state, reason, due_at, leader_id, attempts FROM job
+UNION ALL SELECT customer_id, 'session', id, account, state, result, check_at, reference, given_away FROM session
+UNION ALL SELECT session.customer_id, 'message', message.id, message.channel, message.state, message.reason,
+    message.due_at, message.kind, message.sent_at FROM invitation AS message
+    JOIN session ON session.id = message.session_id
+UNION ALL SELECT job.customer_id, 'call', attempt.id, attempt.account, attempt.outcome, NULL, attempt.closed_at, NULL,
+    NULL FROM attempt JOIN job ON job.id = attempt.job_id
+"""
+# Of a list that was imported now: the rows that a session is asked for, and those that were refused.
+_IMPORTED = """SELECT
+    (SELECT count(*) FROM job WHERE batch_id = {batch} AND state = 'waiting' AND leader_id IS NULL
+        AND NOT EXISTS (SELECT 1 FROM session WHERE session.customer_id = job.customer_id AND NOT past
+        AND state IN ('waiting', 'started') AND expires_at > '{now:%Y-%m-%d %H:%M:%S.%f}')) AS asking,
+    (SELECT count(*) FROM skipped_line WHERE batch_id = {batch} AND duplicate_of IS NULL AND known IS NULL) AS rejected
+"""
+Rows = frozenset[tuple[Any, ...]]
+
+
+class Shown(NamedTuple):
+    """A line of a report. `wait` None: it waits for nothing."""
+
+    batch: int
+    row: int
+    customer: str
+    values: Mapping[str, Any]
+    wait: Wait | None
+
+
+class Next(NamedTuple):
+    """What comes next for a customer, as a page says it: until when nothing does, and what a person must do ("":
+    nothing)."""
+
+    customer: str
+    until: datetime | None
+    action: str
+    words: str
+
+
+@dataclass
+class Look:
+    """What is there at one moment, by customer; and what is said then, unless it is only a second look."""
+
+    at: float
+    why: str
+    rows: Mapping[str, Rows]
+    said: bool = False
+    needs: Sequence[Wait] = ()  # of a person
+    ending: Sequence[Wait] = ()  # accounts and senders that wait for a time
+    batches: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    headlines: Mapping[int, str] = field(default_factory=dict)
+    spent: Mapping[int, Figures] = field(default_factory=dict)
+    lines: Sequence[Shown] = ()
+    next: Sequence[Next] = ()
+    of_features: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def customers(self) -> Mapping[str, Any]:
+        """What `customer show --json` says of each."""
+        found: Mapping[str, Any] = self.of_features.get("customers", {})
+        return found
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What `check --json` says of a list just before its import, and what the import finds of its rows, by name."""
+
+    at: float
+    facts: Mapping[str, Any]
+    found: dict[str, int] = field(default_factory=dict)
+
+
+class Witness:
+    def __init__(self, simulation: "Simulation") -> None:
+        self._simulation, self._world = simulation, simulation.world
+        self._quiet_at, self._struck_at, self._acted_at, self._quiets = -APART, -APART, -APART, 0
+        self._shown = 0  # customers
+        self._says = [loaded(place) for place in of_features("SAYINGS")]
+        self.slack = slack_of(simulation.plan)
+        with chance.untouched():
+            self.parts = _parts(simulation)
+
+    def close(self) -> None:
+        self.parts.close()
+
+    # Its beats.
+
+    def acts(self, what: str) -> None:
+        """A person is about to act."""
+        if self._world.elapsed > self._acted_at + QUIET:
+            self.look(f"before {what}")
+        self._acted_at = self._world.elapsed
+        self._world.later(self.slack, self._after, what)
+
+    def _after(self, what: str) -> None:
+        if self._world.elapsed >= self._acted_at + self.slack:  # nobody has acted since
+            self.look(f"after {what}")
+
+    def strikes(self) -> None:
+        if self._world.elapsed > self._struck_at + APART:
+            self._struck_at = self._world.elapsed
+            self._world.later(1.0, self.look, "a fault")
+
+    def beats(self, ahead: float) -> None:
+        """The next row is due so many seconds from now."""
+        quiet = ahead > QUIET and not self._simulation.is_stormy and self._quiets < MOST_QUIET
+        if quiet and self._world.elapsed > self._quiet_at + APART:
+            self._quiet_at, self._quiets = self._world.elapsed, self._quiets + 1
+            self.look("a quiet moment")
+
+    # What it sees.
+
+    def look(self, why: str) -> None:
+        with chance.untouched():
+            seen = self._seen(why)
+        self._simulation.record.looks.append(seen)
+        now = self._world.elapsed
+        until = [seconds(one.until) for one in seen.next if one.until is not None and not one.action]
+        ends = [one["forecast"]["finishes_at"] for one in seen.batches.values()]
+        until += [seconds(one) for one in ends if one is not None]
+        for at in sorted({max(one, now) + self.slack for one in until}):
+            self._world.later(at - now, self._look_again)
+
+    def _look_again(self) -> None:
+        self._simulation.record.looks.append(Look(self._world.elapsed, "again", self._rows()))
+
+    def _rows(self) -> Mapping[str, Rows]:
+        found: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+        for row in self._simulation.observer.rows(_ROWS):
+            found[row[0]].add(tuple(row[1:]))
+        return {customer: frozenset(rows) for customer, rows in found.items()}
+
+    def _seen(self, why: str) -> Look:
+        parts, rows = self.parts, self._rows()
+        now, whole, reporting = parts.clock(), parts.operation.report(), parts.reporting
+        batches = parts.batches.all()
+        counts = {one.id: parts.facts.counts(one.id) for one in batches}
+        facts = {one.id: whole.with_what_is_worked(reporting.status(one, counts[one.id])) for one in batches}
+        lines = [
+            Shown(one.id, line.row, line.customer_id, line_values(line, columns), wait_for(line, columns))
+            for one in batches
+            for columns in [reporting.columns(one)]
+            for line in parts.facts.lines(one.id)
+        ]
+        people = sorted(rows)
+        some = [people[(self._shown + index) % len(people)] for index in range(min(AT_ONCE, len(people)))]
+        self._shown += AT_ONCE
+        said = {name: says for each in self._says for name, says in each(parts, some, now).items()}
+        nexts = [Next(one.customer, one.wait.until, one.wait.step, one.wait.error) for one in lines if one.wait]
+        nexts += [Next(*one) for one in said.get("next", ())]
+        return Look(
+            self._world.elapsed,
+            why,
+            rows,
+            said=True,
+            needs=whole.attention,
+            ending=[one for one in whole.blocked if not one.action],
+            batches=facts,
+            headlines={id_: headline(one, counts[id_].corrected).sentence for id_, one in facts.items()},
+            spent={one.id: sum_of(spending_of(parts.database, one.id).routes.values()) for one in batches},
+            lines=lines,
+            next=nexts,
+            of_features=said,
+        )
+
+    # What `check` forecasts.
+
+    def forecast(
+        self, lines: Sequence[Line], name: str, choices: ImportChoices = USUAL, returns: Settles | None = None
+    ) -> Forecast:
+        """What `check` says of these lines, which are about to be imported."""
+        parts = self.parts
+        with chance.untouched():
+            found = ListFound(parts, CallsNow(parts.database, digest=name, rule=choices.rule))
+            for line in judge_all(parts.intake, parts.batches, lines, choices, returns=returns):
+                found.add(line)
+            found.cost.finish()
+            due, apart = found.cost.due, found.cost.beyond_cap()
+            facts = foreseen(parts, found.judged, due, (), apart=apart, batch=None, alone=False)
+        made = Forecast(self._world.elapsed, facts)
+        self._simulation.record.forecasts.append(made)
+        return made
+
+    def imported(self, forecast: Forecast, batch: int, found: Adding) -> None:
+        """What the import has found of the same lines."""
+        counts = self._simulation.observer.rows(_IMPORTED.format(batch=batch, now=self.parts.clock()))[0]
+        changed = sum(bool(one.links) for one in found.changed)
+        forecast.found.update(asking=counts.asking, rejected=counts.rejected, changed=changed)
+
+
+def slack_of(plan: Plan) -> float:
+    return SLACK_IN_A_SLOW_PLACE if plan.turn and plan.stalls else SLACK
+
+
+def seconds(at: datetime | str) -> float:
+    """The world's, of a time as the product says it."""
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return (moment - START).total_seconds()
+
+
+def _parts(simulation: "Simulation") -> Parts:
+    """Parts with the true time. In the database stands what the simulated processes do not say: that a worker runs,
+    and that wake-ups come."""
+    clock, ever = simulation.world.clock, START + timedelta(days=3650)
+    parts = Parts(simulation.settings, clock=clock, database_clock=clock, jitter=lambda: 0.5)
+    parts.database.engine.update_execution_options(compiled_cache=STATEMENTS)
+    parts.__dict__["templates"] = simulation.templates
+    parts.processes.started("simulated", Running("worker", "simulated", 1, __version__, None, START, ever))
+    parts.processes.note_wake_up(now=ever)
+    return parts
