@@ -38,6 +38,7 @@ from onboarding_worker.lists.store import added_lines
 from onboarding_worker.web.webhooks import session_chain
 from onboarding_worker.web.webhooks.session_chain import KnownSession, known_after
 from onboarding_worker.wiring import sweep
+from trials.simulation import untruths
 from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
 
@@ -226,6 +227,9 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "resume": (39,),
     "given-away": (225,),
 }
+# What the product could say and is not so.
+MENDS |= untruths.MENDS
+FOUND_BY |= untruths.FOUND_BY
 # Those of a feature lie with its tests.
 for _place in sorted((Path(__file__).parents[2] / "tests/features").glob("*/mends.py")):
     _of_feature = import_module(f"tests.features.{_place.parent.name}.mends")

@@ -91,6 +91,7 @@ class Plan:
     hosts: int
     rate: int  # calls a second of each account and sender; 0: no limit
     capped: bool  # whether kyc has a cap of credits
+    daily: bool = False  # … of each day
     hourly: int = 0  # calls an hour of each account, a tenth of them ahead; 0: no such limit
     operator: str = ""  # pause, cancel: what an operator does to the list
     operator_at: float = 0.0
@@ -227,9 +228,9 @@ def _with_papers(chance: random.Random, plan: Plan) -> Plan:
     """In some of the others, lists come of which `check` says more, a report comes back, and people are erased."""
     if chance.random() >= 0.2 or plan.acts or plan.pilot or plan.operator or plan.shared or plan.hourly:
         return plan
-    times = sorted(chance.uniform(20, chance.choice((STORM, LIFETIME, LIFETIME))) for _ in range(chance.randint(2, 4)))
+    times = sorted(chance.uniform(1, chance.choice((10, STORM, 2 * LIFETIME))) for _ in range(chance.randint(2, 4)))
     faults = plan.faults if chance.random() < 0.5 else ()  # without them what is forecast is so to the number
-    return _acting(replace(plan, faults=faults), [Act(at, chance.choice(PAPERS)) for at in times])
+    return _acting(replace(plan, faults=faults, daily=plan.capped), [Act(at, chance.choice(PAPERS)) for at in times])
 
 
 def _acting(plan: Plan, acts: Sequence[Act]) -> Plan:

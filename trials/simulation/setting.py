@@ -127,7 +127,7 @@ def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
         invitations += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
     if plan.renews_for:  # a renewal every three days is more than an address gets by default
         invitations += '\nmessages_per_address = "1000 / 1 day"'
-    names: tuple[str, ...] = ("rate", "hourly", "capped", "stable", "concurrency", "reissues", "reminders")
+    names: tuple[str, ...] = ("rate", "hourly", "capped", "daily", "stable", "concurrency", "reissues", "reminders")
     names += ("ahead", "tries_again", "renews_for")
     read = {name: getattr(plan, name) for name in names}
     return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), invitations)
@@ -144,7 +144,7 @@ def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, invita
             limits=json.dumps(by_second + ([f"{plan.hourly}/hour"] if plan.hourly else [])),
             concurrency=plan.concurrency,
             timeout=TIMEOUT,
-            more=_more(name, plan.capped),
+            more=_more(name, plan),
         )
         for name in names
     )
@@ -190,10 +190,11 @@ def templates() -> Templates:
     return Templates(None, locale="en", brand=Brand())
 
 
-def _more(name: str, capped: bool) -> str:
+def _more(name: str, plan: Plan) -> str:
     if name == "au":
         return 'customer_id = { env = "CUSTOMER_ID" }\nlink = "https://verify.example.com/start#token={token}"'
-    credits = f"\ncredits = {CREDITS}" if capped and name == "kyc" else ""
+    most = f'"{CREDITS} / day"' if plan.daily else str(CREDITS)
+    credits = f"\ncredits = {most}" if plan.capped and name == "kyc" else ""
     return (
         f'api_secret = {{ env = "API_SECRET" }}\nwebhook_keys = [{{ env = "WEBHOOK_KEY" }}]'
         f'\nlifetime = "{LIFETIME:g} s"{credits}'

@@ -5,15 +5,16 @@ machine would: `status --json`, the report, and what features say (`customer sho
 (`rules/words.py`, `rules/numbers.py`) hold what it has read against what the outside saw, and against its second looks,
 which read rows and nothing that is said.
 
-Its beats: before each act of a person, and some minutes after it; a second after a fault, when none has been looked at
-for a while; the first moments in which nothing is due for a minute; and the end. Before each list is imported it asks
-what `check` forecasts.
+Its beats: before an act of a person, and some minutes after it; in half of the histories a second after a fault; one of
+the first moments in which nothing is due for a minute; and the end. At the last two it reads about some customers, too:
+that takes the most time. Before each list is imported it asks what `check` forecasts.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onboarding_worker.cli.lists.foreseen import foreseen
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from trials.simulation.play import Simulation
 
 QUIET = 60.0  # seconds: a moment is quiet if nothing is due for so long; and acts within so long are one
-APART = 900.0  # seconds between two quiet moments, or two faults, that it uses
-MOST_QUIET = 2  # in a history
+APART = 900.0  # seconds between two quiet moments, or two faults, that count
+QUIETS = 3  # one of so many quiet moments is used
 AT_ONCE = 2  # customers that it reads about at a look, one pair after the other
 # After a time that was said, what waited for it has moved: each sweep comes within a minute. Where connections take
 # seconds to open, and a busy process looks at them rarely, most calls miss their slots.
@@ -123,7 +124,7 @@ class Witness:
     def __init__(self, simulation: "Simulation") -> None:
         self._simulation, self._world = simulation, simulation.world
         self._quiet_at, self._struck_at, self._acted_at, self._quiets = -APART, -APART, -APART, 0
-        self._shown = 0  # customers
+        self._shown = simulation.plan.seed  # customers: each history begins with others
         self._says = [loaded(place) for place in of_features("SAYINGS")]
         self.slack = slack_of(simulation.plan)
         with chance.untouched():
@@ -137,37 +138,38 @@ class Witness:
     def acts(self, what: str) -> None:
         """A person is about to act."""
         if self._world.elapsed > self._acted_at + QUIET:
-            self.look(f"before {what}")
+            self.look(f"before {what}", False)
         self._acted_at = self._world.elapsed
         self._world.later(self.slack, self._after, what)
 
     def _after(self, what: str) -> None:
         if self._world.elapsed >= self._acted_at + self.slack:  # nobody has acted since
-            self.look(f"after {what}")
+            self.look(f"after {what}", False)
 
     def strikes(self) -> None:
-        if self._world.elapsed > self._struck_at + APART:
+        if self._world.elapsed > self._struck_at + APART and self._simulation.plan.seed % 2:
             self._struck_at = self._world.elapsed
-            self._world.later(1.0, self.look, "a fault")
+            self._world.later(1.0, self.look, "a fault", False)
 
     def beats(self, ahead: float) -> None:
         """The next row is due so many seconds from now."""
-        quiet = ahead > QUIET and not self._simulation.is_stormy and self._quiets < MOST_QUIET
+        quiet = ahead > QUIET and not self._simulation.is_stormy
         if quiet and self._world.elapsed > self._quiet_at + APART:
             self._quiet_at, self._quiets = self._world.elapsed, self._quiets + 1
-            self.look("a quiet moment")
+            if self._quiets == self._simulation.plan.seed % QUIETS + 1:
+                self.look("a quiet moment")
 
     # What it sees.
 
-    def look(self, why: str) -> None:
+    def look(self, why: str, of_customers: bool = True) -> None:
         with chance.untouched():
-            seen = self._seen(why)
+            seen = self._seen(why, of_customers)
         self._simulation.record.looks.append(seen)
         now = self._world.elapsed
         until = [seconds(one.until) for one in seen.next if one.until is not None and not one.action]
         ends = [one["forecast"]["finishes_at"] for one in seen.batches.values()]
         until += [seconds(one) for one in ends if one is not None]
-        for at in sorted({max(one, now) + self.slack for one in until}):
+        for at in sorted({ceil((max(one, now) + self.slack) / QUIET) * QUIET for one in until}):
             self._world.later(at - now, self._look_again)
 
     def _look_again(self) -> None:
@@ -179,9 +181,9 @@ class Witness:
             found[row[0]].add(tuple(row[1:]))
         return {customer: frozenset(rows) for customer, rows in found.items()}
 
-    def _seen(self, why: str) -> Look:
+    def _seen(self, why: str, of_customers: bool) -> Look:
         parts, rows = self.parts, self._rows()
-        now, whole, reporting = parts.clock(), parts.operation.report(), parts.reporting
+        whole, reporting = parts.operation.report(), parts.reporting
         batches = parts.batches.all()
         counts = {one.id: parts.facts.counts(one.id) for one in batches}
         facts = {one.id: whole.with_what_is_worked(reporting.status(one, counts[one.id])) for one in batches}
@@ -191,12 +193,16 @@ class Witness:
             for columns in [reporting.columns(one)]
             for line in parts.facts.lines(one.id)
         ]
-        people = sorted(rows)
+        people, said = sorted(rows), dict[str, Any]()
         some = [people[(self._shown + index) % len(people)] for index in range(min(AT_ONCE, len(people)))]
-        self._shown += AT_ONCE
-        said = {name: says for each in self._says for name, says in each(parts, some, now).items()}
+        for says in self._says if of_customers else ():
+            said |= says(parts, some, whole)
+        self._shown += AT_ONCE * of_customers
         nexts = [Next(one.customer, one.wait.until, one.wait.step, one.wait.error) for one in lines if one.wait]
         nexts += [Next(*one) for one in said.get("next", ())]
+        spent = {}
+        if of_customers:
+            spent = {one.id: sum_of(spending_of(parts.database, one.id).routes.values()) for one in batches}
         return Look(
             self._world.elapsed,
             why,
@@ -206,7 +212,7 @@ class Witness:
             ending=[one for one in whole.blocked if not one.action],
             batches=facts,
             headlines={id_: headline(one, counts[id_].corrected).sentence for id_, one in facts.items()},
-            spent={one.id: sum_of(spending_of(parts.database, one.id).routes.values()) for one in batches},
+            spent=spent,
             lines=lines,
             next=nexts,
             of_features=said,

@@ -1,0 +1,75 @@
+"""What the product could say to people, and is not so: the witness must find each. Played as a mend that is taken out
+(`mends.py`); nothing of the engine changes, but for `a-resume-that-does-nothing`.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from onboarding_worker.core.model.states import JobState
+from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.reporting import batch_forecast, report_lines, row_groups
+from onboarding_worker.reporting.store import ledger, outlook, spending, waiting
+from onboarding_worker.reporting.store.ledger import Ledger
+from onboarding_worker.reporting.waits import Wait, first_cause, of_row
+from trials.simulation.rules import words
+
+Replaced = tuple[Any, str, Any]  # as in `mends.py`
+
+
+def _at_once(*given: Any, now: Any, **how: Any) -> Wait:
+    found = first_cause(*given, now=now, **how)
+    return found if found.action else found._replace(until=now)
+
+
+def _of_a_person(first: Wait) -> Wait:
+    return of_row(first)._replace(action="onboard resume 1")
+
+
+def _opens_longer(*given: Any, reads: Any = ledger.sessions_of) -> Any:
+    return [replace(one, expires_at=one.expires_at + timedelta(hours=1)) for one in reads(*given)]
+
+
+def _one_lost(self: Ledger, customer_id: str, *, reads: Any = Ledger.of) -> Any:
+    found = reads(self, customer_id)
+    return found and found._replace(lost_calls={name: 1 for name in ("kyc", "kyb", "au")})
+
+
+MENDS: dict[str, tuple[Replaced, ...]] = {
+    # what_waits_for_a_time_moves_by_then
+    "said-time": ((report_lines, "first_cause", _at_once),),
+    # a_list_is_out_by_its_forecast
+    "said-forecast": ((batch_forecast, "with_rows_apart", lambda ends, _parts, *, left: ends),),
+    # what_waits_for_a_person_waits
+    "said-person": ((report_lines, "of_row", _of_a_person),),
+    # what_a_person_has_done_is_not_asked_for_again
+    "a-resume-that-does-nothing": ((Decisions, "resume", lambda *_given, now: None),),
+    # what_one_page_asks_of_a_person_the_whole_does
+    "said-whole": ((waiting, "unsent", lambda *_given, now: []),),
+    # each_link_opens_as_long_as_it_is_said_to
+    "said-link": ((ledger, "sessions_of", _opens_longer),),
+    # each_customer_has_what_was_counted
+    "said-credits": ((Ledger, "of", _one_lost),),
+    # each_list_has_what_was_counted
+    "said-spent": ((spending, "fetch", lambda *_given: []),),
+    # who_is_said_to_be_invited_has_a_message
+    "said-invited": ((row_groups, "REACHED_JOBS", tuple(JobState)),),
+    # each_list_becomes_what_was_forecast, no_list_costs_more_than_was_forecast
+    "said-calls": ((outlook.CallsNow, "of", lambda _self, _keys, *, now: set()),),
+    # the_same_link_is_the_same (A7), a_new_address_gets_what_was_forecast (A1), who_is_said_to_be_cancelled_was (A9),
+    # a_proof_names_who_was_there (A10), and the others of `words.KNOWN`: they are untrue, and are found
+    "known": ((words, "KNOWN", {}),),
+}
+FOUND_BY = {
+    "said-time": (42,),
+    "said-forecast": (42,),
+    "said-person": (41,),
+    "a-resume-that-does-nothing": (41,),
+    "said-whole": (41,),
+    "said-link": (22,),
+    "said-credits": (20,),
+    "said-spent": (22,),
+    "said-invited": (22,),
+    "said-calls": (22,),
+    "known": (90,),
+}
