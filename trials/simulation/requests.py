@@ -44,12 +44,8 @@ class Requests:
                 self._event(person.event_at, EVENTS[person.event], person, {"customer_id": person.id, **new})
         at = plan.operator_at
         if plan.operator == "pause":
-
-            def resume() -> None:
-                self._decide(RESUMES, "resumed", lambda parts: parts.decisions.resume(batch, now=parts.clock()))
-
             pause = lambda parts: parts.decisions.pause(batch, by="ops", now=parts.clock())  # noqa: E731
-            self._decide(at, "paused", pause, then=resume)
+            self._decide(at, "paused", pause, then=lambda: self._resume(batch))
         if plan.operator == "cancel":
             ids = [person.id for person in listed]
             self._decide(at, "cancelled", lambda parts: parts.decisions.cancel(batch, now=parts.clock()), ids)
@@ -61,6 +57,13 @@ class Requests:
         if plan.stopped_at:
             stop = lambda parts: parts.emergency_stops.stop(by="ops", reason="", now=parts.clock())  # noqa: E731
             self._decide(plan.stopped_at, "stopped", stop, then=lambda: self._decide(RESUMES, "went on", self._go_on))
+
+    def _resume(self, batch: int) -> None:
+        def resume(parts: Parts) -> None:
+            parts.decisions.resume(batch, now=parts.clock())
+            self._simulation.note("a person does", detail=f"onboard resume {batch}")
+
+        self._decide(RESUMES, "resumed", resume)
 
     def _go_on(self, parts: Parts) -> None:
         self._simulation.note("goes on")  # before, since the answer may be lost
@@ -76,7 +79,7 @@ class Requests:
         self.left -= 1
         self._simulation.note(f"verdict: {verdict}")
         if verdict == "not_met":
-            self._decide(RESUMES, "resumed", lambda parts: parts.decisions.resume(batch, now=parts.clock()))
+            self._resume(batch)
 
     def _import(self, people: list[Person]) -> int:
         pilot = self._simulation.plan.pilot

@@ -71,5 +71,5 @@ FOUND_BY = {
     "said-spent": (22,),
     "said-invited": (22,),
     "said-calls": (22,),
-    "known": (90,),
+    "known": (132, 1377),
 }

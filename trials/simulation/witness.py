@@ -48,15 +48,15 @@ AT_ONCE = 2  # customers that it reads about at a look, one pair after the other
 # After a time that was said, what waited for it has moved: each sweep comes within a minute. Where connections take
 # seconds to open, and a busy process looks at them rarely, most calls miss their slots.
 SLACK, SLACK_IN_A_SLOW_PLACE = 300.0, 1200.0
-_ROWS = """
-SELECT customer_id, 'row', id, batch_id, state, reason, due_at, leader_id, attempts FROM job
-UNION ALL SELECT customer_id, 'session', id, account, state, result, check_at, reference, given_away FROM session
-UNION ALL SELECT session.customer_id, 'message', message.id, message.channel, message.state, message.reason,
-    message.due_at, message.kind, message.sent_at FROM invitation AS message
-    JOIN session ON session.id = message.session_id
-UNION ALL SELECT job.customer_id, 'call', attempt.id, attempt.account, attempt.outcome, NULL, attempt.closed_at, NULL,
-    NULL FROM attempt JOIN job ON job.id = attempt.job_id
-"""
+# By customer, what may move.
+_ROWS = {
+    "row": "SELECT customer_id, id, batch_id, state, reason, due_at, leader_id, attempts FROM job",
+    "session": "SELECT customer_id, id, account, state, result, check_at, reference, given_away FROM session",
+    "message": """SELECT session.customer_id, message.id, message.channel, message.state, message.reason,
+        message.due_at, message.sent_at FROM invitation AS message JOIN session ON session.id = message.session_id""",
+    "call": """SELECT job.customer_id, attempt.id, attempt.account, attempt.outcome, attempt.closed_at
+        FROM attempt JOIN job ON job.id = attempt.job_id""",
+}
 # Of a list that was imported now: the rows that a session is asked for, and those that were refused.
 _IMPORTED = """SELECT
     (SELECT count(*) FROM job WHERE batch_id = {batch} AND state = 'waiting' AND leader_id IS NULL
@@ -177,8 +177,9 @@ class Witness:
 
     def _rows(self) -> Mapping[str, Rows]:
         found: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
-        for row in self._simulation.observer.rows(_ROWS):
-            found[row[0]].add(tuple(row[1:]))
+        for what, query in _ROWS.items():
+            for customer, *values in map(tuple, self._simulation.observer.rows(query)):
+                found[customer].add((what, *values))
         return {customer: frozenset(rows) for customer, rows in found.items()}
 
     def _seen(self, why: str, of_customers: bool) -> Look:

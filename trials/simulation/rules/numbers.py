@@ -9,6 +9,7 @@ from math import inf
 from trials.simulation.play import History
 from trials.simulation.records import Call, Kind
 from trials.simulation.rules.reading import left_late, may_be_unknown, times
+from trials.simulation.witness import seconds
 
 OPENED, LEFT = re.compile(r"^(\w+) opened (a|another) session"), re.compile(r" left( \(.*\))?\.$")
 INVITED = re.compile(r"^([\d,]+) of ([\d,]+) customers? (is|are) invited")
@@ -68,14 +69,15 @@ def who_is_said_to_be_invited_has_a_message(history: History) -> Iterator[str]:
 
 
 def who_is_said_to_be_cancelled_was(history: History) -> Iterator[str]:
-    """A row that is cancelled by a person is one that somebody has cancelled, and not one of who was erased."""
+    """What is said to be cancelled somebody has cancelled: it is not of who was erased."""
     by_hand = [at for what in ("the office: cancel", "cancelled") for at in times(history, what)]
     for look in (one for one in history.record.looks if one.said):
         for customer, facts in look.customers.items():
-            said = any(f"Cancelled: {CANCELLED}" in text for _, text in facts["timeline"])
-            asked = times(history, "cancelled", customer) or any(at <= look.at for at in by_hand)
-            if said and not asked:
-                yield f"{customer}: {CANCELLED!r} is said at {look.at:.0f} s, and nobody has cancelled it"
+            erased = times(history, "erased", customer)
+            for at in (seconds(at) for at, text in facts["timeline"] if CANCELLED in text):
+                nearest, other = (min((abs(one - at) for one in each), default=inf) for each in (by_hand, erased))
+                if nearest == inf or other < nearest:
+                    yield f"{customer}: {CANCELLED!r} is said at {look.at:.0f} s, and nobody has cancelled it"
 
 
 def a_proof_names_who_was_there(history: History) -> Iterator[str]:
