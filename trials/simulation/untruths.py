@@ -6,19 +6,21 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from onboarding_worker.cli.lists import foreseen
+from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
+from onboarding_worker.features.service_desk import timeline
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.reporting import batch_forecast, report_lines, row_groups
 from onboarding_worker.reporting.store import ledger, outlook, spending, waiting
 from onboarding_worker.reporting.store.ledger import Ledger
-from onboarding_worker.reporting.waits import Wait, first_cause, of_row
-from trials.simulation.rules import words
+from onboarding_worker.reporting.waits import Wait, cause_of, of_row
 
 Replaced = tuple[Any, str, Any]  # as in `mends.py`
 
 
 def _at_once(*given: Any, now: Any, **how: Any) -> Wait:
-    found = first_cause(*given, now=now, **how)
+    found = cause_of(*given, now=now, **how)
     return found if found.action else found._replace(until=now)
 
 
@@ -37,7 +39,7 @@ def _one_lost(self: Ledger, customer_id: str, *, reads: Any = Ledger.of) -> Any:
 
 MENDS: dict[str, tuple[Replaced, ...]] = {
     # what_waits_for_a_time_moves_by_then
-    "said-time": ((report_lines, "first_cause", _at_once),),
+    "said-time": ((report_lines, "cause_of", _at_once),),
     # a_list_is_out_by_its_forecast
     "said-forecast": ((batch_forecast, "with_rows_apart", lambda ends, _parts, *, left: ends),),
     # what_waits_for_a_person_waits
@@ -56,9 +58,10 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "said-invited": ((row_groups, "REACHED_JOBS", tuple(JobState)),),
     # each_list_becomes_what_was_forecast, no_list_costs_more_than_was_forecast
     "said-calls": ((outlook.CallsNow, "of", lambda _self, _keys, *, now: set()),),
-    # the_same_link_is_the_same (A7), a_new_address_gets_what_was_forecast (A1), who_is_said_to_be_cancelled_was (A9),
-    # a_proof_names_who_was_there (A10), and the others of `words.KNOWN`: they are untrue, and are found
-    "known": ((words, "KNOWN", {}),),
+    # a_new_address_gets_what_was_forecast
+    "said-address": ((foreseen, "_of_returned", lambda *_given: {}),),
+    # who_is_said_to_be_cancelled_was
+    "said-cancelled": ((timeline, "meaning_of", lambda _word: Reason.CANCELLED.meaning),),
 }
 FOUND_BY = {
     "said-time": (42,),
@@ -71,5 +74,6 @@ FOUND_BY = {
     "said-spent": (22,),
     "said-invited": (22,),
     "said-calls": (22,),
-    "known": (132, 1377),
+    "said-address": (104, 132),
+    "said-cancelled": (28,),
 }

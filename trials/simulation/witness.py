@@ -225,15 +225,16 @@ class Witness:
         self, lines: Sequence[Line], name: str, choices: ImportChoices = USUAL, returns: Settles | None = None
     ) -> Forecast:
         """What `check` says of these lines, which are about to be imported."""
-        parts = self.parts
+        parts, returns = self.parts, returns.foreseeing() if returns is not None else None
         with chance.untouched():
             found = ListFound(parts, CallsNow(parts.database, digest=name, rule=choices.rule))
             for line in judge_all(parts.intake, parts.batches, lines, choices, returns=returns):
                 found.add(line)
             found.cost.finish()
             due, apart = found.cost.due, found.cost.beyond_cap()
-            facts = foreseen(parts, found.judged, due, (), apart=apart, batch=None, alone=False)
-        made = Forecast(self._world.elapsed, facts)
+            changes = returns.changes if returns is not None else ()
+            facts = foreseen(parts, found.judged, due, (), apart=apart, batch=None, changes=changes, alone=False)
+        made = Forecast(self._world.elapsed, facts | {"returned": returns is not None})
         self._simulation.record.forecasts.append(made)
         return made
 

@@ -7,7 +7,6 @@ from onboarding_worker.features.privacy.store.subject_requests import SubjectReq
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.opened import desk_of
 from onboarding_worker.features.service_desk.returned_lists import settles
-from onboarding_worker.features.service_desk.store.desk import Corrected, Sent
 from onboarding_worker.lists.importing.judging import judge_chunk, options_of
 from onboarding_worker.lists.lines import Returned
 from onboarding_worker.lists.store.added_lines import add_lines, all_added
@@ -15,8 +14,6 @@ from onboarding_worker.lists.store.new_rows import Chunk
 from onboarding_worker.wiring.background import Report
 from onboarding_worker.wiring.container import Parts
 from trials.simulation.office import Office
-from trials.simulation.plan import Person
-from trials.simulation.rules.words import SAME
 
 
 def new_link(office: Office, parts: Parts, _list: int) -> None:
@@ -28,21 +25,14 @@ def new_link(office: Office, parts: Parts, _list: int) -> None:
 def send_again(office: Office, parts: Parts, _list: int) -> None:
     person, same = office.person, office.chance.random() < 0.5
     office.simulation.note("the desk sends it again", person.id, detail="the same link" if same else "")
-    _said(office, person, desk_of(parts).resend(person.id, same_link=same, now=parts.clock()))
+    desk_of(parts).resend(person.id, same_link=same, now=parts.clock())
 
 
 def correct(office: Office, parts: Parts, _list: int) -> None:
     person = office.person
     office.simulation.note("has another address", person.id)
     email = replace(person, mailbox=f"desk{office.chance.randrange(100)}").email
-    done = desk_of(parts).correct(person.id, Correction({"email": email}), by_hand=True, now=parts.clock())
-    _said(office, person, done.sent if isinstance(done, Corrected) else done)
-
-
-def _said(office: Office, person: Person, sent: object) -> None:
-    """The commands say of such a message that the same link leaves."""
-    if isinstance(sent, Sent):
-        office.simulation.note(f"says: {SAME}", person.id)
+    desk_of(parts).correct(person.id, Correction({"email": email}), by_hand=True, now=parts.clock())
 
 
 def return_report(office: Office, parts: Parts, _list: int) -> None:
@@ -62,9 +52,6 @@ def return_report(office: Office, parts: Parts, _list: int) -> None:
     chunk = Chunk.of(parts.batches.keyring, batch.id, judge_chunk(parts.intake, lines, done))
     witness.imported(forecast, batch.id, add_lines(parts.batches, batch.id, chunk, priority=BATCH, now=now))
     all_added(parts.batches, batch.id, now=now)
-    for change in done.changes:
-        if SAME in change.what:
-            office.simulation.note(f"says: {SAME}", change.customer_id)
 
 
 def erase(office: Office, parts: Parts, _list: int) -> None:

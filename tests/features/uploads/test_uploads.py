@@ -136,6 +136,21 @@ async def test_columns_and_words_of_another_system_are_mapped_also_to_nothing(si
     assert sorted(rows(site, Job.customer_id)) == [("C-1",), ("C-2",)]
 
 
+async def test_a_word_is_mapped_to_nothing(site, ona, look):
+    await give(ona, b"customer_id,email,country\nC-1,ona@example.com,Teutonia\n")
+    look(site)
+    page = await ona.get(READ)
+    assert "Words in country: ours for the list's; - for none" in page.words
+    await ona.post(READ, page.form | {"word-country-0": "-"})
+    look(site)
+    page = await ona.get("/dashboard/lists/1")
+    assert "accepted 1" in page.words
+    assert "count" not in page.words.partition("Warnings")[2]
+    await do(ona, "approve-list")
+    look(site)
+    assert rows(site, Job.customer_id, CustomerRow.country) == [("C-1", "")]
+
+
 async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_two, enter, look):
     users = users_toml(desk=Role.OPERATOR)
     (site_of_two.parts.settings.path.parent / "users.toml").write_text(users)

@@ -12,7 +12,7 @@ from trials.simulation.rules.reading import left_late, may_be_unknown, times
 from trials.simulation.witness import seconds
 
 OPENED, LEFT = re.compile(r"^(\w+) opened (a|another) session"), re.compile(r" left( \(.*\))?\.$")
-INVITED = re.compile(r"^([\d,]+) of ([\d,]+) customers? (is|are) invited")
+INVITED = re.compile(r"^([\d,]+) of ([\d,]+) rows? (is|are) invited")
 NOT_OWN = ("duplicate", "known", "joined")
 IN_FLIGHT = 20.0  # a call of so short a time before may not be stored
 BY_CHANNEL = {"email": Kind.MAIL, "sms": Kind.TEXT}
@@ -60,11 +60,10 @@ def who_is_said_to_be_invited_has_a_message(history: History) -> Iterator[str]:
             if found is None:
                 continue
             reached, own = (int(found[number].replace(",", "")) for number in (1, 2))
-            lines = [
-                line.customer for line in look.lines if line.batch == batch and line.values["state"] not in NOT_OWN
-            ]
+            every = [line for line in look.lines if line.batch == batch]
+            lines = [line.customer for line in every if line.values["state"] not in NOT_OWN]
             got = sum(bool(_until(history, look.at, one, Kind.MAIL, Kind.TEXT, Kind.ADOPTED)) for one in lines)
-            if own != len(lines) or reached > got:
+            if own != len(every) or reached > got:
                 yield f"batch {batch}: {words!r} at {look.at:.0f} s; of {len(lines)} rows {got} are written to"
 
 
@@ -133,8 +132,9 @@ def a_new_address_gets_what_was_forecast(history: History) -> Iterator[str]:
     """Before the end of the link that the old address has, the new addresses of a list or a report get no more messages
     than `check` said."""
     for one in history.record.forecasts:
-        said = one.facts.get("corrected", {"messages": {}})["messages"].get("email", 0) + one.facts["messages"]["email"]
-        got = 0
+        said, got = one.facts["messages"]["email"], 0
+        if "corrected" in one.facts and not one.facts["returned"]:  # of a report these are among all messages
+            said += one.facts["corrected"]["messages"].get("email", 0)
         for change in history.record.happened:
             if change.what != "has another address" or change.at != one.at or not change.detail:
                 continue

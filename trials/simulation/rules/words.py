@@ -5,11 +5,10 @@ it stays, and after what the person did it is not said any more. Nothing here as
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from trials.simulation.plan import Plan
 from trials.simulation.play import History
 from trials.simulation.records import Call, Kind
 from trials.simulation.rules.reading import left_late, sessions_of
@@ -23,34 +22,8 @@ ACTS = (
 NEWS = ("finished", "is known", "the provider has", "presses", "visits", "not me")  # what customers and providers do
 IN_FLIGHT = 20.0  # a call that was begun before
 CLOCKS = 5.0
-CLOSED = "no link leads to it any more"
 ASKS_AGAIN = "onboard account resume"  # of an account whose credentials are refused: a worker asks it again, too
-UNUSED = "The session ended unused"
-SAME = "the same link leaves"
 MOST_CREDITS = re.compile(r"(--most-credits) \d+")
-# What is known to be untrue, and not mended yet: words of the complaint, and the histories in which they may be. A mend
-# takes its line out.
-KNOWN: dict[str, tuple[str, Callable[[Plan], bool]]] = {
-    "A1": ("mails leave to new addresses", lambda plan: _acts(plan, "return_report")),
-    "A2": ("--most-credits N` was done", lambda plan: plan.capped),
-    "A6": (CLOSED, lambda plan: bool(plan.ahead or plan.acts)),
-    "A7": (SAME, lambda plan: bool(plan.stable)),
-    "A8": ("are counted outside", lambda plan: any(one.adopted for one in plan.people)),
-    "A9": ("nobody has cancelled", lambda plan: _acts(plan, "erase") or any(one.event for one in plan.people)),
-    "A10": ("the proof of", lambda plan: _acts(plan, "erase")),
-    # A customer's session may have been used, and nobody have told us.
-    "unused": (UNUSED, lambda plan: True),
-    # A row whose customer waits in a list that was stopped with Ctrl-C leads in its place, and buys.
-    "stopped": ("asking rows", lambda plan: _acts(plan, "stop")),
-}
-
-
-def is_known(history: History, complaint: str) -> bool:
-    return any(words in complaint and where(history.plan) for words, where in KNOWN.values())
-
-
-def _acts(plan: Plan, what: str) -> bool:
-    return any(one.what == what for one in plan.acts)
 
 
 def what_waits_for_a_time_moves_by_then(history: History) -> Iterator[str]:
@@ -127,36 +100,19 @@ def what_one_page_asks_of_a_person_the_whole_does(history: History) -> Iterator[
 
 
 def each_link_opens_as_long_as_it_is_said_to(history: History) -> Iterator[str]:
-    """A link that is said to lead nowhere does not open any more, and one that is said to work until a time does."""
+    """A link that is said to work until a time does, and one of a session that has ended does not open any more."""
     for look in (one for one in history.record.looks if one.said):
         for customer, facts in look.customers.items():
             calls = [call for call in sessions_of(history, customer) if call.processed]
             sessions = [
                 (one, _of_session(history, calls, one)) for one in facts["sessions"] if one["state"] != "deferred"
             ]
-            gone = [call for one, call in sessions if one["state"] == "superseded"]
-            texts = [text for _, text in facts["timeline"]]
-            if sum(CLOSED in text for text in texts) > sum(not _opens(history, call, look.at) for call in gone):
-                yield f"{customer}: {CLOSED!r} is said at {look.at:.0f} s, and it opens"
             for one, call in sessions:
                 until = seconds(one["expires_at"])
                 if call is None or until > call.expires_at + CLOCKS:
                     yield f"{customer}: a link that is said to work until {until:.0f} s does not"
                 elif one["state"] == "expired" and _opens(history, call, look.at + CLOCKS):
                     yield f"{customer}: a session that has ended opens at {look.at:.0f} s"
-            ended = [call for one, call in sessions if one["state"] == "expired" and call is not None]
-            if sum(UNUSED in text for text in texts) > sum(call.ended_at is None for call in ended):
-                yield f"{customer}: {UNUSED!r} is said at {look.at:.0f} s, and the customer has used it"
-
-
-def the_same_link_is_the_same(history: History) -> Iterator[str]:
-    """Where the desk says that the same link leaves, the next message has one that had left before."""
-    for said in (one for one in history.record.happened if one.what == f"says: {SAME}"):
-        calls = [one for one in _messages(history, said.customer) if one.processed]
-        before = {one.link or one.token for one in calls if one.sent_at < said.at}
-        after = next((one for one in calls if one.sent_at >= said.at), None)
-        if before and after is not None and (after.link or after.token) not in before:
-            yield f"{said.customer} gets another link at {after.sent_at:.0f} s; said: {SAME}"
 
 
 # What they ask.

@@ -81,7 +81,11 @@ class Reason(StrEnum):
         _WAITS,
     )
     STALE_LINK = ("stale_link", "the link was too old to be sent; a new session replaces it", _WAITS, _SUPERSEDED)
-    SESSION_EXPIRED = ("session_expired", "the customer's session ended without a result; a new session follows", _WAITS)
+    SESSION_EXPIRED = (
+        "session_expired",
+        "the customer's session ended without a result; a new session follows",
+        _WAITS,
+    )
     ASKED_AGAIN = (
         "asked_again",
         "the customer was refused for a reason of [retry_after_denial]; a new session follows",
