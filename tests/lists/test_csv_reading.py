@@ -189,13 +189,6 @@ def test_the_delimiter_of_a_header_is_found_that_has_one_title_like_ours_or_none
     assert "none of its 3 columns is known" in refusal(f"{header}\n1\n".encode())
 
 
-@pytest.mark.parametrize(
-    "header", ["Nr.;E-Mail;Weg", "Nr.;Post;Weg", "Nr.\tMail\tWeg", "Nr.|Name, first|Post", "Nr.,Mail,Weg;Ort"]
-)
-def test_the_delimiter_of_a_header_is_found_that_has_one_title_like_ours_or_none(refusal, header):
-    assert "none of its 3 columns is known" in refusal(f"{header}\n1\n".encode())
-
-
 def test_a_list_of_one_column_is_read(read):
     lines = read("Customer ID\nA1\nA,2;3\n")
     assert [line.problems[0].problem for line in lines] == [

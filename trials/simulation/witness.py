@@ -242,7 +242,9 @@ class Witness:
         """What the import has found of the same lines."""
         counts = self._simulation.observer.rows(_IMPORTED.format(batch=batch, now=self.parts.clock()))[0]
         changed = sum(bool(one.links) for one in found.changed)
-        forecast.found.update(asking=counts.asking, rejected=counts.rejected, changed=changed)
+        forecast.found.update(asking=counts.asking, rejected=counts.rejected)
+        if not forecast.facts["returned"]:  # of a report the desk changes the addresses
+            forecast.found["changed"] = changed
 
 
 def slack_of(plan: Plan) -> float:

@@ -104,40 +104,6 @@ def test_another_file_may_have_the_same_rows_under_other_ids(shelf):
     assert again(shelf, customer("1")) == ([2], [])
 
 
-def again(shelf, *customers, **choices):
-    """The rows that the same file's next import takes, and what becomes of the others."""
-    batch = shelf.batches.open(name="list.csv", digest="the same", again=True, now=shelf.clock())[0].id
-    lines = [line(row, one) for row, one in enumerate(customers, 2)]
-    add_lines(shelf.batches, batch, lines, priority=0, now=shelf.clock(), choices=KnownChoices(**choices))
-    return [job.row for job in shelf.rows(Job, batch_id=batch)], [
-        (skipped.row, skipped.known) for skipped in shelf.rows(SkippedLine, batch_id=batch)
-    ]
-
-
-@pytest.mark.parametrize("state", [JobState.INVITED, JobState.COMPLETED])
-def test_a_row_that_is_read_otherwise_than_at_the_first_import_of_its_file_is_left_out(shelf, state):
-    again(shelf, customer("'1"), customer("2", purpose="null"), customer("3"))
-    shelf.set(Job, state=state)
-    taken, others = again(shelf, customer("1"), customer("2"), customer("3"), customer("4"))
-    assert taken == [4, 5]
-    assert others == [
-        (2, "'1, onboarding in batch 1 of the same file; left out"),
-        (3, "2, null in batch 1 of the same file; left out"),
-    ]
-    assert again(shelf, customer("1"), customer("2"), customer("3"), customer("4"))[0] == [4, 5]
-
-
-def test_a_row_that_is_read_otherwise_is_taken_once_nobody_serves_the_first_one(shelf):
-    again(shelf, customer("mail-1"), customer("mail-2"))
-    shelf.set(Job, state=JobState.CANCELLED)
-    assert again(shelf, customer("1"), customer("2")) == ([2, 3], [])
-
-
-def test_another_file_may_have_the_same_rows_under_other_ids(shelf):
-    shelf.add(customer("'1"))
-    assert again(shelf, customer("1")) == ([2], [])
-
-
 @pytest.mark.parametrize("state", JobState)
 def test_a_joined_job_has_the_state_of_the_job_that_it_joins(shelf, state):
     shelf.add(customer("Ona"))

@@ -46,7 +46,13 @@ def seen(
 
 
 def a_forecast(messages: int = 1, sessions: int = 1, **found: int) -> Forecast:
-    facts = {"rows": {"rejected": 0}, "changed_addresses": 0, "now": {"kyb": 1}, "credits": {"kyb": sessions}}
+    facts = {
+        "rows": {"rejected": 0},
+        "changed_addresses": 0,
+        "returned": False,
+        "now": {"kyb": 1},
+        "credits": {"kyb": sessions},
+    }
     return Forecast(3.0, facts | {"messages": {"email": messages, "sms": 0}}, found)
 
 
