@@ -130,12 +130,10 @@ class OutboxPublisher:
                 replies.append(Reply(event.number, self._clock(), why))
         if 1 < bad == len(events):
             raise failed
-        kind = type(failed).__name__
-        if bad:
-            log.error("%s: %d events cannot be published, each raises: %s", name, bad, kind)
-        else:
+        words = "%s: %d events cannot be published, each raises: %s"
+        if not bad:
             words = "%s: %d events cannot be published together (%s); each was published alone"
-            log.error(words, name, len(events), kind)
+        log.error(words, name, bad or len(events), type(failed).__name__)
         return replies
 
     def _settle(
@@ -210,7 +208,7 @@ class OutboxThreads(Working):
         self._outbox = outbox
         self._ending = False
         self._publisher = OutboxPublisher(outbox, targets, stopping=lambda: self._ending, meters=meters)
-        self._going: dict[str, Future[bool]] = {}
+        self._going: dict[str, Future[None]] = {}
         self._database = Outage(log, logging.WARNING)
         self._threads = ThreadPoolExecutor(max_workers=max(1, len(targets)), thread_name_prefix="publish")
 
@@ -238,17 +236,15 @@ class OutboxThreads(Working):
         self._database.over(BACK, monotonic(), step=LOOKING)
         return any(not going.done() for going in self._going.values())
 
-    def _publish(self, name: str) -> bool:
+    def _publish(self, name: str) -> None:
         try:
-            more = self._publisher.publish(name, longest=LONGEST)
+            self._publisher.publish(name, longest=LONGEST)
         except sa.exc.OperationalError as error:
             self._log_unreachable(error, PUBLISHING)
-            return False
         except Exception as error:
             log.error("%s: publishing ended with %s; the next tick tries again", name, type(error).__name__)
-            return False
-        self._database.over(BACK, monotonic(), step=PUBLISHING)
-        return more
+        else:
+            self._database.over(BACK, monotonic(), step=PUBLISHING)
 
     def _log_unreachable(self, error: sa.exc.OperationalError, step: str) -> None:
         what = "the database cannot be used, no events are published"

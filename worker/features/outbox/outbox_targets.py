@@ -67,15 +67,6 @@ def _targets(settings: Settings) -> dict[str, frozenset[Happened]]:
     return targets
 
 
-def subscriptions_of(settings: Settings) -> "Subscriptions":
-    """Which target is sent which events."""
-    from onboarding_worker.features.outbox.store.outbox import (
-        Subscriptions,  # imported here: it writes, and most commands read
-    )
-
-    return Subscriptions(_targets(settings), {name: account.provider for name, account in settings.accounts.items()})
-
-
 def target_rules(settings: Settings) -> dict[str, BudgetRule]:
     """How each configured target is published to, by its name."""
     retry = settings.retry.policy
@@ -87,13 +78,18 @@ def target_rules(settings: Settings) -> dict[str, BudgetRule]:
 
 
 def observing(settings: Settings) -> "Subscriptions | None":
-    return subscriptions_of(settings) if _targets(settings) else None
+    """Which target is sent which events; None without a target."""
+    if not (targets := _targets(settings)):
+        return None
+    # Imported here: it writes, and most commands read.
+    from onboarding_worker.features.outbox.store.outbox import Subscriptions
+
+    return Subscriptions(targets, {name: account.provider for name, account in settings.accounts.items()})
 
 
 SHOWN = 100  # events that were given up
 # A target that is started again needs no person.
 FAILS_FOR = timedelta(minutes=1)
-MOST_COUNTED = 10_000  # events of a target: `status` must cost little when a month's events wait
 
 
 class OutboxReport:
@@ -122,7 +118,7 @@ class OutboxReport:
             since = state.opened_at or (relay.waits_since(self._database, name) if state.pauses > 1 else None)
             # Who asks us to wait is there, and may take the next event.
             fails = since is not None and since <= now - (FAILS_FOR if state.opened_at else FAILING_AFTER)
-            waiting = relay.count_up_to(self._database, name, given_up=False, most=MOST_COUNTED + 1) if fails else 0
+            waiting = relay.count(self._database, name, given_up=False) if fails else 0
             if not waiting and name not in given_up:
                 continue
             why = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
@@ -132,11 +128,8 @@ class OutboxReport:
         return found
 
     def given_up_by_target(self) -> dict[str, int]:
-        """How many events of each configured target were given up, where some were; at most one over `MOST_COUNTED`."""
-        numbers = {
-            name: relay.count_up_to(self._database, name, given_up=True, most=MOST_COUNTED + 1)
-            for name in self.configured
-        }
+        """How many events of each configured target were given up, where some were; see `relay.count`."""
+        numbers = {name: relay.count(self._database, name, given_up=True) for name in self.configured}
         return {name: number for name, number in numbers.items() if number}
 
     def given_up(self) -> list[dict[str, Any]]:
@@ -150,8 +143,8 @@ class OutboxReport:
 
 
 def up_to(number: int) -> str:
-    """The number of events, where at most one over `MOST_COUNTED` was counted."""
-    return f"more than {MOST_COUNTED:,}" if number > MOST_COUNTED else f"{number:,}"
+    """The number of events, as `relay.count` has counted them."""
+    return f"more than {relay.MOST_COUNTED:,}" if number > relay.MOST_COUNTED else f"{number:,}"
 
 
 def _standing(settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime) -> Standing:

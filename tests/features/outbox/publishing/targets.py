@@ -6,7 +6,7 @@ from datetime import timedelta
 from onboarding_worker.core.database.tables import Outbox
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.features.outbox.outbox_publisher import OutboxPublisher
-from onboarding_worker.features.outbox.outbox_targets import PAUSES_AFTER, OutboxTargets, subscriptions_of
+from onboarding_worker.features.outbox.outbox_targets import PAUSES_AFTER, OutboxTargets, observing
 from onboarding_worker.features.outbox.publishers.contract import Reply
 
 CRM = "subscriber/crm"
@@ -67,7 +67,7 @@ def happen(world, happened, *customers, account="kyc"):
     for customer in customers:
         with world.parts.database.write() as connection:
             data = {"customer_id": customer, "account": account, "job_id": 1}
-            subscriptions_of(world.parts.settings).write(connection, happened, [data], now=world.clock())
+            observing(world.parts.settings).write(connection, happened, [data], now=world.clock())
 
 
 def publisher(world, **targets):

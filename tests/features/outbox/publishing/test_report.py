@@ -8,8 +8,8 @@ from onboarding_worker.core.database.tables import Outbox
 from onboarding_worker.core.foundation.notation import written
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.events.cloudevents import Happened
-from onboarding_worker.features.outbox import outbox_targets
 from onboarding_worker.features.outbox.outbox_publisher import swept
+from onboarding_worker.features.outbox.store import relay
 from tests.features.outbox.publishing.targets import (
     CRM,
     DOWN,
@@ -101,7 +101,7 @@ async def test_events_that_were_given_up_need_a_person_as_long_as_they_are_kept(
 async def test_the_status_counts_no_event_of_a_target_that_accepts_and_few_of_one_that_does_not(
     world, clock, monkeypatch
 ):
-    monkeypatch.setattr(outbox_targets, "MOST_COUNTED", 2)
+    monkeypatch.setattr(relay, "MOST_COUNTED", 2)
     happen(world, Happened.JOB_HELD, "A", "B", "C", "D")
     with statements(world.parts.database) as sent:
         assert needs(world) == []

@@ -171,11 +171,8 @@ class RedisStream:
         except (redis.RedisError, OSError) as error:
             self.close()
             self._urls.append(self._urls.pop(0))
-            return [
-                Reply(
-                    events[0].number, began_at, Problem(Kind.TRANSIENT, brokers.broker_fault(error), unreachable=True)
-                )
-            ]
+            outage = Problem(Kind.TRANSIENT, brokers.broker_fault(error), unreachable=True)
+            return [Reply(events[0].number, began_at, outage)]
         replies = []
         for event, answer in zip(events, answers, strict=True):
             problem = None

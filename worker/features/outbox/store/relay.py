@@ -32,6 +32,7 @@ PUBLISHES = 1_415_923_788
 # The holder of the lock may be silent for the time of a chunk and this margin. Then the database ends its session.
 MARGIN = timedelta(seconds=30)
 CHUNK = 500
+MOST_COUNTED = 10_000  # events of a target: `status` must cost little when a month's events wait
 _Before = aliased(Outbox)
 
 
@@ -86,12 +87,8 @@ class Publishing:
         Returns the first events that were due at `due_at`, in the order of their numbers, at most one for each
         customer; no more than the target's budget allows now."""
         values = [
-            {
-                "number": one.number,
-                "new_due_at": one.due_at,
-                "new_since": one.since,
-                "new_detail": one.detail[:DETAIL_LENGTH],
-            }
+            {"number": one.number, "new_due_at": one.due_at, "new_since": one.since}
+            | {"new_detail": one.detail[:DETAIL_LENGTH]}
             for one in later
         ]
         with self._transaction() as connection:
@@ -230,16 +227,8 @@ _EVENT = (
     *(Outbox.data, Outbox.occurred_at, Outbox.since, Outbox.attempts),
 )
 _REMOVE = sa.delete(Outbox).where(bulk.among(Outbox.id, "ids"))
-_LATER = bulk.Change(
-    Outbox.id,
-    {
-        "due_at": sa.bindparam("new_due_at"),
-        "since": sa.bindparam("new_since"),
-        "attempts": Outbox.attempts + 1,
-        "detail": sa.bindparam("new_detail"),
-    },
-    by="number",
-)
+_CHANGED = {"attempts": Outbox.attempts + 1, **bulk.new("due_at", "since", "detail")}
+_LATER = bulk.Change(Outbox.id, _CHANGED, by="number")
 
 
 def status(database: Database) -> dict[str, TargetStatus]:
@@ -257,10 +246,10 @@ def waiting(database: Database, targets: Iterable[str]) -> int:
     return int(database.value(query))
 
 
-def count_up_to(database: Database, target: str, *, given_up: bool, most: int) -> int:
-    """How many events of this target wait, or were given up. No more than `most` are counted: they may be a month's."""
+def count(database: Database, target: str, *, given_up: bool) -> int:
+    """How many events of this target wait, or were given up. At most one over MOST_COUNTED is counted."""
     state = Outbox.due_at.is_(None) if given_up else Outbox.due_at.is_not(None)
-    some = sa.select(sa.literal(1)).where(Outbox.target == target, state).limit(most).subquery()
+    some = sa.select(sa.literal(1)).where(Outbox.target == target, state).limit(MOST_COUNTED + 1).subquery()
     return int(database.value(sa.select(sa.func.count()).select_from(some)))
 
 
