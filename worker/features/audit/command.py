@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from onboarding_worker.cli.shared_options import (
     together,
     whole_file,
 )
-from onboarding_worker.core.foundation.notation import counted, parse_duration
+from onboarding_worker.core.foundation.notation import as_utc, counted, parse_duration
 from onboarding_worker.features.audit.store.reading import AuditLog, Wanted
 from onboarding_worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
 from onboarding_worker.settings.needs import STORED
@@ -36,16 +36,11 @@ LONGEST_AGO = timedelta(days=36500)  # all of the log
 
 
 def _read_time(text: str) -> datetime | timedelta:
+    with suppress(ValueError):
+        return min(parse_duration(text), LONGEST_AGO)
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            return min(parse_duration(text), LONGEST_AGO)
-        except ValueError:
-            raise ValueError(EXPECTED) from None
-    try:
-        return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    except OverflowError:  # by UTC it is in no year of the calendar
+        return as_utc(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):  # of the second: by UTC it is in no year of the calendar
         raise ValueError(EXPECTED) from None
 
 

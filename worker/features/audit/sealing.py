@@ -17,9 +17,10 @@ from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.core.limits.budgets import BudgetState
-from onboarding_worker.features.audit.store.sealing import NotSigned, Seals, is_refused, seals_of
+from onboarding_worker.features.audit.store.sealing import REFUSED, REFUSED_FOR, NotSigned, Seals, seals_of
 from onboarding_worker.reporting.standings import Standing, Standings
 from onboarding_worker.reporting.store.look import Looked, Step
+from onboarding_worker.reporting.store.processes import is_younger
 from onboarding_worker.reporting.waits import Wait
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.wiring.background import Ticks
@@ -90,7 +91,7 @@ CHECK = FeatureCheck(check, of_database=True)
 
 
 def _standing(_settings: Settings, database: Database, _states: Mapping[str, BudgetState], now: datetime) -> Standing:
-    if not is_refused(database, now=now):
+    if not is_younger(database, REFUSED, than=REFUSED_FOR, now=now):  # who refuses the head says so every few seconds
         return Standing([], {}, [])
     why = "the audit log is not sealed: its head is gone, not signed, or older than before; the workers' log says which"
     return Standing([], {}, [Wait("audit", "", why, "onboard audit verify")])

@@ -64,8 +64,7 @@ def read_text(mail: Message, key: str) -> DeliveryUpdate | NotUnderstood:
     part = next((part for part in mail.walk() if part.get_content_type() == "text/plain"), None)
     payload = part.get_payload(decode=True) if part is not None else None
     text = payload.decode("utf-8", "replace").lower() if isinstance(payload, bytes) else ""
-    copy = _COPY.search(text)
-    text = (text[: copy.start()] if copy else text)[:MOST_WORDS]
+    text = _COPY.split(text, maxsplit=1)[0][:MOST_WORDS]
     found = _CODE.search(text)
     code = found[1] if found else ""
     if code.startswith("4") or (not code and _DELAYED.search(text)):
@@ -136,12 +135,11 @@ def _read(mail: Message, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
 
 
 def _delivery(report: Message, key: str) -> DeliveryUpdate | NotUnderstood:
-    blocks = [block for block in _blocks(report) if block.get("Action")]
-    found = sorted((ACTIONS.index(action), number) for number, block in enumerate(blocks) if (action := _action(block)))
-    if not found:
+    known = filter(_action, _blocks(report))
+    block = min(known, key=lambda one: ACTIONS.index(_action(one)), default=None)
+    if block is None:
         return NotUnderstood("its report names no action that we know")
-    block = blocks[found[0][1]]
-    match ACTIONS[found[0][0]]:
+    match _action(block):
         case "failed":
             code, text = _code(block)
             status, stop, code = of_permanent_failure(code, text)

@@ -76,8 +76,7 @@ class AuditLog:
     def newest(self, wanted: Wanted, *, most: int) -> list[Any]:
         """The newest of these entries, the oldest of them first."""
         query = sa.select(Audit.__table__).where(*wanted.conditions).order_by(Audit.id.desc()).limit(most)
-        rows = self._database.rows(query)
-        return rows[::-1]
+        return self._database.rows(query)[::-1]
 
     def in_order(self, wanted: Wanted, *, to: int) -> Iterator[Any]:
         """The sealed ones of these entries, in the order of the chain, with numbers up to `to`."""

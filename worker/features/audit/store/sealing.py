@@ -17,7 +17,7 @@ from onboarding_worker.core.database.audit_entries import RETENTION, Act, note
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.tables import Audit, AuditHead, RetiredKey
 from onboarding_worker.core.foundation.keyring import Keyring, key_id_of
-from onboarding_worker.reporting.store.processes import is_younger, set_timer
+from onboarding_worker.reporting.store.processes import set_timer
 from onboarding_worker.wiring.stores import Stores
 
 BEFORE_THE_FIRST = "0" * 64  # in place of the hash of an entry before the first
@@ -225,11 +225,6 @@ class Seals:
         values = {"number": end.number, "hash": end.hash, "digest": _signatures(self._keyring, end, removed)[0]}
         values |= {"removed_to": removed.number, "removed_hash": removed.hash}
         connection.execute(sa.update(AuditHead).values(values))
-
-
-def is_refused(database: Database, *, now: datetime) -> bool:
-    """Whether a process refuses the head: it says so every few seconds while it lasts."""
-    return is_younger(database, REFUSED, than=REFUSED_FOR, now=now)
 
 
 def seals_of(stores: Stores) -> Seals:
