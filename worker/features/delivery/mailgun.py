@@ -24,6 +24,13 @@ from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_f
 LARGEST = 64 * 1024
 # Mailgun repeats a webhook for eight hours, with a new time and token each.
 OLDEST = timedelta(minutes=15)
+# By the event. Of others, such as accepted, opened and clicked, nothing follows.
+MEANINGS: Mapping[str, tuple[DeliveryStatus | None, Stop | None]] = {
+    "delivered": (DeliveryStatus.DELIVERED, None),
+    "complained": (None, Stop.COMPLAINED),
+    "unsubscribed": (None, Stop.STOPPED),
+    "failed": (DeliveryStatus.LATER, None),
+}
 
 
 def refusal(body: bytes, *, keys: Iterable[str], now: datetime) -> str:
@@ -69,22 +76,12 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
 
 
 def _meaning(event: Mapping[str, Any]) -> tuple[DeliveryStatus | None, Stop | None, str]:
-    match event.get("event"):
-        case "delivered":
-            return DeliveryStatus.DELIVERED, None, ""
-        case "complained":
-            return None, Stop.COMPLAINED, ""
-        case "unsubscribed":
-            return None, Stop.STOPPED, ""
-        case "failed" if event.get("severity") == "permanent":
-            report = _within(event, "delivery-status")
-            words = f"{report.get('message', '')} {report.get('description', '')}"
-            code = enhanced_code(report.get("enhanced-code"), report.get("message"), report.get("description"))
-            return of_permanent_failure(code, words)
-        case "failed":
-            return DeliveryStatus.LATER, None, ""
-        case _:
-            return None, None, ""  # accepted, opened, clicked
+    if event.get("event") == "failed" and event.get("severity") == "permanent":
+        report = _within(event, "delivery-status")
+        words = f"{report.get('message', '')} {report.get('description', '')}"
+        code = enhanced_code(report.get("enhanced-code"), report.get("message"), report.get("description"))
+        return of_permanent_failure(code, words)
+    return *MEANINGS.get(str(event.get("event")), (None, None)), ""
 
 
 def _within(fields: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

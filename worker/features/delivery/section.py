@@ -36,9 +36,8 @@ def _topic(value: str) -> str:
 
 
 def _verification_key(secret: Secret) -> Secret:
-    from onboarding_worker.features.delivery.sendgrid import (
-        public_key,  # loads more of cryptography, for this table alone
-    )
+    # Imported here: it loads more of cryptography, for this table alone.
+    from onboarding_worker.features.delivery.sendgrid import public_key
 
     if not secret.is_missing and public_key(secret.reveal()) is None:
         raise ValueError("expected a public key as SendGrid shows it: one line of base64, which begins with MFkw")

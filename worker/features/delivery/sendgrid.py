@@ -29,6 +29,14 @@ LARGEST = 1024 * 1024
 MOST_EVENTS = 2_000
 SIGNATURE, TIME = "x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp"
 OLDEST = timedelta(hours=25)  # SendGrid repeats a webhook for a day
+# By the event. Of others, such as processed, open and click, nothing follows.
+MEANINGS: Mapping[str, tuple[DeliveryStatus | None, Stop | None]] = {
+    "delivered": (DeliveryStatus.DELIVERED, None),
+    "spamreport": (None, Stop.COMPLAINED),
+    **dict.fromkeys(("unsubscribe", "group_unsubscribe"), (None, Stop.STOPPED)),
+    "deferred": (DeliveryStatus.LATER, None),
+    "dropped": (DeliveryStatus.BLOCKED, None),  # SendGrid's own list, or its own rules: nothing was sent
+}
 
 
 def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now: datetime) -> str:
@@ -91,21 +99,9 @@ def _update(event: Mapping[str, Any]) -> tuple[bytes, DeliveryUpdate] | None:
 
 
 def _meaning(event: Mapping[str, Any]) -> tuple[DeliveryStatus | None, Stop | None, str]:
-    match event.get("event"):
-        case "delivered":
-            return DeliveryStatus.DELIVERED, None, ""
-        case "spamreport":
-            return None, Stop.COMPLAINED, ""
-        case "unsubscribe" | "group_unsubscribe":
-            return None, Stop.STOPPED, ""
-        case "deferred":
-            return DeliveryStatus.LATER, None, ""
-        case "bounce":
-            code = enhanced_code(event.get("status"), event.get("reason"))
-            if event.get("type") == "blocked":
-                return DeliveryStatus.BLOCKED, None, code
-            return of_permanent_failure(code, str(event.get("reason", "")))
-        case "dropped":  # SendGrid's own list, or its own rules: nothing was sent
-            return DeliveryStatus.BLOCKED, None, ""
-        case _:
-            return None, None, ""  # processed, open, click
+    if event.get("event") == "bounce":
+        code = enhanced_code(event.get("status"), event.get("reason"))
+        if event.get("type") == "blocked":
+            return DeliveryStatus.BLOCKED, None, code
+        return of_permanent_failure(code, str(event.get("reason", "")))
+    return *MEANINGS.get(str(event.get("event")), (None, None)), ""

@@ -190,18 +190,9 @@ def read_message(body: bytes, *, topics: Collection[str]) -> SnsMessage | str:
     token = str(values.get("Token", ""))
     if kind == CONFIRMATION and not TOKEN.fullmatch(token):
         return "its token cannot be read"
-    content = "".join(f"{name}\n{value}\n" for name, value in values.items())
-    return SnsMessage(
-        kind=kind,
-        topic=topic,
-        message=values["Message"],
-        token=token,
-        certificate=certificate,
-        signature=signature,
-        hashed=hashed,
-        content=content.encode("utf-8", "surrogatepass"),
-        sent_at=utc_time(values.get("Timestamp")),
-    )
+    text = "".join(f"{name}\n{value}\n" for name, value in values.items())
+    content, sent_at = text.encode("utf-8", "surrogatepass"), utc_time(values.get("Timestamp"))
+    return SnsMessage(kind, topic, values["Message"], token, certificate, signature, hashed, content, sent_at)
 
 
 def read_certificate(pem: bytes) -> Certificate | None:
