@@ -111,8 +111,8 @@ def reconcile(
         unknown = set(accounts) - set(parts.settings.accounts)
         if unknown:
             raise CannotStart(f"--account: there is no account {min(unknown)!r} in the configuration")
-        provided = [_table(parts, path, PROVIDER, "provider", mapping, sheet) for path in exports]
-        logged = [_table(parts, path, SENDER, "sender", mapping, sheet) for path in logs]
+        provided = [_table(parts, path, "provider", mapping, sheet) for path in exports]
+        logged = [_table(parts, path, "sender", mapping, sheet) for path in logs]
         prices = Prices.of(parts.settings).accounts
         rules = Rules(since, until, STAGES.index(charged_from), accounts, channels, prices)
         books = Reconciliation(scratch, OurBooks(parts.database, parts.keyring), found.id, rules)
@@ -153,14 +153,8 @@ def _mapping(mapped: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _table(
-    parts: Parts,
-    path: Path,
-    names: Mapping[str, tuple[str, ...]],
-    kind: str,
-    mapping: Mapping[str, str],
-    sheet: str | None,
-) -> Table:
+def _table(parts: Parts, path: Path, kind: str, mapping: Mapping[str, str], sheet: str | None) -> Table:
+    names = PROVIDER if kind == "provider" else SENDER
     own = {theirs: ours for theirs, ours in mapping.items() if ours in names}
     vocabulary = Vocabulary(names, own, NEEDED[kind])
     options = ListOptions(today=parts.clock().date(), vocabulary=vocabulary, sheet=sheet)

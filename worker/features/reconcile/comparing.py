@@ -56,13 +56,10 @@ class Reconciliation:
 
     def load(self) -> None:
         """Read our own book."""
-        for table, records in (
-            ("session", self._ours.sessions(self._batch)),
-            ("message", self._ours.messages(self._batch)),
-        ):
-            for record in records:
-                self._scratch.add(table, *record)
-                self.counts[f"{table}s"] += record.columns.get("left", True)
+        for table, records in {"session": self._ours.sessions, "message": self._ours.messages}.items():
+            for keys, columns in records(self._batch):
+                self._scratch.add(table, keys, columns)
+                self.counts[f"{table}s"] += columns.get("left", True)
         for key in self._ours.orphans(self._batch):
             self._scratch.run("INSERT OR IGNORE INTO key VALUES ('orphan', ?, 0)", key)
         for customer_id, row, has_session, digests in self._ours.customers(self._batch):
@@ -179,11 +176,9 @@ class Reconciliation:
     # -- the sender's log
 
     def _has_known_id(self, table: Table) -> bool:
-        for raw in table:
-            sending = _read(raw, sending_of)
-            if not isinstance(sending, str) and any(self._scratch.ids("msg", _folded(key)) for key in sending.keys):
-                return True
-        return False
+        sendings = (_read(raw, sending_of) for raw in table)
+        keys = (key for one in sendings if not isinstance(one, str) for key in one.keys)
+        return any(self._scratch.ids("msg", _folded(key)) for key in keys)
 
     def _sending(self, sending: Sending, *, by_address: bool) -> None:
         at = sending.at.timestamp() if sending.at is not None else None
@@ -257,10 +252,7 @@ class Reconciliation:
         return None
 
     def _customer(self, customer_id: str) -> Any:
-        if not customer_id:
-            return None
-        found = self._scratch.run("SELECT * FROM customer WHERE id = ?", customer_id)
-        return found[0] if found else None
+        return next(iter(self._scratch.run("SELECT * FROM customer WHERE id = ?", customer_id)), None)
 
     def _settle(self, kind: str, elsewhere: Any, name: str) -> None:
         """What is unknown to the batch: known to another one, or a difference."""
@@ -286,9 +278,7 @@ class Reconciliation:
 
 def _named(customer: Any) -> tuple[str, str]:
     """The id of the batch's customer, and its row in words; "" for None."""
-    return (
-        (customer["id"], f"row {customer['row']} of the list has this customer") if customer is not None else ("", "")
-    )
+    return ("", "") if customer is None else (customer["id"], f"row {customer['row']} of the list has this customer")
 
 
 def _folded(key: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -30,13 +30,8 @@ NOT_KEYS = frozenset({"clientId"})  # of a session's references: it names the cu
 FINISHED = frozenset({SessionState.COMPLETED, SessionState.FAILED})
 
 
-class OurRecord(NamedTuple):
-    """A session or a message: what it is found by, as texts by kind, and its columns, as the scratch has them."""
-
-    keys: Mapping[str, Collection[str]]
-    columns: Mapping[str, Any]
-
-
+# A session or a message: what it is found by, as texts by kind, and its columns, as the scratch has them.
+OurRecord = tuple[Mapping[str, Collection[str]], Mapping[str, Any]]
 _LEFT = frozenset({InvitationState.SENT, InvitationState.DELIVERED, InvitationState.BOUNCED})
 _OPEN = frozenset({InvitationState.WORKING, InvitationState.HELD})
 
@@ -62,26 +57,18 @@ class OurBooks:
 
     def messages(self, batch_id: int) -> Iterator[OurRecord]:
         """`left`: it was handed over, and not refused. `open`: whether it left is not known, or it may still leave."""
-        columns = (
+        read = (
             *(InvitationRow.id, InvitationRow.channel, InvitationRow.state, InvitationRow.reference),
             *(InvitationRow.sent_at, InvitationRow.created_at, InvitationRow.unknown_handovers),
             *(Job.row.label("row"), Job.customer_id),
         )
-        query = sa.select(*columns).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
+        query = sa.select(*read).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
         for row in self._database.in_order(query, InvitationRow.id, chunk=CHUNK):
-            yield OurRecord(
-                {"msg": [*filter(None, (row.id.hex, str(row.id), row.reference))], "to": [row.customer_id]},
-                {
-                    "row": row.row,
-                    "customer": row.customer_id,
-                    "channel": row.channel,
-                    "reference": row.id.hex,
-                    "state": str(row.state),
-                    "left": row.state in _LEFT,
-                    "open": row.state in _OPEN or bool(row.unknown_handovers),
-                    "at": (row.sent_at or row.created_at).timestamp(),
-                },
-            )
+            keys = {"msg": [*filter(None, (row.id.hex, str(row.id), row.reference))], "to": [row.customer_id]}
+            columns = {"row": row.row, "customer": row.customer_id, "channel": row.channel, "state": str(row.state)}
+            columns |= {"reference": row.id.hex, "at": (row.sent_at or row.created_at).timestamp()}
+            is_open = row.state in _OPEN or bool(row.unknown_handovers)
+            yield keys, columns | {"left": row.state in _LEFT, "open": is_open}
 
     def customers(self, batch_id: int) -> Iterator[tuple[str, int, bool, list[str]]]:
         """Each with its row, whether it has a session, and the digests of its email address and phone number."""
@@ -155,15 +142,9 @@ def _session(keyring: Keyring, batch_id: int, found: Any) -> OurRecord:
         keys["erased"] = client
     except CannotDecrypt:
         pass
-    columns = {
-        "row": found.row,
-        "customer": found.customer_id,
-        "account": found.account,
-        "reference": found.reference,
-        "at": found.issued_at.timestamp(),
-        "stage": 2 if found.state in FINISHED else 1 if found.state == SessionState.STARTED or found.result else 0,
-    }
-    return OurRecord(keys, columns)
+    stage = 2 if found.state in FINISHED else 1 if found.state == SessionState.STARTED or found.result else 0
+    columns = {"row": found.row, "customer": found.customer_id, "account": found.account, "stage": stage}
+    return keys, columns | {"reference": found.reference, "at": found.issued_at.timestamp()}
 
 
 def _without(start: str, keys: Collection[str]) -> list[str]:
