@@ -126,10 +126,9 @@ def _server(text: str) -> tuple[str, int]:
 
 def _findings(invocation: Invocation) -> Iterator[Finding]:
     """All findings, each as soon as it is known. A part that fails stops only the checks that need it."""
+    # Imported here: it takes half a second, which --help does not need.
     from onboarding_worker.cli.opening import why_unusable, with_what_is_there
-    from onboarding_worker.features.doctor import (
-        doctor_checks as checks,  # imported here: takes half a second, which --help does not need
-    )
+    from onboarding_worker.features.doctor import doctor_checks as checks
 
     try:
         settings = invocation.settings(logs_warnings=True)

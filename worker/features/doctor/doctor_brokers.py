@@ -45,11 +45,8 @@ def check_brokers(parts: Parts) -> Iterator[Finding]:
 
 
 def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
-    from onboarding_worker.events.brokers.connection import (
-        connection_to,  # imported here: kombu takes a tenth of a second
-        prove_it_takes_messages,
-        states_of,
-    )
+    # Imported here: kombu takes a tenth of a second.
+    from onboarding_worker.events.brokers.connection import connection_to, prove_it_takes_messages, states_of
 
     connection: Any = connection_to(url, tls=tls)  # kombu has no types
     try:

@@ -145,13 +145,8 @@ class DropBox:
 
     def _import(self, file: DroppedFile, copy: Copy, keep: Callable[[], None]) -> None:
         configured, intake = self.parts.settings.import_, self.parts.intake
-        options = options_of(
-            intake,
-            if_used=PREFILLED,
-            defaults={**configured.defaults, **self.folder.defaults},
-            ignore=frozenset(configured.ignore),
-            dates=configured.dates,
-        )
+        defaults, ignore = configured.defaults | self.folder.defaults, frozenset(configured.ignore)
+        options = options_of(intake, if_used=PREFILLED, defaults=defaults, ignore=ignore, dates=configured.dates)
         now = self.parts.clock()
         hold = f"waits for approval: it came by the folder {self.folder.known_as}, {written(now)}"
         choices = ImportChoices(

@@ -173,9 +173,8 @@ class S3Folder(RemoteFolder):
             for one in page.get("Contents", []):
                 name = one["Key"].removeprefix(prefix)
                 if name and found.wants(name):
-                    found.add(
-                        name, Kind.FILE, f"{one['Size']}-{one['LastModified'].timestamp():.3f}-{one['ETag']}"[:_STAMP]
-                    )
+                    stamp = f"{one['Size']}-{one['LastModified'].timestamp():.3f}-{one['ETag']}"
+                    found.add(name, Kind.FILE, stamp[:_STAMP])
                 if found.is_full:
                     break
             if not page.get("IsTruncated"):

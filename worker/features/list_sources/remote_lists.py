@@ -36,7 +36,13 @@ def _fetch(address: str, out: BinaryIO) -> None:
         raise CannotFetch("a password in an address can be seen by others: " + _INSTEAD[scheme])
     if not host:
         raise CannotFetch("the address has no host")
-    event_loop.run(_SCHEMES[scheme](parts, _Bounded(out).write))
+
+    def write(chunk: bytes) -> None:
+        if out.tell() + len(chunk) > LARGEST:
+            raise CannotFetch("the list is larger than 4 GB")
+        out.write(chunk)
+
+    event_loop.run(_SCHEMES[scheme](parts, write))
 
 
 _INSTEAD = {
@@ -44,17 +50,6 @@ _INSTEAD = {
     "s3": "use the AWS environment variables or ~/.aws",
     "sftp": "use a key, of the SSH agent or in ~/.ssh",
 }
-
-
-class _Bounded:
-    def __init__(self, out: BinaryIO) -> None:
-        self._out, self._left = out, LARGEST
-
-    def write(self, chunk: bytes) -> None:
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise CannotFetch("the list is larger than 4 GB")
-        self._out.write(chunk)
 
 
 Write = Callable[[bytes], None]

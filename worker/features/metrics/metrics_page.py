@@ -71,11 +71,7 @@ WEBHOOKS_TO_CHECK = _gauge(
 )
 
 COUNTED = tuple(one for one in vars(metrics).values() if isinstance(one, Metric))  # in the order of that module
-READ = (
-    *(DATABASE_UP, JOBS, JOBS_WAITING, NOT_CONFIGURED, FIRST_MESSAGES, OLDEST_DUE, CREDITS, CREDITS_CAP, STOPPED),
-    *(PAUSED, BREAKER, RATE, PERMITS, CONCURRENCY, PROCESSES, BEAT_AGE, SWEEP_AGE, OUTBOX_AGE, GIVEN_UP),
-    *(WEBHOOKS_AGE, WEBHOOKS_TO_CHECK),
-)
+READ = tuple(one for one in list(globals().values()) if isinstance(one, Metric))  # in the order above
 
 
 if TYPE_CHECKING:
@@ -140,11 +136,7 @@ UNREACHABLE = Page({DATABASE_UP: {(): 0.0}}, {})
 
 def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Configured, *, now: datetime) -> Page:
     """The page. What is no longer configured is left out."""
-
-    def age(at: datetime | None) -> float:
-        return max((now - at).total_seconds(), 0.0) if at is not None else 0.0
-
-    rules = configured.rules
+    rules, age = configured.rules, partial(_seconds, until=now)
     states = {name: budgets.get(rule.name, BudgetState()) for name, rule in rules.items()}
     known = {name: (rule.rate, states[name].pace.rate) for name, rule in rules.items()}
     rates = {
@@ -166,7 +158,7 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
         CREDITS: _one((name, states[name].credits_used) for name in configured.accounts),
         CREDITS_CAP: _one(caps.items()),
         STOPPED: _one((name, state.stopped_at is not None) for name, state in states.items()),
-        PAUSED: _one((name, _left(state.blocked_until, now)) for name, state in states.items()),
+        PAUSED: _one((name, _seconds(now, state.blocked_until)) for name, state in states.items()),
         BREAKER: _one((name, state.opened_at is not None) for name, state in states.items()),
         RATE: _one(rates.items()),
         PERMITS: _one((name, gauges.permits.get(rule.name, 0)) for name, rule in rules.items()),
@@ -196,8 +188,8 @@ def _not_configured(gauges: Gauges, configured: Configured) -> int:
     return jobs + messages
 
 
-def _left(until: datetime | None, now: datetime) -> float:
-    return max((until - now).total_seconds(), 0.0) if until is not None else 0.0
+def _seconds(since: datetime | None, until: datetime | None) -> float:
+    return max((until - since).total_seconds(), 0.0) if since is not None and until is not None else 0.0
 
 
 def _is_shown(series: Series, configured: Configured) -> bool:

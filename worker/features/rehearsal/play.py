@@ -10,7 +10,7 @@ import asyncio
 import random
 import selectors
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -138,11 +138,9 @@ class Steps:
 
     async def _rest(self, until: datetime) -> None:
         """Let time pass until then, or until something arrives; then to the end of the step that has begun."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(max((until - self.loop.now()).total_seconds(), 0.0)):
                 await self.arrived.wait()
-        except TimeoutError:
-            pass
         await asyncio.sleep(-self.loop.elapsed % STEP.total_seconds())
 
 

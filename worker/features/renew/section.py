@@ -83,9 +83,7 @@ def check(renew: Renew, given: Mapping[str, Any], findings: Findings) -> None:
         return
     retention = given.get("retention")
     try:
-        kept = (
-            parse_duration(retention["personal"]) if isinstance(retention, dict) and "personal" in retention else KEPT
-        )
+        kept = parse_duration(retention.get("personal", KEPT) if isinstance(retention, dict) else KEPT)
     except ValueError:
         return
     needed = max(months) * A_MONTH - renew.before

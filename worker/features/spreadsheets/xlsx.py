@@ -48,22 +48,16 @@ _NO_VALUE = re.compile(rb"<(?:/(?:\w+:)?f|(?:\w+:)?f\b[^<>]*/)>\s*</")
 def chosen(names: Sequence[str], hidden: Sequence[str], asked: str | None) -> str:
     """The name of the sheet. `names` are those that a person sees. Raises ListRefused, which names them."""
     if asked is not None:
-        wanted = _plain(asked)
-        found = [name for name in (*names, *hidden) if name == asked] or [
-            name for name in (*names, *hidden) if _plain(name) == wanted
-        ]
+        every, wanted = (*names, *hidden), _plain(asked)
+        found = [name for name in every if name == asked] or [name for name in every if _plain(name) == wanted]
         if len(found) != 1:
             raise ListRefused([f"the workbook has no sheet {_shown(asked)}; it has {_listed(names)}"])
         return found[0]
     if not names:
         raise ListRefused(["the workbook has no sheet that can be seen: show the list's sheet and save it again"])
     if len(names) > 1:
-        raise ListRefused(
-            [
-                f"the workbook has {len(names):,} sheets, {_listed(names)}: "
-                "choose one with --sheet NAME, or save the list alone"
-            ]
-        )
+        several = f"the workbook has {len(names):,} sheets, {_listed(names)}"
+        raise ListRefused([f"{several}: choose one with --sheet NAME, or save the list alone"])
     return names[0]
 
 
@@ -191,10 +185,9 @@ def _rows(sheet: Any, formulas: Any | None, last: int | None) -> Iterator[Row]:
 
 
 def _cell(cell: Any) -> Cell:
-    value = cell.value
-    if value is None:
-        return ""
-    match value:
+    match value := cell.value:
+        case None:
+            return ""
         case str():
             return sheet_error(value) if cell.data_type == "e" else sheet_values.text(value)
         case bool():

@@ -157,10 +157,8 @@ class StableRoutes:
         asks = why_not_asked(visit)
         seen = await self._see(request)
         # A session that has ended is replaced by a press alone.
-        buys = (
-            isinstance(seen.decision, Press) and not seen.decision.replaces and not (self.on_click or self.page_first)
-        )
-        if asks is None and buys:
+        is_first = isinstance(seen.decision, Press) and not seen.decision.replaces
+        if asks is None and is_first and not (self.on_click or self.page_first):
             seen = await self._asked(secret, Asks.VISIT)
         if isinstance(seen.decision, Lead) and self.page_first and PRESSED not in request.query:
             seen = replace(seen, decision=Press(), link="")  # only a press leads on

@@ -184,11 +184,7 @@ def _report(sources: Sources, asked: Asked, *, ending: str) -> File:
 
 
 DOWNLOADS = tuple(
-    Download(
-        path=f"/dashboard/batches/{{batch}}/report.{ending}",
-        least=Role.SERVICE_DESK,
-        read=partial(_report, ending=ending),
-    )
+    Download(path=f"{PATH}/report.{ending}", least=Role.SERVICE_DESK, read=partial(_report, ending=ending))
     for ending in KINDS
 )
 
@@ -196,11 +192,8 @@ DOWNLOADS = tuple(
 def read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     """All batches, the newest first."""
     text = asked.text("q")
-    every = [
-        one
-        for one in sources.parts.batches.all()
-        if not text or text == str(one.id) or text.casefold() in one.name.casefold()
-    ]
+    batches = sources.parts.batches.all()
+    every = [one for one in batches if text == str(one.id) or text.casefold() in one.name.casefold()]
     first = min(asked.number("from") or 0, len(every))
     whole = sources.parts.operation.report()
 

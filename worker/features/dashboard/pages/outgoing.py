@@ -142,18 +142,14 @@ def _drop(sources: Sources, asked: Asked, reason: str) -> Done:
     return Done(f"{counted(dropped, 'event was', 'events were')} removed.")
 
 
-PATH = "/dashboard/outgoing"
+PATH, DEAD = "/dashboard/outgoing", "/dashboard/outgoing#dead"
 PAGE = Page(path=PATH, live="outgoing_live.html", read=read, title="Outgoing and dead events", navigation="Events")
-
-
-def _back_to_dead(_asked: Asked) -> str:
-    return f"{PATH}#dead"
 
 
 ACTIONS = (
     Action(name="outbox-retry", command="events outgoing retry", plan=_plan, carry_out=_retry, back=lambda _: PATH),
     Action(
-        name="dead-requeue", command="events dead requeue", plan=_plan_requeue, carry_out=_requeue, back=_back_to_dead
+        name="dead-requeue", command="events dead requeue", plan=_plan_requeue, carry_out=_requeue, back=lambda _: DEAD
     ),
-    Action(name="dead-drop", command="events dead drop", plan=_plan_drop, carry_out=_drop, back=_back_to_dead),
+    Action(name="dead-drop", command="events dead drop", plan=_plan_drop, carry_out=_drop, back=lambda _: DEAD),
 )

@@ -6,6 +6,7 @@ those of the oldest approvals first: so a pause of months is caught up with in d
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -117,10 +118,8 @@ class _Known:
         self._erased = erased_among(connection, parts.keyring, ids)
         self._people: dict[str, Person] = {}
         for row in rows:
-            try:
+            with suppress(CannotDecrypt, Erased):
                 self._people[row.customer_id] = read_person(parts.keyring, row.customer_id, row.encrypted)
-            except (CannotDecrypt, Erased):
-                continue
         self._ways = reachable(connection, parts.keyring, self._people)
         jobs = sa.select(Job.__table__).where(Job.customer_id.in_(ids), Job.leader_id.is_(None))
         self._jobs: dict[Key, list[Any]] = {}
@@ -129,9 +128,8 @@ class _Known:
         ends = sa.select(Inbox.customer_id, Inbox.purpose, Inbox.occurred_at).where(
             Inbox.customer_id.in_(ids), Inbox.kind == EventKind.CANCELLED
         )
-        self._ends: dict[Key, datetime] = {}
-        for row in fetch(connection, ends.order_by(Inbox.occurred_at)):
-            self._ends[row.customer_id, row.purpose] = row.occurred_at
+        ended = fetch(connection, ends.order_by(Inbox.occurred_at))
+        self._ends = {(row.customer_id, row.purpose): row.occurred_at for row in ended}
 
     def line_or_why(self, row: Any) -> AcceptedLine | str:
         """The line of a new job, with a row number to be given; or why there is none."""

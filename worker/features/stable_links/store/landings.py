@@ -121,8 +121,7 @@ class Landings:
     def ready(self, wanted: Sequence[tuple[int, str]]) -> dict[int, LinkStatus]:
         """The jobs of these that are not on their way any more: their visitors look again."""
         ids = {job_id for job_id, _ in wanted}
-        query = sa.select(Job.id, Job.state, Job.reason).where(Job.id.in_(ids))
-        rows = self._database.rows(query)
+        rows = self._database.rows(sa.select(Job.id, Job.state, Job.reason).where(Job.id.in_(ids)))
         return {row.id: LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS) for row in rows}
 
     def _ask(self, digests: tuple[str, ...], by: Asks, *, now: datetime) -> Seen:
