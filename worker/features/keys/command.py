@@ -193,10 +193,8 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
             said = time.monotonic()
             # Workers add and remove rows meanwhile: what was to be changed at the start is not exact.
             most, whole = max(of[name], changed), max(sum(of.values()), total)
-            percent = total * 100 // whole
-            click.echo(
-                f"{name}: {changed:,} of {most:,} changed; {total:,} of {whole:,} in all ({percent} %)", err=True
-            )
+            in_all = f"{total:,} of {whole:,} in all ({total * 100 // whole} %)"
+            click.echo(f"{name}: {changed:,} of {most:,} changed; {in_all}", err=True)
 
     with invocation.parts(STORED, migrate=True) as parts:
         check_first_keys(parts.database, parts.keyring)
@@ -279,8 +277,8 @@ def keys_retire(
             needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
         if needed and not known:
             use.take_back(key_id, now=parts.clock())
+        given_up = sum(needs.values.values()) if lost else 0
         if lost and not needed and not known:
-            given_up = sum(needs.values.values())
             note_alone(parts.database, f"key {key_id}", now=parts.clock(), count=given_up, reason="values given up")
     if as_json:
         facts = {"id": key_id, "retired": not needed, "values": needs.values, "digests": needs.digests}
@@ -290,7 +288,6 @@ def keys_retire(
         click.echo(f"the key {key_id} is needed by {', '.join(needed)}", err=True)
         click.echo("`onboard keys rotate` changes values; restart processes that have it as their first key", err=True)
     else:
-        given_up = sum(needs.values.values()) if lost else 0
         why = f"{given_up:,} values are given up, and nothing else needs" if given_up else "nothing needs"
         click.echo(f"{why} the key {key_id}: take it out of the configuration, and destroy it")
     if needed:

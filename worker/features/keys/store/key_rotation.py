@@ -129,14 +129,11 @@ def _again(
 
 
 def _change_of(column: EncryptedColumn) -> bulk.Change:
-    values: dict[str, Any] = {column.value.key: sa.bindparam("new_value")}
-    values |= {one.column.key: sa.bindparam(f"new_{one.column.key}") for one in column.hashed}
-    return bulk.Change(column.id, values, by="id_")
+    hashed = bulk.new(*(one.column.key for one in column.hashed))
+    return bulk.Change(column.id, {column.value.key: sa.bindparam("new_value"), **hashed}, by="id_")
 
 
-_CHANGES: Mapping[str, bulk.Change] = {
-    column.name: _change_of(column) for column in ENCRYPTED if column is not ADDRESSES
-}
+_CHANGES = {column.name: _change_of(column) for column in ENCRYPTED if column is not ADDRESSES}
 
 
 @dataclass(frozen=True)
@@ -184,10 +181,9 @@ class KeyUse:
     def retire(self, key_id: str, *, now: datetime) -> None:
         """From now on no process that encrypts or hashes with this key starts."""
         with self._database.write() as connection:
-            retired = (
-                bulk.insert(RetiredKey, connection.dialect.name).values(key_id=key_id, at=now).on_conflict_do_nothing()
-            )
-            if connection.execute(retired.returning(RetiredKey.key_id)).first() is not None:
+            new = bulk.insert(RetiredKey, connection.dialect.name).values(key_id=key_id, at=now)
+            retired = new.on_conflict_do_nothing().returning(RetiredKey.key_id)
+            if connection.execute(retired).first() is not None:
                 note(connection, f"key {key_id}", now=now, reason="retired")
 
     def take_back(self, key_id: str, *, now: datetime) -> None:

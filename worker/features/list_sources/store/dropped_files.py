@@ -34,19 +34,14 @@ class DroppedFiles(TakenLists[DroppedFile]):
         """Write down what was seen in the folder: new files, changed files, and files that are gone. A file that a
         process works on stays as it is until that process is done. The row of a file that is gone stays while its batch
         has a report to come."""
-        before = {one.name: one for one in known}
+        before = {one.name for one in known}
+        free = {one.name: one for one in known if not (one.owner and one.until is not None and one.until > now)}
         new = [name for name in stamps if name not in before]
-        changed = [
-            name
-            for name, stamp in stamps.items()
-            if name in before and before[name].stamp != stamp and not _is_taken(before[name], now)
-        ]
+        changed = [name for name, stamp in stamps.items() if name in free and free[name].stamp != stamp]
         gone = [
-            one.name
-            for one in known
-            if one.name not in stamps
-            and not _is_taken(one, now)
-            and (one.state is not FileState.IMPORTED or one.reported == "finished")
+            name
+            for name, one in free.items()
+            if name not in stamps and (one.state is not FileState.IMPORTED or one.reported == "finished")
         ]
         if not (new or changed or gone):
             return
@@ -56,7 +51,7 @@ class DroppedFiles(TakenLists[DroppedFile]):
                 new_rows = insert(Row, connection.dialect.name)
                 connection.execute(new_rows.on_conflict_do_nothing(), rows)  # another process may be first
             for name in changed:
-                same = (*_is(folder, name), Row.stamp == before[name].stamp)
+                same = (*_is(folder, name), Row.stamp == free[name].stamp)
                 again = sa.update(Row).where(*same, self._not_taken(now))
                 values = {"stamp": stamps[name], "seen_at": now, "state": FileState.WAITING, "reason": "", "tries": 0}
                 connection.execute(again.values(**values, **FREE))
@@ -91,10 +86,6 @@ class DroppedFiles(TakenLists[DroppedFile]):
 
 def _is(folder: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:
     return Row.folder == folder, Row.name == name
-
-
-def _is_taken(file: DroppedFile, now: datetime) -> bool:
-    return bool(file.owner) and file.until is not None and file.until > now
 
 
 def _new(folder: str, name: str, stamp: str, now: datetime) -> dict[str, Any]:
