@@ -9,7 +9,7 @@ import pytest
 
 from onboarding_worker.core import shipped
 from onboarding_worker.core.features import FEATURES, HOOKS, Feature, Hook, loaded
-from onboarding_worker.features.__main__ import formats, page, sections
+from onboarding_worker.features.__main__ import offered, page
 from tests.suite.of_features import ALL
 from tests.suite.some import some
 
@@ -65,9 +65,9 @@ def test_each_feature_says_what_it_does_and_what_is_lost_without_it():
 
 def test_what_features_bring_is_written_down_by_name_for_who_lacks_one():
     for written, now in (
-        (shipped.SECTIONS, {name: one.name for one in MANIFESTS.values() for name in sections(one)}),
+        (shipped.SECTIONS, {each.name: one.name for one in MANIFESTS.values() for each in offered(one, "SECTIONS")}),
         (shipped.COMMANDS, {name: one.name for one in MANIFESTS.values() for name in one.commands}),
-        (shipped.FORMATS, {name: one.name for one in MANIFESTS.values() for name in formats(one)}),
+        (shipped.FORMATS, {each.form: one.name for one in MANIFESTS.values() for each in offered(one, "LIST_FORMATS")}),
     ):
         assert {name: owner for name, owner in written.items() if owner in MANIFESTS} == now, (
             "run `python -m onboarding_worker.features`"

@@ -2,26 +2,23 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from onboarding_worker.core import shipped
 from onboarding_worker.core.features import FEATURES, Feature, loaded
 
 
-def sections(feature: Feature) -> list[str]:
-    return [loaded(place).name for place in feature.offers.get("SECTIONS", ())]
-
-
-def formats(feature: Feature) -> list[str]:
-    return [loaded(place).form for place in feature.offers.get("LIST_FORMATS", ())]
+def offered(feature: Feature, hook: str) -> list[Any]:
+    return [loaded(place) for place in feature.offers.get(hook, ())]
 
 
 def page() -> str:
     """The module as it should be."""
     features = FEATURES.here.values()
     found: dict[str, Mapping[str, str | tuple[str, str]]] = {
-        "SECTIONS": {name: one.name for one in features for name in sections(one)},
+        "SECTIONS": {section.name: one.name for one in features for section in offered(one, "SECTIONS")},
         "COMMANDS": {name: one.name for one in features for name in one.commands},
-        "FORMATS": {name: one.name for one in features for name in formats(one)},
+        "FORMATS": {kind.form: one.name for one in features for kind in offered(one, "LIST_FORMATS")},
         "SERVES": {one.name: one.serves for one in features if one.serves},
     }
     return f'"""{shipped.__doc__}"""\n' + "".join(_written(name, owners) for name, owners in found.items())

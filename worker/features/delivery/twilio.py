@@ -54,8 +54,7 @@ def signature(key: str, url: str, pairs: Sequence[tuple[str, str]]) -> str:
 
 def signed_part(body: bytes) -> bytes:
     """The part of the form that the signature covers: the same bytes for every spelling with a valid signature, such as
-    another order of the fields. The body itself if it is not a form.
-    """
+    another order of the fields. The body itself if it is not a form."""
     pairs = _pairs(body)
     return body if pairs is None else _signed(pairs)
 
@@ -115,8 +114,7 @@ def _answer(fields: Mapping[str, str]) -> DeliveryUpdate:
 
 
 def _number(fields: Mapping[str, str], name: str) -> str:
-    number = fields.get(name, "")
-    number = number.removeprefix(PREFIX)
+    number = fields.get(name, "").removeprefix(PREFIX)
     digits = number.removeprefix("+")
     return number if digits.isascii() and digits.isdigit() and len(digits) <= 15 else ""
 

@@ -150,7 +150,7 @@ class OutboxPublisher:
         by_number = {event.number: event for event in events}
         accepted = [reply.number for reply in replies if reply.problem is None]
         later = [
-            self._later(rule, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
+            self._later(rule, by_number[one.number], one.problem, now) for one in replies if one.problem is not None
         ]
         call_outcomes = [CallOutcome(reply.began_at, reply.problem) for reply in replies]
         chunk = publishing.settle(
@@ -171,13 +171,10 @@ class OutboxPublisher:
             self._outages[name].lasts(f"{name}: events wait for it", monotonic(), why=later[0].detail)
         return chunk
 
-    def _later(self, rule: BudgetRule, event: OutgoingEvent, reply: Reply, now: datetime) -> relay.Later:
-        problem = reply.problem
-        assert problem is not None  # noqa: S101 -- for mypy
-        tried_for = now - event.since
+    def _later(self, rule: BudgetRule, event: OutgoingEvent, problem: Problem, now: datetime) -> relay.Later:
         if problem.kind is Kind.BAD_INPUT:
             return relay.Later(event.number, None, now, problem.detail)
-        if rule.name != BUS and tried_for >= GIVE_UP:
+        if rule.name != BUS and now - event.since >= GIVE_UP:
             return relay.Later(event.number, None, now, f"not accepted for {show_duration(GIVE_UP)}: {problem.detail}")
         # If the target as a whole is to be left alone, its pause decides when the next event goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED

@@ -1,6 +1,5 @@
 """The configured targets of the outbox: which events each is sent, which targets have events due; and how each of them
-stands, for people.
-"""
+stands, for people."""
 
 from collections.abc import Mapping
 from dataclasses import replace

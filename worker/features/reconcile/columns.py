@@ -1,6 +1,5 @@
 """The differences that a comparison finds, and the columns of providers' exports and senders' logs, and what a row of
-them says. Pure, and for hostile input.
-"""
+them says. Pure, and for hostile input."""
 
 import re
 from collections.abc import Mapping

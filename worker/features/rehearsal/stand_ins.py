@@ -231,9 +231,8 @@ class Wire:
             may_write(False)
         host = urlsplit(request.url).netloc
         account = self._accounts.get(host)
-        sends = host == TEXT_HOST and request.method == "POST"  # a GET sends nothing
         made = account
-        if sends:
+        if host == TEXT_HOST and request.method == "POST":  # a GET sends nothing
             (to,) = parse_qs((request.body or b"").decode())["To"]
             made = Channel.WHATSAPP.value if to.startswith(WHATSAPP) else Channel.SMS.value
         if made is not None:

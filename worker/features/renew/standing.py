@@ -70,8 +70,7 @@ def _foreseen(settings: Settings, database: Database, now: datetime) -> Standing
 
 def _needs(customers: Mapping[Way, int], prices: "Prices") -> dict[str, Any]:
     """What it takes to ask so many customers again: a session of the account that approved each, a first message."""
-    sessions: Counter[str] = Counter()
-    messages: Counter[str] = Counter()
+    sessions, messages = Counter[str](), Counter[str]()
     for way, number in customers.items():
         if number:
             sessions[way.account] += number

@@ -112,11 +112,9 @@ class StableRoutes:
         # A blocking call. A form is shown and pressed by its time: the process that shows it may have stood still, and
         # a press would seem old to another process.
         self._database_clock = self.shared.parts.database_clock
-        self.not_counted: CountLog[Why] = CountLog(
-            log,
-            lambda new: (
-                "presses of stable links that do not count: " + ", ".join(f"{why}: {new[why]:,}" for why in sorted(new))
-            ),
+        said = "presses of stable links that do not count: "
+        self.not_counted = CountLog[Why](
+            log, lambda new: said + ", ".join(f"{one}: {new[one]:,}" for one in sorted(new))
         )
         self._of_link, self._of_address, self._misses = Allowance(OF_LINK), Allowance(OF_ADDRESS), Allowance(MISSES)
         self._headers = {

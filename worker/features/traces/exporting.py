@@ -56,10 +56,7 @@ class Context:
 
 def context_of(given: Any) -> Context | None:
     """The context in a `traceparent`, whatever it is; None if it is none."""
-    if not isinstance(given, str) or len(given) > LONGEST:
-        return None
-    parts = _FORM.fullmatch(given)
-    if parts is None:
+    if not isinstance(given, str) or len(given) > LONGEST or (parts := _FORM.fullmatch(given)) is None:
         return None
     version, trace_id, span_id, flags, more = parts.groups()
     if (version == "00" and more is not None) or not int(trace_id, 16) or not int(span_id, 16):

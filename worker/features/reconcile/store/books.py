@@ -1,6 +1,5 @@
 """Our own book of a batch: the sessions that were opened, the messages that left, the customers; and the scratch that
-books are compared in. Reads by chunks.
-"""
+books are compared in. Reads by chunks."""
 
 import json
 import sqlite3
