@@ -24,7 +24,7 @@ from onboarding_worker.features.dashboard.passwords import (
 )
 from onboarding_worker.features.dashboard.rendering import ASSETS, asset, asset_url
 from onboarding_worker.features.dashboard.users import Person, Role
-from onboarding_worker.features.dashboard.visits import Visit, cookie_name, form_token, what_was_said
+from onboarding_worker.features.dashboard.visits import SAID, Visit, cookie_name, form_token, what_was_said
 from onboarding_worker.web import middlewares
 from onboarding_worker.web.events.request_body import FORM
 from onboarding_worker.web.middlewares import FREE, LONGEST_DELAY
@@ -457,5 +457,5 @@ def test_a_cookie_that_is_not_ours_says_nothing(subtests):
     for cookie in [".", "a.b", "\udcff.b", "a.\udcff", "\udcff.\udcff", "YQ==."]:
         with subtests.test(cookie=cookie):
             request: Any = SimpleNamespace(host="site.example", headers={}, cookies={})
-            request.cookies[f"{cookie_name(request)}_said"] = cookie
+            request.cookies[cookie_name(request, SAID)] = cookie
             assert what_was_said(Visit(Person("ona", Role.OPERATOR), "secret", request)) == ""

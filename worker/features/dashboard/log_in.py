@@ -30,7 +30,7 @@ LEAVE = "/dashboard/log-in/oidc"  # to another site
 WRONG = "The name or the password is wrong."
 BUSY = "Too many log-ins are being checked. Try again in a few seconds."
 # The form is open for so long; it has a cookie of its own, so that no other site can log a person in.
-FORM_SECONDS = 3600
+FORM, FORM_SECONDS = "_form", 3600
 
 
 class LogInPage:
@@ -51,7 +51,7 @@ class LogInPage:
         to = local_path(form.get("to", ""))
         if not self._visits.has_users:
             return self.form(request, to=to, status=403)
-        secret = request.cookies.get(_form_cookie(request), "")
+        secret = request.cookies.get(cookie_name(request, FORM), "")
         ours = bool(secret) and is_form_token(form.get("token", ""), secret)
         if not is_from_here(request.headers) or not ours:
             return self.form(request, to=to, said="The form was too old. Try again.", status=403)
@@ -87,7 +87,7 @@ class LogInPage:
             return answer  # another site's page sent it
         if visit is not None:
             await self._visits.end(visit)
-        drop_cookie(answer, request, cookie_name(request))
+        drop_cookie(answer, request)
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer
 
@@ -98,21 +98,17 @@ class LogInPage:
         if before is not None:
             await self._visits.end(before)
         answer = see(to)
-        set_cookie(answer, request, cookie_name(request), secret, max_age=int(LONGEST.total_seconds()))
-        drop_cookie(answer, request, _form_cookie(request))
+        set_cookie(answer, request, secret, max_age=int(LONGEST.total_seconds()))
+        drop_cookie(answer, request, of=FORM)
         return answer
 
     def form(self, request: web.Request, *, to: str, said: str = "", status: int = 200) -> web.StreamResponse:
-        secret = request.cookies.get(_form_cookie(request)) or secrets.token_urlsafe(32)
+        secret = request.cookies.get(cookie_name(request, FORM)) or secrets.token_urlsafe(32)
         shown = {"to": to, "said": said, "token": form_token(secret), "has_users": self._visits.has_users}
         shown |= {"issuer": self._issuer, "leave": f"{LEAVE}?{urlencode({'to': to})}"}
         answer = page("log_in.html", status=status, title="Log in", **shown)
-        set_cookie(answer, request, _form_cookie(request), secret, max_age=FORM_SECONDS)
+        set_cookie(answer, request, secret, of=FORM, max_age=FORM_SECONDS)
         return answer
-
-
-def _form_cookie(request: web.Request) -> str:
-    return f"{cookie_name(request)}_form"
 
 
 def local_path(given: str) -> str:

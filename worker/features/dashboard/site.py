@@ -38,12 +38,12 @@ from onboarding_worker.features.dashboard.route import LOG_IN_WAYS
 from onboarding_worker.features.dashboard.store.log_ins import LogIns
 from onboarding_worker.features.dashboard.users import Dashboard, Role
 from onboarding_worker.features.dashboard.visits import (
+    SAID,
     Visit,
     Visits,
     drop_cookie,
     form_token,
     is_from_here,
-    said_cookie,
     say,
     what_was_said,
 )
@@ -339,7 +339,7 @@ class Site:
         common = self._common(visit) | {"navigation": pages, "token": form_token(visit.secret), "said": said}
         answer = page(template, status=status, **(common | shown))
         if said:
-            drop_cookie(answer, visit.request, said_cookie(visit.request))
+            drop_cookie(answer, visit.request, of=SAID)
         return answer
 
 

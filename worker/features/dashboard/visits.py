@@ -23,7 +23,7 @@ from onboarding_worker.web.turns import InThread
 # How long an answer of the database counts. A log-out in another process of `onboard web` counts so much later.
 KNOWN_SECONDS = 3.0
 MOST_KNOWN = 1000
-SAID_SECONDS, LONGEST_SAID = 60, 1500  # characters
+SAID, SAID_SECONDS, LONGEST_SAID = "_said", 60, 1500  # characters
 LOOKER = Person("", Role.VIEWER)
 
 
@@ -159,21 +159,22 @@ class Visits:
         return None if user is None else sha256(f"{user.role.value} {user.password.reveal()}".encode()).hexdigest()
 
 
-def cookie_name(request: web.Request) -> str:
+def cookie_name(request: web.Request, of: str = "") -> str:
     """With the port: browsers send the cookies of one port of a machine to the others too. By TLS with the prefix that
-    lets no other host of the domain set it."""
-    return f"{'__Host-' if _by_tls(request) else ''}onboard_{host_and_port(request.host)[1]}"
+    lets no other host of the domain set it. `of`: what else than the visit itself it is of, such as `_said`."""
+    return f"{'__Host-' if _by_tls(request) else ''}onboard_{host_and_port(request.host)[1]}{of}"
 
 
-def set_cookie(answer: web.StreamResponse, request: web.Request, name: str, value: str, *, max_age: int) -> None:
+def set_cookie(answer: web.StreamResponse, request: web.Request, value: str, *, of: str = "", max_age: int) -> None:
     """A cookie of this visit: not for scripts, not from other sites, and by TLS only except on this machine."""
-    secure = _by_tls(request)
+    name, secure = cookie_name(request, of), _by_tls(request)
     answer.set_cookie(name, value, path="/", httponly=True, samesite="Lax", secure=secure, max_age=max_age)
 
 
-def drop_cookie(answer: web.StreamResponse, request: web.Request, name: str) -> None:
+def drop_cookie(answer: web.StreamResponse, request: web.Request, *, of: str = "") -> None:
     """With the attributes that it was set with: else a browser keeps one with the prefix."""
-    answer.del_cookie(name, path="/", httponly=True, samesite="Lax", secure=_by_tls(request))
+    name, secure = cookie_name(request, of), _by_tls(request)
+    answer.del_cookie(name, path="/", httponly=True, samesite="Lax", secure=secure)
 
 
 def _by_tls(request: web.Request) -> bool:
@@ -186,19 +187,15 @@ def say(answer: web.StreamResponse, visit: Visit, text: str) -> None:
     """For the next page, in a cookie that only the same person's visit can read."""
     written = base64.urlsafe_b64encode(text[:LONGEST_SAID].encode()).decode()
     sealed = f"{written}.{_seal(visit, written)}"
-    set_cookie(answer, visit.request, said_cookie(visit.request), sealed, max_age=SAID_SECONDS)
+    set_cookie(answer, visit.request, sealed, of=SAID, max_age=SAID_SECONDS)
 
 
 def what_was_said(visit: Visit) -> str:
     """ "" if nothing was."""
-    written, _, seal = visit.request.cookies.get(said_cookie(visit.request), "").partition(".")
+    written, _, seal = visit.request.cookies.get(cookie_name(visit.request, SAID), "").partition(".")
     if not seal or not compare_digest(_bytes(seal), _seal(visit, written).encode()):
         return ""
     return base64.urlsafe_b64decode(written).decode()
-
-
-def said_cookie(request: web.Request) -> str:
-    return f"{cookie_name(request)}_said"
 
 
 def _seal(visit: Visit, written: str) -> str:

@@ -22,7 +22,7 @@ from onboarding_worker.web.turns import AtOnce, TooMany
 log = logging.getLogger(__name__)
 
 # A person types a password and a second factor meanwhile.
-FLOW_SECONDS = 600
+FLOW, FLOW_SECONDS = "_oidc", 600
 # Codes that are redeemed at the same time: each is a request to the issuer, and a stranger can invent codes.
 MOST_AT_ONCE, MOST_USED = 20, 10_000
 LONGEST_CODE = 4096
@@ -50,14 +50,14 @@ class OidcRoutes:
         except Unavailable as error:
             return self._unavailable(request, error, to)
         answer = see(address)
-        set_cookie(answer, request, _cookie(request), flow.cookie, max_age=FLOW_SECONDS)
+        set_cookie(answer, request, flow.cookie, of=FLOW, max_age=FLOW_SECONDS)
         return answer
 
     async def back(self, request: web.Request) -> web.StreamResponse:
         """Let the person in whom the issuer names. The log-in's cookie is gone afterwards, whatever happened."""
-        flow = flow_of(request.cookies.get(_cookie(request), ""))
+        flow = flow_of(request.cookies.get(cookie_name(request, FLOW), ""))
         answer = await self._came_back(request, flow)
-        drop_cookie(answer, request, _cookie(request))
+        drop_cookie(answer, request, of=FLOW)
         return answer
 
     async def _came_back(self, request: web.Request, flow: Flow | None) -> web.StreamResponse:
@@ -106,10 +106,6 @@ class OidcRoutes:
 
     def entry(self, role: str) -> str:
         return self._issuer.oidc.entry(Role(role))
-
-
-def _cookie(request: web.Request) -> str:
-    return f"{cookie_name(request)}_oidc"
 
 
 def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInPage) -> LogInRoutes | None:
