@@ -19,6 +19,7 @@ from onboarding_worker.cli.shared_options import (
     confirm,
     counting,
     print_json,
+    print_json_or,
     together,
     whole_file,
 )
@@ -77,14 +78,9 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) 
     invocation = context.ensure_object(Invocation)
     with invocation.parts(STORED, migrate=True) as parts:
         found = AuditLog(parts.database, parts.keyring).newest(_wanted(parts, **filters), most=limit)
-    if as_json:
-        print_json({"entries": [_facts(one) for one in found]})
-        return
-    for one in found:
-        click.echo(_line(one))
-    if not found:
-        click.echo("the audit log has no such entry")
-    elif len(found) == limit:
+    lines = [_line(one) for one in found] or ["the audit log has no such entry"]
+    print_json_or({"entries": [_facts(one) for one in found]}, *lines, as_json=as_json)
+    if len(found) == limit and not as_json:
         click.echo(f"the newest {limit:,}; --limit shows more, `onboard audit export` writes all", err=True)
 
 

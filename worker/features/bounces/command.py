@@ -4,7 +4,7 @@ import click
 
 from onboarding_worker.cli.exits import CannotStart, Stopped
 from onboarding_worker.cli.invocation import Invocation
-from onboarding_worker.cli.shared_options import JSON, print_json
+from onboarding_worker.cli.shared_options import JSON, print_json_or
 from onboarding_worker.core.foundation.notation import counted
 from onboarding_worker.features.bounces.mailbox import CannotRead
 from onboarding_worker.features.bounces.reader import BounceReader
@@ -37,12 +37,6 @@ def read_bounces(invocation: Invocation, as_json: bool) -> None:
         except CannotRead as error:
             raise Stopped(f"the mailbox cannot be read: {error}") from None
         process_webhooks(parts.webhooks, parts.clock, parts.meters)
-    if as_json:
-        print_json({"reports": read.reports, "again": read.again, "left": read.left})
-        return
-    for event, number in sorted(read.reports.items()):
-        click.echo(f"{counted(number, 'report')}: {event}")
-    if not read.reports:
-        click.echo("no new report")
-    for reason, number in sorted(read.left.items()):
-        click.echo(f"{counted(number, 'mail')} left in the mailbox: {reason}")
+    lines = [f"{counted(number, 'report')}: {event}" for event, number in sorted(read.reports.items())]
+    left = [f"{counted(number, 'mail')} left in the mailbox: {why}" for why, number in sorted(read.left.items())]
+    print_json_or(vars(read), *(lines or ["no new report"]), *left, as_json=as_json)
