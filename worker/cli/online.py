@@ -27,10 +27,7 @@ async def answers_of(
     parts: Parts, accounts: Collection[str], channels: Collection[str]
 ) -> dict[str, Problem | str | None]:
     """By sender and account: the problem, NOT_ASKED, or None where it works."""
-    from onboarding_worker.http.client import (  # imported here: aiohttp takes a quarter of a second
-        Http,
-        open_http_session,
-    )
+    from onboarding_worker.http.client import Http, open_http_session  # here: aiohttp takes a quarter of a second
 
     senders = {channel: parts.senders[channel] for channel in channels}
     names = [*senders, *sorted(accounts)]

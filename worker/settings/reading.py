@@ -218,10 +218,7 @@ class Reader:
         given = self._read(given, (*path, kind), private=True)
         if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
             return Unresolved()
-        from onboarding_worker.settings.key_sources import (  # imported here: HTTP, which few need
-            from_command,
-            from_vault,
-        )
+        from onboarding_worker.settings.key_sources import from_command, from_vault  # here: HTTP, which few need
 
         try:
             if kind == "vault":

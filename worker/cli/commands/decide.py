@@ -355,9 +355,7 @@ def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
     onboard stop --reason "the wrong template"
     onboard resume --all
     """
-    from onboarding_worker.wiring.runner import (
-        STOP_HOLDS_AFTER,  # imported here: aiohttp, which no other decision needs
-    )
+    from onboarding_worker.wiring.runner import STOP_HOLDS_AFTER  # here: aiohttp, which no other decision needs
 
     with invocation.parts(STORED) as parts:
         now = parts.clock()

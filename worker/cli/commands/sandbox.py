@@ -16,7 +16,7 @@ from onboarding_sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOption
 from onboarding_sandbox.options import CUSTOMERS, MAILS, TEXTS, shares, span, span_or_range, trouble_share
 from onboarding_sandbox.wire import SESSIONS
 from onboarding_worker.cli.commands.init import sandbox_webhooks
-from onboarding_worker.cli.exits import CannotStart
+from onboarding_worker.cli.exits import refusing
 from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json_or
 from onboarding_worker.http import event_loop
 
@@ -355,8 +355,6 @@ def demo(folder: Path, broker: str | None, database: str | None, stay: float | N
         raise click.UsageError("--database is for --broker; without a broker the demo uses SQLite")
     if stay is None:
         stay = 60.0 if sys.stdin.isatty() and sys.stdout.isatty() else 0.0
-    try:
-        url = BROKERS.get(broker, broker) if broker else ""
+    url = BROKERS.get(broker, broker) if broker else ""
+    with refusing(CannotPlay):
         raise SystemExit(play(folder, broker=url, server=database or SERVER, stay=stay))
-    except CannotPlay as error:
-        raise CannotStart(str(error)) from None

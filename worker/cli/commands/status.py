@@ -139,15 +139,12 @@ def _show_needs(whole: OperationReport, to_correct: int) -> None:
             paused.setdefault(f"paused until {account['paused_until']}: {account['pause_reason']}", []).append(name)
     for words, names in paused.items():
         click.echo(f"{listed_in_words(names)} {are(len(names))} {words}")
-    for name, account in whole.accounts.items():
-        if account["no_answer"]:
-            click.echo(f"{name} did not answer the last call: {account['no_answer']}")
-    for line in (line for one in whole.standings for line in one.lines):
+    silent = {name: account["no_answer"] for name, account in whole.accounts.items() if account["no_answer"]}
+    lines = [f"{name} did not answer the last call: {why}" for name, why in silent.items()]
+    lines += [line for one in whole.standings for line in one.lines]
+    lines += [f"needs a person: {_in_words(one)}" for one in whole.attention]
+    for line in filter(None, [*lines, with_rows("" if whole.attention else NOTHING_STUCK, to_correct)]):
         click.echo(line)
-    for one in whole.attention:
-        click.echo(f"needs a person: {_in_words(one)}")
-    if words := with_rows("" if whole.attention else NOTHING_STUCK, to_correct):
-        click.echo(words)
 
 
 def _in_words(one: Wait) -> str:

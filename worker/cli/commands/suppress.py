@@ -1,6 +1,7 @@
 """`onboard suppress`: the do-not-contact list."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import click
@@ -22,6 +23,7 @@ from onboarding_worker.wiring.os_user import os_user
 CHUNK = 500
 READS = ("list", "check", "forget")  # also with keys that do not fit
 _Said = tuple[dict[str, Any], list[str]]  # the facts of --json, and the lines for people
+_addresses = partial(counted, noun="address", plural="addresses")
 ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back
 HELP = """Put ADDRESSES (emails, phone numbers) on the do-not-contact list: no list, event or reminder writes to them.
 
@@ -232,7 +234,3 @@ def _in_words(gone: Gone) -> str:
     customers = [counted(gone.customers, "erased customer")] if gone.customers else []
     addresses = [_addresses(gone.addresses)] if gone.addresses or not customers else []
     return " and ".join(addresses + customers)
-
-
-def _addresses(number: int) -> str:
-    return f"{number:,} address{'' if number == 1 else 'es'}"

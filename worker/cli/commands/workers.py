@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from onboarding_worker.cli.exits import DONE, CannotStart, Stopped
+from onboarding_worker.cli.exits import DONE, CannotStart, Stopped, refusing
 from onboarding_worker.cli.invocation import Invocation, log_info
 from onboarding_worker.runtime.celery_settings import why_not_with_workers
 from onboarding_worker.settings.model import Settings
@@ -162,8 +162,7 @@ def receive(consumers: "Consumers") -> None:
     from onboarding_worker.events.bus.sources import Unfit
 
     try:
-        consumers.run()
+        with refusing(Unfit, SettingsError):
+            consumers.run()
     except LogInRefused as error:  # not a wrong configuration: a password may be mended at the broker
         raise Stopped(str(error)) from None
-    except (Unfit, SettingsError) as error:
-        raise CannotStart(str(error)) from None

@@ -67,10 +67,7 @@ class Adopting:
         self._exits = AsyncExitStack()
 
     def __enter__(self) -> Self:
-        from onboarding_worker.http.client import (  # imported here: aiohttp takes a quarter of a second
-            Http,
-            open_http_session,
-        )
+        from onboarding_worker.http.client import Http, open_http_session  # here: aiohttp takes a quarter of a second
 
         self._http = Http(self._loop.run(self._exits.enter_async_context(open_http_session())), self._parts.trust)
         return self
