@@ -33,6 +33,7 @@ class DatabaseInbox:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._exits = ExitStack()
+        self.close = self._exits.close
         self._opening = threading.Lock()
         self._parts: Parts | None = None
 
@@ -70,9 +71,6 @@ class DatabaseInbox:
 
     def unwritable(self) -> str:
         return "" if self._parts is None else self._parts.database.why_nothing_is_written()
-
-    def close(self) -> None:
-        self._exits.close()
 
     def _ready(self) -> Parts:
         if self._parts is None:

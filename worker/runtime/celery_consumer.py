@@ -81,13 +81,10 @@ def wake_up_in(
     if isinstance(found, NoObject) or len(found) != 3 or not isinstance(found[0], list) or found[1] != {}:
         return "its body is not that of a task"
     arguments = found[0]
-    if len(arguments) != (0 if queue == SWEEP else 1) or not all(map(_is_name, arguments)):
+    names = [one for one in arguments if isinstance(one, str) and 0 < len(one) <= LONGEST_NAME and one.isprintable()]
+    if names != arguments or len(names) != (0 if queue == SWEEP else 1):
         return "its arguments are not one name"
-    return WakeUpMessage(str(task), queue, id_, tuple(arguments))
-
-
-def _is_name(argument: Any) -> bool:
-    return isinstance(argument, str) and 0 < len(argument) <= LONGEST_NAME and argument.isprintable()
+    return WakeUpMessage(str(task), queue, id_, tuple(names))
 
 
 class Consumer(CelerysConsumer):  # type: ignore[misc]

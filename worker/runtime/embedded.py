@@ -9,10 +9,9 @@ import fcntl
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from types import TracebackType
 from typing import Literal, Self, TextIO
 
 import sqlalchemy as sa
@@ -101,7 +100,6 @@ class Embedded:
         self._asked = False  # whether the senders were asked if they work; no session is opened before
         # On SQLite no other process works: at the first tick all leases belong to processes that are gone.
         self._all_of_them = parts.database.is_sqlite
-        self._check_at: float | None = None  # in the loop's seconds
         self._database = Outage(log, logging.WARNING)
         self._exits = AsyncExitStack()
 
@@ -117,6 +115,7 @@ class Embedded:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
+        self._check_at = loop.time() + CHECK_SECONDS
         self._exits.push_async_callback(self._gather)
         wake: Callable[..., object] = self.wake
         wake_invite = partial(loop.call_soon_threadsafe, wake)  # also called from the database's threads
@@ -127,9 +126,7 @@ class Embedded:
             self._exits.push_async_callback(asyncio.to_thread, one.close)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self._exits.aclose()
 
     async def _gather(self) -> None:
@@ -139,10 +136,7 @@ class Embedded:
         """Start what is due; whether the database could be reached. Raises Outdated."""
         try:
             await self._tick()
-            now = asyncio.get_running_loop().time()
-            if self._check_at is None:
-                self._check_at = now + CHECK_SECONDS
-            elif now >= self._check_at:
+            if (now := asyncio.get_running_loop().time()) >= self._check_at:
                 self._check_at = now + CHECK_SECONDS
                 if outdated := await self.runner.in_thread(schema.outdated, self.parts.database):
                     raise Outdated(outdated)
@@ -170,11 +164,9 @@ class Embedded:
 
     async def rest(self) -> None:
         """Wait for the next tick, or for an interrupt."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(TICK.total_seconds()):
                 await self._interrupted.wait()
-        except TimeoutError:
-            pass
 
     async def _tick(self) -> None:
         in_thread, sweep = self.runner.in_thread, self.parts.sweep

@@ -72,7 +72,7 @@ def set_up(level: str = "info", file: Path | None = None, form: str = "auto") ->
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _thread_ended
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _not_raised
+        sys.unraisablehook = lambda what: log.error("an exception was ignored: %s", ended_with(what.exc_value))
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _process_ends
 
@@ -80,10 +80,6 @@ def set_up(level: str = "info", file: Path | None = None, form: str = "auto") ->
 def _thread_ended(ended: threading.ExceptHookArgs) -> None:
     if ended.exc_type is not SystemExit:
         log.error("a thread ended with %s", ended_with(ended.exc_value))
-
-
-def _not_raised(what: "sys.UnraisableHookArgs") -> None:
-    log.error("an exception was ignored: %s", ended_with(what.exc_value))
 
 
 def _process_ends(kind: type[BaseException], error: BaseException, _trace: Any) -> None:

@@ -49,9 +49,6 @@ class Command:
     reply_key: str = ""
     ticket: str = ""
 
-    def is_for(self, worker: str) -> bool:
-        return self.workers is None or worker in self.workers
-
 
 def command_in(body: Any, content_type: Any, content_encoding: Any, *, replies: str) -> Command | str:
     """The command, or why the message is none. The reason repeats nothing of the message. `replies`: the exchange of
@@ -92,10 +89,6 @@ def _report(_state: Any) -> dict[str, str]:
     return {"ok": f"{versions} python:{platform.python_version()}"}
 
 
-def _hello(state: Any) -> dict[str, Any]:
-    return {"revoked": [], "clock": state.app.clock.forward()}
-
-
 # By Celery's names. Each gets what Celery's commands get, and nothing of the message.
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     "ping": control.ping,
@@ -106,7 +99,7 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
     "reserved": control.reserved,
     "scheduled": control.scheduled,
     "report": _report,
-    "hello": _hello,
+    "hello": lambda state: {"revoked": [], "clock": state.app.clock.forward()},
 }
 
 
@@ -148,7 +141,7 @@ class Monitoring(ConsumerStep):  # type: ignore[misc]
         found = command_in(message.body, message.content_type, message.content_encoding, replies=replies.name)
         if not isinstance(found, Command):
             return _notice(f"a message was dropped that is no command for workers: {found}; which program writes it?")
-        if not found.is_for(hostname):
+        if found.workers is not None and hostname not in found.workers:
             return
         try:
             state = SimpleNamespace(app=app, hostname=hostname, consumer=self._worker, tset=set)

@@ -118,15 +118,12 @@ class _Here:
             # Opening writes nothing: on SQLite a write would wait for the caller's own transaction.
             parts = exits.enter_context(opened(settings, prepare=Parts.keep_time))
             self.receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
-            self._exits = exits.pop_all()
+            self.close = exits.pop_all().close
 
     def wake(self, due: Iterable[WakeUp]) -> None:
         """Wake the workers, without waiting for the broker."""
         for wake_up in due:
             self._wake_ups.send_soon(wake_up)
-
-    def close(self) -> None:
-        self._exits.close()
 
 
 _processes: dict[int, _Here] = {}
@@ -165,7 +162,7 @@ _DUE = "onboarding_due"  # in a session's `info`: the wake-ups to send once it i
 def _wake_after_commit(session: Session, due: Iterable[WakeUp]) -> None:
     if _DUE not in session.info:
         sqlalchemy_event.listen(session, "after_commit", _committed)
-        sqlalchemy_event.listen(session, "after_rollback", _rolled_back)
+        sqlalchemy_event.listen(session, "after_rollback", lambda session: session.info[_DUE].clear())
     session.info.setdefault(_DUE, set()).update(due)
 
 
@@ -175,7 +172,3 @@ def _committed(session: Session) -> None:
     due = session.info.get(_DUE, set())
     _here().wake(due)
     due.clear()
-
-
-def _rolled_back(session: Session) -> None:
-    session.info.get(_DUE, set()).clear()

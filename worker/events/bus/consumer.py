@@ -278,14 +278,12 @@ class BusConsumer:
     def _database_lasts(self, why: str, step: str, *, what: str = "the database cannot be used") -> None:
         # The same words wherever it is met: the consumers share the outage, and other words would be a new line.
         what = f"bus idle, events stay in the broker: {what}"
-        self._database.lasts(what, monotonic(), why=why, step=self._step(step))
+        # With the queue: another queue's success says nothing of this one.
+        self._database.lasts(what, monotonic(), why=why, step=f"{step} {self.source.consumed}")
 
     def _database_is_back(self, step: str) -> None:
-        self._database.over("the database is back: taking events", monotonic(), step=self._step(step))
-
-    def _step(self, kind: str) -> str:
-        """The kind of step with its queue: another queue's success says nothing of this one."""
-        return f"{kind} {self.source.consumed}"
+        step = f"{step} {self.source.consumed}"
+        self._database.over("the database is back: taking events", monotonic(), step=step)
 
     def _look_at_the_database(self) -> None:
         try:
