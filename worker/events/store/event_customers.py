@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
+from onboarding_worker.core.customers.customers import Customer, CustomerKind
 from onboarding_worker.core.customers.store.cancellation import cancel_open
 from onboarding_worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
 from onboarding_worker.core.customers.store.pending_details import IS_UNRELEASED, settled
@@ -22,7 +22,7 @@ from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.encrypted_values import ERASED, Erased, decrypt_update, encrypt_update, read_person
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job
-from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.lifecycle.store import own_links
 from onboarding_worker.core.model.channels import Address
 from onboarding_worker.core.model.incoming import EventKind
@@ -43,7 +43,7 @@ from onboarding_worker.events.store.refused_events import erase_refused
 from onboarding_worker.lists.same_person import Match, changed_addresses, in_words
 from onboarding_worker.lists.store.corrected_addresses import give_away
 from onboarding_worker.lists.store.new_rows import bury, change_details, customer_row
-from onboarding_worker.lists.store.refreshed import beside, match_of
+from onboarding_worker.lists.store.refreshed import beside, match_of, person_of
 
 ANOTHER = (
     "same id, another person? nothing agrees with what is stored: give each person an id of its own;"
@@ -108,7 +108,7 @@ class HeldCustomers:
             arrival, row = event.arrival, self.by_id[event.arrival.customer_id]
             details_at = arrival.occurred_at
             if arrival.line is not None:
-                base, before = arrival.line.customer, _person_of(self._keyring, arrival.customer_id, row)
+                base, before = arrival.line.customer, person_of(self._keyring, row)
             elif row.encrypted is None or row.details_at is None:
                 continue  # not known, or erased: the update is kept for a request that it may have overtaken
             else:
@@ -214,25 +214,7 @@ def _first_row(keyring: Keyring, arrival: Arrival, *, now: datetime) -> dict[str
     return {"customer_id": arrival.customer_id, **_EMPTY, "created_at": now, "changed_at": now}
 
 
-def _person_of(keyring: Keyring, customer_id: str, row: Any) -> Person | None:
-    """The person as stored; None: none is, or it cannot be read."""
-    try:
-        return None if row.encrypted is None else read_person(keyring, customer_id, row.encrypted)
-    except (CannotDecrypt, Erased):
-        return None
-
-
-_EMPTY: dict[str, Any] = {
-    "sender": None,
-    "kind": CustomerKind.INDIVIDUAL,
-    "country": "",
-    "locale": "",
-    "timezone": "",
-    "encrypted": None,
-    "email_digest": None,
-    "phone_digest": None,
-    "details_at": None,
-}
+_EMPTY = PERSON_GONE | {"sender": None, "kind": CustomerKind.INDIVIDUAL, "details_at": None}
 
 
 @cache  # events come one by one

@@ -122,18 +122,9 @@ def new_jobs(
             due_at[place], reason[place] = quiet, Reason.QUIET_HOURS
         if planned is not None and planned > due_at[place]:
             due_at[place], reason[place] = planned, Reason.PLANNED
-    jobs |= {
-        "invite_at": [*invite_at],
-        "state": [JobState.WAITING] * count,
-        "due_at": due_at,
-        "priority": [priority] * count,
-        "reason": reason,
-        "detail": [""] * count,
-        "result": [""] * count,
-        "leader_id": [None] * count,
-        "created_at": [now] * count,
-        "changed_at": [now] * count,
-    }
+    alike = {"state": JobState.WAITING, "priority": priority, "detail": "", "result": "", "leader_id": None}
+    jobs |= {name: [value] * count for name, value in (alike | {"created_at": now, "changed_at": now}).items()}
+    jobs |= {"invite_at": [*invite_at], "due_at": due_at, "reason": reason}
     if followed:
         for place, key in enumerate(zip(values["customer_id"], values["purpose"], strict=True)):
             for name, value in followed.get(key, {}).items():

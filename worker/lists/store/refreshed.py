@@ -132,7 +132,7 @@ def beside(
         return []
     customers = {"customers": bulk.keys({customer.customer_id for _, customer in mine})}
     rows = fetch(connection, _STORED, customers)
-    stored = {row.customer_id: (row, _person(keyring, row)) for row in rows}
+    stored = {row.customer_id: (row, person_of(keyring, row)) for row in rows}
     found = [
         KnownLine(number, customer, row, None if row.unreleased else person, person if row.unreleased else None)
         for number, customer in mine
@@ -219,7 +219,8 @@ def _kinds(line: KnownLine) -> Collection[Address]:
     return ADDRESSES if line.is_another else line.changed
 
 
-def _person(keyring: Keyring, row: Any) -> Person | None:
+def person_of(keyring: Keyring, row: Any) -> Person | None:
+    """The person as stored; None: none is, or it cannot be read."""
     try:
         return read_person(keyring, row.customer_id, row.encrypted)
     except (Erased, CannotDecrypt):

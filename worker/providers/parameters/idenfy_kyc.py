@@ -131,12 +131,9 @@ def _nullable(name: str, most: int | None = None, **more: Any) -> Parameter:
     return Parameter(name, Type.TEXT, None, most, nullable=True, **more)
 
 
-def _uri(name: str) -> Parameter:
-    # Any scheme: the document asks for a URI; the narrative page asks for https.
-    return Parameter(name, Type.URI, nullable=True, default=ACCOUNTS)
-
-
-_URLS = tuple(_uri(name) for name in ("successUrl", "failUrl", "unverifiedUrl", "webhookUrl"))
+# Any scheme: the document asks for a URI; the narrative page asks for https.
+_URIS = ("successUrl", "failUrl", "unverifiedUrl", "webhookUrl")
+_URLS = tuple(Parameter(name, Type.URI, nullable=True, default=ACCOUNTS) for name in _URIS)
 OPENAPI = (
     Parameter("clientId", Type.TEXT, None, 100, instead="it is filled from the column customer_id"),
     Parameter("tokenType", Type.CHOICE, choices=TOKENS, default="required by the document", filled=TOKENS[0]),

@@ -172,7 +172,6 @@ def _pages(
     """The table's rows behind this primary key, in the order of the keys."""
     key = list(table.primary_key)
     query = sa.select(table).order_by(*key).limit(PAGE)
-    names = [one.key for one in key]
     types = [one.type for one in key]
     while True:
         behind = sa.tuple_(*key) > sa.tuple_(*last, types=types) if last is not None else sa.true()
@@ -181,7 +180,7 @@ def _pages(
             yield page
         if len(page) < PAGE:
             return
-        last = tuple(page[-1][name] for name in names)
+        last = tuple(page[-1][one] for one in key)
 
 
 def _compare(ours: sa.Connection, target: Database, compared: Callable[[int], None]) -> list[Copied]:

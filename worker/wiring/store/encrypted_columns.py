@@ -3,6 +3,7 @@
 A test compares the list with the tables: a column that is missing here would keep a retired key alive unseen.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
@@ -144,13 +145,12 @@ def retired_keys(database: Database) -> dict[str, datetime]:
 
 def _uses(connection: sa.Connection, columns: Iterable[tuple[str, Any, Any]], key_of: Callable[[Any], str]) -> Uses:
     """`columns`: names, the starts of values, and which rows have one. `key_of`: the key's id in such a start."""
-    found: dict[str, dict[str, int]] = {}
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, start, is_there in columns:
         labelled = start.label("start")
         query = sa.select(labelled, sa.func.count()).where(is_there).group_by(labelled)
         for its_start, number in connection.execute(query):
-            uses = found.setdefault(key_of(its_start), {})
-            uses[name] = uses.get(name, 0) + number
+            found[key_of(its_start)][name] += number
     return found
 
 
