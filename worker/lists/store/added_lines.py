@@ -37,7 +37,6 @@ from onboarding_worker.lists.known_customers import (
     standing_of,
 )
 from onboarding_worker.lists.lines import RefusedLine
-from onboarding_worker.lists.store import other_ids
 from onboarding_worker.lists.store.admission import admit, being_called, following, left_out, lock_customers, take
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.new_rows import (
@@ -50,7 +49,15 @@ from onboarding_worker.lists.store.new_rows import (
     opened,
     refusal_row,
 )
-from onboarding_worker.lists.store.refreshed import KnownLine, beside, filled, refresh, still_lacking
+from onboarding_worker.lists.store.refreshed import (
+    KnownLine,
+    beside,
+    filled,
+    has_links,
+    refresh,
+    still_lacking,
+    with_their_address,
+)
 from onboarding_worker.plans.store import plans
 from onboarding_worker.plans.store.leadership import take_all
 
@@ -167,10 +174,10 @@ class Adding:
             # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
             if erased_among(connection, keyring, set(self.lines.jobs["customer_id"])):
                 raise ErasedMeanwhile
-            if len(known) < len(new["customer_id"]) and other_ids.has_links(connection, now=now):
+            if len(known) < len(new["customer_id"]) and has_links(connection, now=now):
                 people = (self.lines.customers[name] for name in ("customer_id", "email_digest", "phone_digest"))
                 each = (one for one in zip(self.lines.jobs["row"], *people, strict=True) if one[1] not in known)
-                self.warnings = other_ids.with_their_address(connection, each, now=now)
+                self.warnings = with_their_address(connection, each, now=now)
             starts_at = plan.plan.start_at if plan is not None else None
             released = priority < PAUSED and (starts_at is None or starts_at <= now)
             found: list[KnownLine] = []

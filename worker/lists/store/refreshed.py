@@ -1,12 +1,15 @@
 """Lines of customers who are known: beside what is stored, and given to them. An empty cell says nothing: what is
 stored stays. Nothing is refused here: whether a line is of another person, `KnownLine` says.
 
+Who is not known may have come under another id: whose address is that of a customer with a live link gets a warning.
+A system writes one id in several forms (`lists.same_person.is_same_id`), and two people may share an address.
+
 The details of rows that wait for their release are given once they are released, a step of the sweep (`apply`). Until
 then no call is made for such a row (`work.store.gates`), so it does not matter how soon this is.
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,15 +32,14 @@ from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import Act, note
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import Erased, contact_digests, read_person
-from onboarding_worker.core.database.job_ids import batch_of, row_of
+from onboarding_worker.core.database.job_ids import IS_LIVE, batch_of, row_of
 from onboarding_worker.core.database.outages import outlive_deadlocks
-from onboarding_worker.core.database.tables import CustomerRow, PendingDetails
+from onboarding_worker.core.database.tables import CustomerRow, PendingDetails, SessionRow
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from onboarding_worker.lists.known_customers import KnownRule, refuses_lists
 from onboarding_worker.lists.lines import AcceptedLine, OldLink, RefusedLine
-from onboarding_worker.lists.same_person import Match, changed_addresses, compare, in_words
-from onboarding_worker.lists.store import other_ids
+from onboarding_worker.lists.same_person import Match, changed_addresses, compare, in_words, is_same_id
 from onboarding_worker.lists.store.admission import following, left_out
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.corrected_addresses import find, give_away
@@ -151,6 +153,49 @@ def beside(
     return [replace(one, links=tuple(links.get(one.given.customer_id, ()))) if one.changed else one for one in found]
 
 
+Digests = tuple[int, str, str | None, str | None]  # a row, its customer, and the digests of the two addresses
+_ONE_ID = "the same id in another form? the customer would have two sessions: write the id as it was"
+_TWO = "one person under two ids has two sessions: write the id as it was; two people who share the address may go on"
+_OPENS = (IS_LIVE, SessionRow.past.is_(False), SessionRow.expires_at > sa.bindparam("now"))
+_ANY = sa.select(sa.exists(sa.select(SessionRow.id).where(*_OPENS)))
+_THEIRS = [
+    (name, sa.select(CustomerRow.customer_id, digest.label("digest")).where(bulk.among(digest, "digests")))
+    for name, digest in zip(ADDRESSES, (CustomerRow.email_digest, CustomerRow.phone_digest), strict=True)
+]
+_OF_CUSTOMER = sa.exists().where(SessionRow.customer_id == CustomerRow.customer_id, *_OPENS)
+
+
+def has_links(connection: sa.Connection, *, now: datetime) -> bool:
+    """Whether any customer has a live link. On a new database none has: then no address is looked up."""
+    return bool(connection.execute(_ANY, {"now": now}).scalar_one())
+
+
+def with_their_address(
+    connection: sa.Connection, rows: Iterable[Digests], *, now: datetime
+) -> list[tuple[int, FieldProblem]]:
+    """A warning for each of these rows of new customers whose address a customer with a live link has."""
+    rows, found = list(rows), dict[int, FieldProblem]()
+    for place, (name, query) in enumerate(_THEIRS, 2):
+        digests = {row[place] for row in rows} - {None}
+        if not digests:
+            continue
+        others: dict[str, list[str]] = {}
+        asked = {"digests": bulk.keys(digests), "now": now}
+        for one in fetch(connection, query.where(_OF_CUSTOMER).order_by(CustomerRow.customer_id), asked):
+            others.setdefault(one.digest, []).append(one.customer_id)
+        for number, customer_id, *of_row in rows:
+            theirs = [one for one in others.get(of_row[place - 2] or "", ()) if one != customer_id]
+            if theirs and number not in found:
+                found[number] = _warning(name, customer_id, theirs)
+    return sorted(found.items())
+
+
+def _warning(address: str, customer_id: str, others: Sequence[str]) -> FieldProblem:
+    same = next((other for other in others if is_same_id(customer_id, other)), "")
+    told = f"{customer_id} has the {address} of customer {same or others[0]}, who has a live link"
+    return FieldProblem("customer_id", told, _ONE_ID if same else _TWO)
+
+
 def foreseen(
     batches: Batches, lines: Sequence[AcceptedLine], *, rule: KnownRule, now: datetime
 ) -> tuple[Collection[str], list[KnownLine], dict[int, FieldProblem]]:
@@ -163,12 +208,12 @@ def foreseen(
         known = {one.row for one in found}
         new = [line for line in lines if line.row not in known]
         others: dict[int, FieldProblem] = {}
-        if new and other_ids.has_links(connection, now=now):
+        if new and has_links(connection, now=now):
             each = ((line, contact_digests(keyring, line.customer.person)) for line in new)
             digests = (
                 (line.row, line.customer.customer_id, of["email_digest"], of["phone_digest"]) for line, of in each
             )
-            others = dict(other_ids.with_their_address(connection, digests, now=now))
+            others = dict(with_their_address(connection, digests, now=now))
         if rule is not KnownRule.SKIP or not any(one.links for one in found):
             return erased.keys(), found, others
         # Of those who are skipped, the addresses stay.

@@ -69,8 +69,6 @@ _NOT_PAUSED: dict[str, Any] = {"paused_at": None, "pause_cause": "", "pause_reas
 
 
 class Verdict(StrEnum):
-    """The decision about a held row."""
-
     REPEAT = "repeat"  # make the call again: it may be paid for, or arrive, a second time
     ABANDON = "abandon"  # give it up
 
