@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from onboarding_worker.core.model.incoming import EventSender
 from onboarding_worker.settings.outside import hash_of
-from onboarding_worker.web.events.credentials import Key, bearer, signature
+from onboarding_worker.web.events.routes import Key, bearer, signature
 from tests.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, SIGNING, THIRD, bytes_of
 
 BODY = bytes_of(EVENT)

@@ -158,7 +158,6 @@ class Refusals:
             self._since.clear()
 
     def peer(self, request: web.Request) -> str:
-        """The machine that sent the request."""
         return peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
 
     async def delay(self, request: web.Request, why: str, *, name: str = "") -> None:

@@ -57,5 +57,4 @@ def problem(
 
 
 def listed(problems: Sequence[FieldProblem]) -> list[dict[str, str]]:
-    """Problems as an answer has them."""
     return [{"column": one.column, "problem": one.problem, "hint": one.hint} for one in problems]

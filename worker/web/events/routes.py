@@ -3,15 +3,21 @@
 A list has an answer for each of its events, and is taken in chunk by chunk. A chunk follows when the one before has its
 receipts: so what the same sender posts meanwhile waits for one chunk, not for all, and an event has the whole of its
 time for an answer.
+
+A sender is recognised by its keys: the request shows one of them, or is signed with one. A text in place of a sender is
+why the credentials were not accepted; it holds no part of them. What is shown is compared by its hash with the hash of
+every key of every sender, whichever fits. A signature is that of Standard Webhooks (standardwebhooks.com): HMAC-SHA256
+over the message's id, its time and its body, so that the key itself never travels.
 """
 
 import asyncio
+import hmac
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -36,8 +42,7 @@ from onboarding_worker.events.cloudevents import (
 from onboarding_worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from onboarding_worker.events.store.event_status import EventStatuses
 from onboarding_worker.events.store.inbox import CONFLICT
-from onboarding_worker.settings.outside import Web
-from onboarding_worker.web.events import credentials
+from onboarding_worker.settings.outside import SenderOfEvents, Web, hash_of, is_hash
 from onboarding_worker.web.events.request_body import (
     OF_ONE,
     TWICE,
@@ -63,7 +68,7 @@ from onboarding_worker.web.turns import (
     Waiting,
     answered_within,
 )
-from onboarding_worker.web.webhooks.standard_webhooks import SIGNATURE, refused_unread
+from onboarding_worker.web.webhooks.standard_webhooks import SIGNATURE, TIMESTAMP, refused_unread, signing_key
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +83,42 @@ _REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_ID: 403, NOT_ITS_CUSTOMER
 MOST_LISTS = 4  # of one sender at a time: their events are in memory
 NOT_KNOWN = "unknown"  # it may be stored: to be sent again
 Result = dict[str, Any]  # what became of one event of a list
+
+
+@dataclass(frozen=True, repr=False)
+class Key:
+    """A key of a sender. `secret` is the key itself; None if only its hash is configured: such a key cannot sign."""
+
+    sender: EventSender
+    hash: str
+    secret: str | None
+
+
+def keys_of(senders: Mapping[str, SenderOfEvents]) -> tuple[Key, ...]:
+    """The keys of these senders. Raises SettingsError for a key whose value is missing."""
+    return tuple(
+        Key(sender.rights(name), text, None) if is_hash(text) else Key(sender.rights(name), hash_of(text), text)
+        for name, sender in senders.items()
+        for text in (key.reveal() for key in sender.keys)
+    )
+
+
+def bearer(authorization: str, keys: Sequence[Key]) -> EventSender | str:
+    """The sender whose key an `Authorization` header holds. The time it takes does not depend on which."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        return "the Authorization header is not Bearer"
+    shown = hash_of(given.strip())
+    # A list: all keys are compared, also after one fits.
+    fits = [hmac.compare_digest(key.hash, shown) for key in keys]
+    return next((key.sender for key, one in zip(keys, fits, strict=True) if one), "the key is no sender's")
+
+
+def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[Key], now: datetime) -> EventSender | str:
+    """The sender whose key a message was signed with: one of its signatures must be right."""
+    signing = [(key.sender, key.secret) for key in keys if key.secret is not None]
+    found = signing_key(headers, body, [secret for _, secret in signing], now=now)
+    return found if isinstance(found, str) else signing[found][0]
 
 
 @dataclass(eq=False)
@@ -97,7 +138,7 @@ class Events:
     room: int
 
     def __post_init__(self) -> None:
-        self._keys = credentials.keys_of(self.settings.senders)
+        self._keys = keys_of(self.settings.senders)
         self._allowance = Allowance(self.settings.event_limit)
         self._room = Room(self.room, retry_after=RETRY_SECONDS)
         self._lists = AtOnce(MOST_LISTS)  # of a sender
@@ -120,7 +161,8 @@ class Events:
         room = OF_ONE if sender is not None and largest == LARGEST else self._room
         content = await bounded_body(request, room, largest=largest, seconds=self.body_seconds)
         if sender is None:
-            sender, signed_at = self._signer(request, content), credentials.signed_at(request.headers)
+            sender = self._signer(request, content)
+            signed_at = datetime.fromtimestamp(int(request.headers[TIMESTAMP]), UTC)  # `refused_unread` accepts it
             self._check_allowance(sender)
         as_sent = partial(_as_sent, sender=sender, signed_at=signed_at, trace=traceparent(request))
         if is_list(content_type):
@@ -220,7 +262,6 @@ class Events:
         return {"status": 202, **_accepted(request, receipt)}
 
     async def get(self, request: web.Request) -> web.Response:
-        """Report the status of an event."""
         named = request.match_info["id"]
         # Signed in place of a body: else a copy of the headers would read the status of each event of this sender.
         sender = self._recognised(request) or self._signer(request, named.encode("utf-8", "surrogatepass"))
@@ -245,7 +286,7 @@ class Events:
         if has_credentials_twice(request):
             raise Refused(problem(400, TWICE))
         if "Authorization" in request.headers:
-            return _known(request, credentials.bearer(request.headers["Authorization"], self._keys))
+            return _known(request, bearer(request.headers["Authorization"], self._keys))
         if SIGNATURE not in request.headers:
             return _known(request, "neither an Authorization header nor a signature")
         why = refused_unread(request.headers, now=self.clock())
@@ -253,7 +294,7 @@ class Events:
 
     def _signer(self, request: web.Request, content: bytes) -> EventSender:
         """Who has signed the request with this content. Raises Refused."""
-        return _known(request, credentials.signature(request.headers, content, self._keys, self.clock()))
+        return _known(request, signature(request.headers, content, self._keys, self.clock()))
 
     def _check_allowance(self, sender: EventSender) -> None:
         """Raises Refused where it posts too often."""

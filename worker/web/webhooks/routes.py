@@ -67,13 +67,11 @@ class WebhookRoutes:
         self._outage = Outage(log)
 
     async def provider(self, request: web.Request) -> web.Response:
-        """Take in a provider's webhook about a session."""
         source = self.accounts.get(request.match_info["account"])
         path = tuple(request.match_info.get("rest", "").split("/"))
         return await self._take(request, source, path)
 
     async def sender(self, request: web.Request) -> web.Response:
-        """Take in a sender's callback about a message."""
         channel = request.match_info["sender"]
         answer = await self._take(request, self.senders.get(channel), ())
         if answer.status == 200 and channel in channels_of("phone"):

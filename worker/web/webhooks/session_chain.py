@@ -57,7 +57,6 @@ class KnownSession:
 
     @property
     def result_word(self) -> str:
-        """The result as rows have it."""
         return self.result.value if self.result else ""
 
 

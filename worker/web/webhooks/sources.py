@@ -87,8 +87,6 @@ SENDER_SOURCES: Hook[Callable[[Settings, Keyring, Clock, Get | None], Mapping[st
 
 
 class AccountSource:
-    """A provider's account."""
-
     largest = webhooks.LARGEST
 
     def __init__(self, account: str, reader: WebhookReader, keyring: Keyring, clock: Clock, *, kept_as: str) -> None:
@@ -118,7 +116,6 @@ class AccountSource:
 
 
 def account_sources(accounts: Mapping[str, Account], keyring: Keyring, clock: Clock) -> dict[str, Source]:
-    """The sources by account."""
     sources: dict[str, Source] = {}
     peers = webhook_peers(accounts)
     for name, account in accounts.items():

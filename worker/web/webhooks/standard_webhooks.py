@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 HEADERS = ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
@@ -59,8 +60,6 @@ def _octets(header: str) -> bytes:
 def secret(key: str) -> bytes:
     """The bytes that a key signs with: those after `whsec_` if they are base64, else the text itself."""
     if key.startswith(PREFIX):
-        try:
+        with suppress(ValueError):  # a key of another form that only begins with `whsec_`
             return base64.b64decode(key.removeprefix(PREFIX), validate=True)
-        except ValueError:
-            pass  # a key of another form that only begins with `whsec_`
     return key.encode()

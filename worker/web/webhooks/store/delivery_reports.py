@@ -200,7 +200,6 @@ class Applying:
         return WebhookResult(WebhookState.APPLIED, invitation_id=found, changed=words, customers=customers)
 
     def _write_state(self, row: sa.Row[Any], state: InvitationState, update: DeliveryUpdate, *, at: datetime) -> None:
-        """Write the message's new state."""
         connection, now = self.connection, self.now
         values: dict[str, Any] = {"state": state, "delivery_at": at, "due_at": None, "unknown_attempt": None}
         values |= {"reason": "", "detail": ""}

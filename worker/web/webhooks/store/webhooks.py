@@ -83,8 +83,6 @@ class Arrived:
 
 @dataclass(frozen=True, repr=False)
 class KeptWebhook:
-    """A stored webhook to process."""
-
     id: uuid.UUID
     source: str
     received_at: datetime
@@ -137,7 +135,6 @@ class Processed:
         self.done += more.done
 
     def note(self, connection: sa.Connection, rows: Sequence[Any], results: Results, *, now: datetime) -> None:
-        """Write what became of these webhooks."""
         done, later = [], []
         for row in rows:
             # A kind that this release does not apply counts as unmatched.
