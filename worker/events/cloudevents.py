@@ -295,8 +295,6 @@ SEQUENCE_DIGITS = 19
 
 
 class Happened(StrEnum):
-    """The types of our own CloudEvents."""
-
     SESSION_ISSUED = "session.issued"
     INVITATION_SENT = "invitation.sent"
     SESSION_COMPLETED = "session.completed"

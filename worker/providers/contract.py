@@ -107,10 +107,9 @@ def shared_webhook_keys(accounts: Mapping[str, WebhookSettings]) -> list[str]:
 
 def _shared(one: WebhookSettings, other: WebhookSettings) -> str:
     """The setting with which both accounts would accept the same webhook; "" if there is none."""
-    if _in_both(one.webhook_keys, other.webhook_keys):
-        return "webhook_keys"
-    if _in_both(one.webhook_secret, other.webhook_secret):
-        return "webhook_secret"
+    for key in ("webhook_keys", "webhook_secret"):
+        if _in_both(getattr(one, key), getattr(other, key)):
+            return key
     if not (one.webhook_secret and other.webhook_secret) and _in_both(one.jwt_key, other.jwt_key):
         return "jwt_key"  # the provider may have only one key; different secrets give different addresses
     return ""

@@ -75,7 +75,7 @@ def _read(raw: bytes, kind: type[T]) -> T | NoObject:
         return NoObject(Flaw.TOO_DEEP)
     if type(value) is not kind:
         return NoObject(Flaw.NO_OBJECT)
-    if text.count("{") + text.count("[") > MOST_LEVELS and _is_too_deep(value):
+    if text.count("{") + text.count("[") > MOST_LEVELS and is_too_deep(value):
         return NoObject(Flaw.TOO_DEEP)
     return value
 
@@ -99,14 +99,13 @@ def _texts(value: Any) -> Iterator[str]:
                 yield from _texts(inner)
 
 
-def _is_too_deep(value: Any) -> bool:
+def is_too_deep(value: Any, *, most: int = MOST_LEVELS) -> bool:
+    """Whether more than `most` objects and lists lie in each other: their readers call themselves."""
     level = [value]
-    for _ in range(MOST_LEVELS):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
-        level = [inner for inner in level if isinstance(inner, dict | list)]
-        if not level:
-            return False
-    return True
+    for _ in range(most):
+        inside = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [one for many in inside for one in many]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

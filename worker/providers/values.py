@@ -7,6 +7,7 @@ Problems name the bound and never the value: values may be personal.
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -91,11 +92,11 @@ def masked(channel: str, address: str) -> str:
 
 def masked_link(link: str) -> str:
     """The link's host: what follows it opens the session. A link of no host is `https://…`."""
-    try:
+    with suppress(ValueError):
         parts = urlsplit(link)
-        return f"{parts.scheme}://{parts.hostname}/…" if parts.hostname else "https://…"
-    except ValueError:
-        return "https://…"
+        if parts.hostname:
+            return f"{parts.scheme}://{parts.hostname}/…"
+    return "https://…"
 
 
 def masked_opening(opening: Opening) -> Opening:
@@ -337,20 +338,18 @@ def _strict(found: Any) -> Any:
 
 
 def _is_date(value: str) -> bool:
-    try:
+    with suppress(ValueError):
         return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII) and date.fromisoformat(value))
-    except ValueError:
-        return False
+    return False
 
 
 def _is_address(value: str, scheme: str = "") -> bool:
     """Whether it is an address with a host: of this scheme, if one is given."""
-    try:
+    with suppress(ValueError):
         parts = urlsplit(value)
         fits = parts.scheme == scheme if scheme else bool(parts.scheme)
         return fits and bool(parts.hostname) and " " not in value and (parts.port or 1) > 0
-    except ValueError:
-        return False
+    return False
 
 
 def wrong_ours(

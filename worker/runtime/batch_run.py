@@ -95,8 +95,7 @@ class OneBatch:
                     return Stand.OUTDATED
                 except sa.exc.OperationalError as error:
                     embedded.log_unreachable(error)
-                if embedded.outage.lasted > 0:
-                    self._give_up_if_unusable(embedded)
+                self._give_up_if_unusable(embedded)
                 if self._counts is not None and embedded.outage.lasted > 0 and self._is_unusable(embedded):
                     self.show(self._counts, UNUSABLE)  # what was counted last: no pace says when the rest is out
                 await embedded.rest()

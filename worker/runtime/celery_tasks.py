@@ -80,8 +80,7 @@ def sweep() -> None:
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _in_a_child(**_signal: Any) -> None:
     # Runs in the children of the prefork pool only, and must return at once.
-    worker_process.remember_child()
-    worker_process.begin()
+    worker_process.begin(in_a_child=True)
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
@@ -89,11 +88,6 @@ def _begin_here(instance: Any, **_signal: Any) -> None:
     # Before the broker is reached: it may be away, and what is due is worked without it.
     if instance.pool_cls.__module__ != "celery.concurrency.prefork":  # its children begin by themselves
         worker_process.begin()
-
-
-@worker_ready.connect  # type: ignore[untyped-decorator]
-def _try_stopped_accounts_again(sender: Any, **_signal: Any) -> None:
-    worker_process.resume_stopped_accounts(sender.timer, sends=INVITE in consumed_by(app))
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
@@ -110,8 +104,9 @@ def _look_each_second(sender: Any, **_signal: Any) -> None:
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
-def _log_queues_left_to_others(**_signal: Any) -> None:
+def _try_stopped_accounts_again(sender: Any, **_signal: Any) -> None:
     consumed = consumed_by(app)
+    worker_process.resume_stopped_accounts(sender.timer, sends=INVITE in consumed)
     if left := left_to_others(consumed):
         log.info("this worker consumes only %s: other workers must consume %s", ", ".join(consumed), left)
 

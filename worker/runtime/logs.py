@@ -173,13 +173,12 @@ def _text() -> "ConsoleRenderer":
     def plain(after: str = "", width: int = 0) -> "KeyValueColumnFormatter":
         return KeyValueColumnFormatter(None, "", "", value_repr=str, width=width, postfix=after)
 
-    named = KeyValueColumnFormatter("", "", "", value_repr=str)
     columns = [
         Column("timestamp", plain()),
         Column("level", plain(width=8)),
         Column("logger", plain(after=":")),
         Column("event", plain()),
-        Column("", named),
+        Column("", KeyValueColumnFormatter("", "", "", value_repr=str)),
     ]
     return ConsoleRenderer(columns=columns, sort_keys=False, pad_level=False)
 

@@ -113,8 +113,6 @@ def answer_to(name: str, state: Any) -> Any:
 
 
 class Monitoring(ConsumerStep):  # type: ignore[misc]
-    """Answers what monitors ask."""
-
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, c: Any, **options: Any) -> None:

@@ -41,8 +41,6 @@ _ending = mmap.mmap(-1, 1)
 
 
 class Process:
-    """This process's parts, loop and runner."""
-
     def __init__(
         self,
         *,

@@ -170,7 +170,6 @@ def _meanwhile(work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) 
 
 
 def _add_events(made: web.Application, shared: Shared, receive: Receive) -> None:
-    """Add the routes for events."""
     parts = shared.parts
     statuses = EventStatuses(parts.database, parts.keyring)
     waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=parts.clock()), shared.in_thread)
@@ -200,7 +199,6 @@ def _add_events(made: web.Application, shared: Shared, receive: Receive) -> None
 
 
 def _add_webhooks(made: web.Application, shared: Shared, fetch: Get | None) -> None:
-    """Add the routes for providers' webhooks and senders' callbacks."""
     parts = shared.parts
     process_kept = partial(process_webhooks, parts.webhooks, parts.clock, parts.meters, parts.traces)
 

@@ -162,12 +162,6 @@ def longest_dispatch() -> timedelta:
     return LONGEST_DISPATCH_OF_A_CHILD if _is_child else LONGEST_DISPATCH
 
 
-def remember_child() -> None:
-    """This process is a child of the prefork pool."""
-    global _is_child
-    _is_child = True
-
-
 def resume_stopped_accounts(timer: Any, *, sends: bool) -> None:
     """Let stopped accounts be tried again. `timer` is Celery's: it calls this again while the database is not ready.
 
@@ -187,8 +181,11 @@ def resume_stopped_accounts(timer: Any, *, sends: bool) -> None:
         _idle.over(READY, monotonic(), step=RESUMING)
 
 
-def begin() -> None:
-    """Make this process's `Process` soon, in a thread, without a wake-up: without a scheduler none comes."""
+def begin(*, in_a_child: bool = False) -> None:
+    """Make this process's `Process` soon, in a thread, without a wake-up: without a scheduler none comes. `in_a_child`:
+    this process is one of the prefork pool."""
+    global _is_child
+    _is_child = in_a_child
 
     def make() -> None:
         while _process() is None and not process.is_ending():

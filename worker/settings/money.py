@@ -38,7 +38,6 @@ def total(counted: Iterable[tuple[Price | None, int]]) -> Mapping[str, Decimal]:
 
 
 def amounts_in_words(amounts: Mapping[str, Any]) -> str:
-    """The amounts by currency."""
     return ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
 
 

@@ -31,7 +31,6 @@ OWN_LINKS: Hook["Callable[[Settings], StableLinks | None]"] = Hook("OWN_LINKS")
 
 
 def account_rule(settings: Settings, account: str) -> BudgetRule:
-    """The budget of an account's calls."""
     of = settings.accounts[account]
     in_all = next((cap.count for cap in of.credits if not cap.period), None)
     by_period = tuple(cap for cap in of.credits if cap.period)
@@ -99,13 +98,11 @@ def check_leases(settings: Settings) -> None:
 
 
 def sender_timeout(settings: Settings, channel: str) -> timedelta:
-    """How long one hand-over may take."""
     sending = settings.sending.get(channel)
     return sending.timeout if sending else timedelta(seconds=30)
 
 
 def hours_of(settings: Settings) -> Hours:
-    """When customers may be written to."""
     return Hours(settings.invitations.quiet, settings.invitations.timezone)
 
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from onboarding_worker.core.features import Hook
+from onboarding_worker.providers import strict_json
 from onboarding_worker.settings.problems import Findings
 from onboarding_worker.settings.tls import OwnServer
 from onboarding_worker.settings.values import Lazy, Section, holds_secrets
 
 SHARED = OwnServer.model_fields
-MOST_LEVELS = 50  # of tables and lists in each other
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,5 @@ def is_lazy(key: FieldInfo) -> bool:
     return any(isinstance(mark, Lazy) for mark in key.metadata) or holds_secrets(key.annotation)
 
 
-def is_too_deep(value: Any) -> bool:
-    """Whether tables and lists lie in each other beyond any use. A key with thousands of dots makes as many levels, and
-    their readers call themselves."""
-    level = [value]
-    for _ in range(MOST_LEVELS):
-        inside = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
-        level = [one for many in inside for one in many]
-    return bool(level)
+# Tables and lists in each other beyond any use: a key with thousands of dots makes as many levels.
+is_too_deep = partial(strict_json.is_too_deep, most=50)

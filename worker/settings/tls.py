@@ -63,7 +63,6 @@ class Client(Section):
 
     @property
     def address(self) -> str:
-        """The URL of the other side."""
         return str(getattr(self, self.address_key()))
 
     @classmethod

@@ -186,8 +186,6 @@ class Parts(Stores):
         # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
-    # What comes in
-
     @property
     def intake(self) -> "Intake":
         """What rows of lists, and events, are judged by."""
@@ -213,26 +211,20 @@ class Parts(Stores):
             traces=lambda: self.traces,
         )
 
-    # The timer's work
-
     @property
     def sweep(self) -> "Sweep":
-        """The timer's work."""
         from onboarding_worker.wiring.sweep import Sweep
 
         return Sweep(self)
 
     @cached_property
     def tellers(self) -> Sequence[Callable[[], object]]:
-        """What tells people what needs a person."""
         needs = lambda: self.operation.report().attention  # noqa: E731
         return [one(self.settings, self.database, needs, self.database_clock) for one in TELLERS.offered()]
 
     @cached_property
     def sweep_steps(self) -> "Sequence[Callable[[Looked], object]]":
         return [one(self) for one in SWEEP_STEPS.offered()]
-
-    # Reports
 
     @property
     def reporting(self) -> Reporting:
@@ -260,8 +252,6 @@ class Parts(Stores):
             key_ids=self.keyring.ids if self.knows_keys else None,
             settings=self.settings,
         )
-
-    # The process itself
 
     @property
     def traces(self) -> Traces:

@@ -27,7 +27,6 @@ class OsUser:
 
 @cache
 def os_user() -> OsUser:
-    """The person who runs this process."""
     host = socket.gethostname()[:60]
     login = caller_of(os.getuid(), _login_uid(), os.environ.get("SUDO_UID", ""))
     return described(os.getuid(), login, host, _name_of)

@@ -296,7 +296,6 @@ class Runner:
         await asyncio.gather(*(self._preflight.prove(channel) for channel in self._parts.channels))
 
     async def wait_until_idle(self) -> None:
-        """Wait until no dispatcher is running."""
         await self._idle.wait()
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -331,11 +330,10 @@ class Runner:
 
     async def is_ending_within(self, seconds: float) -> bool:
         """Wait for `stop`, at most for so long. Returns whether it was called."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False
+                await self._stopping.wait()
+        return self._stopping.is_set()
 
     async def close(self) -> None:
         """End the dispatchers, which takes at most their calls' time-outs, and then close the connections."""

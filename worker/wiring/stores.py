@@ -144,8 +144,6 @@ class Stores:
         }
         return Webhooks(self.database, self.keyring, apply)
 
-    # What the configuration says
-
     @cached_property
     def senders(self) -> "Mapping[str, Sender]":
         """By channel. Built when first needed, on the loop that will use them."""
@@ -196,7 +194,6 @@ class Stores:
 
     @cached_property
     def routes(self) -> "list[Rule]":
-        """The routes, in order."""
         from onboarding_worker.lists.importing.intake import Rule
 
         return [Rule(route.when, route.accounts, route.freshness, route.brand or "") for route in self.settings.routes]
@@ -208,7 +205,6 @@ class Stores:
 
     @cached_property
     def contact(self) -> ContactPolicy:
-        """How customers are written to."""
         return contact_policy(self.settings, channels=self.channels)
 
     @cached_property

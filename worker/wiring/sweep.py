@@ -125,7 +125,6 @@ class Sweep:
             log.log(logging.INFO if verdict.met else logging.WARNING, "batch %d: %s", batch_id, verdict.why)
 
     def apply_details(self) -> None:
-        """Give customers the details of rows that are released."""
         refreshed.apply(self._parts.database, self._parts.keyring, now=self._parts.clock())
 
     def add_up_counts(self) -> None:

@@ -58,18 +58,11 @@ def templates_of(settings: Settings) -> Templates:
         greeting=invitations.greeting,
         domains=mail_domains(settings),
     )
-    unknown = [
-        f"brand.{name}.template: there is no template of that name"
-        for name, brand in brands.items()
-        if brand.template and brand.template not in templates.names
-    ]
-    unknown += [
-        f"follow_up.ladder[{number}].template: there is no template of that name"
-        for number, step in enumerate(settings.follow_up.ladder, start=1)
-        if step.template and step.template not in templates.names
-    ]
+    named: dict[str, str | None] = {f"brand.{name}": brand.template for name, brand in brands.items()}
+    named |= {f"follow_up.ladder[{at}]": step.template for at, step in enumerate(settings.follow_up.ladder, start=1)}
+    unknown = [key for key, template in named.items() if template and template not in templates.names]
     if unknown:
-        raise SettingsError(unknown)
+        raise SettingsError([f"{key}.template: there is no template of that name" for key in unknown])
     lacking = [
         f"{channel}: there is no template for it in {settings.invitations.locale}; docs/how-to/templates.md shows one"
         for channel in settings.sending

@@ -102,7 +102,6 @@ def connection_to(url: str, *, tls: Tls | None = None) -> Connection:
 
 @contextmanager
 def connected(url: str, *, tls: Tls | None = None) -> Iterator[Any]:
-    """kombu's connection, open."""
     with connection_to(url, tls=tls) as connection:
         connection.connect()
         yield connection

@@ -30,8 +30,6 @@ from onboarding_worker.events.store.refused_events import RefusedMessage
 
 
 class Inbox(Protocol):
-    """Stores events."""
-
     def receive(self, events: Sequence[Event]) -> Received:
         """Take events in, in one transaction. Raises sqlalchemy.exc.OperationalError without a database."""
 

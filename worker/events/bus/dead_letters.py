@@ -76,8 +76,6 @@ def shown(message: Entry) -> dict[str, Any]:
 
 
 class AmqpDead:
-    """The dead queue on RabbitMQ."""
-
     def __init__(self, connection: Any, topology: Topology) -> None:
         self._connection = connection
         self._topology = topology

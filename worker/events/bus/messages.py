@@ -12,6 +12,7 @@ import binascii
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -115,13 +116,11 @@ def enveloped(entry: Entry) -> bytes:
 
 
 def _decoded(body: str, encoding: Any) -> bytes | None:
-    try:
+    with suppress(UnicodeEncodeError, binascii.Error):
         if encoding in (None, "utf-8"):
             return body.encode()
         if encoding == "base64":
             return b64decode(body.encode("ascii"), validate=True)
-    except (UnicodeEncodeError, binascii.Error):
-        pass
     return None
 
 

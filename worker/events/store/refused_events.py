@@ -59,7 +59,6 @@ class PutBack:
 
 
 def dead_queue_of(queue: str) -> str:
-    """The name of a queue's dead queue."""
     return f"{queue}.dead"
 
 
