@@ -63,18 +63,13 @@ class Paces:
         """The same, with a list's own pace, shared by the accounts that its rows go to; None: it has none."""
         if per_hour is None:
             return self
-        of_account: Counter[str] = Counter()
+        of_account = Counter[str]()
         for group, number in rows.items():
             of_account[group.account] += number
         each = per_hour / HOUR.total_seconds() / max(of_account.total(), 1)
         own = {name: number * each for name, number in of_account.items()}
-        return Paces(
-            {
-                name: pace if (limit := self.accounts.get(name)) is None else min(pace, limit)
-                for name, pace in own.items()
-            },
-            self.channels,
-        )
+        limits = {name: limit for name, limit in self.accounts.items() if limit is not None}
+        return Paces({name: min(pace, limits.get(name, pace)) for name, pace in own.items()}, self.channels)
 
 
 def is_open(zones: tuple[str, ...], quiet: QuietHours | None, begins: datetime, ends: datetime) -> bool:
@@ -121,10 +116,9 @@ class _Filling:
         self.open = {group: [slot for slot in range(slots.number) if opens(group, slot)] for group in rows}
         self.left = dict(rows)
         self.taken: dict[Group, dict[int, int]] = {group: {} for group in rows}
-        self._used: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # by account, channel or "*", and slot
+        self._used = Counter[tuple[str, str, int]]()  # by account, channel or "*", and slot
         self._groups = sorted(rows)
-        on_channel: defaultdict[str, int] = defaultdict(int)
-        of_account: defaultdict[tuple[str, str], int] = defaultdict(int)
+        on_channel, of_account = Counter[str](), Counter[tuple[str, str]]()
         for group, number in rows.items():
             on_channel[group.channel] += number
             of_account[group.account, group.channel] += number

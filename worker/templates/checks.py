@@ -65,9 +65,7 @@ def problems(templates: Templates) -> list[str]:
     found = list(library.problems)
     if library.find(DEFAULT, locale, "email", default=locale) is None:
         found.append(f'[invitations] locale = "{locale}": there is no template in that language')
-    for name in sorted(library.own):
-        if name in library.unreadable:
-            continue
+    for name in sorted(library.own - library.unreadable.keys()):
         try:
             library.template(name)
             layouts = library.chain(name)[1:]
@@ -117,16 +115,13 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
     if lacking:
         return [f"{name}/{locale}: lacks {' and '.join(lacking)}, so its {channel} is not used"]
     texts = library.find(name, locale, channel, default=locale)
-    if texts is None:
-        return []
-    if templates.brands[""] == NO_BRAND and not any(map(library.is_own, texts.parts.values())):
+    if texts is None or (templates.brands[""] == NO_BRAND and not any(map(library.is_own, texts.parts.values()))):
         return []
     found: list[str] = []
     empty: dict[tuple[str, str], str] = {}  # one line for each block and file, with the first sample that shows it
     for sample in (*SAMPLES, _with_answer(templates, texts)):
         try:
-            needs = templates.needs(name, locale, channel)
-            sample = with_columns(sample, needs) if needs else sample
+            sample = with_columns(sample, templates.needs(name, locale, channel))
             made = templates.fill_in(texts, sample, channel, SAMPLE_NOW)
             for part, block in _empty_blocks(templates, texts, sample):
                 who = "a company" if sample.customer.kind is CustomerKind.COMPANY else "a person"
@@ -181,8 +176,8 @@ def _with_answer(templates: Templates, texts: Texts) -> Invitation:
                 names.update(answer_values(templates.library.sources[file]))
                 columns.update(own_columns(templates.library.sources[file]))
     keys = [name.removeprefix(VENDOR).strip('.[]"') for name in names if name.startswith(VENDOR)]
-    sample = with_columns(SAMPLE, columns) if columns else SAMPLE
-    return replace(sample, opening=Opening(SAMPLE.opening.link, "0123456", "Vendor", dict.fromkeys(keys, "A1B2C3D4")))
+    opening = Opening(SAMPLE.opening.link, "0123456", "Vendor", dict.fromkeys(keys, "A1B2C3D4"))
+    return replace(with_columns(SAMPLE, columns), opening=opening)
 
 
 def _page_problems(pages: Pages) -> list[str]:

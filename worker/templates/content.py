@@ -86,10 +86,8 @@ def segments(text: str) -> Segments:
     """How the text is sent, unchanged: nothing is replaced or left out to make it shorter."""
     plain = all(letter in GSM_7 or letter in GSM_7_EXTENSION for letter in text)
     encoding = Encoding.GSM_7 if plain else Encoding.UCS_2
-    if plain:
-        costs = [2 if letter in GSM_7_EXTENSION else 1 for letter in text]
-    else:  # two 16-bit units stay in one segment too
-        costs = [2 if ord(letter) > 0xFFFF else 1 for letter in text]
+    # Two 16-bit units stay in one segment too.
+    costs = [1 + (letter in GSM_7_EXTENSION if plain else ord(letter) > 0xFFFF) for letter in text]
     single, part = ROOM[encoding]
     if sum(costs) <= single:
         return Segments(encoding, 1 if text else 0)

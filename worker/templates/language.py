@@ -233,16 +233,13 @@ def _answer_name(node: nodes.Node) -> str | None:
 
 def name_of(node: nodes.Node, *, of: str = VENDOR) -> str | None:
     """NAME, if the node is `vendor.NAME` or `vendor["NAME"]`, or of another mapping; else None."""
-    if not isinstance(node, (nodes.Getattr, nodes.Getitem)):
-        return None
-    if not isinstance(node.node, nodes.Name) or node.node.name != of or node.ctx != "load":
-        return None
-    name: object
-    if isinstance(node, nodes.Getattr):
-        name = node.attr
-    else:
-        name = node.arg.value if isinstance(node.arg, nodes.Const) else None
-    return name if isinstance(name, str) and NAME.fullmatch(name) else None
+    match node:
+        case (
+            nodes.Getattr(node=nodes.Name(name=mapping), attr=str(name), ctx="load")
+            | nodes.Getitem(node=nodes.Name(name=mapping), arg=nodes.Const(value=str(name)), ctx="load")
+        ) if mapping == of and NAME.fullmatch(name):
+            return name
+    return None
 
 
 def compiled(env: Environment, name: str) -> Template:

@@ -114,11 +114,7 @@ class Templates:
 
     def prepare(self, channel: str) -> None:
         """Check and compile the files of a channel's usual message, which a process otherwise does at its first one."""
-        brand = self.brands[""]
-        texts = self._find(brand.template or DEFAULT, self.locale, channel, default=self.locale)
-        if texts is not None:
-            with suppress(TemplateProblem):  # each message says it
-                self._files("", tuple(texts.parts.values()))
+        self._needs(self.brands[""].template or DEFAULT, self.locale, channel)
 
     def lacks(self, channel: str) -> bool:
         """True if nobody can be written to on this channel in the default language, and no template is built in."""
@@ -179,7 +175,7 @@ class Templates:
 
     def _find_needs(self, name: str, locale: str, channel: str) -> Mapping[str, str]:
         texts = self._find(name, locale, channel, default=self.locale)
-        with suppress(TemplateProblem):  # `checks.problems` has it
+        with suppress(TemplateProblem):  # `checks.problems` has it, and each message says it
             return self._files("", tuple(texts.parts.values())).needs if texts is not None else {}
         return {}
 

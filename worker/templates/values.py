@@ -78,13 +78,11 @@ def person_names(first: str, last: str) -> tuple[str, str]:
         return real_names(first, last)
     first, last = plain(first, most=LENGTH), plain(last, most=LENGTH)
     together = folded(f"{first} {last}")
-    if max(_width(first), _width(last)) > LONGEST or _NO_PERSON.search(together):
-        return "", ""
     words = together.split()
-    if len(words) > MOST_WORDS or _digits(together) > MOST_DIGITS:
-        return "", ""
     small = (word for word in words if len(word) > SHORT_WORD and word.islower())
-    if len(words) >= SENTENCE_WORDS and not all(map(PARTICLES.fullmatch, small)):
+    is_sentence = len(words) >= SENTENCE_WORDS and not all(map(PARTICLES.fullmatch, small))
+    is_long = max(_width(first), _width(last)) > LONGEST or len(words) > MOST_WORDS
+    if is_long or is_sentence or _digits(together) > MOST_DIGITS or _NO_PERSON.search(together):
         return "", ""
     return real_names(first, last)
 

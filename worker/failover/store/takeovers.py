@@ -144,14 +144,9 @@ def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.Te
     `Takeover.values`."""
     position = sa.func.instr if is_sqlite else sa.func.strpos
 
-    def place(parameter: str) -> sa.ColumnElement[int]:
-        named: sa.ColumnElement[int] = position(
-            "," + Job.fallback_accounts + ",", sa.bindparam(parameter, type_=sa.String)
-        )
-        return named
-
-    target = place("target")
-    preferred = [place(f"other_{number}") for number in range(others)]
+    names = ("target", *(f"other_{number}" for number in range(others)))
+    accounts = "," + Job.fallback_accounts + ","
+    target, *preferred = (position(accounts, sa.bindparam(name, type_=sa.String)) for name in names)
     return [
         Job.account == sa.bindparam("source"),
         Job.state == bulk.fixed(JobState.WAITING),  # as in ix_job_backed
@@ -165,31 +160,27 @@ def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.Te
     ]
 
 
-def _unbound() -> list[sa.ColumnElement[bool]]:
-    """True if no call for the row can have opened a session anywhere, and its customer has no session that opens.
-    Strict: anything uncertain binds the row to the account that was called, even if an operator later decides that the
-    call may be repeated. A live session belongs to an account too, and only that account knows when to replace it."""
-    called = sa.exists().where(Attempt.job_id == Job.id, Attempt.invitation_id.is_(None), Attempt.closed_at.is_(None))
-    bound = sa.exists().where(
-        Attempt.job_id == Job.id,
-        Attempt.invitation_id.is_(None),
-        # A transient failure of a repeatable call only shows that a repetition at the same account does no harm.
-        sa.or_(Attempt.outcome.in_(OPENS), sa.and_(Attempt.outcome == Kind.TRANSIENT.value, Attempt.repeatable)),
-        # Only with status 503 does every provider state that it has not accepted the request.
-        sa.or_(Attempt.status.is_(None), Attempt.status != 503),
-    )
-    # The expiry is read row by row through the unique index: as a condition on sessions, with statistics from before a
-    # list, the database would search all live sessions.
-    expires_at = (
-        sa.select(SessionRow.expires_at)
-        .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
-        .scalar_subquery()
-    )
-    live = sa.func.coalesce(expires_at > sa.bindparam("now"), sa.false(), type_=sa.Boolean())
-    return [~called, ~bound, ~live]
-
-
-_UNBOUND = _unbound()
+_CALLED = sa.exists().where(Attempt.job_id == Job.id, Attempt.invitation_id.is_(None), Attempt.closed_at.is_(None))
+_BOUND = sa.exists().where(
+    Attempt.job_id == Job.id,
+    Attempt.invitation_id.is_(None),
+    # A transient failure of a repeatable call only shows that a repetition at the same account does no harm.
+    sa.or_(Attempt.outcome.in_(OPENS), sa.and_(Attempt.outcome == Kind.TRANSIENT.value, Attempt.repeatable)),
+    # Only with status 503 does every provider state that it has not accepted the request.
+    sa.or_(Attempt.status.is_(None), Attempt.status != 503),
+)
+# The expiry is read row by row through the unique index: as a condition on sessions, with statistics from before a
+# list, the database would search all live sessions.
+_expires_at = (
+    sa.select(SessionRow.expires_at)
+    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
+    .scalar_subquery()
+)
+_LIVE = sa.func.coalesce(_expires_at > sa.bindparam("now"), sa.false(), type_=sa.Boolean())
+# True if no call for the row can have opened a session anywhere, and its customer has no session that opens. Strict:
+# anything uncertain binds the row to the account that was called, even if an operator later decides that the call may
+# be repeated. A live session belongs to an account too, and only that account knows when to replace it.
+_UNBOUND = (~_CALLED, ~_BOUND, ~_LIVE)
 
 
 # The sweep asks each second for each pair of accounts while one of them is stopped: a built statement costs a

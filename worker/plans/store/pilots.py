@@ -264,11 +264,10 @@ def latest_verdict(planned: Planned, *, now: datetime) -> datetime | None:
     return planned.sent_at + parse_condition(planned.plan.condition).within
 
 
-def _locked(connection: sa.Connection, batch_id: int) -> tuple[str, datetime | None]:
+def _locked(connection: sa.Connection, batch_id: int) -> sa.Row[str, datetime | None]:
     """Lock the batch, after its plan; returns the cause of its pause, and when it was cancelled."""
     batch = sa.select(Batch.pause_cause, Batch.cancelled_at).where(Batch.id == batch_id)
-    paused, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
-    return paused, cancelled_at
+    return connection.execute(batch.with_for_update(key_share=True)).one()
 
 
 def _of(batch_id: int) -> sa.Update:

@@ -37,19 +37,15 @@ class Plan:
     @property
     def in_words(self) -> str:
         """For people and the audit log."""
-        parts = []
-        if self.first:
-            rest = f"the rest if {self.condition}" if self.condition else "the rest when a person resumes"
-            parts.append(f"the first {self.first}, {rest}")
-        if self.start_at is not None:
-            parts.append(f"not before {written(self.start_at)}")
-        if self.per_hour is not None:
-            parts.append(f"at most {self.per_hour:,} first invitations an hour")
-        if self.most_credits is not None:
-            parts.append(f"at most {counted(self.most_credits, 'credit')}")
-        if self.deadline is not None:
-            parts.append(f"by {written(self.deadline)}, the rows first whose hours end first")
-        return "; ".join(parts)
+        rest = f"if {self.condition}" if self.condition else "when a person resumes"
+        parts = (
+            self.first and f"the first {self.first}, the rest {rest}",
+            self.start_at and f"not before {written(self.start_at)}",
+            None if self.per_hour is None else f"at most {self.per_hour:,} first invitations an hour",
+            None if self.most_credits is None else f"at most {counted(self.most_credits, 'credit')}",
+            self.deadline and f"by {written(self.deadline)}, the rows first whose hours end first",
+        )
+        return "; ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
