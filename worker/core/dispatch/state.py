@@ -73,8 +73,12 @@ class Work(ABC, Generic[RowT, PolicyT]):
         Raises UnknownFlush if rows may have been opened: `release` releases them.
         """
         flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
-        if not results:
-            return flushed
+        if results:
+            self.written(results)
+        return flushed
+
+    def written(self, results: Sequence[CallResult[RowT]]) -> None:
+        """Count and log these results, which are in the database now."""
         steps = ["not made" if each.ending is None else type(each.ending).__name__.lower() for each in results]
         outcomes = Counter(
             result.problem.kind.value if result.problem is not None else step
@@ -96,7 +100,6 @@ class Work(ABC, Generic[RowT, PolicyT]):
                 seconds = (now - result.began_at).total_seconds()
                 extra = {"batch": result.row.batch_id, "job": job_id}
                 log.log(level, "%s: job %d: %s%s, %.3f s", self.name, job_id, step, why, seconds, extra=extra)
-        return flushed
 
     @abstractmethod
     async def call(self, opened: RowT, now: datetime, may_write: MayWrite, /) -> CallResult[RowT]:

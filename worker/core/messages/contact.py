@@ -110,15 +110,7 @@ class Writer(Protocol):
 
 # A message in one of these states has been handed over, or may have been: the outcome of a held message is unknown.
 # Of all sessions and channels of the customer, with reminders and the texts that a provider sends.
-COUNTED = frozenset(
-    {
-        InvitationState.WORKING,
-        InvitationState.SENT,
-        InvitationState.DELIVERED,
-        InvitationState.BOUNCED,
-        InvitationState.HELD,
-    }
-)
+COUNTED = REACHED | {InvitationState.WORKING, InvitationState.BOUNCED, InvitationState.HELD}
 
 
 @dataclass(frozen=True)

@@ -266,12 +266,9 @@ def issue_at(
     if not channels:
         return now
     moment = now
-    earliest = now
-    for round_ in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         times = [allowed_at(zones, quiet.get(channel), moment) for channel in channels]
-        if round_ == 0:
-            earliest = min(times)
         if max(times) - min(times) <= max_age:
             return min(times)
         moment = max(times) - max_age
-    return earliest
+    return min(allowed_at(zones, quiet.get(channel), now) for channel in channels)

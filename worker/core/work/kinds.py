@@ -172,11 +172,9 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
         if may_be_earlier and not self.first_links.was_short():
             until = max(self.provider.reissue_at(session.expires_at), began_at)
             why = "the provider returned a token that may be an earlier one; the next is asked for after its end"
-            return CallResult(
-                job, began_at, Snooze(until, Reason.SESSION_ENDS_FIRST, why), session=session, floor=floor
-            )
-        hold = Hold(Reason.SHORT_LIVED, detail)
-        problem = Problem(Kind.SHORT_LIVED, detail)
+            snooze = Snooze(until, Reason.SESSION_ENDS_FIRST, why)
+            return CallResult(job, began_at, snooze, session=session, floor=floor)
+        hold, problem = Hold(Reason.SHORT_LIVED, detail), Problem(Kind.SHORT_LIVED, detail)
         return CallResult(job, began_at, hold, problem=problem, session=session, floor=floor)
 
     async def _reconcile(self, job: ClaimedJob, unknown_call: UnknownCall, may_write: MayWrite) -> IssueResult:
@@ -256,21 +254,13 @@ class InviteWork(Work[ClaimedInvitation, InvitationPolicy]):
     sender_names: Mapping[str, str]  # by brand
     templates: Writer
 
-    def flush(
-        self,
-        results: Sequence[InviteResult],
-        room: Room | None,
-        stretch: Stretch | None = None,
-        unused: Sequence[datetime] = (),
-    ) -> Flushed[ClaimedInvitation]:
-        flushed = super().flush(results, room, stretch, unused)
-        if results:
-            observe = self.meters.observer(FRESHNESS, self.policy.channel)
-            for result in results:
-                item = result.row
-                if isinstance(result.ending, Done) and item.unknown_call is None:
-                    observe((item.expires_at - result.began_at) / (item.expires_at - item.issued_at))
-        return flushed
+    def written(self, results: Sequence[InviteResult]) -> None:
+        observe = self.meters.observer(FRESHNESS, self.policy.channel)
+        for result in results:
+            item = result.row
+            if isinstance(result.ending, Done) and item.unknown_call is None:
+                observe((item.expires_at - result.began_at) / (item.expires_at - item.issued_at))
+        super().written(results)
 
     async def call(self, item: ClaimedInvitation, now: datetime, may_write: MayWrite, /) -> InviteResult:
         if item.unknown_call is not None:
@@ -315,9 +305,7 @@ class InviteWork(Work[ClaimedInvitation, InvitationPolicy]):
 
     async def _reconcile(self, item: ClaimedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Reconcile the hand-over with an unknown outcome, instead of repeating it."""
-        began_at = self.clock()
-        person = item.customer.person
-        to = address_of(person, self.policy.channel)
+        began_at, to = self.clock(), address_of(item.customer.person, self.policy.channel)
         found = await self.sender.look_up(to, item.opening.link, since=unknown_call.opened_at, known=unknown_call.known)
         if isinstance(found, Receipt):
             return CallResult(item, began_at, Done(), reference=found.reference)

@@ -96,9 +96,8 @@ def follow_reviews(
     The customer has submitted, so the job is invited, even if the link came by the app; one that asks for no message is
     issued. A review that was left alone meanwhile is checked again: its list was cancelled, or its customer erased.
     """
-    from onboarding_worker.core.work.store.sessions import (
-        schedule_checks,  # imported here: readers ask only who is in review
-    )
+    # Imported here: readers ask only who is in review.
+    from onboarding_worker.core.work.store.sessions import schedule_checks
 
     moves = [
         {

@@ -63,24 +63,20 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
     results = [*written, *special]
     kept = [item for item in results if item.row.id in ours]
     if kept:
-        sent = [item.row.id for item in kept if isinstance(item.ending, Done)]
-        if sent:
-            happened(connection, MessagesSent(sent), now=now)
+        done = [item.row for item in kept if isinstance(item.ending, Done)]
+        if done:
+            happened(connection, MessagesSent([one.id for one in done]), now=now)
         if refused := [item for item in special if item.row.id in ours and _address_refused(item)]:
             _follow_up(flush, refused)
         firsts = (item.row for item in written if item.row.kind == FIRST)
         set_job_states(connection, ours.values(), sent={ours[item.id]: item.session_id for item in firsts}, now=now)
         if policy.contact.reminders:
-            left = [item.row for item in kept if isinstance(item.ending, Done) and item.row.kind == FIRST]
-            reminders.add(
-                connection,
-                policy.contact,
-                [
-                    reminders.Sent(one.session_id, ours[one.id], policy.channel, one.customer, one.expires_at)
-                    for one in left
-                ],
-                now=now,
-            )
+            sent = [
+                reminders.Sent(one.session_id, ours[one.id], policy.channel, one.customer, one.expires_at)
+                for one in done
+                if one.kind == FIRST
+            ]
+            reminders.add(connection, policy.contact, sent, now=now)
         if settled:
             schedule_checks(connection, {ours[item.row.id] for item in settled}, now=now)
     call_outcomes = [CallOutcome(item.began_at) for item in written]

@@ -176,17 +176,8 @@ _COUNTED = attrgetter("batch_id", "account", "channel", "result")
 
 _MOVE = bulk.Change(
     Job.id,
-    bulk.new(
-        "state",
-        "due_at",
-        "reason",
-        "detail",
-        "session_id",
-        "needs_status_check",
-        "entity_id",
-        "unknown_attempt",
-        "link_requested_at",
-    )
+    bulk.new("state", "due_at", "reason", "detail", "session_id", "needs_status_check")
+    | bulk.new("entity_id", "unknown_attempt", "link_requested_at")
     | {
         "lease_until": None,
         "attempts": Job.attempts + sa.bindparam("more_attempts"),

@@ -230,9 +230,8 @@ def invite_deferred(flush: Flush[JobPolicy], links: StableLinks, jobs: Sequence[
     ids = new_ids(now, len(jobs))
     new = [(id_, CallResult(job, now, Done(), session=nothing), job) for id_, job in zip(ids, jobs, strict=True)]
     customers = {job.id: job.customer for job in jobs}
-    added = add(
-        flush, new, customers, Hours(), plain=True, bought=False
-    )  # the messages know of quiet hours as they leave
+    # The messages know of quiet hours as they leave.
+    added = add(flush, new, customers, Hours(), plain=True, bought=False)
     moves = [{"job_id": job.id, "new_session_id": added.sessions[job.id]} for job in jobs]
     _ISSUED.run(flush.connection, moves, at=now)
     return added.channels
