@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ACT = "onboarding_act"
 RETENTION = "retention"  # the actor where the configuration acts, and no person
 # The widths of the columns. What is longer is cut off.
-ACTOR, ACTION, SUBJECT, REASON = 200, 64, 200, 200
+WIDTHS = {"actor": 200, "action": 64, "subject": 200, "reason": 200}
 
 
 class Act(NamedTuple):
@@ -67,14 +67,7 @@ def note_all(connection: sa.Connection, entries: Sequence[Entry]) -> None:
     The connection may be a caller's own, of another engine than ours (`runtime.python_api`): so this is no COPY.
     """
     rows = [
-        {
-            "at": entry.at,
-            "actor": printable(entry.actor, ACTOR),
-            "action": printable(entry.action, ACTION),
-            "subject": printable(entry.subject, SUBJECT),
-            "count": entry.count,
-            "reason": printable(entry.reason, REASON),
-        }
+        vars(entry) | {name: printable(getattr(entry, name), most) for name, most in WIDTHS.items()}
         for entry in entries
     ]
     if len(rows) == 1:  # as nearly always: its answer is not waited for

@@ -44,15 +44,10 @@ def as_utc(at: datetime) -> datetime:
 
 UNITS = {
     "ms": timedelta(milliseconds=1),
-    "s": timedelta(seconds=1),
-    "sec": timedelta(seconds=1),
-    "second": timedelta(seconds=1),
-    "min": timedelta(minutes=1),
-    "minute": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "hour": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "day": timedelta(days=1),
+    **dict.fromkeys(("s", "sec", "second"), timedelta(seconds=1)),
+    **dict.fromkeys(("min", "minute"), timedelta(minutes=1)),
+    **dict.fromkeys(("h", "hour"), timedelta(hours=1)),
+    **dict.fromkeys(("d", "day"), timedelta(days=1)),
     "week": timedelta(weeks=1),
 }
 # Long ones first: a duration is shown in the largest unit that divides it.

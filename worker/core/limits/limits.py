@@ -28,16 +28,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
-from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.foundation import notation
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.states import NOT_SENT, UNREACHABLE
 
-UNITS = {
-    "second": timedelta(seconds=1),
-    "minute": timedelta(minutes=1),
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-}
+UNITS = {name: notation.UNITS[name] for name in ("second", "minute", "hour", "day")}
 # A slot that was not used this long after its time is lost. Until then it may be used late, but not together with other
 # slots: a process spaces its own calls like the slots, so that late calls are no faster than the limit.
 LAPSE = timedelta(milliseconds=500)
@@ -333,7 +328,8 @@ class CreditCap:
 
     @property
     def in_words(self) -> str:
-        return f"{counted(self.count, 'credit')} a {self.period}" if self.period else counted(self.count, "credit")
+        credits = notation.counted(self.count, "credit")
+        return f"{credits} a {self.period}" if self.period else credits
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,7 @@ def adapted(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     if pace.trial_rate is None and not pace.habit and a_few_more:
         lower = max(pace.rate * SMALL_STEP_RATE_FACTOR, pace.good or 0.0, _floor(configured))
         if lower < pace.rate:
-            return replace(
-                pace, rate=lower, refused_from=pace.rate, granted=0.0, refused=0.0, lowered_at=now, raised_at=now
-            )
+            return _anew(pace, lower, refused_from=pace.rate, now=now)
         if pace.refused >= TRIAL_REFUSALS:  # as many at a rate that was good before: the rate is not the cause
             return replace(pace, refused_from=None, habit=pace.share, habit_at=now)
     return _raised(pace, configured, now=now)
@@ -155,7 +153,7 @@ def _judged(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
         if pace.rate > max(before * TWO_TRIALS_RATE_FACTOR, _floor(configured)):
             # Far above the real limit, half the rate is refused about as often. A second step shows the difference.
             lower = max(pace.rate * TRIAL_RATE_FACTOR, _floor(configured))
-            return replace(pace, rate=lower, granted=0.0, refused=0.0, lowered_at=now, raised_at=now)
+            return _anew(pace, lower, refused_from=pace.refused_from, now=now)
         rate = None if configured is not None and before >= configured else before
         return replace(pace, rate=rate, trial_rate=None, refused_from=None, good=None, habit=pace.share, habit_at=now)
     return replace(pace, trial_rate=None, good=pace.rate if pace.share < TRIAL_SHARE else pace.good)
@@ -168,18 +166,14 @@ def _lowered(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     lower = max(rate * TRIAL_RATE_FACTOR, _floor(configured))
     if lower >= rate:
         return pace
-    return replace(
-        pace,
-        rate=lower,
-        good=None,
-        refused_from=rate,
-        granted=0.0,
-        refused=0.0,
-        lowered_at=now,
-        raised_at=now,
-        trial_rate=rate,
-        trial_share=pace.share,
-    )
+    trial = replace(pace, good=None, trial_rate=rate, trial_share=pace.share)
+    return _anew(trial, lower, refused_from=rate, now=now)
+
+
+def _anew(pace: Pace, rate: float, *, refused_from: float | None, now: datetime) -> Pace:
+    """The pace at another rate: what was counted at the one before says nothing about it."""
+    counts = replace(pace, granted=0.0, refused=0.0, lowered_at=now, raised_at=now)
+    return replace(counts, rate=rate, refused_from=refused_from)
 
 
 def _floor(configured: float | None) -> float:
@@ -194,7 +188,7 @@ def _measured(pace: Pace, *, now: datetime) -> Pace:
         return pace
     counts_for = FADING_TIME.total_seconds() * (1 - math.exp(-(elapsed / FADING_TIME)))
     rate = max(accepted / counts_for, LOWEST_RATE_IF_UNCONFIGURED)
-    return replace(pace, rate=rate, refused_from=2 * rate, granted=0.0, refused=0.0, lowered_at=now, raised_at=now)
+    return _anew(pace, rate, refused_from=2 * rate, now=now)
 
 
 def _raised(pace: Pace, configured: float | None, *, now: datetime) -> Pace:

@@ -1,7 +1,8 @@
 """Ends the leases of workers that have stopped, for the timer."""
 
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from functools import partial
@@ -148,15 +149,10 @@ class ExpiredLeases:
 
     def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> EndedLeases:
         def work(connection: sa.Connection, chunk: Chunk) -> EndedLeases:
-            query = sa.select(
-                InvitationRow.id,
-                InvitationRow.fence,
-                InvitationRow.attempts,
-                InvitationRow.job_id,
-                InvitationRow.due_at,
-                InvitationRow.unknown_attempt,
-                InvitationRow.unknown_handovers,
-            ).where(InvitationRow.state == InvitationState.WORKING)
+            columns = (InvitationRow.id, InvitationRow.job_id, InvitationRow.fence, InvitationRow.attempts)
+            unknown = (InvitationRow.unknown_attempt, InvitationRow.unknown_handovers)
+            query = sa.select(*columns, *unknown, InvitationRow.due_at)
+            query = query.where(InvitationRow.state == InvitationState.WORKING)
             rows = _chunk(connection, chunk, query if all_of_them else query.where(InvitationRow.lease_until < now))
             open_attempts = _open_attempts(
                 connection,
@@ -193,16 +189,16 @@ class ExpiredLeases:
         paced: Callable[[Any, Ending, datetime], Ending] = lambda _row, ending, _now: ending,
         now: datetime,
     ) -> tuple[list[dict[str, Any]], EndedLeases]:
-        moves, counted = [], EndedLeases()
+        moves, counted = [], Counter[str]()
         for row in rows:
             attempt, unknown_call = open_attempts.get((row.id, row.fence)), row.unknown_attempt
             ending: Ending | None = None  # a row without a call keeps its place in the queue
             if attempt is None:
-                counted += EndedLeases(released=1)
+                counted["released"] += 1
             elif attempt.reconciles is not None:
                 # The attempt was a reconciliation: the row stays as it was, and is reconciled again.
                 ending = Snooze(now + policy.first * self._jitter(), Reason.UNKNOWN, RECONCILIATION_LOST)
-                counted += EndedLeases(unknown=1)
+                counted["unknown"] += 1
             else:
                 ending = ending_for(
                     UNKNOWN,
@@ -215,34 +211,20 @@ class ExpiredLeases:
                     reconcile_at=attempt.reconcile_at,
                 )
                 ending, unknown_call = paced(row, ending, now), None
-                counted += _counted(ending)
+                counted[_COUNTED.get(type(ending), "held")] += 1
             attempt_id = attempt.id if attempt is not None else None
             move = after_call(ending, due_at=row.due_at, attempt_id=attempt_id, unknown_call=unknown_call)
-            moves.append(
-                move
-                | {
-                    "row_id": row.id,
-                    "new_state": waiting if ending is None else state_after(ending),
-                    "more_unknown": int(stays_unknown(ending, UNKNOWN)),
-                }
-            )
-        return moves, counted
+            state = waiting if ending is None else state_after(ending)
+            unknown = int(stays_unknown(ending, UNKNOWN))
+            moves.append(move | {"row_id": row.id, "new_state": state, "more_unknown": unknown})
+        return moves, EndedLeases(**counted)
 
 
 def _paced(message: Any, ending: Ending, now: datetime) -> Ending:
     return not_before_its_wait(ending, UNKNOWN, before=message.unknown_handovers, now=now)
 
 
-def _counted(ending: Ending) -> EndedLeases:
-    match ending:
-        case Retry():
-            return EndedLeases(repeated=1)
-        case Reconcile():
-            return EndedLeases(unknown=1)
-        case _:
-            return EndedLeases(held=1)
-
-
+_COUNTED: Mapping[type[Ending], str] = {Retry: "repeated", Reconcile: "unknown"}
 _MOVE = bulk.new("state", "due_at", "reason", "detail", "unknown_attempt") | {"lease_until": None}
 
 

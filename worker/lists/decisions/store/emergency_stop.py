@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from onboarding_worker.core.database import bulk
-from onboarding_worker.core.database.audit_entries import ACTOR, REASON, note
+from onboarding_worker.core.database.audit_entries import WIDTHS, note
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job, Timer
 from onboarding_worker.core.foundation.notation import printable, written
@@ -49,7 +49,8 @@ class EmergencyStops:
         """Stop everything. If it is stopped already, the first stop stays, with its reason. Returns the one that holds.
         `anew`: this stop takes the place of an earlier one. After the commit no transaction claims a row. Processes
         that are making calls learn of it within a second (`wiring.runner`)."""
-        values = {"id": 1, "at": now, "by": printable(by, ACTOR), "reason": printable(reason, REASON)}
+        who, why = printable(by, WIDTHS["actor"]), printable(reason, WIDTHS["reason"])
+        values = {"id": 1, "at": now, "by": who, "reason": why}
         with self._database.write() as connection:
             if anew:
                 connection.execute(sa.delete(EmergencyStop))
