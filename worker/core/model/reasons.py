@@ -15,12 +15,15 @@ States = tuple[JobState | LineState, ...]
 Messages = tuple[InvitationState, ...]
 # Of rows, of messages, and of both.
 _WAITS: States = (JobState.WAITING,)
-_WAITS_OR_ISSUED: States = (JobState.WAITING, JobState.ISSUED)
+_UNSENT: States = (JobState.WAITING, JobState.ISSUED)
 _HELD: States = (JobState.HELD,)
 _FAILED: States = (JobState.FAILED,)
-_WAITING, _SUPERSEDED = (InvitationState.WAITING,), (InvitationState.SUPERSEDED,)
+_CANCELLED: States = (JobState.CANCELLED,)
+_IN_DOUBT: States = (JobState.WAITING, JobState.HELD)
+_WAITING, _SUPERSEDED, _LOST = (InvitationState.WAITING,), (InvitationState.SUPERSEDED,), (InvitationState.FAILED,)
 _BOTH, _LATER, _NO_USE = (_WAITS, _WAITING), ((), _WAITING), ((), _SUPERSEDED)
-_BOTH_HELD, _BOTH_FAILED = (_HELD, (InvitationState.HELD,)), (_FAILED, (InvitationState.FAILED,))
+_BOTH_HELD, _BOTH_FAILED = (_HELD, (InvitationState.HELD,)), (_FAILED, _LOST)
+_BOTH_IN_DOUBT = (_IN_DOUBT, (InvitationState.WAITING, InvitationState.HELD))
 
 
 class Reason(StrEnum):
@@ -60,7 +63,7 @@ class Reason(StrEnum):
     BRAND_MISSING = (
         "brand_missing",
         "the configuration does not have the row's brand; the message follows once it is back",
-        _WAITS_OR_ISSUED,
+        _UNSENT,
         _WAITING,
     )
     COUNTRY_SPENT = (
@@ -124,26 +127,18 @@ class Reason(StrEnum):
     )
 
     # Not stored: found when a report is read (`reporting.waits`).
-    BATCH_PAUSED = (
-        "batch_paused",
-        "a person paused the batch or stopped it with Ctrl-C, or it paused itself",
-        _WAITS_OR_ISSUED,
-    )
-    ACCOUNT_STOPPED = ("account_stopped", "the account or the sender is stopped", _WAITS_OR_ISSUED)
+    BATCH_PAUSED = ("batch_paused", "a person paused the batch or stopped it with Ctrl-C, or it paused itself", _UNSENT)
+    ACCOUNT_STOPPED = ("account_stopped", "the account or the sender is stopped", _UNSENT)
     ACCOUNT_MISSING = (
         "account_missing",
         "the configuration does not have the account: it was renamed or taken out",
         _WAITS,
     )
-    ACCOUNT_PAUSED = (
-        "account_paused",
-        "the account or the sender is paused; the pause ends by itself",
-        _WAITS_OR_ISSUED,
-    )
+    ACCOUNT_PAUSED = ("account_paused", "the account or the sender is paused; the pause ends by itself", _UNSENT)
     LIMIT_USED_UP = (
         "limit_used_up",
         "the account or the sender has used up its limit, ramp or cap of credits; the first of the rows goes on then",
-        _WAITS_OR_ISSUED,
+        _UNSENT,
     )
 
     # How the last call ended. Each `endings.Kind` is one of these.
@@ -166,18 +161,13 @@ class Reason(StrEnum):
         "the provider's links live too short a time to be sent; the account was stopped",
         _HELD,
     )
-    UNKNOWN = (
-        "unknown",
-        "it is not known whether the call was carried out",
-        (JobState.WAITING, JobState.HELD),
-        (InvitationState.WAITING, InvitationState.HELD),
-    )
+    UNKNOWN = ("unknown", "it is not known whether the call was carried out", *_BOTH_IN_DOUBT)
     ORPHAN = (
         "orphan",
         "the provider has a session for the customer whose token was lost; a new one is asked for after its end",
         _WAITS,
     )
-    CONFLICT = ("conflict", "the provider has a live session for the customer", (JobState.WAITING, JobState.HELD))
+    CONFLICT = ("conflict", "the provider has a live session for the customer", _IN_DOUBT)
     NUMBER_REFUSED = (
         "number_refused",
         "the number gets no text messages, because of its kind or of [sms] countries",
@@ -265,13 +255,8 @@ class Reason(StrEnum):
         "the customer has finished for this purpose in another list",
         (JobState.COMPLETED,),
     )
-    CANCELLED = ("cancelled", "the batch or the job was cancelled", (JobState.CANCELLED,), _SUPERSEDED)
-    ABANDONED = (
-        "abandoned",
-        "an operator gave up what was held, with `onboard resolve --abandon`",
-        (JobState.CANCELLED,),
-        (InvitationState.FAILED,),
-    )
+    CANCELLED = ("cancelled", "the batch or the job was cancelled", _CANCELLED, _SUPERSEDED)
+    ABANDONED = ("abandoned", "an operator gave up what was held, with `onboard resolve --abandon`", _CANCELLED, _LOST)
 
     # The message has no use, or needs no sending.
     SENT_BY_PROVIDER = (

@@ -34,18 +34,9 @@ def send_again(connection: sa.Connection, sessions: Kinds, *, due_at: datetime, 
         leave = (row.kind for row in messages if row.state is InvitationState.WAITING)
         if any(is_resend(kind) or not kind.startswith("reminder") for kind in leave):
             continue  # it is sent whatever becomes of the others
-        job = messages[0]
-        new.append(
-            waiting_message(
-                session_id=session_id,
-                job_id=job.lead_id,
-                channel=channel,
-                kind=next_kind(row.kind for row in messages),
-                due_at=due_at,
-                priority=job.lead_priority,
-                now=now,
-            )
-        )
+        job_id, priority = messages[0].lead_id, messages[0].lead_priority
+        kind = next_kind(row.kind for row in messages)
+        new.append(waiting_message(session_id, job_id, channel, kind, due_at=due_at, priority=priority, now=now))
     bulk.add(connection, InvitationRow, new)
 
 

@@ -105,12 +105,12 @@ def customer_of(keyring: Keyring, row: Any) -> Customer:
 
 
 def waiting_message(
-    *,
-    id_: uuid.UUID | None = None,
     session_id: uuid.UUID,
     job_id: int,
     channel: str,
     kind: str,
+    *,
+    id_: uuid.UUID | None = None,
     due_at: datetime,
     wanted: datetime | None = None,
     priority: int,

@@ -95,13 +95,7 @@ _UNREACHED = (
 def _message(row: sa.Row[Any], channel: str, person: Person, policy: ContactPolicy, *, now: datetime) -> dict[str, Any]:
     zones = policy.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
     wanted = max(row.invite_at or now, now)  # until then the customer has the link in the app
+    due_at = allowed_at(zones, policy.hours.quiet.get(channel), wanted)
     return waiting_message(
-        session_id=row.session_id,
-        job_id=row.job_id,
-        channel=channel,
-        kind=FIRST,
-        due_at=allowed_at(zones, policy.hours.quiet.get(channel), wanted),
-        wanted=wanted,
-        priority=row.priority,
-        now=now,
+        row.session_id, row.job_id, channel, FIRST, due_at=due_at, wanted=wanted, priority=row.priority, now=now
     )

@@ -38,15 +38,8 @@ from onboarding_worker.core.model.states import (
 from onboarding_worker.core.unknown.reconciliation import Found, More, Nothing, UnknownCall, Unmatched
 
 # Outcomes of look-ups that do not count as failures: rate-limited, refused, unreachable, not made, or successful.
-UNCOUNTED = (
-    Kind.RATE_LIMITED.value,
-    Kind.AUTH.value,
-    Kind.OUT_OF_CREDIT.value,
-    UNREACHABLE,
-    NOT_SENT,
-    DONE,
-    UNANSWERED,
-)
+_REFUSED = (Kind.RATE_LIMITED.value, Kind.AUTH.value, Kind.OUT_OF_CREDIT.value)
+UNCOUNTED = (*_REFUSED, UNREACHABLE, NOT_SENT, DONE, UNANSWERED)
 _CustomersJob = aliased(Job)
 
 

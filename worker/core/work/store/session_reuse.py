@@ -141,18 +141,8 @@ def _take_over(
     for channel in invitation_channels(job.channel):
         row = existing.get(channel)
         if row is None:
-            connection.execute(
-                sa.insert(InvitationRow),
-                waiting_message(
-                    session_id=session_id,
-                    job_id=job.id,
-                    channel=channel,
-                    kind=FIRST,
-                    due_at=wanted,
-                    priority=job.priority,
-                    now=now,
-                ),
-            )
+            new = waiting_message(session_id, job.id, channel, FIRST, due_at=wanted, priority=job.priority, now=now)
+            connection.execute(sa.insert(InvitationRow), new)
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WORKING or (row.state is InvitationState.WAITING and row.unknown_attempt):
             # It is being sent for a job that has ended meanwhile, or waits to be reconciled and keeps its due time. The
