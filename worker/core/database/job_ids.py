@@ -59,10 +59,7 @@ def as_they_came(rows: Iterable[Any]) -> list[Any]:
 
 
 def of_batch(
-    batch: int | sa.SQLColumnExpression[int],
-    *,
-    after: int | sa.SQLColumnExpression[int] = 0,
-    id_: sa.Column[int] = Job.id,
+    batch: int | sa.SQLColumnExpression[int], *, after: int = 0, id_: sa.Column[int] = Job.id
 ) -> sa.ColumnElement[bool]:
     """True for the jobs of a batch, behind the row `after`. Order them by `Job.id`. `id_`: the column with the job."""
     first: Any = batch * ROWS

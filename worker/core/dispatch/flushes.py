@@ -157,19 +157,14 @@ class ResultWriter(Generic[RowT]):
         try:
             await self.insist(len(results), self._work.flush, results, None)
         except Exception as error:
-            kind = type(error).__name__
-            if len(results) > 1:
-                log.error(
-                    "%s: %d results cannot be written together (%s); writing them in parts",
-                    self._work.name,
-                    len(results),
-                    kind,
-                )
-                half = len(results) // 2
+            name, kind, number = self._work.name, type(error).__name__, len(results)
+            if number > 1:
+                log.error("%s: %d results cannot be written together (%s); writing them in parts", name, number, kind)
+                half = number // 2
                 await self.write(results[:half])
                 await self.write(results[half:])
                 return
-            log.error("%s: a result cannot be written (%s); its row is held", self._work.name, kind)
+            log.error("%s: a result cannot be written (%s); its row is held", name, kind)
             await self._hold(self._work.unsaved(results[0], kind))
 
     async def _hold(self, result: CallResult[RowT]) -> None:

@@ -60,23 +60,17 @@ def after_outcomes(
     for outcome in call_outcomes:
         if outcome.problem is None and state.is_well:
             continue  # nearly every call: a success shows nothing new
-        # A call from before the pause says nothing about the time since.
-        fresh = state.paused_at is None or outcome.began_at >= state.paused_at
-        state = _after(state, rule, outcome, fresh=fresh, stopped_at=stopped_at, now=now)
+        state = _after(state, rule, outcome, stopped_at=stopped_at, now=now)
     return replace(state, pace=_counted(state, rule, call_outcomes, now=now))
 
 
 def _after(
-    state: BudgetState,
-    rule: BudgetRule,
-    outcome: CallOutcome,
-    *,
-    fresh: bool,
-    stopped_at: datetime | None,
-    now: datetime,
+    state: BudgetState, rule: BudgetRule, outcome: CallOutcome, *, stopped_at: datetime | None, now: datetime
 ) -> BudgetState:
     """The state after this call. `stopped_at`: since when the account was stopped, before all of these calls."""
     problem, kind = outcome.problem, outcome.kind
+    # A call from before the pause says nothing about the time since.
+    fresh = state.paused_at is None or outcome.began_at >= state.paused_at
     unreachable = problem is not None and problem.unreachable
     failed = unreachable or kind in FAILURES
     if fresh and failed:

@@ -62,13 +62,8 @@ def with_stretch(pace: MeasuredThroughput, stretch: Stretch, *, now: datetime) -
         pace = replace(pace, calls=pace.calls * kept, seconds=pace.seconds * kept)
     if pace.until is not None and not pace.is_fresh(now):
         pace = MeasuredThroughput()
-    added = replace(
-        pace,
-        calls=pace.calls + stretch.calls,
-        seconds=pace.seconds + took.total_seconds(),
-        until=max(now, pace.until or now),
-    )
-    enough = ENOUGH_CALLS * added.seconds / added.calls if added.calls else math.inf
+    calls, seconds = pace.calls + stretch.calls, pace.seconds + took.total_seconds()
+    enough = ENOUGH_CALLS * seconds / calls if calls else math.inf
     window = min(max(enough, SHORTEST_WINDOW.total_seconds()), WINDOW.total_seconds())
-    fade = min(window / added.seconds, 1.0) if added.seconds else 1.0
-    return replace(added, calls=added.calls * fade, seconds=added.seconds * fade)
+    fade = min(window / seconds, 1.0) if seconds else 1.0
+    return MeasuredThroughput(calls * fade, seconds * fade, max(now, pace.until or now))

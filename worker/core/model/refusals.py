@@ -76,6 +76,10 @@ def _good(given: Iterable[Any]) -> Iterable[str]:
             yield one
 
 
+def stored(reasons: Iterable[str]) -> str:
+    return " ".join(reasons)
+
+
 def of_stored(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 

@@ -16,7 +16,7 @@ from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.customers.store.cancellation import lock_unsent, with_unknown_calls
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch
-from onboarding_worker.core.database.job_ids import of_batch
+from onboarding_worker.core.database.job_ids import batch_of, of_batch
 from onboarding_worker.core.database.tables import Batch, InvitationRow, Job
 from onboarding_worker.core.database.tables.columns import aliased
 from onboarding_worker.core.database.tables.work import served_by
@@ -73,15 +73,7 @@ def take_leads(
         sa.and_(_Leader.reason == Reason.PLANNED, _Leader.due_at > now),
     )
     query = (
-        sa.select(
-            Job.id,
-            Job.row,
-            Job.batch_id,
-            Job.created_at,
-            _Leader.id.label("leader"),
-            _Leader.due_at,
-            stopped.label("stopped"),
-        )
+        sa.select(Job.id, Job.row, Job.created_at, _Leader.id.label("leader"), _Leader.due_at, stopped.label("stopped"))
         .join(_Leader, _Leader.id == Job.leader_id)
         .join(Batch, Batch.id == _Leader.batch_id)
         .where(
@@ -178,7 +170,9 @@ def _change(
     *,
     now: datetime,
 ) -> None:
-    followers = [{"job_id": row.leader, "successor": row.id, "why": served_by(row.batch_id, row.row)} for row in taken]
+    followers = [
+        {"job_id": row.leader, "successor": row.id, "why": served_by(batch_of(row.id), row.row)} for row in taken
+    ]
     # First the followers: a customer never has two leaders, which a unique index makes sure of.
     follows = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
     joined: dict[str, Any] = {

@@ -49,6 +49,7 @@ RETRY_AFTER = timedelta(minutes=1)  # after a release of rows that broke off
 ACT = Act("schedule", "pilot")
 MET, NOT_MET, PERSON = "met", "not_met", "person"
 _HELD_BACK = [priority + HELD_BACK for priority in PRIORITIES]
+_WAITS = (Job.state == JobState.WAITING, Job.priority.in_(_HELD_BACK))
 _OVER = [*ENDED_JOBS, JobState.HELD]
 
 
@@ -143,12 +144,7 @@ class Pilots:
             planned = plans.find(connection, batch_id, lock=True)
             if planned is None or not planned.plan.first or planned.last_row is not None:
                 return planned
-            waiting = (
-                of_batch(batch_id),
-                Job.state == JobState.WAITING,
-                Job.priority.in_(_HELD_BACK),
-                STATE.in_(UNISSUED_JOBS),
-            )
+            waiting = (of_batch(batch_id), *_WAITS, STATE.in_(UNISSUED_JOBS))
             leads = Job.leader_id.is_(None)
             which = sa.true() if alone and not _locked(connection, batch_id)[0] else leads
             jobs = sa.join(Job, LEAD, LEAD.id == Job.leader_id, isouter=True)
@@ -205,12 +201,11 @@ class Pilots:
 
     def held_back(self, batch_id: int) -> int:
         """How many rows behind the pilot wait for its verdict, or for a person after it."""
-        waits = (of_batch(batch_id), Job.state == JobState.WAITING, Job.priority.in_(_HELD_BACK))
         with self._database.read() as connection:
             plan = plans.find(connection, batch_id)
             if plan is None or not plan.holds_back:
                 return 0
-            return connection.execute(sa.select(sa.func.count()).where(*waits)).scalar_one()
+            return connection.execute(sa.select(sa.func.count()).where(of_batch(batch_id), *_WAITS)).scalar_one()
 
     def _release_rest(self, batch_id: int) -> int:
         rows = self._release(batch_id)

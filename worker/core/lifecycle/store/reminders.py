@@ -25,7 +25,7 @@ from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
 from onboarding_worker.core.messages.contact import FIRST, ContactPolicy, is_resend, is_stale, kind_of
 from onboarding_worker.core.messages.quiet_hours import QuietHours, allowed_at
-from onboarding_worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
+from onboarding_worker.core.messages.store.message_context import ClaimedInvitation, MessageClaim
 from onboarding_worker.core.messages.store.message_rows import waiting_message
 from onboarding_worker.core.model.endings import Later, Never, NotNow
 from onboarding_worker.core.model.reasons import Reason
@@ -178,13 +178,12 @@ def not_now(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mappi
     spent = _leading_nowhere(claim, reminders)
     found = {
         one.id: _judged(
+            claim,
             one,
             firsts.get(one.leased.session_id, {}),
-            claim.policy,
             in_review=one.leased.result == Result.REVIEW
             or one.leased.job_session_id in reviewed
             or one.leased.session_id in in_review_before,
-            now=claim.now,
         )
         for one in reminders
         if one.id not in spent
@@ -209,32 +208,24 @@ def _leading_nowhere(claim: MessageClaim, reminders: Sequence[ClaimedInvitation]
 
 
 def _judged(
-    one: ClaimedInvitation,
-    firsts: Mapping[str, sa.Row[Any]],
-    policy: InvitationPolicy,
-    *,
-    in_review: bool,
-    now: datetime,
+    claim: MessageClaim, one: ClaimedInvitation, firsts: Mapping[str, sa.Row[Any]], *, in_review: bool
 ) -> NotNow | None:
-    contact = policy.contact
+    contact, channel, now = claim.policy.contact, claim.policy.channel, claim.now
     kinds = [kind_of(index) for index in range(len(set(contact.reminders)))]
     step = contact.ladder.step_of(one.kind, contact.reminders)
-    if one.kind not in kinds or step.channel not in ("", policy.channel):
+    if one.kind not in kinds or step.channel not in ("", channel):
         return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
     # The first message on the channel, or the earliest one on any.
-    sent = [
-        row for row in firsts.values() if row.sent_at is not None and (step.channel or row.channel == policy.channel)
-    ]
+    sent = [row for row in firsts.values() if row.sent_at is not None and (step.channel or row.channel == channel)]
     first = min(sent, key=lambda row: row.sent_at, default=None)
     if first is None:
         return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
-    zones = contact.hours.zones(one.customer, [policy.channel])
-    quiet = contact.hours.quiet.get(policy.channel)
+    zones, quiet = contact.hours.zones(one.customer, [channel]), contact.hours.quiet.get(channel)
     invited = Invited(
         job=one.leased.job_state,
         session=SessionState.WAITING if one.own_link is not None else one.leased.session_state,
         # Another channel is tried also where the first one has not reached the customer.
-        invitation=first.state if first.channel == policy.channel else InvitationState.SENT,
+        invitation=first.state if first.channel == channel else InvitationState.SENT,
         invited_at=first.sent_at,
         expires_at=one.expires_at,
         floor=one.floor,

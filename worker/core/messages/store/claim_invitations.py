@@ -6,7 +6,6 @@ must stay. A gate that leaves it to its caller whether it concerns any is asked 
 only gives them what they need.
 """
 
-import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -66,8 +65,6 @@ from onboarding_worker.core.unknown.reconciliation import UnknownCall
 from onboarding_worker.core.unknown.store.row_by_row import hold_messages
 from onboarding_worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
 from onboarding_worker.core.work.store.attempt_log import open_rows
-
-log = logging.getLogger(__name__)
 
 # A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
 ASK_AGAIN = timedelta(hours=1)

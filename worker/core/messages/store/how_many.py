@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.customers.store.usage import messages_of
 from onboarding_worker.core.database import bulk
-from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.database import fetch, made_of
 from onboarding_worker.core.database.encrypted_values import ADDRESS
 from onboarding_worker.core.database.fast import many_rows
 from onboarding_worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, TextCount
@@ -281,15 +281,7 @@ def take(
         versions = {row.number: row.version for row in by_digest.get(of[0], ())}
         known = [
             # Those under an older key count too, under numbers that no one takes.
-            Place(
-                row.number if row.digest == of[0] else -1 - index,
-                row.job_id,
-                row.invitation_id,
-                row.taken_at,
-                row.job,
-                row.invitation,
-                row.unknown_handovers,
-            )
+            made_of(Place, row, number=row.number if row.digest == of[0] else -1 - index)
             for index, row in enumerate(had)
         ]
         answers = give_places(cap, known, [wanted[index] for index in indexes], now=now)

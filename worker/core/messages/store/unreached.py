@@ -1,9 +1,9 @@
 """Tries another channel when a message does not reach its customer."""
 
-import uuid
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -24,12 +24,7 @@ from onboarding_worker.core.model.states import JobState, SessionState
 
 
 def fall_back(
-    connection: sa.Connection,
-    keyring: Keyring,
-    policy: ContactPolicy,
-    invitations: Collection[uuid.UUID],
-    *,
-    now: datetime,
+    connection: sa.Connection, keyring: Keyring, policy: ContactPolicy, invitations: Collection[UUID], *, now: datetime
 ) -> set[str]:
     """Add a first message on the other channel for sessions whose message did not reach the customer.
 
@@ -39,7 +34,7 @@ def fall_back(
     """
     if not policy.fallbacks or not invitations:
         return set()
-    people: dict[uuid.UUID, tuple[sa.Row[Any], str, Person]] = {}
+    people: dict[UUID, tuple[sa.Row[Any], str, Person]] = {}
     unreached = fetch(connection, _UNREACHED, {"ids": bulk.keys(invitations)})
     for row in unreached:
         channel = policy.fallbacks.get(row.channel)

@@ -22,7 +22,7 @@ from onboarding_worker.core.facts import JobsStopped, SessionsCompleted, Session
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.model.incoming import ACCOUNT
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.refusals import of_stored
+from onboarding_worker.core.model.refusals import of_stored, stored
 from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.core.unknown.store import unknown_outcomes
@@ -204,7 +204,7 @@ def _known(link: Link) -> dict[str, Any]:
         "new_update_rank": int(known.rank),
         "new_update_at": known.at,
         "new_update_weight": known.weight,
-        "new_reasons": " ".join(known.reasons),
+        "new_reasons": stored(known.reasons),
         "new_note": known.note[:400],
         "new_company_id": link.company_id,
     }
