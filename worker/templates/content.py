@@ -21,7 +21,6 @@ MOST_VALUES = 100
 # A ContentSid, or the form that Meta has for names of templates: the one is never taken for the other.
 _SID = re.compile(r"HX[0-9a-fA-F]{32}|[a-z0-9_]{1,512}", re.ASCII)
 _LINE = re.compile(r"([A-Za-z0-9_]{1,64})[ \t]*:(.*)", re.ASCII)
-_NAME = "content"
 # 3GPP TS 23.038, 6.2.1: each letter costs one septet. The escape itself (0x1B) is not a letter.
 GSM_7 = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -57,7 +56,7 @@ def content_of(text: str) -> Content:
         if not value:
             raise NotContent(f'{name} is empty; say what to write then, as in {{{{ name or "customer" }}}}')
         found[name] = value
-    sid = found.pop(_NAME, "")
+    sid = found.pop("content", "")
     if not _SID.fullmatch(sid):
         raise NotContent('expected the line "content: HX…" with the ContentSid (or name) of an approved template')
     if len(found) > MOST_VALUES:

@@ -40,37 +40,32 @@ def release_cleared(connection: sa.Connection, job_ids: Collection[int], *, now:
         change_jobs(connection, [row.id for row in rows], waiting_again(now))
 
 
-def _calls() -> sa.Select[*tuple[Any, ...]]:
-    """A retry or resolve by an operator sets the job's attempts to zero, and its next claim raises its fence. A row
-    that came after the call was held or joined. So if such a row was claimed (its fence is above 0), an operator
-    decided."""
-    same = (_LaterJob.customer_id == Job.customer_id, _LaterJob.purpose == Job.purpose)
-    later = sa.exists().where(
-        *same, _LaterJob.id != Job.id, _LaterJob.created_at >= Attempt.opened_at, _LaterJob.fence > 0
+_SAME = (_LaterJob.customer_id == Job.customer_id, _LaterJob.purpose == Job.purpose)
+# A retry or resolve by an operator sets the job's attempts to zero, and its next claim raises its fence. A row that
+# came after the call was held or joined. So if such a row was claimed (its fence is above 0), an operator decided.
+_LATER = sa.exists().where(
+    *_SAME, _LaterJob.id != Job.id, _LaterJob.created_at >= Attempt.opened_at, _LaterJob.fence > 0
+)
+_SESSION = sa.exists().where(SessionRow.job_id == _LaterJob.id, SessionRow.issued_at >= Attempt.opened_at, *_SAME)
+_IN_DOUBT = (
+    sa.select(Job.batch_id, Job.row, Job.customer_id, Job.purpose)
+    .join(Attempt, Attempt.job_id == Job.id)
+    .where(
+        Job.customer_id.in_(sa.bindparam("customers", expanding=True)),
+        Job.leader_id.is_(None),
+        Job.state.in_([JobState.CANCELLED, JobState.FAILED, JobState.LAPSED]),
+        Attempt.invitation_id.is_(None),
+        Attempt.outcome.in_((Kind.UNKNOWN.value, LATE)),
+        Attempt.repeatable.is_(False),
+        # The job's last call, or the call that later look-ups tried to reconcile.
+        sa.or_(Attempt.fence == Job.fence, Attempt.id == Job.unknown_attempt),
+        Attempt.opened_at > sa.bindparam("since"),
+        Job.attempts > 0,
+        ~_LATER,
+        ~_SESSION,
     )
-    session = sa.exists().where(SessionRow.job_id == _LaterJob.id, SessionRow.issued_at >= Attempt.opened_at, *same)
-    query = (
-        sa.select(Job.batch_id, Job.row, Job.customer_id, Job.purpose)
-        .join(Attempt, Attempt.job_id == Job.id)
-        .where(
-            Job.customer_id.in_(sa.bindparam("customers", expanding=True)),
-            Job.leader_id.is_(None),
-            Job.state.in_([JobState.CANCELLED, JobState.FAILED, JobState.LAPSED]),
-            Attempt.invitation_id.is_(None),
-            Attempt.outcome.in_((Kind.UNKNOWN.value, LATE)),
-            Attempt.repeatable.is_(False),
-            # The job's last call, or the call that later look-ups tried to reconcile.
-            sa.or_(Attempt.fence == Job.fence, Attempt.id == Job.unknown_attempt),
-            Attempt.opened_at > sa.bindparam("since"),
-            Job.attempts > 0,
-            ~later,
-            ~session,
-        )
-    )
-    return query.order_by(*NEWEST_FIRST)
-
-
-_IN_DOUBT = _calls()
+    .order_by(*NEWEST_FIRST)
+)
 _LOCK_HELD = (
     sa.select(Job.id, Job.customer_id, Job.purpose)
     .where(*among_keys(Job), Job.state == JobState.HELD, Job.reason == Reason.UNKNOWN)
