@@ -129,7 +129,7 @@ def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> 
     """Lock these customers: imports, events and retries of theirs wait until this transaction ends. The end of a
     leading job does not wait, nor does its successor: see `lock_serving`. The locks are taken in the order in which an
     import writes its customers, which prevents deadlocks."""
-    fetch(connection, _LOCK_CUSTOMERS, {"customer_ids": list(customer_ids)})
+    fetch(connection, _LOCK_CUSTOMERS, {"customers": bulk.keys(customer_ids)})
 
 
 def lock_serving(connection: sa.Connection, find: Callable[[], Any | None]) -> Any | None:
@@ -167,9 +167,10 @@ def following(
     leaders = _locked_leaders(connection, keys) if lock else fetch(connection, _LEADERS, of_keys)
     add(Standing.OPEN, leaders, _joins)
     add(Standing.FINISHED, fetch(connection, _COMPLETED, of_keys), _finished)
-    purged = finished_in_purged(connection, of_keys["customer_ids"])
+    customer_ids = {customer_id for customer_id, _ in keys}
+    purged = finished_in_purged(connection, customer_ids)
     add(Standing.FINISHED, purged, lambda row: _finished(row, ", which was purged"))
-    add(Standing.IN_DOUBT, in_doubt(connection, of_keys["customer_ids"], now=now), _held)
+    add(Standing.IN_DOUBT, in_doubt(connection, customer_ids, now=now), _held)
     return {key: found[key] for key in keys if key in found}
 
 
@@ -215,12 +216,12 @@ def _held(row: sa.Row[Any]) -> dict[str, Any]:
 
 def _of(keys: Collection[Key]) -> dict[str, Any]:
     """The parameter of the queries below: the customers of these keys."""
-    return {"customer_ids": list({customer_id for customer_id, _ in keys})}
+    return {"customers": bulk.keys({customer_id for customer_id, _ in keys})}
 
 
 def finished_in_purged(connection: sa.Connection, customer_ids: Collection[str]) -> list[Any]:
     """What these customers finished in batches that were purged since."""
-    return fetch(connection, _FINISHED_IN_PURGED, {"customer_ids": list(customer_ids)})
+    return fetch(connection, _FINISHED_IN_PURGED, {"customers": bulk.keys(customer_ids)})
 
 
 # Each import and each event asks these: they are built once.
@@ -228,17 +229,16 @@ def finished_in_purged(connection: sa.Connection, customer_ids: Collection[str])
 
 def _jobs(states: Iterable[JobState]) -> sa.Select[*tuple[Any, ...]]:
     return sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.result).where(
-        Job.customer_id.in_(_CUSTOMER_IDS), Job.leader_id.is_(None), Job.state.in_(states)
+        bulk.among(Job.customer_id, "customers"), Job.leader_id.is_(None), Job.state.in_(states)
     )
 
 
-_CUSTOMER_IDS: sa.BindParameter[Any] = sa.bindparam("customer_ids", expanding=True)
-_LOCK_CUSTOMERS = sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id.in_(_CUSTOMER_IDS))
+_LOCK_CUSTOMERS = sa.select(CustomerRow.customer_id).where(bulk.among(CustomerRow.customer_id, "customers"))
 _LOCK_CUSTOMERS = _LOCK_CUSTOMERS.order_by(CustomerRow.customer_id).with_for_update(key_share=True)
 _LEADERS = _jobs(sorted(OPEN_JOBS)).order_by(Job.id)
 _LOCK_LEADERS = _LEADERS.with_for_update(read=True)
 _COMPLETED = _jobs([JobState.COMPLETED]).where(OF_PRESENT_PERSON)
-_FINISHED_IN_PURGED = sa.select(Finished.__table__).where(Finished.customer_id.in_(_CUSTOMER_IDS))
+_FINISHED_IN_PURGED = sa.select(Finished.__table__).where(bulk.among(Finished.customer_id, "customers"))
 _FINISHED_IN_PURGED = _FINISHED_IN_PURGED.order_by(Finished.customer_id, Finished.purpose)
 
 

@@ -313,9 +313,11 @@ class CallsNow:
     def _unworked(self, connection: sa.Connection, leaders: Collection[int], *, now: datetime) -> list[int]:
         """Those of these rows that wait for their call in a list that no process works: it was stopped with Ctrl-C, or
         none runs. Not where a person paused it."""
+        if not leaders:
+            return []
         waiting = sa.select(Job.id, Batch.pause_cause).join(Batch, Batch.id == Job.batch_id)
         waiting = waiting.where(bulk.among(Job.id, "ids"), Job.state == JobState.WAITING)
         waiting = waiting.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]), Job.unknown_attempt.is_(None))
-        found = fetch(connection, waiting, {"ids": bulk.keys(leaders)}) if leaders else []
+        found = fetch(connection, waiting, {"ids": bulk.keys(leaders)})
         running = Processes(self._database).running(now=now) if found else []
         return [row.id for row in found if row.pause_cause or not kinds_at_work(running, batch_of(row.id))]

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from onboarding_worker.core.customers.store.cancellation import change_jobs, waiting_again
+from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.job_ids import NEWEST_FIRST, among_keys, rows_of
 from onboarding_worker.core.database.tables import Attempt, Job, SessionRow
@@ -23,7 +24,7 @@ _LaterJob = aliased(Job)
 def in_doubt(connection: sa.Connection, customer_ids: Collection[str], *, now: datetime) -> list[Any]:
     """The ended jobs of these customers whose last call may have opened a session, if no operator has decided about
     this call since; the newest first."""
-    return fetch(connection, _IN_DOUBT, {"customers": list(customer_ids), "since": now - UNKNOWN_FOR})
+    return fetch(connection, _IN_DOUBT, {"customers": bulk.keys(customer_ids), "since": now - UNKNOWN_FOR})
 
 
 def release_cleared(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
@@ -51,7 +52,7 @@ _IN_DOUBT = (
     sa.select(Job.batch_id, Job.row, Job.customer_id, Job.purpose)
     .join(Attempt, Attempt.job_id == Job.id)
     .where(
-        Job.customer_id.in_(sa.bindparam("customers", expanding=True)),
+        bulk.among(Job.customer_id, "customers"),
         Job.leader_id.is_(None),
         Job.state.in_([JobState.CANCELLED, JobState.FAILED, JobState.LAPSED]),
         Attempt.invitation_id.is_(None),
