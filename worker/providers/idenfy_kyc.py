@@ -65,6 +65,7 @@ TOKEN_TYPE = "IDENTIFICATION"  # noqa: S105  # document and selfie, the stricter
 # The column that fills each parameter, under the narrative form's name.
 NAMES = {"firstName": "first_name", "lastName": "last_name"}
 PERSONAL = {**NAMES, "dateOfBirth": "date_of_birth", "sex": "sex", "nationality": "nationality", "address": "address"}
+_COMPANY = CustomerKind.COMPANY  # found once: it is asked for each row of a list
 NAME_HINT = 'correct the name, or leave it out: with prefill = "none" no name is sent'
 RENAMED: Mapping[str, Mapping[str, str]] = {"narrative": {}, "openapi": idenfy_kyc.RENAMED}
 
@@ -84,9 +85,10 @@ class IdenfyKyc(IdenfyEndpoint):
         self._refuse_the_other_form()
         ours = ("clientId", "externalRef", *self._filled)
         self._parameters = documented_parameters(PROVIDER, ours, account.dialect)
+        self._hints = dict.fromkeys(self._names_filled, NAME_HINT)
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
-        if customer.kind is CustomerKind.COMPANY:
+        if customer.kind is _COMPANY:
             return [NO_COMPANIES]
         given = customer.parameters.get(PROVIDER, {})
         checks = [("customer_id", "clientId", customer.customer_id)]
@@ -94,7 +96,7 @@ class IdenfyKyc(IdenfyEndpoint):
             checks.append(("external_ref", "externalRef", customer.external_ref))
         if prefilled := self._prefill(customer.person):
             checks += [(self._filled[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
-        problems = wrong_ours(checks, self._parameters, "iDenfy's", dict.fromkeys(self._names_filled, NAME_HINT))
+        problems = wrong_ours(checks, self._parameters, "iDenfy's", self._hints)
         if given:
             problems += check_parameters(PROVIDER, merged(self._account.parameters, given), self._account.dialect)
         return problems

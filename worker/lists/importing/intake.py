@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
-from functools import lru_cache, partial
-from itertools import islice
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from onboarding_worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
@@ -41,23 +41,21 @@ _Test = tuple[str, bool | None, Mapping[str, str]]
 Able = Callable[[str, Customer, timedelta | None], list[FieldProblem]]
 
 
-def _text_of(column: str) -> Callable[[Customer], Sequence[str]]:
-    if column in PERSONAL:
-        return lambda customer: (str(getattr(customer.person, column) or ""),)  # a date in ISO 8601
-    return lambda customer: (str(getattr(customer, column)),)
+# The columns that a route may use.
+_OF_CUSTOMER = "kind purpose country locale timezone channel entity_id external_ref template brand customer_id"
+_USABLE = (*_OF_CUSTOMER.split(), *PERSONAL, "tags", "consent")
 
 
-# The columns that a route may use, each with the customer's values as texts for the comparison.
-_READ: Mapping[str, Callable[[Customer], Sequence[str]]] = {
-    **{name: _text_of(name) for name in ("kind", "purpose", "country", "locale", "timezone", "channel", "entity_id")},
-    **{name: _text_of(name) for name in ("external_ref", "template", "brand", "customer_id", *PERSONAL)},
-    "tags": lambda customer: customer.tags,
-    # "Present" means consent is true, so that `consent = false` fits every customer without consent.
-    "consent": lambda customer: ("true",) if customer.consent else (),
-}
+def _texts_of(customer: Customer, column: str) -> Sequence[str]:
+    """The customer's values for the comparison."""
+    if column == "tags":
+        return customer.tags
+    if column == "consent":  # "present" means that it is true: `consent = false` fits every customer without consent
+        return ("true",) if customer.consent else ()
+    return (str(getattr(customer.person if column in PERSONAL else customer, column) or ""),)  # a date in ISO 8601
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so a rule is a key
 class Rule:
     """One route of the configuration.
 
@@ -70,36 +68,60 @@ class Rule:
     accounts: tuple[str, ...]
     freshness: timedelta | None = None
     brand: str = ""
-    _read: Sequence[Callable[[Customer], Sequence[str]]] = field(init=False, repr=False, compare=False)
-    _why: Callable[..., str | None] = field(init=False, repr=False, compare=False)  # most customers have few values
+    _tests: Sequence[_Test] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.accounts:
             raise ValueError("accounts: name at least one")
-        tests = tuple(_test_of(column, wanted) for column, wanted in self.when.items())
-        object.__setattr__(self, "_read", [_READ[column] for column in self.when])
-        object.__setattr__(self, "_why", lru_cache(maxsize=1024)(partial(_why_fits, tests)))
+        object.__setattr__(self, "_tests", tuple(_test_of(column, wanted) for column, wanted in self.when.items()))
 
     def fits(self, customer: Customer, but: str = "") -> str | None:
         """Why the rule fits, in the configuration's own words; None when it does not. `but`: a column that fits."""
-        return self._why(*[read(customer) for read in self._read], but=but)
-
-
-def _why_fits(tests: Sequence[_Test], *values: Sequence[str], but: str) -> str | None:
-    words = []
-    for (column, present, spelling), found in zip(tests, values, strict=True):
-        if column == but:
-            continue
-        if present is not None:
-            if any(found) is not present:
+        words = []
+        for column, present, spelling in self._tests:
+            if column == but:
+                continue
+            found = _texts_of(customer, column)
+            if present is not None:
+                if any(found) is not present:
+                    return None
+                words.append(f"{column} {'present' if present else 'absent'}")
+                continue
+            spelled = [spelling[one] for text in found if text and (one := _compared(column, text)) in spelling]
+            if not spelled:
                 return None
-            words.append(f"{column} {'present' if present else 'absent'}")
-            continue
-        spelled = [spelling[one] for text in found if text and (one := _compared(column, text)) in spelling]
-        if not spelled:
-            return None
-        words.append(f"{column}={spelled[0]}")
-    return ", ".join(words) or "every customer"
+            words.append(f"{column}={spelled[0]}")
+        return ", ".join(words) or "every customer"
+
+
+_MOST_KEPT = 1024  # groups of customers
+_UNKNOWN: Any = object()
+
+
+class _Routing:
+    """The first of these rules that fits a customer. Customers who agree in all columns of the rules have the same one,
+    and most lists have few such groups: each is compared with the rules once."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        columns = sorted({column for rule in rules for column in rule.when})
+        of_customer = (f"person.{column}" if column in PERSONAL else column for column in columns)
+        self._group = attrgetter("kind", *of_customer)
+        self._first: dict[Any, tuple[Rule, str] | None] = {}
+
+    def of(self, customer: Customer) -> tuple[Rule, str] | None:
+        """The rule, and why it is this one."""
+        group = self._group(customer)
+        found: tuple[Rule, str] | None = self._first.get(group, _UNKNOWN)
+        if found is _UNKNOWN:
+            each = ((number, rule, rule.fits(customer)) for number, rule in enumerate(self._rules, start=1))
+            found = next(((rule, f"route {number}: {why}") for number, rule, why in each if why is not None), None)
+            if len(self._first) < _MOST_KEPT:
+                self._first[group] = found
+        return found
+
+
+_routing = lru_cache(maxsize=64)(_Routing)
 
 
 def choose_account(
@@ -109,25 +131,22 @@ def choose_account(
     decides; later rules are not used."""
     if customer.account:
         return _forced(customer, rules, able, known)
-    for number, rule in enumerate(rules, start=1):
-        why = rule.fits(customer)
-        if why is None:
-            continue
-        reason, passed_over = f"route {number}: {why}", list[str]()
-        problems: list[FieldProblem] = []
-        for place, account in enumerate(rule.accounts, start=1):
-            lacks = able(account, customer, rule.freshness)
-            if not lacks:
-                if passed_over:
-                    reason += f"; {' and '.join(passed_over)} cannot serve the customer"
-                others = dict.fromkeys(rule.accounts[place:])
-                fallback_accounts = tuple([other for other in others if not able(other, customer, rule.freshness)])
-                return Chosen(account, reason, rule.freshness, fallback_accounts)
-            passed_over.append(account)
-            problems += lacks
-        return tuple(dict.fromkeys(problems))
-    hint = "add a last [[routes]] without `when`, or name an account in the column account"
-    return (FieldProblem("account", "no route fits the customer", hint),)
+    found = _routing(tuple(rules)).of(customer)
+    if found is None:
+        hint = "add a last [[routes]] without `when`, or name an account in the column account"
+        return (FieldProblem("account", "no route fits the customer", hint),)
+    rule, reason = found
+    problems: list[FieldProblem] = []
+    for place, account in enumerate(rule.accounts):
+        lacks = able(account, customer, rule.freshness)
+        if not lacks:
+            if place:
+                reason += f"; {' and '.join(rule.accounts[:place])} cannot serve the customer"
+            others = dict.fromkeys(rule.accounts[place + 1 :])
+            fallback_accounts = tuple([other for other in others if not able(other, customer, rule.freshness)])
+            return Chosen(account, reason, rule.freshness, fallback_accounts)
+        problems += lacks
+    return tuple(dict.fromkeys(problems))
 
 
 def _forced(
@@ -154,21 +173,19 @@ def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], ti
     if len(possible) == 1:
         same = possible.pop()
         return lambda _: same
-
-    def of(customer: Customer) -> timedelta | None:
-        return next((rule.freshness for rule in routes if rule.fits(customer) is not None), None)
-
-    return of
+    routing = _Routing(tuple(routes))
+    return lambda customer: found[0].freshness if (found := routing.of(customer)) is not None else None
 
 
 def brand_for(customer: Customer, rules: Sequence[Rule]) -> str:
     """The brand of the row; else of the first route that fits, also where the row names its account; else ""."""
-    return customer.brand or next((rule.brand for rule in rules if rule.fits(customer) is not None), "")
+    found = None if customer.brand else _routing(tuple(rules)).of(customer)
+    return customer.brand if found is None else found[0].brand
 
 
 def _test_of(column: str, wanted: Wanted) -> _Test:
-    if column not in _READ:
-        near = get_close_matches(column, _READ, n=1)
+    if column not in _USABLE:
+        near = get_close_matches(column, _USABLE, n=1)
         nearest = f"; the nearest is {near[0]}" if near else ""
         raise ValueError(f"when.{column}: not a column that routes can use{nearest}")
     if isinstance(wanted, bool):
@@ -194,6 +211,7 @@ def _folded(column: str, value: str) -> str:
     return _compared(column, value)
 
 
+_SMS = Channel.SMS.value  # a member of an enumeration takes its time to find
 _LANDLINE = FieldProblem("phone", "a landline: no text goes to it", "give a mobile number, or leave the cell empty")
 
 
@@ -274,7 +292,8 @@ class Intake:
             return False
         if empty_word(problem) and column not in NAMES:
             fitting = (route for route in self.routes if customer and route.fits(customer, but=column) is not None)
-            return column in DECIDING and any(column in route.when for route in islice(fitting, 1))
+            first = next(fitting, None)
+            return column in DECIDING and first is not None and column in first.when
         if column in NAMES:
             settings = [self.accounts[account] for account in accounts if account in self.accounts]
             facts = [facts_of(one.provider) for one in settings if one.prefill != "none"]
@@ -284,19 +303,20 @@ class Intake:
     def written_to(self, customer: Customer) -> tuple[Customer, tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
         """The customer as it is written to, without texts to a landline; a warning of that; and why the invitation
         could not be written or sent. A row whose only message is a text to a landline is refused."""
-        phone, landline = customer.person.phone, tuple[FieldProblem, ...]()
-        may_skip = customer.channel not in (Channel.SMS, Channel.NONE) and Channel.SMS in self.channels
-        if phone and may_skip and is_landline(phone):
+        phone = customer.person.phone
+        landline: tuple[FieldProblem, ...] = ()
+        may_skip = phone and customer.channel not in (Channel.SMS, Channel.NONE) and Channel.SMS in self.channels
+        if may_skip and is_landline(phone):
             landline = (_LANDLINE,)
             if customer.channel is Channel.BOTH:
                 customer = replace(customer, channel=Channel.EMAIL)
         channels = invitation_channels(customer.channel)
-        problems = [
-            FieldProblem("channel", f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
-            for channel in channels
-            if channel not in self.channels
-        ]
-        if Channel.SMS in channels:
+        problems = []
+        for channel in channels:
+            if channel not in self.channels:
+                hint = f"add [{channel}] to the configuration"
+                problems.append(FieldProblem("channel", f"no sender is configured for {channel}", hint))
+        if _SMS in channels:
             why = why_not_texted(customer.person.phone, self.texted)
             if why:
                 problems.append(
@@ -325,15 +345,14 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
     problems: tuple[FieldProblem, ...] = ()
     accounts: Sequence[str] = ()
-    match line:
-        case RefusedLine(duplicate_of=None):
-            accounts, further = _further(intake, line)
-            problems, warnings = _by_use(intake, line, accounts)
-            return RefusedLine(line.row, line.customer_id, (*line.problems, *problems, *further), warnings=warnings)
-        case RefusedLine():
+    if isinstance(line, Returned):
+        return RefusedLine(line.row, "", (A_REPORT,))
+    if isinstance(line, RefusedLine):
+        if line.duplicate_of is not None:
             return line
-        case Returned():
-            return RefusedLine(line.row, "", (A_REPORT,))
+        accounts, further = _further(intake, line)
+        problems, warnings = _by_use(intake, line, accounts)
+        return RefusedLine(line.row, line.customer_id, (*line.problems, *problems, *further), warnings=warnings)
     customer = line.customer
     if intake.routes_have_brands and (brand := brand_for(customer, intake.routes)):  # the one that writes to it
         customer = replace(customer, brand=brand)
@@ -349,8 +368,9 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
         problems += chosen
     problems += unsendable
     lacks = tuple(intake.lacking(customer))
-    # Whether a row above is stored by now depends on the chunk, and on its release: so its value does not count here.
-    problems += tuple(one for one in lacks if one.column in line.above)
+    if line.above:
+        # Whether a row above is stored by now depends on the chunk, and on its release: so its value does not count.
+        problems += tuple(one for one in lacks if one.column in line.above)
     if problems or not isinstance(chosen, Chosen):
         return RefusedLine(line.row, customer.customer_id, problems, warnings=warnings)
     if customer.parameters:
@@ -362,21 +382,21 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
         zones, now = intake.hours.zones(customer, channels), intake.clock()
         at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age_of(lifetime, floor=floor), now=now)
         quiet_until = at if at > now else None  # before then its message could not leave
-    return line_of(customer, chosen, lifetime, row=line.row, quiet_until=quiet_until, warnings=warnings, lacks=lacks)
+    line.customer, line.quiet_until, line.warnings, line.lacks = customer, quiet_until, warnings, lacks
+    return served_by(line, chosen, lifetime)
 
 
-def line_of(customer: Customer, chosen: Chosen, lifetime: timedelta | None, *, row: int, **more: Any) -> AcceptedLine:
-    """The line of a customer for whom this account was chosen. `lifetime`: of its links. `more`: see `AcceptedLine`."""
-    return AcceptedLine(
-        row=row,
-        customer=customer,
-        account=chosen.account,
-        route=chosen.reason,
-        floor_seconds=int(floor_of(chosen.freshness, lifetime=lifetime).total_seconds()),
-        fallback_accounts=chosen.fallback_accounts,
-        freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
-        **more,
-    )
+def served_by(line: AcceptedLine, chosen: Chosen, lifetime: timedelta | None) -> AcceptedLine:
+    """The line of a customer for whom this account was chosen. `lifetime`: of its links."""
+    line.account, line.route, line.fallback_accounts = chosen.account, chosen.reason, chosen.fallback_accounts
+    line.floor_seconds, line.freshness_seconds = _seconds(chosen.freshness, lifetime)
+    return line
+
+
+@lru_cache(maxsize=1024)
+def _seconds(freshness: timedelta | None, lifetime: timedelta | None) -> tuple[int, int | None]:
+    floor = int(floor_of(freshness, lifetime=lifetime).total_seconds())
+    return floor, None if freshness is None else int(freshness.total_seconds())
 
 
 def _further(intake: Intake, line: RefusedLine) -> tuple[Sequence[str], Sequence[FieldProblem]]:

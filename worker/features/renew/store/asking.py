@@ -30,7 +30,7 @@ from onboarding_worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobSta
 from onboarding_worker.features.renew.section import Renew
 from onboarding_worker.features.renew.store import renewals
 from onboarding_worker.lists.decisions.store.emergency_stop import stop_there
-from onboarding_worker.lists.importing.intake import choose_account, line_of
+from onboarding_worker.lists.importing.intake import choose_account, served_by
 from onboarding_worker.lists.lines import AcceptedLine, Chosen
 from onboarding_worker.lists.store.admission import lock_customers
 from onboarding_worker.lists.store.batches import next_rows
@@ -166,7 +166,7 @@ class _Known:
         chosen = choose_account(renewed, intake.routes, able=intake.able, known=intake.providers.keys())
         if not isinstance(chosen, Chosen):
             return "no_route"
-        return line_of(renewed, chosen, intake.lifetime(chosen.account, renewed), row=0)
+        return served_by(AcceptedLine(0, renewed), chosen, intake.lifetime(chosen.account, renewed))
 
     def _was_cancelled(self, row: Any, jobs: Sequence[Any]) -> bool:
         """By an event since the last request, or with its row; the customer may have finished after that."""
