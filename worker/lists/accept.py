@@ -3,9 +3,9 @@ it must not be personal data. Pure."""
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import phonenumbers
@@ -40,9 +40,9 @@ _HINT = "give another id, or use --hash-ids to keep only a hash of it"
 
 _UNKNOWN = tuple(field.default for field in fields(Person) if field.name in PERSONAL)
 _ADDRESSES = {"email": "an email address", "phone": "a phone number"}
+_EMAIL = Channel.EMAIL  # a member of an enumeration takes its time to find
 _LONGEST_CELL = 20_000
-# The columns whose cells are mostly the same few, or names that many people have.
-_REPEATED = rules.RULES.keys() - {"email", "address", "entity_id", "external_ref"}
+_PLAIN_ID = re.compile(r"[A-Za-z][!-?A-~]{0,98}[0-9]\Z")  # in which `customer_id` finds nothing to refuse
 _NOT_STORABLE = Refusal(
     "it contains a NUL character or half of a surrogate pair", "type it again without control characters"
 )
@@ -109,15 +109,14 @@ def accept(
     later: dict[str, str] = {}
     parameters: dict[str, dict[str, Any]] = {}
     for_messages: dict[str, str] = {}
+    are_names = True
     for column, cell in cells.items():
         if type(cell) is str and column not in options.values:  # most cells are good, and as most lists have them
             if not cell:
                 continue
-            if column in _REPEATED and (known := _plain_value(column, cell)) is not None:
+            plain = _PLAIN_VALUES.get(column)
+            if plain is not None and (known := plain(cell)) is not None:
                 values[column] = known
-                continue
-            if column == "email" and rules.PLAIN_EMAIL.match(cell):
-                values[column] = cell
                 continue
         rule = rules.RULES.get(column)
         is_own = rule is None and "." in column and own_columns.is_own(column)
@@ -153,6 +152,7 @@ def accept(
             (problems if refuses else left_out).append(value.at(column))
         elif not is_own:
             values[column] = value
+            are_names = are_names and column not in NAMES
     for column, default in options.defaults.items():
         value = rules.RULES[column](default)
         if not isinstance(value, Refusal) and all(problem.column != column for problem in problems):
@@ -167,8 +167,8 @@ def accept(
         last["phone"] = read(later["phone"], country)
     if "date_of_birth" in later:
         last["date_of_birth"] = date_of_birth(later["date_of_birth"], options.today, options.dates)
-    if "customer_id" not in wrong:
-        own, phone = later.get("customer_id", ""), last.get("phone", "")
+    if "customer_id" not in wrong and (options.hash_ids or "customer_id" not in values):
+        own, phone = later.get("customer_id") or values.get("customer_id", ""), last.get("phone", "")
         phone = "" if isinstance(phone, Refusal) else phone
         last["customer_id"] = customer_id(own, hash_ids=options.hash_ids, phone=phone, country=country)
     for column, value in last.items():
@@ -176,7 +176,8 @@ def accept(
             problems.append(value.at(column))
         else:
             values[column] = value
-    left_out += _without_no_names(values)
+    if not are_names or options.defaults:
+        left_out += _without_no_names(values)
     channel = _channel(values, problems)
     refusing, if_used = tuple(problems), tuple(left_out)
     if problems:
@@ -197,22 +198,28 @@ def accept(
     return AcceptedLine(row, customer, if_used=if_used)
 
 
-@lru_cache(maxsize=1 << 14)
 def _plain_value(column: str, cell: str) -> Any:
-    """The value of a good cell; None: `accept` looks closer at it. Each list repeats most of its cells."""
+    """The value of a good cell; None: `accept` looks closer at it."""
     text = cell.strip()
     if cell[:1] not in PLAIN or not (column in NAMES or cell.isascii()) or len(text) > rules.LONGEST_ADDRESS:
         return None
     if text[:3] in STARTS and means_nothing(text, column):
         return None
     value = rules.RULES[column](text)
-    return None if type(value) is Refusal else value
+    return None if type(value) is Refusal or (column in NAMES and not real_name(value)) else value
+
+
+# By column, also those whose cells are mostly the same few, or names that many people have.
+_PLAIN_VALUES: dict[str, Callable[[str], Any]] = {
+    column: lru_cache(maxsize=1 << 13)(partial(_plain_value, column))
+    for column in rules.RULES.keys() - {"address", "entity_id", "external_ref"}
+}
+_PLAIN_VALUES["email"] = lambda cell: cell if rules.PLAIN_EMAIL.match(cell) else None
+_PLAIN_VALUES["customer_id"] = lambda cell: cell if _PLAIN_ID.match(cell) else None
 
 
 def _without_no_names(values: dict[str, Any]) -> list[FieldProblem]:
     """Take the names that are none out of the values; returns why each is none."""
-    if all(real_name(values[column]) for column in NAMES if column in values):
-        return []
     first, last, company = (values.get(column, "") for column in NAMES)
     kept = (*real_names(first, last), real_name(company))
     found: list[FieldProblem] = []
@@ -259,7 +266,7 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
     """The channel to invite on. A wrong email or phone has its own problem and is not reported as missing too."""
     channel: Channel | None = values.get("channel")
     if channel is None and "email" in values:
-        return Channel.EMAIL
+        return _EMAIL
     if channel is Channel.NONE:
         return channel
     wrong = {problem.column for problem in problems}

@@ -2,7 +2,6 @@
 that a wrong encoding has spoiled. A greeting with one is a joke, and a provider would check a person of that name."""
 
 import re
-from functools import lru_cache
 from itertools import product
 
 # Of spreadsheets' formulas.
@@ -60,7 +59,6 @@ def real_names(first: str, last: str) -> tuple[str, str]:
     return kept_first, kept_last
 
 
-@lru_cache(maxsize=1 << 14)  # lists repeat names
 def real_name(text: str) -> str:
     """The name; "" if it is none."""
     return "" if not text or is_no_value(text) or is_left_over(text) else text
