@@ -10,6 +10,7 @@ part of the customers and grows by itself.
 """
 
 import re
+import struct
 from array import array
 from collections.abc import Collection, Sequence
 from datetime import date
@@ -47,7 +48,7 @@ def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks
     whole = f"{first} {last}"
     apart = whole.isascii() or not ("\u02bc" in whole or "\u0149" in whole)  # these are letters, and between letters
     own = [*_words(first), *_words(last)] if apart else [*_words(whole)]
-    if not own or (kind is CustomerKind.COMPANY and person.company_name):
+    if not own or (person.company_name and kind is CustomerKind.COMPANY):
         own = [*_words(person.company_name)] or own
     own.sort()
     return Marks(" ".join(own), person.date_of_birth, folded_email(person.email) if person.email else "", person.phone)
@@ -142,10 +143,10 @@ def _fifteen(text: str) -> str:
 _TABLES = 64  # a power of two; the lowest bits of a digest name the table
 _TABLE_BITS = _TABLES.bit_length() - 1
 _LOW = (1 << 64) - 1
-_FIRST_SIZE = 1 << 6  # slots of each; always a power of two
+_FIRST_SIZE, _GROWS = 1 << 7, 4  # slots of each, and how many times as many it gets; both always powers of two
 _HASHES = (1 << 32) - 1  # 0 is for what is not known
 _OWN = len(Marks._fields) + 1 + len(ADDRESSES)  # the place of the columns for messages
-_EACH = _OWN + 1
+_CUSTOMER = struct.Struct(f"={_OWN + 1}I")
 _BITS = 32  # more columns for messages than these are in no list that has a header
 # Each address with the places of its hash, and of its first row.
 _ADDRESSES = [(name, Marks._fields.index(name), _OWN - len(ADDRESSES) + n) for n, name in enumerate(ADDRESSES)]
@@ -167,7 +168,7 @@ class Seen:
         # The separator cannot occur in either: ids are printable, purposes are slugs. Python's own hash of a text has a
         # random key for each process, and takes a third of the time of any other.
         low = hash(f"{customer_id}\n{purpose}") & _LOW
-        high = hash(f"{purpose}\n{customer_id}") & _HASHES
+        high = hash(customer_id) & _HASHES
         place = low & (_TABLES - 1)
         highs, lows, rows = self._tables[place]
         slot = (low >> _TABLE_BITS) & (len(rows) - 1)
@@ -180,13 +181,13 @@ class Seen:
             self._left[place] -= 1
             if not self._left[place]:
                 self._tables[place] = _grown(highs, lows, rows)
-                self._left[place] = 2 * len(rows) // 3
+                self._left[place] = 2 * (_GROWS - 1) * len(rows) // 3
         return None
 
 
 def _grown(highs: "array[int]", lows: "array[int]", rows: "array[int]") -> _Slots:
-    """A table of twice the size with these rows."""
-    size = 2 * len(rows)
+    """A larger table with these rows."""
+    size = _GROWS * len(rows)
     larger = array("I", [0]) * size, array("Q", [0]) * size, array("I", [0]) * size
     for high, low, row in zip(highs, lows, rows, strict=True):
         if row:
@@ -207,7 +208,7 @@ class SeenPeople:
     def __init__(self) -> None:
         self._customers = Seen()  # each with its number here, from 1
         self._count = 0
-        self._kept = array("I")  # _EACH of each customer
+        self._kept = bytearray()  # _CUSTOMER of each
         self._own: dict[str, int] = {}  # columns for messages, each with its bit
 
     def match_or_remember(
@@ -223,10 +224,10 @@ class SeenPeople:
         number = self._customers.row_or_remember(customer_id, "", self._count + 1)
         if number is None:
             self._count += 1
-            self._kept.extend((*given, row, row, row, bits))
+            self._kept += _CUSTOMER.pack(*given, row, row, row, bits)
             return None
-        begin = (number - 1) * _EACH
-        known = self._kept[begin : begin + _EACH]
+        begin = (number - 1) * _CUSTOMER.size
+        known = [*_CUSTOMER.unpack_from(self._kept, begin)]
         match = compare_marks(known[: len(marks)], given)
         above = tuple(name for name, bit in self._own.items() if known[_OWN] & ~bits & (1 << bit))
         changed = None
@@ -239,7 +240,7 @@ class SeenPeople:
             for place, one in enumerate(given):
                 known[place] = known[place] or one
             known[_OWN] |= bits
-            self._kept[begin : begin + _EACH] = known
+            _CUSTOMER.pack_into(self._kept, begin, *known)
         return Earlier(known[len(marks)], match, changed, above)
 
 

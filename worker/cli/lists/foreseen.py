@@ -17,8 +17,8 @@ from onboarding_worker.core.lifecycle.given_links import AnotherSession, GivenLi
 from onboarding_worker.core.limits.budgets import under_cap
 from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, text_of_mailbox
 from onboarding_worker.core.messages.quiet_hours import allowed_at
-from onboarding_worker.core.model.channels import address_of, listed_as
-from onboarding_worker.lists.importing.judging import Judged, count_accepted
+from onboarding_worker.core.model.channels import CHANNELS, address_of
+from onboarding_worker.lists.importing.judging import Judged, count_accepted, group_of
 from onboarding_worker.lists.lines import AcceptedLine, Change
 from onboarding_worker.lists.same_person import Seen
 from onboarding_worker.plans.store.plans import Planned
@@ -328,43 +328,45 @@ class ListCost:
         self._lines.append(line)
         if len(self._lines) >= CHUNK:
             self.finish()
-        if self.shared is None:
-            return
-        person = line.customer.person
-        for column, address in (("email", person.email.casefold()), ("phone", person.phone)):
-            if not address:
-                continue
-            earlier = self._addresses.row_or_remember(address, column, line.row)
-            if earlier is not None:
-                self.shared(line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED))
-        if entity := line.customer.entity_id:
-            first = self._ids.row_or_remember(entity, "entity_id", line.row)
-            same = self._ids.row_or_remember(f"{entity}\n{line.customer.customer_id}", "entity_id", line.row)
-            if first is not None and same is None:
-                told = f"the same entity_id as row {first}, which has another customer_id"
-                self.shared(line.row, FieldProblem("entity_id", told, ONE_ENTITY))
+
+    def _say_shared(self, lines: Sequence[AcceptedLine], shared: Callable[[int, FieldProblem], None]) -> None:
+        for line in lines:
+            person, entity = line.customer.person, line.customer.entity_id
+            for column, address in (("email", person.email and person.email.casefold()), ("phone", person.phone)):
+                earlier = self._addresses.row_or_remember(address, column, line.row) if address else None
+                if earlier is not None:
+                    shared(line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED))
+            if entity:
+                first = self._ids.row_or_remember(entity, "entity_id", line.row)
+                same = self._ids.row_or_remember(f"{entity}\n{line.customer.customer_id}", "entity_id", line.row)
+                if first is not None and same is None:
+                    told = f"the same entity_id as row {first}, which has another customer_id"
+                    shared(line.row, FieldProblem("entity_id", told, ONE_ENTITY))
 
     def finish(self) -> None:
         """Ask for the lines that are left."""
+        lines, self._lines = self._lines, []
+        if self.shared is not None:
+            self._say_shared(lines, self.shared)
         hours = self.parts.hours
-        count_accepted(self.judged, self._lines, hours)
-        keys = [(line.customer.customer_id, line.customer.purpose) for line in self._lines]
-        new = {key for key, line in zip(keys, self._lines, strict=True) if line.takes_id}
+        groups = [group_of(line, hours) for line in lines]
+        count_accepted(self.judged, groups)
+        keys = [(line.customer.customer_id, line.customer.purpose) for line in lines]
+        new = {key for key, line in zip(keys, lines, strict=True) if line.takes_id}
         asked = self.calls.of({*keys} - new, now=self.parts.clock()) | new  # what the person before has serves no other
-        due = [line for key, line in zip(keys, self._lines, strict=True) if key in asked]
+        due = [(line, group) for key, line, group in zip(keys, lines, groups, strict=True) if key in asked]
         if self.most is not None:
             del due[self.most - self.due.accepted :]
-        self._lines.clear()
         if not due:
             return
         self.due.accepted += len(due)
-        count_accepted(self.due, due, hours)
-        self.first = self.first or due[0]
-        for line in due:
+        count_accepted(self.due, [group for _, group in due])
+        self.first = self.first or due[0][0]
+        for line, _ in due:
             for channel in invitation_channels(line.customer.channel):
                 if not (address := address_of(line.customer.person, channel)):
                     continue
-                kind = listed_as(channel)
+                kind = CHANNELS[channel].listed_as
                 earlier = self._written_to.row_or_remember(text_of_mailbox(channel, address), kind, line.row)
                 if earlier is not None:
                     self._more[kind, earlier] += 1

@@ -158,16 +158,17 @@ class ListFound:
         count(self.judged, line)
         if self.in_time is not None:
             self.in_time.add(line)
-        problems = problems_of(line) if isinstance(line, RefusedLine) else ()
+        found = [(self.of_rows, one) for one in line.warnings] if line.warnings else []
         if isinstance(line, AcceptedLine):
             self.cost.add(line)
-        elif line.problems:
-            self.refusals.add(line.problems)
-        for rows, found in ((self.problems, problems), (self.of_rows, line.warnings)):
-            for one in found:
-                rows.add(line.row, one)
-                if one.unread:
-                    self.unread.add(one.column)
+        else:
+            found += [(self.problems, one) for one in problems_of(line)]
+            if line.problems:
+                self.refusals.add(line.problems)
+        for rows, one in found:
+            rows.add(line.row, one)
+            if one.unread:
+                self.unread.add(one.column)
 
     def finish(self, reading: CustomerList) -> None:
         self.cost.finish()

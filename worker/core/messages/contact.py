@@ -147,9 +147,11 @@ def text_of_mailbox(channel: str, address: str) -> str:
     A stranger can sign up any number of tags of one mailbox. That two tags are two persons is rare, and then a message
     waits; on the do-not-contact list it would be lost. Raises ValueError as `text_of` does.
     """
-    local, at, domain = address.rpartition("@")
-    mailbox = local.partition("+")[0]
-    return text_of(channel, f"{mailbox}{at}{domain}" if mailbox and is_mail(channel) else address)
+    if "+" in address and is_mail(channel):
+        local, at, domain = address.rpartition("@")
+        mailbox = local.partition("+")[0]
+        address = f"{mailbox}{at}{domain}" if mailbox else address
+    return text_of(channel, address)
 
 
 @dataclass(frozen=True)

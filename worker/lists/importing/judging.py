@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from onboarding_worker.core.customers.customers import Channel, FieldProblem, invitation_channels
@@ -26,6 +27,9 @@ from onboarding_worker.lists.store.refreshed import foreseen, still_lacking
 from onboarding_worker.providers.parameters import parse_cell, unknown_parameter
 
 _AT_ONCE = 1000  # lines in one question to the database
+_SMS = Channel.SMS.value
+_SAID = attrgetter("channel", "template", "locale", "brand", "country")
+Forecast = tuple[Any, ...]
 
 
 @dataclass
@@ -92,6 +96,9 @@ def judge_all(
         accepted = [line for line in chunk if isinstance(line, AcceptedLine)]
         erased, beside, others = foreseen(batches, accepted, rule=choices.rule, now=intake.clock())
         known = {one.row: one for one in beside}
+        if not (erased or known or others or any([line.lacks for line in accepted])):
+            yield from chunk
+            continue
         for line in chunk:
             if not isinstance(line, AcceptedLine):
                 yield line
@@ -116,27 +123,23 @@ def judge_all(
 def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
     """Count a line. Accepted ones are counted by `count_accepted` as well."""
     judged.total += 1
-    match line:
-        case AcceptedLine():
-            judged.accepted += 1
-        case RefusedLine(duplicate_of=None, known=""):
-            judged.rejected += 1
-        case RefusedLine(duplicate_of=None):
-            judged.known += 1
-        case _:
-            judged.duplicate += 1
+    if isinstance(line, AcceptedLine):
+        judged.accepted += 1
+    elif line.duplicate_of is not None:
+        judged.duplicate += 1
+    elif line.known:
+        judged.known += 1
+    else:
+        judged.rejected += 1
 
 
-def count_accepted(judged: Judged, lines: Sequence[AcceptedLine], hours: Hours) -> None:
-    """Count for a forecast what these lines need, also by the time zones whose quiet hours delay their messages. Most
-    lines of a list agree in all of it, so it is looked at once for each group of them."""
-    for line in lines:
-        if line.old_links:
-            judged.changed += 1
-            judged.old_links.update(line.old_links)
-    for group, rows in Counter([_group_of(line, hours) for line in lines]).items():
-        account, asked, *words, country, person, zones, texted = group
-        template, locale, brand = words
+def count_accepted(judged: Judged, groups: Iterable[Forecast]) -> None:
+    """Count for a forecast what lines of these groups need. Most lines of a list are in a few of them."""
+    for group, rows in Counter(groups).items():
+        account, asked, template, locale, brand, country, person, old_links, zones, texted = group
+        judged.changed += rows if old_links else 0
+        for link in old_links:
+            judged.old_links[link] += rows
         judged.routes[account] = judged.routes.get(account, 0) + rows
         judged.brands[brand] += rows
         channels = invitation_channels(asked)
@@ -157,20 +160,14 @@ def count_accepted(judged: Judged, lines: Sequence[AcceptedLine], hours: Hours) 
         judged.reach[channels, spare] += rows
 
 
-def _group_of(line: AcceptedLine, hours: Hours) -> tuple[Any, ...]:
+def group_of(line: AcceptedLine, hours: Hours) -> Forecast:
+    """All that a forecast counts of the line, also the time zones whose quiet hours delay its messages."""
     customer = line.customer
     person, channels = customer.person, invitation_channels(customer.channel)
-    return (
-        line.account,
-        customer.channel,
-        customer.template,
-        customer.locale,
-        customer.brand,
-        customer.country,
-        (bool(person.email), bool(person.phone)),
-        tuple([(one, hours.zones(customer, (one,))) for one in channels if one in hours.quiet]) if hours.quiet else (),
-        country_of(person.phone) if Channel.SMS in channels else "",
-    )
+    zones = [(one, hours.zones(customer, (one,))) for one in channels if one in hours.quiet] if hours.quiet else ()
+    texted = country_of(person.phone) if _SMS in channels else ""
+    there = bool(person.email), bool(person.phone)
+    return line.account, *_SAID(customer), there, line.old_links, tuple(zones), texted
 
 
 def problems_of(line: RefusedLine) -> list[FieldProblem]:
