@@ -1,6 +1,34 @@
 """Which numbers get text messages: none that cost extra, and only those of the configured countries."""
 
+import phonenumbers
+from hypothesis import given
+from hypothesis import strategies as st
+from phonenumbers import PhoneNumberType
+
 from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
+
+CODES = sorted(code for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items() if "001" not in regions)
+EXAMPLES = [
+    f"+{found.country_code}{found.national_number}"
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS)
+    for type_ in PhoneNumberType.values()
+    if (found := phonenumbers.example_number_for_type(region, type_)) is not None
+]
+like_an_example = st.builds(
+    lambda number, end: number[: len(number) - len(end)] + end,
+    st.sampled_from(EXAMPLES),
+    st.text("0123456789", max_size=5),
+)
+of_any_digits = st.builds("+{}{}".format, st.sampled_from(CODES), st.text("0123456789", min_size=4, max_size=12))
+
+
+@given(like_an_example | of_any_digits)
+def test_what_can_only_be_a_landline_is_what_the_plans_of_the_library_say(phone):
+    try:
+        of_library = phonenumbers.number_type(phonenumbers.parse(phone))
+    except phonenumbers.NumberParseException:
+        of_library = PhoneNumberType.UNKNOWN
+    assert is_landline(phone) is (of_library == PhoneNumberType.FIXED_LINE)
 
 
 def test_a_number_that_costs_extra_gets_no_text(subtests):

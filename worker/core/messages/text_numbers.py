@@ -85,14 +85,13 @@ def is_landline(phone: str) -> bool:
 def _texted(start: str) -> re.Pattern[str] | None:
     """The numbers that begin so, whose digits the library would keep as they are, and that no plan of a country with
     this calling code has among those of `_never`. Only a landline's plan that is not a mobile's counts."""
-    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE as codes
-    from phonenumbers import PhoneMetadata
+    import phonenumbers
 
     regions = sharing(start)
     if not regions or _NO_COUNTRY in regions:
         return None
-    code = next(int(start[1:end]) for end in (2, 3, 4) if int(start[1:end]) in codes)
-    main, *others = (PhoneMetadata.metadata_for_region_or_calling_code(code, region) for region in regions)
+    code, of_region = phonenumbers.country_code_for_region(regions[0]), phonenumbers.PhoneMetadata
+    main, *others = (of_region.metadata_for_region_or_calling_code(code, region) for region in regions)
     if main is None:
         return None
     never = []
