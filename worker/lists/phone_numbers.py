@@ -155,25 +155,20 @@ def plain_phone(text: str) -> str | None:
     digits = kept[1:]
     if not (digits.isascii() and digits.isdigit() and _SHORTEST_PHONE <= len(digits) <= _LONGEST_PHONE):
         return None
-    country = _numbers_of(digits[:3])
-    if country is None:
-        return None
-    lengths, prefix, of_country = country
+    lengths, prefix, of_country = _numbers_of(digits[:3])
     number = digits[of_country:]
     return kept if len(number) in lengths and not (prefix and prefix.match(number)) else None
 
 
 @cache
-def _numbers_of(start: str) -> tuple[frozenset[int], re.Pattern[str] | None, int] | None:
+def _numbers_of(start: str) -> tuple[frozenset[int], re.Pattern[str] | None, int]:
     """By the library's metadata: how many digits a number may have whose first three digits are these, the national
-    prefixes that the library would take off, and how many digits are the country code. None: there is no such code."""
+    prefixes that the library would take off, and how many digits are the country code: 0 if there is none."""
     codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
     # No country code is the beginning of another one.
     code = next((start[:length] for length in (1, 2, 3) if start[0] != "0" and int(start[:length]) in codes), "")
-    if not code:
-        return None
-    region = phonenumbers.region_code_for_country_code(int(code))
-    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    region = phonenumbers.region_code_for_country_code(int(code or 0))
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code or 0), region)
     if metadata is None or metadata.general_desc is None:
         return frozenset(), None, len(code)
     numbers, prefix = metadata.general_desc, metadata.national_prefix_for_parsing

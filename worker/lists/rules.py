@@ -4,7 +4,7 @@ import re
 import unicodedata
 import zoneinfo
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from onboarding_worker.core.customers.customers import Channel, CustomerKind
@@ -154,7 +154,6 @@ def no_name(text: str) -> Refusal:
     return Refusal("a placeholder in place of a name", "give the name, or leave the cell empty")
 
 
-@lru_cache(maxsize=1024)
 def country(value: str) -> str | Refusal:
     if code := countries.alpha2(value):
         return code
@@ -165,7 +164,6 @@ def country(value: str) -> str | Refusal:
     )
 
 
-@lru_cache(maxsize=1024)
 def locale(value: str) -> str | Refusal:
     found = _LOCALE.fullmatch(value) or _LOCALE.fullmatch(language_of(value) or "")
     if not found:
@@ -179,7 +177,6 @@ def _timezones() -> dict[str, str]:
     return {name.lower(): name for name in zoneinfo.available_timezones() if name not in ("Factory", "localtime")}
 
 
-@lru_cache(maxsize=1024)
 def timezone(value: str) -> str | Refusal:
     name = _timezones().get(value.lower().replace(" ", "_"))
     return name or Refusal(f"{characters(value)} that are not a time zone", "use an IANA name such as Europe/Vilnius")
@@ -224,7 +221,6 @@ def name(value: str) -> str | Refusal:
     return Refusal("not a short name", "use at most 64 letters, digits, dots, _ and -")
 
 
-@lru_cache(maxsize=1024)
 def tags(value: str) -> tuple[str, ...] | Refusal:
     parts = (part.strip() for part in value.split(";"))
     found = tuple(dict.fromkeys(tag for tag in parts if tag and tag.lower() not in LOOKUPS))

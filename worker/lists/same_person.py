@@ -217,10 +217,7 @@ class SeenPeople:
         """What earlier rows say of this customer; None: there is none. What this row adds is remembered. `own`: the
         columns for messages that it has a value of."""
         given = [hash(mark) % _HASHES + 1 if mark else 0 for mark in marks]
-        bits = 0
-        for name in own:
-            bit = self._own.setdefault(name, len(self._own))
-            bits |= 1 << bit if bit < _BITS else 0
+        bits = sum(1 << bit for one in own if (bit := self._own.setdefault(one, len(self._own))) < _BITS) if own else 0
         number = self._customers.row_or_remember(customer_id, "", self._count + 1)
         if number is None:
             self._count += 1

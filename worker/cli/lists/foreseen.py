@@ -289,7 +289,7 @@ def _by_day(parts: Parts, judged: Judged, ends: Forecast, begins_at: datetime) -
     if ends.finishes_at is None:
         return ends
     takes = ends.finishes_at - begins_at
-    for channel in {channel for channel, _ in judged.nights}:
+    for channel in sorted({channel for channel, _ in judged.nights}):
         zones, _ = Counter({zones: n for (on, zones), n in judged.nights.items() if on == channel}).most_common(1)[0]
         awake = partial(allowed_at, zones, parts.hours.quiet[channel])
         finishes_at = through_nights(takes, awake, now=begins_at)
@@ -333,8 +333,7 @@ class ListCost:
         for line in lines:
             person, entity = line.customer.person, line.customer.entity_id
             for column, address in (("email", person.email and person.email.casefold()), ("phone", person.phone)):
-                earlier = self._addresses.row_or_remember(address, column, line.row) if address else None
-                if earlier is not None:
+                if address and (earlier := self._addresses.row_or_remember(address, column, line.row)) is not None:
                     shared(line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED))
             if entity:
                 first = self._ids.row_or_remember(entity, "entity_id", line.row)

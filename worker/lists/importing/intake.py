@@ -95,7 +95,6 @@ class Rule:
 
 
 _MOST_KEPT = 1024  # groups of customers
-_UNKNOWN: Any = object()
 
 
 class _Routing:
@@ -112,12 +111,12 @@ class _Routing:
     def of(self, customer: Customer) -> tuple[Rule, str] | None:
         """The rule, and why it is this one."""
         group = self._group(customer)
-        found: tuple[Rule, str] | None = self._first.get(group, _UNKNOWN)
-        if found is _UNKNOWN:
-            each = ((number, rule, rule.fits(customer)) for number, rule in enumerate(self._rules, start=1))
-            found = next(((rule, f"route {number}: {why}") for number, rule, why in each if why is not None), None)
-            if len(self._first) < _MOST_KEPT:
-                self._first[group] = found
+        if group in self._first:
+            return self._first[group]
+        each = ((number, rule, rule.fits(customer)) for number, rule in enumerate(self._rules, start=1))
+        found = next(((rule, f"route {number}: {why}") for number, rule, why in each if why is not None), None)
+        if len(self._first) < _MOST_KEPT:
+            self._first[group] = found
         return found
 
 
@@ -164,16 +163,8 @@ def _forced(
 
 
 def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], timedelta | None]:
-    """The freshness floor of the route that would choose this account for a customer; None: it sets none. Customers are
-    compared with the routes only if that makes a difference."""
-    routes = [rule for rule in rules if account in rule.accounts]
-    possible = {rule.freshness for rule in routes}
-    if all(rule.when for rule in routes):
-        possible.add(None)  # of a customer whom no route fits
-    if len(possible) == 1:
-        same = possible.pop()
-        return lambda _: same
-    routing = _Routing(tuple(routes))
+    """The freshness floor of the route that would choose this account for a customer; None: it sets none."""
+    routing = _routing(tuple(rule for rule in rules if account in rule.accounts))
     return lambda customer: found[0].freshness if (found := routing.of(customer)) is not None else None
 
 
@@ -389,14 +380,9 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
 def served_by(line: AcceptedLine, chosen: Chosen, lifetime: timedelta | None) -> AcceptedLine:
     """The line of a customer for whom this account was chosen. `lifetime`: of its links."""
     line.account, line.route, line.fallback_accounts = chosen.account, chosen.reason, chosen.fallback_accounts
-    line.floor_seconds, line.freshness_seconds = _seconds(chosen.freshness, lifetime)
+    line.floor_seconds = int(floor_of(chosen.freshness, lifetime=lifetime).total_seconds())
+    line.freshness_seconds = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
     return line
-
-
-@lru_cache(maxsize=1024)
-def _seconds(freshness: timedelta | None, lifetime: timedelta | None) -> tuple[int, int | None]:
-    floor = int(floor_of(freshness, lifetime=lifetime).total_seconds())
-    return floor, None if freshness is None else int(freshness.total_seconds())
 
 
 def _further(intake: Intake, line: RefusedLine) -> tuple[Sequence[str], Sequence[FieldProblem]]:

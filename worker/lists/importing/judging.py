@@ -29,7 +29,6 @@ from onboarding_worker.providers.parameters import parse_cell, unknown_parameter
 _AT_ONCE = 1000  # lines in one question to the database
 _SMS = Channel.SMS.value
 _SAID = attrgetter("channel", "template", "locale", "brand", "country")
-Forecast = tuple[Any, ...]
 
 
 @dataclass
@@ -74,7 +73,7 @@ def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **ho
 
 def judge_chunk(intake: Intake, lines: Sequence[Line], returns: Settles | None) -> list[AcceptedLine | RefusedLine]:
     """Judge these lines; those of a report are settled, in their order."""
-    returned = [line for line in lines if isinstance(line, Returned)] if returns is not None else []
+    returned = [line for line in lines if isinstance(line, Returned)]
     if returns is None or not returned:
         return [judge(intake, line) for line in lines]
     settled = iter(returns.settle(returned))
@@ -133,7 +132,7 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
         judged.rejected += 1
 
 
-def count_accepted(judged: Judged, groups: Iterable[Forecast]) -> None:
+def count_accepted(judged: Judged, groups: Iterable[tuple[Any, ...]]) -> None:
     """Count for a forecast what lines of these groups need. Most lines of a list are in a few of them."""
     for group, rows in Counter(groups).items():
         account, asked, template, locale, brand, country, person, old_links, zones, texted = group
@@ -160,7 +159,7 @@ def count_accepted(judged: Judged, groups: Iterable[Forecast]) -> None:
         judged.reach[channels, spare] += rows
 
 
-def group_of(line: AcceptedLine, hours: Hours) -> Forecast:
+def group_of(line: AcceptedLine, hours: Hours) -> tuple[Any, ...]:
     """All that a forecast counts of the line, also the time zones whose quiet hours delay its messages."""
     customer = line.customer
     person, channels = customer.person, invitation_channels(customer.channel)

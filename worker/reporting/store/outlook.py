@@ -41,6 +41,9 @@ _WAITING_MESSAGE = (
 _OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
     *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.leader_id.is_(None)
 )
+_UNPAUSED = sa.select(Job.id).join(Batch, Batch.id == Job.batch_id)
+_UNPAUSED = _UNPAUSED.where(bulk.among(Job.id, "ids"), Job.state == JobState.WAITING, Job.unknown_attempt.is_(None))
+_UNPAUSED = _UNPAUSED.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]))
 _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
     # Not of a person who had the id before.
     *among_keys(SessionRow),
@@ -295,10 +298,7 @@ class CallsNow:
             if self.batch is not None:
                 rows = rows_of(connection, _OWN, keys, batch=self.batch)
                 own = {(row.customer_id, row.purpose): row.state for row in rows}
-            from onboarding_worker.lists.store.admission import (  # imported here: only `check` foresees a list
-                following,
-                left_out,
-            )
+            from onboarding_worker.lists.store.admission import following, left_out  # only `check` foresees a list
 
             others = set(keys) - own.keys()
             followed = following(connection, others, now=now, lock=False, rule=self._rule) if others else {}
@@ -313,11 +313,6 @@ class CallsNow:
     def _unworked(self, connection: sa.Connection, leaders: Collection[int], *, now: datetime) -> list[int]:
         """Those of these rows that wait for their call in a list that no process works: it was stopped with Ctrl-C, or
         none runs. Not where a person paused it."""
-        if not leaders:
-            return []
-        waiting = sa.select(Job.id, Batch.pause_cause).join(Batch, Batch.id == Job.batch_id)
-        waiting = waiting.where(bulk.among(Job.id, "ids"), Job.state == JobState.WAITING)
-        waiting = waiting.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]), Job.unknown_attempt.is_(None))
-        found = fetch(connection, waiting, {"ids": bulk.keys(leaders)})
+        found = fetch(connection, _UNPAUSED, {"ids": bulk.keys(leaders)}) if leaders else []
         running = Processes(self._database).running(now=now) if found else []
         return [row.id for row in found if row.pause_cause or not kinds_at_work(running, batch_of(row.id))]
