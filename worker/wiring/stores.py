@@ -193,10 +193,10 @@ class Stores:
         return pages_of(self.settings)
 
     @cached_property
-    def routes(self) -> "list[Rule]":
+    def routes(self) -> "tuple[Rule, ...]":
         from onboarding_worker.lists.importing.intake import Rule
 
-        return [Rule(route.when, route.accounts, route.freshness, route.brand or "") for route in self.settings.routes]
+        return tuple(Rule(one.when, one.accounts, one.freshness, one.brand or "") for one in self.settings.routes)
 
     @cached_property
     def hours(self) -> Hours:

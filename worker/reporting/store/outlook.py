@@ -41,7 +41,7 @@ _WAITING_MESSAGE = (
 _OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
     *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.leader_id.is_(None)
 )
-_UNPAUSED = sa.select(Job.id).join(Batch, Batch.id == Job.batch_id)
+_UNPAUSED = sa.select(Job.id, Batch.pause_cause).join(Batch, Batch.id == Job.batch_id)
 _UNPAUSED = _UNPAUSED.where(bulk.among(Job.id, "ids"), Job.state == JobState.WAITING, Job.unknown_attempt.is_(None))
 _UNPAUSED = _UNPAUSED.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]))
 _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
