@@ -143,7 +143,7 @@ def _fifteen(text: str) -> str:
 _TABLES = 64  # a power of two; the lowest bits of a digest name the table
 _TABLE_BITS = _TABLES.bit_length() - 1
 _LOW = (1 << 64) - 1
-_FIRST_SIZE, _GROWS = 1 << 7, 4  # slots of each, and how many times as many it gets; both always powers of two
+_FIRST_SIZE = 1 << 6  # slots of each; always a power of two
 _HASHES = (1 << 32) - 1  # 0 is for what is not known
 _OWN = len(Marks._fields) + 1 + len(ADDRESSES)  # the place of the columns for messages
 _CUSTOMER = struct.Struct(f"={_OWN + 1}I")
@@ -181,13 +181,13 @@ class Seen:
             self._left[place] -= 1
             if not self._left[place]:
                 self._tables[place] = _grown(highs, lows, rows)
-                self._left[place] = 2 * (_GROWS - 1) * len(rows) // 3
+                self._left[place] = 2 * len(rows) // 3
         return None
 
 
 def _grown(highs: "array[int]", lows: "array[int]", rows: "array[int]") -> _Slots:
-    """A larger table with these rows."""
-    size = _GROWS * len(rows)
+    """A table of twice the size with these rows."""
+    size = 2 * len(rows)
     larger = array("I", [0]) * size, array("Q", [0]) * size, array("I", [0]) * size
     for high, low, row in zip(highs, lows, rows, strict=True):
         if row:
