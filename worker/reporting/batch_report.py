@@ -31,6 +31,7 @@ from onboarding_worker.reporting.store.counts import BatchCounts
 from onboarding_worker.reporting.store.outlook import waiting_to_reconcile
 from onboarding_worker.reporting.store.waiting import has_spent
 from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, stop_in_words
+from onboarding_worker.settings.policies import stable_links
 
 if TYPE_CHECKING:
     from onboarding_worker.lists.decisions.store.decisions import RepeatCost
@@ -79,6 +80,7 @@ class Reporting(Forecasts):
             self.settings.brands.keys(),
             self.orphans,
             self.settings.invitations.messages_per_customer,
+            stable_links(self.settings) is not None,
         )
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:

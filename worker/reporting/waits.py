@@ -155,7 +155,7 @@ class Circumstances:
     in words. `blocked`: the accounts and senders that make no calls. `spent`: whether a batch may buy no more session
     (--most-credits). `brands`: of the configuration; None: not known. `orphans`: how long a session with a lost token
     is waited for, by account; each account of the configuration has one. None: the accounts are not known.
-    `most_messages`: the cap of each customer; None: not known."""
+    `most_messages`: the cap of each customer; None: not known. `has_own_links`: messages carry our own link."""
 
     stopped: str = ""
     blocked: Blocked = field(default_factory=dict)
@@ -163,6 +163,7 @@ class Circumstances:
     brands: Collection[str] | None = None
     orphans: Mapping[str, OrphanRule] | None = None
     most_messages: int | None = None
+    has_own_links: bool = False
 
     def now(self, one: Waiting) -> Waiting:
         """The same, without a reason that is not so any more. Of an answer that somebody gave us that cannot be asked

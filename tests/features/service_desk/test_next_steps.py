@@ -171,6 +171,13 @@ def both(row: RowFact, blocked: dict[str, tuple[Wait, ...]]) -> tuple[Moment, Wa
     return next_of(Circumstances(blocked=blocked), row), wait, line_values(line, columns)["action"]
 
 
+def test_a_message_with_the_link_of_a_replaced_session_is_dropped_but_not_one_with_our_own():
+    message = MESSAGE._replace(kind="reminder-1", session_state="superseded")
+    for own, words in ((False, "is dropped: the session"), (True, "leaves")):
+        moments = timeline(History(messages=[message]), Circumstances(has_own_links=own), now=NOON)
+        assert [words in one.text for one in moments] == [True]
+
+
 def test_a_customers_page_and_a_reports_row_name_the_same_cause_time_and_action():
     differ = []
     for reason, due_at, paused, kyc, email in product(REASONS, DUE, ("", "by ann"), KYC, EMAIL):

@@ -125,6 +125,7 @@ class MessageFact(NamedTuple):
     detail: str = ""
     stopped: str = ""
     brand: str = ""
+    session_state: str = ""
 
 
 class History(NamedTuple):
@@ -304,6 +305,8 @@ def _message(
     else:
         what = f"The {name} with the {'new ' if message.kind == 'new_link' else ''}link"
     why = meaning_of(message.reason) if message.reason else ""
+    # Our own link leads on, whatever its session has become.
+    is_over = message.session_state == SessionState.SUPERSEDED and not around.has_own_links
     if message.sent_at is not None:
         unknown = f" ({unknown_in_words(message.unknown_handovers)})" if message.unknown_handovers else ""
         left = f"counts as sent: {why}" if message.reason == Reason.SENT_BY_PROVIDER else f"left{unknown}"
@@ -328,8 +331,9 @@ def _message(
             moment = ended or min(message.due_at or message.created_at, now)
             fate = MAY_HAVE_LEFT if message.in_doubt else "was dropped"
             yield Moment(moment, About.MESSAGE, f"{what} {fate}{f': {why}' if why else ''}.")
-        case "waiting" if message.stopped or message.kept_back or is_beyond:
+        case "waiting" if message.stopped or message.kept_back or is_beyond or is_over:
             cause = Reason.ADDRESS_CORRECTED if message.kept_back else Reason.MESSAGES_SPENT
+            cause = Reason.SESSION_ENDED if is_over else cause
             text = f"Next: {_lower(what)} is dropped: {message.stopped or cause.meaning}."
             yield Moment(max(message.due_at or now, now), About.NEXT, text)
         case "waiting":
