@@ -10,7 +10,6 @@ import io
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,8 +19,6 @@ import pytest
 from onboarding_worker.cli.registry import main_group
 from onboarding_worker.core.features import NOT_INSTALLED
 from onboarding_worker.core.foundation.clock import system_clock
-from onboarding_worker.settings.load import load
-from onboarding_worker.wiring.container import Parts
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.docs.shown import PAGES, commands_of, text_of
 from tests.docs.test_shown_commands import PAGES as RUN_WHOLE
@@ -196,18 +193,6 @@ def test_the_commands_of_a_page_run(page: str, desk: Desk, ports: tuple[str, ...
         assert named or gone or ended.code in GOES_ON, (shown, ended.out, ended.err)
         if words == ["init"]:  # the reader's own accounts are the sandbox's again
             assert desk.onboard("init", "--sandbox", "--force", *ports).code == 0
-
-
-@needs_all
-def test_the_quickstart_quotes_what_the_page_now_says(desk: Desk):
-    from onboarding_worker.features.dashboard.contract import Asked, Sources
-    from onboarding_worker.features.dashboard.pages import now
-    from onboarding_worker.features.dashboard.users import Person, Role
-
-    with closing(Parts(load(desk.config, environ=desk.environ))) as parts:
-        asked = Asked({}, Person("", Role.VIEWER), parts.clock())
-        said = now.read(Sources(parts), asked)["headline"].rstrip(".")
-    assert f"`{said}`" in " ".join(text_of("start/quickstart.md").split())
 
 
 @needs_all

@@ -9,7 +9,6 @@ from typing import Any
 from onboarding_worker.cli.lists import foreseen
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.features.service_desk import timeline
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.reporting import batch_forecast, report_lines, row_groups
 from onboarding_worker.reporting.store import ledger, outlook, spending, waiting
@@ -61,7 +60,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # a_new_address_gets_what_was_forecast
     "said-address": ((foreseen, "_of_returned", lambda *_given: {}),),
     # who_is_said_to_be_cancelled_was
-    "said-cancelled": ((timeline, "meaning_of", lambda _word: Reason.CANCELLED.meaning),),
+    "said-cancelled": ((Reason.ERASED, "meaning", Reason.CANCELLED.meaning),),
 }
 FOUND_BY = {
     "said-time": (42,),

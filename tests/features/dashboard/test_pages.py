@@ -13,6 +13,7 @@ from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.store.added_lines import all_added
 from onboarding_worker.reporting.store.processes import Running
 from onboarding_worker.reporting.waits import Wait, of_bus, of_country, of_webhooks
+from tests.docs.shown import text_of
 from tests.features.dashboard.conftest import USERS, audited, rows
 from tests.features.dashboard.test_actions import shelf
 from tests.stored.shelf import customer
@@ -95,6 +96,16 @@ async def test_all_pages_have_one_word_for_rows_that_wait_for_a_correction(site,
     assert first.title == f"Nothing is stuck; {waits}."
     assert waits in first.words.replace(first.title, "")
     assert f"0 of 2 out, {waits}" in (await ona.get(f"/dashboard/batches/{number}")).words
+
+
+async def test_the_quickstart_quotes_what_the_page_says_after_its_run(site, ona, shelf, clock):
+    all_added(shelf.batches, shelf.add(customer("C-1"), customer("C-2")), now=clock())
+    shelf.set(Job, Job.row == 2, state="failed", reason="bad_input", due_at=None)
+    shelf.set(Job, Job.row == 3, state="invited", due_at=None)
+
+    said = (await ona.get("/")).title.rstrip(".")
+
+    assert f"`{said}`" in " ".join(text_of("start/quickstart.md").split())
 
 
 async def test_held_rows_lead_to_the_page_of_their_batch(site, ona, shelf):
