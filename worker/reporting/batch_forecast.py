@@ -234,18 +234,11 @@ def loads_of(
     for name, left, rule in given:
         names, before, _ = asked.get(rule.name, ([], 0, rule))
         asked[rule.name] = ([*names, name], before + left, rule)
-    first: Counter[str] = Counter()
+    first = Counter[str]()
     for name, number in ahead.items():
         if name in rules.all():
             first[rules.all()[name].name] += number
     return [
-        Load(
-            listed_in_words(names),
-            left,
-            rule,
-            states.get(rule.name, BudgetState()),
-            several=len(names) > 1,
-            ahead=first[rule.name],
-        )
+        Load(listed_in_words(names), left, rule, states.get(rule.name, BudgetState()), len(names) > 1, first[rule.name])
         for names, left, rule in asked.values()
     ]

@@ -141,15 +141,13 @@ class Operation:
         working = any(one.kind in WORK for one in running)
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
-        if unwritable:
-            idle = f"{unwritable}{hint('doctor', ': `onboard doctor`')}"
-        else:
-            idle = f"{waits.none_works(running)}: `{starts}`"
+        doctor = hint("doctor", ": `onboard doctor`")
+        idle = f"{unwritable}{doctor}" if unwritable else f"{waits.none_works(running)}: `{starts}`"
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
         importing = any(one.kind == IMPORT for one in running) or any(one.is_importing for one in stands)
         timers = processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
-        unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
+        unheard = f"{no_wake_up(wakening)}{doctor}" if wakening.none_look(now) else ""
         stop = [] if stopped is None else [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
         missing = self._missing()
         # Only a sender shows that events are published to them: [bus] may be there to publish alone.
@@ -219,7 +217,8 @@ class Operation:
                 "concurrency": rule.concurrency,
                 # Unknown for a sender whose connections are counted in each process.
                 "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
-                "credits_used": state.credits_used,
+                # A sender's messages are not counted.
+                "credits_used": state.credits_used if name in accounts else None,
                 "credits_left": credits_left(state, rule),
                 **({"credit_caps": _credit_caps(state, rule, now)} if rule.credits_by else {}),
                 **_pause(state, now),
@@ -230,7 +229,6 @@ class Operation:
                 "failures": state.failures,
                 "breaker_opened_at": written_if_any(state.opened_at),
                 **_used_up(name, rule, state, now=now),
-                **({} if name in accounts else {"credits_used": None}),  # a sender's messages are not counted
                 "taken_over_by": takers.get(name, []),
             }
             for name, rule, state in every

@@ -133,23 +133,20 @@ def headline(facts: Mapping[str, Any], corrected: int = 0) -> Headline:
     needs = sum(rows.get(state, 0) for state in NEEDS_A_PERSON) - corrected
     stopped = [name for name, account in facts["accounts"].items() if account["stopped"]]
     good = not needs and not stopped
-    parts = [f"{reached:,} of {counted(rows['total'], 'row')} {are(rows['total'])} invited"]
-    if joined:
-        parts.append(f"{counted(joined, 'row')} joined rows of other lists")
-    if needs:
-        decided = rows.get(JobState.HELD, 0) + rows.get(JobState.LAPSED, 0) - facts.get("lapsed_unsent", 0)
-        parts.append(rows_in_words(needs - decided, held=decided))
-    if stopped:
-        parts.append(f"{counted(len(stopped), 'account')} {are(len(stopped))} stopped")
-    if good:
-        parts.append(NOTHING_STUCK)
-    return Headline("; ".join(parts) + ".", tuple(_rest(facts, rows)), good)
+    decided = rows.get(JobState.HELD, 0) + rows.get(JobState.LAPSED, 0) - facts.get("lapsed_unsent", 0)
+    parts = (
+        f"{reached:,} of {counted(rows['total'], 'row')} {are(rows['total'])} invited",
+        f"{counted(joined, 'row')} joined rows of other lists" if joined else "",
+        rows_in_words(needs - decided, held=decided) if needs else "",
+        f"{counted(len(stopped), 'account')} {are(len(stopped))} stopped" if stopped else "",
+        NOTHING_STUCK if good else "",
+    )
+    return Headline("; ".join(filter(None, parts)) + ".", tuple(_rest(facts, rows)), good)
 
 
 def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
     said = []
-    done = rows.get(JobState.COMPLETED, 0)
-    if done:
+    if done := rows.get(JobState.COMPLETED, 0):
         results = ", ".join(f"{number:,} {one}" for one, number in facts["results"].items() if one != Result.REVIEW)
         have = "has" if done == 1 else "have"
         said.append(f"{counted(done, 'customer')} {have} finished" + (f" ({results})." if results else "."))
@@ -157,7 +154,6 @@ def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
         said.append(f"{counted(reviewed, 'customer')} {are(reviewed)} in review at the provider.")
     if twice := rows.get(LineState.DUPLICATE):
         said.append(f"{counted(twice, 'row')} {'has' if twice == 1 else 'have'} the customer of an earlier row.")
-    left = sum(rows.get(state, 0) for state in UNSENT_JOBS)
-    if left:
+    if left := sum(rows.get(state, 0) for state in UNSENT_JOBS):
         said.append(f"{counted(left, 'row')} {'waits' if left == 1 else 'wait'} for a session or a message.")
     return said

@@ -265,8 +265,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
     for reason, waits in counts.waits.items():
         for model in (Job, InvitationRow):
             waits.between(*connection.execute(_bounds(model, Reason(reason)), given).one())
-    due: list[datetime | None] = []
-    ends: list[datetime | None] = []
+    due, ends = list[datetime | None](), list[datetime | None]()
     for row in fetch(connection, _JOINED, given):
         _add_jobs(counts, row, row.state, row.channel)
         if row.state is JobState.INVITED:
@@ -361,8 +360,7 @@ def add_up(database: Database) -> int:
             total = sums[tuple(words)]
             total[0] += rows
             total[1] += sessions
-        given: dict[str, Any] = {name: sa.bindparam(name) for name in _COLUMNS}
-        each = bulk.insert(BatchCount, connection.dialect.name).values(given)
+        each = bulk.insert(BatchCount, connection.dialect.name)
         more = {name: BatchCount.__table__.c[name] + each.excluded[name] for name in ("rows", "sessions")}
         values = [
             {**dict(zip(_WORDS, words, strict=True)), "rows": rows, "sessions": sessions}

@@ -31,8 +31,6 @@ CHUNK = 500
 # A customer whose list was cancelled was not asked any more; one in review has done what was asked.
 _UNFINISHED = [state for state in JobState if state not in (JobState.COMPLETED, JobState.CANCELLED)]
 _SHOWN = [state for state in InvitationState if state is not InvitationState.SUPERSEDED]
-
-
 _FIRST_LEFT = (
     sa.select(sa.func.min(InvitationRow.sent_at))
     .where(sa.or_(*of_job(Job)), InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None))

@@ -84,30 +84,18 @@ _STEPS = {
 
 @lru_cache(maxsize=16)
 def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: bool) -> sa.CompoundSelect[Any]:
-    jobs = (Job.batch_id == _BATCH,) if one_batch else ()
-    messages = (InvitationRow.batch_id == _BATCH,) if one_batch else ()
+    def waiting(model: type[Job] | type[InvitationRow], *which: sa.ColumnElement[bool]) -> sa.Exists:
+        waits = (model.priority.in_(PRIORITIES), model.state == bulk.fixed(JobState.WAITING), model.due_at <= _NOW)
+        return THERE_IS.where(*which, *waits, *([model.batch_id == _BATCH] if one_batch else []))
+
     parts = [_part(_STEP, step.value, there) for step, there in _STEPS.items()]
     parts.append(_part(_STEP, _STOPPED, EVERYTHING_IS_STOPPED))
     for account in accounts:
-        waiting = THERE_IS.where(
-            Job.account == account,
-            Job.priority.in_(PRIORITIES),
-            Job.state == bulk.fixed(JobState.WAITING),
-            Job.leader_id.is_(None),
-            Job.due_at <= _NOW,
-            *jobs,
-        )
+        its = waiting(Job, Job.account == account, Job.leader_id.is_(None))
         ended = THERE_IS.where(*unknown_outcomes.due(account, _NOW, _BATCH if one_batch else None))
-        parts.append(_part(_ACCOUNT, account, sa.or_(waiting, ended)))
+        parts.append(_part(_ACCOUNT, account, sa.or_(its, ended)))
     for channel in channels:
-        waiting = THERE_IS.where(
-            InvitationRow.channel == channel,
-            InvitationRow.priority.in_(PRIORITIES),
-            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
-            InvitationRow.due_at <= _NOW,
-            *messages,
-        )
-        parts.append(_part(_CHANNEL, channel, waiting))
+        parts.append(_part(_CHANNEL, channel, waiting(InvitationRow, InvitationRow.channel == channel)))
     return sa.union_all(*parts)
 
 

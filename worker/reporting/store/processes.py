@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import sqlalchemy as sa
 
 from onboarding_worker.core.database.bulk import insert
-from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.database import Database, made_of
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.database.tables import ProcessRow, Timer
 from onboarding_worker.core.foundation.clock import Clock
@@ -120,9 +120,8 @@ class Processes:
 
     def running(self, *, now: datetime) -> list[Running]:
         """The processes that run now, the first started first."""
-        columns = [getattr(ProcessRow, name) for name in Running._fields]
-        query = sa.select(*columns).where(ProcessRow.seen_at > now - GONE_AFTER).order_by(ProcessRow.started_at)
-        return [Running(**row._asdict()) for row in self._database.rows(query)]
+        query = sa.select(ProcessRow.__table__).where(ProcessRow.seen_at > now - GONE_AFTER)
+        return [made_of(Running, row) for row in self._database.rows(query.order_by(ProcessRow.started_at))]
 
     def last(self) -> dict[str, datetime]:
         """When the last sweep began, the last wake-ups came, the scheduler's and another, and so on; by name."""
@@ -209,14 +208,5 @@ class Heartbeat:
         now = self.clock()
         if self.processes.seen(self.owner, now=now):
             return
-        running = Running(
-            self.kind,
-            socket.gethostname()[:64],
-            os.getpid(),
-            __version__,
-            batch_id=self.batch_id,
-            started_at=self._started_at,
-            seen_at=now,
-            first_keys=self.first_keys,
-        )
-        self.processes.started(self.owner, running)
+        process = (self.kind, socket.gethostname()[:64], os.getpid(), __version__, self.batch_id)
+        self.processes.started(self.owner, Running(*process, self._started_at, now, self.first_keys))

@@ -81,6 +81,7 @@ _LINES = (
 )
 Stored = Details | CannotDecrypt | None  # why it cannot be read; None: erased
 _CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
+_AS_READ = ("row", "customer_id", "purpose", "result", "account", "route", "brand", "attempts", "waits", "served_by")
 # A row in one of these states has a reason of its own: who serves its customer says nothing of it.
 _EXPLAINED = (JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
 
@@ -184,26 +185,17 @@ class Facts:
                 invitation = Reason.SUPPRESSED if unwritten else "none"
             waiting = [one for one in of_session if one.state is InvitationState.WAITING]
             yield LineFacts(
-                row=row.row,
-                customer_id=row.customer_id,
+                **{name: getattr(row, name) for name in _AS_READ},
                 state=str(state_of_line(row.state, joined=row.lead_id != row.id)),
-                result=row.result,
                 reasons=row.reasons or row.refused_for or "",
-                account=row.account,
-                route=row.route,
-                brand=row.brand,
                 reference=row.reference or "",
                 issued_at=row.issued_at if bought else None,
                 expires_at=row.expires_at if bought else None,
                 invitation=invitation,
-                attempts=row.attempts,
-                waits=row.waits,
                 **_what_waits(row, waiting),
-                served_by=row.served_by,
                 late=", ".join(late.get(row.id, ())),
                 opening=opening,
                 unreadable=unreadable,
-                purpose=row.purpose,
             )
 
     def is_resending(self, batch_id: int, *, now: datetime) -> bool:
@@ -252,8 +244,6 @@ _FURTHEST = [
     InvitationState.FAILED,
     InvitationState.SUPERSEDED,
 ]
-
-
 Id = TypeVar("Id")  # of a session or a job
 
 

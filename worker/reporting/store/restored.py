@@ -64,13 +64,9 @@ def why_lost(journal: Path) -> str:
     """Why notes of the journal are lost, in words, and what to do; "": all are there, as far as its mark knows."""
     with suppress(OSError):
         mark, name = last_mark(journal), journal.name
-        if mark is not None and _length(journal) < mark.length:
+        if mark is not None and (_size(journal) or 0) < mark.length:
             return f"{name} is gone or shorter than it was, so erasures are lost: put it back, or rm {name}.mark"
     return ""
-
-
-def _length(journal: Path) -> int:
-    return _size(journal) or 0
 
 
 def _size(file: Path) -> int | None:
@@ -157,7 +153,7 @@ class Restored:
                 at = connection.execute(_TIMES.where(Timer.name == MARK)).one().at
                 head = connection.execute(_HEAD).one_or_none()
                 number, digest = (head.number, head.hash) if head is not None else (0, "")
-                length = max(_length(self._path), last.length if last is not None else 0)
+                length = max(_size(self._path) or 0, last.length if last is not None else 0)
                 stream.write(form(Mark).dump_json(Mark(number, digest, at, length)).decode())
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -167,7 +163,7 @@ class Restored:
     def _look(self) -> _Found:
         try:
             mark = last_mark(self._path)
-            is_new = _size(mark_of(self._path)) is None and not _length(self._path)
+            is_new = _size(mark_of(self._path)) is None and not _size(self._path)
         except OSError as error:
             log.warning("the mark cannot be read, so it is not known whether this is an older copy: %s", error.strerror)
             return _Found("", NEVER, is_new=False)

@@ -165,19 +165,17 @@ class Spending:
 
 def spending_of(database: Database, batch_id: int) -> Spending:
     """What a batch has cost. Rows that joined a job of another list cost nothing here."""
-    spending, given = Spending(), {"batch": batch_id}
+    routes, given = defaultdict[str, Figures](Figures), {"batch": batch_id}
     with database.read() as connection:
         for row in fetch(connection, _CUSTOMERS, given):
-            facts = spending.routes.setdefault(row.route, Figures())
-            facts.customers += row.number
-            facts.verified += row.number if row.result == Result.APPROVED else 0
+            routes[row.route].customers += row.number
+            routes[row.route].verified += row.number if row.result == Result.APPROVED else 0
         for row in fetch(connection, _CALLS, given):
-            spending.routes.setdefault(row.route, Figures()).calls[row.account] = row.number
+            routes[row.route].calls[row.account] = row.number
         for row in fetch(connection, _MESSAGES, given):
-            facts = spending.routes.setdefault(row.route, Figures())
-            facts.messages[row.channel], facts.charged[row.channel] = row.number, row.charged
-        spending.series = points_of(connection, PROGRESS, batch_id, unit="minute")
-    return spending
+            routes[row.route].messages[row.channel] = row.number
+            routes[row.route].charged[row.channel] = row.charged
+        return Spending(routes, points_of(connection, PROGRESS, batch_id, unit="minute"))
 
 
 _NUMBER = sa.func.count().label("number")
@@ -192,8 +190,6 @@ _MESSAGES = (
     .group_by(Job.route, InvitationRow.channel)
     .order_by(Job.route, InvitationRow.channel)
 )
-
-
 DAY = "day"
 
 

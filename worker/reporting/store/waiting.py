@@ -37,8 +37,6 @@ from onboarding_worker.plans.store.pilots import NOT_MET
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, first_due
 
 _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
-
-
 # A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
 SOON = timedelta(days=1)
 _ANY_PRIORITY = [*PRIORITIES, *(priority + states.PAUSED for priority in PRIORITIES)]
@@ -59,11 +57,8 @@ def waited_for(database: Database, shut: Collection[str]) -> tuple[set[str], set
     alike = (COUNTED.kind, COUNTED.account, COUNTED.channel, COUNTED.reason)
     waits = (COUNTED.kind.in_([CountOf.JOB.value, CountOf.MESSAGE.value]), COUNTED.state == JobState.WAITING.value)
     query = sa.select(*alike).where(*waits, COUNTED.batch_id.not_in(paused)).group_by(*alike).having(ROWS > 0)
-    names: set[str] = set()
-    for_senders: set[str] = set()
-    others: set[str] = set()
-    rows = database.rows(query)
-    for row in rows:
+    names, for_senders, others = set[str](), set[str](), set[str]()
+    for row in database.rows(query):
         if row.kind == CountOf.MESSAGE:
             names.add(row.channel)
         elif row.reason == Reason.WAITS_FOR_SENDER:
@@ -271,8 +266,7 @@ def held(database: Database) -> list[tuple[BatchFacts, int, datetime | None]]:
     of_batch = sa.select(Job.changed_at).where(Job.batch_id == Batch.id, *_IS_HELD).correlate(Batch)
     since = of_batch.order_by(Job.changed_at).limit(1).scalar_subquery().label("since")  # one look at `ix_job_held`
     query = sa.select(*BATCH_FACTS, held_rows.c.rows, since).join(held_rows, held_rows.c.batch_id == Batch.id)
-    query = query.order_by(Batch.id)
-    return [(made_of(BatchFacts, row), row.rows, row.since) for row in database.rows(query)]
+    return [(made_of(BatchFacts, row), row.rows, row.since) for row in database.rows(query.order_by(Batch.id))]
 
 
 def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
