@@ -131,12 +131,6 @@ def our_name(title: str, options: ListOptions) -> str | None:
     return known_name(name)
 
 
-def _holds_columns(title: str) -> bool:
-    """Whether a key's value may hold columns: a provider's parameters, or those for messages."""
-    name = _as_provider(title)
-    return name == MESSAGE or name in PROVIDERS
-
-
 def _as_provider(title: str) -> str:
     return normal(title).replace("_", "-")
 
@@ -167,20 +161,10 @@ def read_header(titles: Sequence[str], options: ListOptions, rows: Iterable[Any]
             needed = ", ".join(options.vocabulary.needed)
             raise ListRefused([f"none of its columns is one of {needed}: name one with --map THEIRS=OURS"])
         return Header(read, (), tuple(title.strip() for title in titles))
-    names: list[str] = []
-    nameless: list[int] = []
-    reasons: list[str] = []
-    unknown: list[tuple[int, str]] = []
     own = own_file(titles)
-    for place, title in enumerate(titles):
-        if not title.strip():
-            nameless.append(place)
-            names.append(_NOTHING)
-            continue
-        found = _name_of(title, options, own)
-        if found is None:
-            unknown.append((place, title.strip()))
-        names.append(found or _NOTHING)
+    found = [_name_of(title, options, own) if title.strip() else _NOTHING for title in titles]
+    names = [name or _NOTHING for name in found]
+    unknown = [(place, titles[place].strip()) for place, name in enumerate(found) if name is None]
     suggested = _suggested(unknown, names, rows) if unknown else {}
     # One name that is like ours may be chance, in a list without a header.
     if not any(names) and len(suggested.get("renames", ())) < 2:
@@ -192,6 +176,7 @@ def read_header(titles: Sequence[str], options: ListOptions, rows: Iterable[Any]
                 "--delimiter"
             ]
         )
+    reasons: list[str] = []
     for place, title in unknown:
         column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"
         problem, known, way_out = _unknown(title, suggested["renames"].get(title))
@@ -209,7 +194,8 @@ def read_header(titles: Sequence[str], options: ListOptions, rows: Iterable[Any]
         more = len(reasons) - MOST_REASONS
         reasons[MOST_REASONS:] = [f"and {more:,} more columns like these"] if more > 0 else []
         raise ListRefused(reasons, **suggested)
-    return Header(tuple(names), tuple(nameless), tuple(title.strip() for title in titles))
+    nameless = tuple(place for place, title in enumerate(titles) if not title.strip())
+    return Header(tuple(names), nameless, tuple(title.strip() for title in titles))
 
 
 def too_long_header() -> str:
@@ -269,17 +255,14 @@ def nearest(title: str) -> str | None:
 
 
 def _clashes(names: Sequence[str]) -> list[str]:
-    reasons = []
-    first: dict[str, int] = {}
-    for place, name in enumerate(names):
-        if name and name in first:
-            reasons.append(
-                f"columns {first[name] + 1} and {place + 1} are both {name}; "
-                "remove one, or rename one to leave it out with --ignore-column"
-            )
-        first.setdefault(name, place)
+    reasons = [
+        f"columns {names.index(name) + 1} and {place + 1} are both {name}; "
+        "remove one, or rename one to leave it out with --ignore-column"
+        for place, name in enumerate(names)
+        if name and names.index(name) < place
+    ]
     both = "is given both as a whole and in parts; keep one of the two"
-    return reasons + [f"{name} {both}" for name in whole_and_in_parts(first)]
+    return reasons + [f"{name} {both}" for name in whole_and_in_parts(dict.fromkeys(names))]
 
 
 def whole_and_in_parts(names: Iterable[str]) -> list[str]:
@@ -336,8 +319,9 @@ class Objects:
 
     def _by_dots(self, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """The line's keys, with `"idenfy-kyc": {"documents": …}` expanded to `idenfy-kyc.documents`."""
+        holds_columns = {MESSAGE, *PROVIDERS}
         for key, value in found.items():
-            if isinstance(value, dict) and _holds_columns(key) and our_name(key, self._options) is None:
+            if isinstance(value, dict) and _as_provider(key) in holds_columns and our_name(key, self._options) is None:
                 for inner, parameter in value.items():
                     yield f"{key}.{inner}", parameter
             else:

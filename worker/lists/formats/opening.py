@@ -22,8 +22,6 @@ from onboarding_worker.core.foundation.notation import printable
 from onboarding_worker.lists.lines import ListRefused
 
 Content = str | PathLike[str] | BinaryIO
-
-
 # Named, since other commands open tables, too, and know no `-`.
 _READ_THROUGH = "let check, run or import read - from standard input"
 

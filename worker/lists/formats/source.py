@@ -67,15 +67,13 @@ def raw_lines(rows: Iterator[Row], header: Header, *, below: int, hint: str) -> 
             continue
         if isinstance(found, FieldProblem):
             yield RawLine(row, found)
-            continue
-        stray = _stray(found, header, hint) if len(found) > width or header.nameless else None
-        if stray:
+        elif (len(found) > width or header.nameless) and (stray := _stray(found, header, hint)):
             yield RawLine(row, stray)
-            continue
-        cells = dict(zip(header.names, found, strict=False))  # missing cells at the end are empty ones
-        if some_unused:
-            cells.pop("", None)
-        yield RawLine(row, cells)
+        else:
+            cells = dict(zip(header.names, found, strict=False))  # missing cells at the end are empty ones
+            if some_unused:
+                cells.pop("", None)
+            yield RawLine(row, cells)
 
 
 def _stray(found: Sequence[Cell], header: Header, hint: str) -> FieldProblem | None:

@@ -98,7 +98,8 @@ _OVER = (
     .where(bulk.among(Job.customer_id, "customers"), Job.state.in_(ENDED_JOBS), Job.cancelled_at.is_(None))
     .values(cancelled_at=sa.bindparam("at"))
 )
-_PAST = sa.update(SessionRow).where(bulk.among(SessionRow.customer_id, "customers")).values(past=True)
+_OF_SESSIONS = sa.update(SessionRow).where(bulk.among(SessionRow.customer_id, "customers"))
+_PAST = _OF_SESSIONS.values(past=True)
 _NOT_FINISHED = sa.delete(Finished).where(bulk.among(Finished.customer_id, "customers"))
 # The rows of a sender's events. One whose event is kept no more counts as the owner's.
 _OTHERS = sa.exists().where(
@@ -112,16 +113,8 @@ _THEIRS = (
     .order_by(Job.id)
 )
 # As if its link had gone to an address that was corrected.
-_LEFT = (
-    sa.update(SessionRow)
-    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state.in_(LIVE_SESSIONS))
-    .values(given_away=GIVEN_AWAY, same_link=False)
-)
-_NO_MORE_OFFERED = (
-    sa.update(SessionRow)
-    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state == SessionState.DEFERRED)
-    .values(check_at=None)
-)
+_LEFT = _OF_SESSIONS.where(SessionRow.state.in_(LIVE_SESSIONS)).values(given_away=GIVEN_AWAY, same_link=False)
+_NO_MORE_OFFERED = _OF_SESSIONS.where(SessionRow.state == SessionState.DEFERRED).values(check_at=None)
 _OURS = sa.update(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers")).values(sender="")
 
 
