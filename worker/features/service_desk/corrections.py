@@ -39,12 +39,8 @@ class Correction:
     @property
     def addresses(self) -> dict[str, str]:
         """The new addresses by channel."""
-        return {
-            channel: self.values[column]
-            for column in ADDRESSES
-            if column in self.values
-            for channel in channels_of(column)
-        }
+        given = [column for column in ADDRESSES if column in self.values]
+        return {channel: self.values[column] for column in given for channel in channels_of(column)}
 
     def of(self, stored: Details) -> "Correction":
         """Without the columns that are stored like this already."""
@@ -62,11 +58,8 @@ class Correction:
 
     def _beside(self, stored: Details) -> Details:
         personal = {column: value for column, value in self.values.items() if column in PERSONAL}
-        for_messages = {
-            column.removeprefix(own_columns.PREFIX): value
-            for column, value in self.values.items()
-            if own_columns.is_own(column)
-        }
+        own = ((column, value) for column, value in self.values.items() if own_columns.is_own(column))
+        for_messages = {column.removeprefix(own_columns.PREFIX): value for column, value in own}
         others = {column: self.values[column] for column in _NOT_PERSONAL if column in self.values}
         return replace(stored, **others, person=with_own(replace(stored.person, **personal), for_messages))
 

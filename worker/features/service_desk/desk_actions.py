@@ -72,9 +72,8 @@ def resend(
     if as_json:
         print_json({"customer": customer_id, "done": True} | _sent(sent))
         return
-    click.echo(
-        f"the link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {in_utc(sent.expires_at)}"
-    )
+    until = in_utc(sent.expires_at)
+    click.echo(f"the link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {until}")
     click.echo(WORKERS)
 
 
@@ -194,9 +193,8 @@ def _asking(call: Callable[[], T]) -> T:
     try:
         return call()
     except SeveralPurposes as error:
-        raise CannotStart(
-            f"the customer is onboarded for several purposes ({error}); name one with --purpose"
-        ) from None
+        several = f"the customer is onboarded for several purposes ({error})"
+        raise CannotStart(f"{several}; name one with --purpose") from None
 
 
 def _done(customer_id: str, call: Callable[[], T | Refused], as_json: bool) -> T:
@@ -205,8 +203,7 @@ def _done(customer_id: str, call: Callable[[], T | Refused], as_json: bool) -> T
     if not isinstance(answer, Refused):
         return answer
     if as_json:
-        facts = {"customer": customer_id, "done": False, "refused": answer.why, "then": answer.then}
-        print_json(facts)
+        print_json({"customer": customer_id, "done": False, "refused": answer.why, "then": answer.then})
         raise SystemExit(NEEDS_A_PERSON)
     raise NotDone(_for(customer_id, answer))
 

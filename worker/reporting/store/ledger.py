@@ -134,18 +134,15 @@ class Ledger:
         calls = calls.where(Job.customer_id == customer_id, CALL, COSTS)
         calls = calls.group_by(Attempt.account).order_by(Attempt.account)
         with self._database.read() as connection:
-            query = sa.select(CustomerRow.encrypted.is_(None).label("erased"))
-            customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()
-            if customer is None:
+            query = sa.select(CustomerRow.encrypted.is_(None)).where(CustomerRow.customer_id == customer_id)
+            erased = connection.execute(query).scalar()
+            if erased is None:
                 return None
-            spent = fetch(connection, calls)
+            spent, jobs = fetch(connection, calls), jobs_of(connection, [customer_id]).get(customer_id, ())
             return CustomerFacts(
                 customer_id=customer_id,
-                erased=customer.erased,
-                jobs=sorted(
-                    jobs_of(connection, [customer_id]).get(customer_id, ()),
-                    key=lambda job: (0, 0) if job.purged else (job.batch, job.row),
-                ),
+                erased=erased,
+                jobs=sorted(jobs, key=lambda job: (0, 0) if job.purged else (job.batch, job.row)),
                 sessions=sessions_of(connection, customer_id),
                 credits={row.account: row.all for row in spent},
                 lost_calls={row.account: row.lost for row in spent if row.lost},
@@ -201,9 +198,7 @@ def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFact
             SessionFacts,
             row,
             state=row.state.value,
-            because=_because(by_id.get(row.replaces), messages.get(row.replaces, ()))
-            if row.replaces
-            else Reason.FIRST_SESSION,
+            because=_because(row, by_id.get(row.replaces), messages.get(row.replaces, ())),
             reasons=of_stored(row.reasons),
             messages=messages.get(row.id, []),
         )
@@ -211,8 +206,10 @@ def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFact
     ]
 
 
-def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> Reason:
-    """Why a session was replaced. Not stored: the state and the messages of the session show it."""
+def _because(row: sa.Row[Any], before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> Reason:
+    """Why a session was opened. Not stored: the state and the messages of the one that it replaces show it."""
+    if not row.replaces:
+        return Reason.FIRST_SESSION
     if any(one.reason == Reason.STALE_LINK for one in messages) and not any(one.sent_at for one in messages):
         return Reason.STALE_LINK
     if before is not None and before.state is SessionState.FAILED and before.result == Result.DENIED:

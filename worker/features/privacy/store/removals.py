@@ -133,14 +133,12 @@ def remove_old(database: Database, *, updates: datetime, events: datetime, place
     old = sa.select(Inbox.id).where(Inbox.received_at <= events).order_by(Inbox.received_at).limit(EVENTS_AT_ONCE)
     taken = sa.select(AddressPlace.digest, AddressPlace.number).where(AddressPlace.taken_at <= places)
     taken = taken.order_by(AddressPlace.taken_at).limit(PLACES_AT_ONCE)
-    number = 0
-    for change in (
+    changes = (
         sa.update(Inbox).where(Inbox.id.in_(kept)).values(encrypted=ERASED),
         sa.delete(Inbox).where(Inbox.id.in_(old)),
         sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(taken)),
-    ):
-        number += database.change(change)
-    return number
+    )
+    return sum(map(database.change, changes))
 
 
 class Purging:
@@ -278,9 +276,8 @@ def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
             inherited = values[before] | {"leader_id": None, "due_at": None}
             connection.execute(sa.update(Job).where(Job.id == successor).values(inherited))
         for job_id, successor in followers.items():
-            connection.execute(
-                sa.update(Job).where(Job.id == job_id).values(leader_id=successor, detail=whys[successor])
-            )
+            leads = {"leader_id": successor, "detail": whys[successor]}
+            connection.execute(sa.update(Job).where(Job.id == job_id).values(leads))
     _pass_sessions_on(connection, ids)
 
 
@@ -301,8 +298,8 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
 
 def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
     columns = (Job.customer_id, Job.purpose, Job.result, Job.batch_id, Job.row)
-    finished = sa.select(*columns).where(Job.id.in_(ids), Job.leader_id.is_(None), Job.state == JobState.COMPLETED)
-    finished = finished.where(OF_PRESENT_PERSON)
+    led = (Job.id.in_(ids), Job.leader_id.is_(None), Job.state == JobState.COMPLETED, OF_PRESENT_PERSON)
+    finished = sa.select(*columns).where(*led)
     rows: list[dict[str, Any]] = [row._asdict() for row in fetch(connection, finished.order_by(Job.customer_id))]
     if rows:
         connection.execute(bulk.insert(Finished, connection.dialect.name).on_conflict_do_nothing(), rows)
@@ -315,8 +312,7 @@ def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
     connection.execute(sa.delete(InvitationRow).where(messages))
     connection.execute(sa.delete(SessionRow).where(SessionRow.id.in_(sessions)))
     connection.execute(sa.delete(Attempt).where(Attempt.job_id.in_(ids)))
-    customers = sa.select(Job.customer_id).where(Job.id.in_(ids))
-    owned = list(connection.execute(customers.distinct()).scalars())
+    owned = list(connection.execute(sa.select(Job.customer_id).where(Job.id.in_(ids)).distinct()).scalars())
     connection.execute(sa.delete(PendingDetails).where(PendingDetails.job_id.in_(ids)))
     connection.execute(sa.delete(Job).where(Job.id.in_(ids)))
     serves = sa.exists().where(Job.customer_id == StableLink.customer_id, Job.purpose == StableLink.purpose)

@@ -133,17 +133,14 @@ class SubjectRequests:
         return proof
 
     def _has_another(self, connection: sa.Connection, customer_id: str, address: Address) -> bool:
-        theirs = has_address(self._keyring, *address)
-        return connection.execute(
-            sa.select(sa.exists().where(CustomerRow.customer_id != customer_id, theirs))
-        ).scalar_one()
+        theirs = sa.exists().where(CustomerRow.customer_id != customer_id, has_address(self._keyring, *address))
+        return connection.execute(sa.select(theirs)).scalar_one()
 
     def export(self, customer_id: str, *, now: datetime) -> dict[str, Any]:
         """All that is stored about a customer, as JSON values, without tokens and links. Goes into the audit log."""
         with self._database.write() as connection:
-            customer = connection.execute(
-                sa.select(CustomerRow.__table__).where(CustomerRow.customer_id == customer_id)
-            ).one_or_none()
+            known = sa.select(CustomerRow.__table__).where(CustomerRow.customer_id == customer_id)
+            customer = connection.execute(known).one_or_none()
             own = sa.select(Job.__table__).where(Job.customer_id == customer_id)
             jobs = fetch(connection, own.order_by(*AS_THEY_CAME))
             job_ids = [job.id for job in jobs]

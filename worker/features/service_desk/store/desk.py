@@ -4,7 +4,7 @@ worker that is sending a message at that moment keeps its lease: the decision wa
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -46,7 +46,6 @@ from onboarding_worker.lists.store.admission import admit, being_called
 from onboarding_worker.providers.values import masked
 
 T = TypeVar("T")
-MOMENT = timedelta(seconds=2)  # longer than a claim takes
 UNKNOWN = Refused("there is no customer with that id", "`onboard customer find` looks for an email or a phone number")
 
 
@@ -253,9 +252,7 @@ class ServiceDesk:
         customer_id = customer.row.customer_id
         values: dict[str, Any] = {
             "encrypted": encrypt_person(self._keyring, customer_id, corrected.person),
-            "country": corrected.country,
-            "locale": corrected.locale,
-            "timezone": corrected.timezone,
+            **{name: getattr(corrected, name) for name in ("country", "locale", "timezone")},
             # An event that is older than this correction must not undo it.
             "details_at": now,
             "changed_at": now,
@@ -269,26 +266,18 @@ class ServiceDesk:
         row, link, person = case.row, case.link, customer.person
         assert row is not None and link is not None and person is not None  # noqa: S101, PT018 -- for mypy
         if link.given_away:  # the link that an old address has goes to the new one, too
-            of_link = sa.update(SessionRow).where(SessionRow.id == link.id)
-            connection.execute(of_link.values(same_link=True))
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == link.id).values(same_link=True))
+        priority = of_a_person(row.priority)
         again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)
         if again is not None:
             # It reached nobody: never handed over, or returned.
             anew = {"state": InvitationState.WAITING, "due_at": decided.due_at, "attempts": 0}
             why = Reason.QUIET_HOURS if decided.due_at > now else ""
-            anew |= {"reason": why, "detail": "", "delivery_at": None, "priority": of_a_person(row.priority)}
+            anew |= {"reason": why, "detail": "", "delivery_at": None, "priority": priority}
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == again.id).values(anew))
         else:
-            values = waiting_message(
-                session_id=link.id,
-                job_id=row.id,
-                channel=decided.channel,
-                kind=decided.kind,
-                due_at=decided.due_at,
-                wanted=now,
-                priority=of_a_person(row.priority),
-                now=now,
-            )
+            its = (link.id, row.id, decided.channel, decided.kind)
+            values = waiting_message(*its, due_at=decided.due_at, wanted=now, priority=priority, now=now)
             connection.execute(sa.insert(InvitationRow), [values])
         if decided.reopens:
             open_again = {"state": JobState.ISSUED, "due_at": None, "reason": "", "detail": "", "changed_at": now}
@@ -338,6 +327,7 @@ def _put_off(connection: sa.Connection, case: Case, channels: list[str], *, now:
     """Let messages that wait on these channels leave a moment later. A claim may have begun before this transaction
     ends, and read the old address: it finds the message not due."""
     ids = [one.id for one in case.of_link if one.channel in channels and one.state is InvitationState.WAITING]
-    later = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.due_at < now + MOMENT)
     if ids:
-        connection.execute(later.values(due_at=now + MOMENT))
+        at = now + corrected_addresses.MOMENT
+        later = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.due_at < at)
+        connection.execute(later.values(due_at=at))

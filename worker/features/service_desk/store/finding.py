@@ -86,9 +86,8 @@ class Finder:
             # One search for each condition, so that each uses its index.
             found = [sa.select(CustomerRow.customer_id).where(one).limit(MOST) for one in conditions]
             chosen = sorted({id_ for one in found for id_ in connection.execute(one).scalars()})[:MOST]
-            people = fetch(
-                connection, query.where(CustomerRow.customer_id.in_(chosen)).order_by(CustomerRow.customer_id)
-            )
+            theirs = query.where(CustomerRow.customer_id.in_(chosen))
+            people = fetch(connection, theirs.order_by(CustomerRow.customer_id))
             rows = jobs_of(connection, chosen)
         return [_found(self._keyring, row, rows.get(row.customer_id, [])) for row in people]
 
@@ -221,11 +220,8 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
         has_it.where(may_go, Job.cancelled_at.is_(None)).label("sendable"),
     ).where(SessionRow.id.in_([one.id for one in sessions]))
     told = {row.id: row._asdict() for row in fetch(connection, query)}
-    return [
-        LinkFact(**(vars(one) | told[one.id]))
-        for one in sessions
-        if one.id in told  # it may have been purged meanwhile
-    ]
+    # One may have been purged meanwhile.
+    return [LinkFact(**(vars(one) | told[one.id])) for one in sessions if one.id in told]
 
 
 def _stopped(connection: sa.Connection, keyring: Keyring, customer_id: str) -> dict[str, str]:
