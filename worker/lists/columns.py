@@ -169,13 +169,11 @@ def read_header(titles: Sequence[str], options: ListOptions, rows: Iterable[Any]
     # One name that is like ours may be chance, in a list without a header.
     if not any(names) and len(suggested.get("renames", ())) < 2:
         columns = "its only column is not" if len(titles) == 1 else f"none of its {len(titles)} columns is"
-        raise ListRefused(
-            [
-                f"the first row is not a known header: {columns} known. The list needs a header row with at least "
-                "customer_id and email or phone; rename columns with --map THEIRS=OURS, set the delimiter with "
-                "--delimiter"
-            ]
+        why = (
+            f"the first row is not a known header: {columns} known. The list needs a header row with at least "
+            "customer_id and email or phone; rename columns with --map THEIRS=OURS, set the delimiter with --delimiter"
         )
+        raise ListRefused([why])
     reasons: list[str] = []
     for place, title in unknown:
         column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"

@@ -316,9 +316,8 @@ def _pause(state: BudgetState, now: datetime) -> dict[str, Any]:
 def state_in_words(item: Mapping[str, Any]) -> str:
     """What an account does now, and why; the first word is stopped, paused, silent, waiting or working."""
     if item["stopped_at"]:
-        return (
-            f"stopped since {item['stopped_at']}: {item['stop_reason']}{waits.asks_again(item['asks_again_at'] or '')}"
-        )
+        again = waits.asks_again(item["asks_again_at"] or "")
+        return f"stopped since {item['stopped_at']}: {item['stop_reason']}{again}"
     if item["paused_until"]:  # the reason names the breaker if the breaker paused it
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
     if item["no_answer"]:

@@ -76,9 +76,8 @@ def object_of(text: bytes, what: str, hint: str) -> dict[str, Any] | FieldProble
         case Flaw.KEY_TWICE:
             return FieldProblem(shown(found.key), "the key appears twice in one object", "keep one of the two")
         case Flaw.TOO_DEEP:
-            return FieldProblem(
-                "", f"objects or lists nested more than {MOST_LEVELS} levels deep", "remove the inner ones"
-            )
+            deep = f"objects or lists nested more than {MOST_LEVELS} levels deep"
+            return FieldProblem("", deep, "remove the inner ones")
         case Flaw.NUMBER_TOO_LARGE:
             return FieldProblem("", f"the {what} {found.words}", "write a shorter number, or a text in quotes")
         case Flaw.NO_OBJECT | Flaw.NOT_JSON:
@@ -199,12 +198,8 @@ def refuse_other_shapes(head: bytes, options: ListOptions) -> None:
     if inside is not None and not any(_is_of_customer(path[0], options) for path, _ in keys):
         raise ListRefused([_inside(".".join(inside), "." if level == 1 else ".[].")])
     if level == 1 and _goes_over_lines(text.decode("utf-8", "replace")):
-        raise ListRefused(
-            [
-                "the first object goes over several lines: write each customer as an object on one line, "
-                "such as with: jq -c . FILE > customers.jsonl"
-            ]
-        )
+        instead = "write each customer as an object on one line, such as with: jq -c . FILE > customers.jsonl"
+        raise ListRefused([f"the first object goes over several lines: {instead}"])
 
 
 def _keys(text: bytes, level: int) -> Iterator[tuple[list[str], bool]]:
@@ -288,9 +283,8 @@ class JsonList:
             raise ListRefused(["the JSON array is empty"])
         first = next((line for line in self if not isinstance(line.cells, FieldProblem)), None)
         if first is None and not array and first_byte != b"{":
-            raise ListRefused(
-                ["no line of the list is a JSON object: write one customer per line, or use --format csv for CSV"]
-            )
+            instead = "write one customer per line, or use --format csv for CSV"
+            raise ListRefused([f"no line of the list is a JSON object: {instead}"])
         # The first object's columns: later ones may have more.
         self.columns = () if first is None or isinstance(first.cells, FieldProblem) else tuple(first.cells)
 

@@ -136,17 +136,15 @@ def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:
             raise ListRefused([f"the file is not {encoding}: byte {wrong:,} cannot be decoded; try another --encoding"])
         return encoding, []
     if head.count(0) * 5 > len(head):
-        raise ListRefused(
-            ["the file is binary, or UTF-16 without a mark: save it as CSV (UTF-8), or try --encoding utf-16-le"]
-        )
+        instead = "save it as CSV (UTF-8), or try --encoding utf-16-le"
+        raise ListRefused([f"the file is binary, or UTF-16 without a mark: {instead}"])
     if _first_wrong_byte(raw, "utf-8") is None:
         return "utf-8", []
     raw.seek(start)
     wrong = _first_wrong_byte(raw, "cp1252")
     if wrong is not None:
-        raise ListRefused(
-            [f"the file is neither UTF-8 nor Windows-1252 (byte {wrong:,} cannot be decoded): give its --encoding"]
-        )
+        neither = f"the file is neither UTF-8 nor Windows-1252 (byte {wrong:,} cannot be decoded)"
+        raise ListRefused([f"{neither}: give its --encoding"])
     return "cp1252", ["read as cp1252 (Windows-1252), because it is not UTF-8: check the accents, or give --encoding"]
 
 

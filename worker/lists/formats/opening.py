@@ -23,6 +23,7 @@ from onboarding_worker.lists.lines import ListRefused
 
 Content = str | PathLike[str] | BinaryIO
 # Named, since other commands open tables, too, and know no `-`.
+_AGAIN = "it must be read more than once: save it to a file first"
 _READ_THROUGH = "let check, run or import read - from standard input"
 
 
@@ -63,14 +64,11 @@ class ListBytes:
             if stat.S_ISDIR(mode):
                 raise ListRefused(["the list is a directory: name a file in it"])
             if stat.S_ISFIFO(mode):
-                again = "it must be read more than once: save it to a file first"
-                raise ListRefused([f"the list is a pipe, but {again}, or {_READ_THROUGH}"])
+                raise ListRefused([f"the list is a pipe, but {_AGAIN}, or {_READ_THROUGH}"])
             if not stat.S_ISREG(mode):
                 raise ListRefused([f"the list is a device or a socket: name a file, or {_READ_THROUGH}"])
         elif not content.seekable():
-            raise ListRefused(
-                ["the list comes from a pipe, but it must be read more than once: save it to a file first"]
-            )
+            raise ListRefused([f"the list comes from a pipe, but {_AGAIN}"])
         else:
             self._start = content.tell()
 

@@ -84,9 +84,8 @@ def _stray(found: Sequence[Cell], header: Header, hint: str) -> FieldProblem | N
         return FieldProblem("", f"{last:,} cells, but the header has {width:,}", hint)
     for place in header.nameless:
         if place < len(found) and is_filled(found[place]):
-            return FieldProblem(
-                "", f"a value in column {place + 1}, which has no name", "name the column, or empty the cell"
-            )
+            nameless = f"a value in column {place + 1}, which has no name"
+            return FieldProblem("", nameless, "name the column, or empty the cell")
     return None
 
 

@@ -209,10 +209,8 @@ def foreseen(
         new = [line for line in lines if line.row not in known]
         others: dict[int, FieldProblem] = {}
         if new and has_links(connection, now=now):
-            each = ((line, contact_digests(keyring, line.customer.person)) for line in new)
-            digests = (
-                (line.row, line.customer.customer_id, of["email_digest"], of["phone_digest"]) for line, of in each
-            )
+            each = ((line.row, line.customer, contact_digests(keyring, line.customer.person)) for line in new)
+            digests = ((row, one.customer_id, of["email_digest"], of["phone_digest"]) for row, one, of in each)
             others = dict(with_their_address(connection, digests, now=now))
         if rule is not KnownRule.SKIP or not any(one.links for one in found):
             return erased.keys(), found, others
