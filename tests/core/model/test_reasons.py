@@ -10,7 +10,7 @@ from onboarding_worker.core.foundation.notation import spreadsheet_safe
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.reasons import ABOUT_ANOTHER, Reason, known_reason, meaning_of
 from onboarding_worker.core.model.states import InvitationState, JobState, LineState
-from onboarding_worker.reporting.steps import OF_REASONS, STEPS, step_for
+from onboarding_worker.reporting.steps import STEPS, step_for
 from tests.core.model.reason_tables import page_with_tables
 from tests.suite.of_features import needs
 
@@ -48,7 +48,7 @@ def test_a_row_that_needs_a_person_has_a_step():
 
 
 def test_a_command_about_a_batch_has_its_place_for_the_number():
-    steps = [*STEPS.values(), *(step for of in OF_REASONS.values() for step in of.values())]
+    steps = [step for of in STEPS.values() for step in of.values()]
     for command in ("onboard retry", "onboard resolve", "onboard resume"):
         assert [step for step in steps if step.count(f"`{command}") != step.count(f"`{command} BATCH")] == []
 
@@ -68,13 +68,14 @@ def test_every_kind_of_problem_is_a_reason(subtests):
 def test_a_reason_that_is_not_known_is_shown_as_it_is():
     assert known_reason("moon_phase") is known_reason("") is None
     assert meaning_of("moon_phase") == "moon phase"
-    assert step_for("held", "moon_phase") == STEPS[JobState.HELD]
+    assert step_for("held", "moon_phase") == STEPS[JobState.HELD][None]
     assert step_for("waiting", "moon_phase") == step_for("buried", "unknown") == ""
 
 
 def test_each_step_is_for_a_state_in_which_its_reason_is():
-    assert OF_REASONS
-    assert [reason for reason, steps in OF_REASONS.items() if set(steps) - set(reason.jobs)] == []
+    each = [(state, reason) for state, steps in STEPS.items() for reason in steps if reason is not None]
+    assert each
+    assert [reason for state, reason in each if state not in reason.jobs] == []
 
 
 def test_a_step_belongs_to_the_state_as_well_as_to_the_reason():
@@ -126,9 +127,5 @@ def test_these_holds_are_about_another_session():
 
 
 def test_no_sentence_is_changed_by_the_guard_against_formulas():
-    texts = [
-        *STEPS.values(),
-        *(one.meaning for one in Reason),
-        *(step for of in OF_REASONS.values() for step in of.values()),
-    ]
+    texts = [*(one.meaning for one in Reason), *(step for of in STEPS.values() for step in of.values())]
     assert [text for text in texts if spreadsheet_safe(text) != text] == []
