@@ -110,8 +110,7 @@ def name_warning(name: str, form: Form) -> list[str]:
     """What to say about a file whose name promises another format. It is read as what it is."""
     ending = _ending(name)
     expected = _OF_ENDINGS.get(ending)
-    alike = {expected, form} <= {"json", "jsonl"}
-    if expected is None or expected == form or alike:
+    if expected in (None, form) or {expected, form} <= {"json", "jsonl"}:
         return []
     return [f"the name ends in {ending}, but the content is {NAMES[form]}, and is read as that"]
 

@@ -246,13 +246,10 @@ def _bury(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     new = bulk.insert(Tombstone, connection.dialect.name)
     is_final = sa.or_(Tombstone.final, new.excluded.final)
     kept = {"erased_at": sa.case((is_final, Tombstone.erased_at), else_=new.excluded.erased_at), "final": is_final}
-    statement = new.on_conflict_do_update(index_elements=["digest"], set_=kept)
-    connection.execute(statement, rows)
+    connection.execute(new.on_conflict_do_update(index_elements=["digest"], set_=kept), rows)
 
 
-_FOUND = sa.select(Tombstone.digest, Tombstone.erased_at, Tombstone.final).where(
-    bulk.among(Tombstone.digest, "digests")
-)
+_FOUND = sa.select(Tombstone.__table__).where(bulk.among(Tombstone.digest, "digests"))
 _ANY = sa.select(sa.exists(sa.select(Tombstone.digest)))
 
 

@@ -114,11 +114,9 @@ def drop_links(database: Database, *, since: datetime) -> int:
     many. References and the hash of a token stay: late events of the provider name the session by them."""
     # Spelled exactly as in the index.
     expired = sa.select(SessionRow.id).where(sa.text("length(encrypted) > 0"), SessionRow.expires_at <= since, ~_NEEDED)
-    ids = (
-        expired.order_by(SessionRow.expires_at).limit(SESSIONS_AT_ONCE).with_for_update(skip_locked=True, of=SessionRow)
-    )
+    ids = expired.order_by(SessionRow.expires_at).limit(SESSIONS_AT_ONCE)
     with database.write() as connection:
-        found = list(connection.execute(ids).scalars())
+        found = list(connection.execute(ids.with_for_update(skip_locked=True, of=SessionRow)).scalars())
         if found:
             connection.execute(sa.update(SessionRow).where(SessionRow.id.in_(found)).values(encrypted=ERASED))
     return len(found)

@@ -56,9 +56,8 @@ def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *
     if lock:
         lock_customers(connection, [customer_id])
         sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
-        unsettled = sa.select(InvitationRow.id).where(
-            InvitationRow.session_id.in_(sessions), InvitationRow.state.in_(OPEN_INVITATIONS)
-        )
+        theirs = (InvitationRow.session_id.in_(sessions), InvitationRow.state.in_(OPEN_INVITATIONS))
+        unsettled = sa.select(InvitationRow.id).where(*theirs)
         fetch(connection, unsettled.order_by(InvitationRow.id).with_for_update())
     found = fetch(connection, sa.select(CustomerRow.__table__).where(CustomerRow.customer_id == customer_id))
     if not found:
@@ -140,8 +139,7 @@ def case_of(
 def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
     over_at = sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("over_at")
     query = sa.select(Job.__table__, over_at, Batch.pause_cause, Batch.paused_at).join(Batch, Batch.id == Job.batch_id)
-    query = query.where(Job.customer_id == customer_id)
-    return fetch(connection, query.order_by(*AS_THEY_CAME))
+    return fetch(connection, query.where(Job.customer_id == customer_id).order_by(*AS_THEY_CAME))
 
 
 def _purpose(rows: list[Any], purged: Collection[str], purpose: str | None) -> str:

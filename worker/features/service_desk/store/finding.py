@@ -200,9 +200,8 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
 
 def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]:
     # The sweep replaces the session of an open leading row only: a cancelled row, or an erased customer, has none.
-    has_it = sa.exists().where(
-        Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id, Job.leader_id.is_(None)
-    )
+    its = (Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id, Job.leader_id.is_(None))
+    has_it = sa.exists().where(*its)
     may_go = Job.state.in_((JobState.ISSUED, JobState.INVITED, JobState.FAILED))
     follows = aliased(SessionRow)
     # By the customer too: there is an index of it.
