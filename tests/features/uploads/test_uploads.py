@@ -148,7 +148,7 @@ async def test_a_word_is_mapped_to_nothing(site, ona, look):
     assert "count" not in page.words.partition("Warnings")[2]
     await do(ona, "approve-list")
     look(site)
-    assert rows(site, Job.customer_id, CustomerRow.country) == [("C-1", "")]
+    assert rows(site, CustomerRow.customer_id, CustomerRow.country) == [("C-1", "")]
 
 
 async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_two, enter, look):
