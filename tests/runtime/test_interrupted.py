@@ -229,7 +229,7 @@ def test_the_numbers_of_a_stop_are_those_after_it():
         counts["out"] = 5
 
     def count(_batch_id: int) -> Any:
-        return SimpleNamespace(jobs={"all": 10}, out=counts["out"], left=10 - counts["out"])
+        return SimpleNamespace(total=10, out=counts["out"], left=10 - counts["out"])
 
     parts: Any = SimpleNamespace(
         facts=SimpleNamespace(counts=count),
