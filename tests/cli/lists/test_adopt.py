@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.desk.desk import Desk, Played, Row, customers
+from tests.suite.of_features import needs
 from tests.suite.waiting import wait_until
 
 HOURS = timedelta(hours=20)
@@ -71,6 +72,14 @@ def test_open_sessions_become_invited_rows_without_a_paid_call_and_without_a_fir
     assert len(played.calls("idenfy-kyc")) == bought + 1  # of the row alone
     assert not played.message_ids
     assert not any(row["session_token"] in first.out + first.err for row in rows)
+
+
+@needs("service_desk")
+def test_of_an_adopted_customer_nothing_is_said_to_be_bought_or_sent(desk: Desk):
+    rows = exported(desk, customers(1))
+    assert desk.onboard("import", desk.list_of(rows), "--adopt").code == 0
+    assert worked(desk) == 0
+
     shown = desk.onboard("customer", "show", rows[0]["customer_id"], "--json").facts
     assert shown["credits"] == {}
     told = " ".join(moment["text"] for moment in shown["timeline"])
