@@ -139,6 +139,7 @@ class Operation:
         refused = sorted(waiting.refused_events(self.database).items())
         stands = [one.read(self.settings, self.database, states, now) for one in STANDINGS.offered()]
         working = any(one.kind in WORK for one in running)
+        works_all = any(one.kind in WORK and one.batch_id is None for one in running)  # not a `run` of one list alone
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
         doctor = hint("doctor", ": `onboard doctor`")
@@ -161,7 +162,7 @@ class Operation:
                 unwritable=unwritable,
                 starts=starts,
                 since=wakening.swept_at,
-                unmoved=waiting.unmoved_since(self.database, due, now=now) if due and working else None,
+                unmoved=waiting.unmoved_since(self.database, due, now=now) if due and works_all else None,
                 now=now,
             ),
             *waits.of_scheduler(running, wakening, now=now),

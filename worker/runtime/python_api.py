@@ -162,7 +162,7 @@ _DUE = "onboarding_due"  # in a session's `info`: the wake-ups to send once it i
 def _wake_after_commit(session: Session, due: Iterable[WakeUp]) -> None:
     if _DUE not in session.info:
         sqlalchemy_event.listen(session, "after_commit", _committed)
-        sqlalchemy_event.listen(session, "after_rollback", lambda session: session.info[_DUE].clear())
+        sqlalchemy_event.listen(session, "after_rollback", lambda session: session.info.get(_DUE, set()).clear())
     session.info.setdefault(_DUE, set()).update(due)
 
 

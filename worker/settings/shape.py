@@ -108,4 +108,4 @@ def is_lazy(key: FieldInfo) -> bool:
 
 
 # Tables and lists in each other beyond any use: a key with thousands of dots makes as many levels.
-is_too_deep = partial(strict_json.is_too_deep, most=50)
+is_too_deep = partial(strict_json.is_too_deep, most=49)

@@ -48,6 +48,12 @@ async def imported(site: Any, ona: Visitor, look: Callable[..., None], checked: 
     look(site)
 
 
+def needs(site: Any) -> list[tuple[str, str]]:
+    """What needs a person, but for the database of a test, which no process works."""
+    whole = site.parts.operation.report()
+    return [(one.what, one.name) for one in whole.attention if one.what in ("upload", "batch")]
+
+
 async def do(visitor: Visitor, action: str) -> Seen:
     """As a person does it: by the link on the list's page."""
     page = await visitor.get("/dashboard/lists/1")

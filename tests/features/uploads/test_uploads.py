@@ -4,13 +4,11 @@ import asyncio
 import io
 import threading
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from openpyxl import load_workbook
 
-from onboarding_worker.core.database.audit_entries import note_alone
 from onboarding_worker.core.database.tables import (
     Audit,
     Batch,
@@ -27,12 +25,10 @@ from onboarding_worker.features.dashboard.pages import batch
 from onboarding_worker.features.dashboard.users import Person, Role, is_one_person
 from onboarding_worker.features.uploads import check
 from onboarding_worker.features.uploads.pages import ACTIONS
-from onboarding_worker.features.uploads.store.uploads import PROBLEMS, Uploads, undecided
-from onboarding_worker.features.uploads.uploaded import How
-from onboarding_worker.lists.store.taken import MOST_TRIES, Ending
+from onboarding_worker.lists.store.taken import MOST_TRIES
 from tests.features.dashboard.conftest import USERS, rows
 from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
-from tests.features.uploads.conftest import GOOD, do, give
+from tests.features.uploads.conftest import GOOD, do, give, needs
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import THIRD, hash_of, until
 
@@ -43,12 +39,6 @@ THEIRS = b"Kunde;Mail;Weg\nC-1;ona@example.com;Post\nC-2;jonas@example.com;Post\
 
 def state(site):
     return [one for (one,) in rows(site, UploadedList.state)]
-
-
-def needs(site):
-    """What needs a person, but for the database of a test, which no process works."""
-    whole = site.parts.operation.report()
-    return [(one.what, one.name) for one in whole.attention if one.what in ("upload", "batch")]
 
 
 async def read_otherwise(visitor):
@@ -168,18 +158,6 @@ async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_tw
     assert needs(site_of_two) == []
     look(site_of_two)
     assert state(site_of_two) == ["imported"]
-
-
-async def test_a_list_whose_import_a_process_has_is_not_cut_off(site, ona, look, checked, clock):
-    await do(ona, "approve-list")
-    (one,) = undecided(site.parts.database)
-    site.parts.batches.open(name=one.name, digest=one.digest, again=False, now=clock())
-    assert needs(site) == [("batch", "1 (people.csv)")]
-    uploads = Uploads(site.parts.database, site.parts.keyring)
-    uploads.take(one, owner="worker-1", until=clock() + timedelta(seconds=30), now=clock())
-    assert needs(site) == []
-    uploads.refuse(undecided(site.parts.database)[0], owner="worker-1", why="it never ended")
-    assert needs(site) == [("upload", "1 (people.csv)"), ("batch", "1 (people.csv)")]
 
 
 async def test_a_person_who_agreed_is_not_the_second_one_by_another_log_in(site_of_two, visit, enter, look):
@@ -332,37 +310,6 @@ async def test_the_file_of_problems_comes_back_mended(site, ona, look, checked):
     await give(ona, text.replace("no-address", "ada@example.com").encode(), "mended.csv")
     look(site)
     assert "accepted 1" in (await ona.get("/dashboard/lists/2")).words
-
-
-async def test_others_write_while_the_file_of_problems_is_made(site, ona, clock):
-    await give(ona, GOOD)
-    uploads = Uploads(site.parts.database, site.parts.keyring)
-    (one,) = undecided(site.parts.database)
-    assert uploads.take(one, owner="worker-1", until=clock(), now=clock())
-
-    def problems():
-        for part in (b"row,column\n", b"4,email\n"):
-            note_alone(site.parts.database, "uploaded list 1", now=clock(), reason="shown")
-            yield part
-
-    uploads.checked(one, owner="worker-1", how=How(), found={}, problems=problems())
-
-    assert b"".join(uploads.content(one.id, PROBLEMS)) == b"row,column\n4,email\n"
-
-
-async def test_a_process_that_lost_a_list_writes_nothing_about_it(site, ona, clock):
-    await give(ona, GOOD)
-    uploads = Uploads(site.parts.database, site.parts.keyring)
-    (one,) = undecided(site.parts.database)
-    assert uploads.take(one, owner="worker-1", until=clock(), now=clock())
-    assert uploads.take(one, owner="worker-2", until=clock(), now=clock())
-
-    with pytest.raises(Ending):
-        uploads.checked(one, owner="worker-1", how=How(), found={}, problems=iter([b"4,email\n"]))
-    with pytest.raises(Ending):
-        uploads.imported(one, owner="worker-1", batch_id=1, now=clock())
-
-    assert (state(site), list(uploads.content(one.id, PROBLEMS))) == (["arrived"], [])
 
 
 async def test_a_discarded_list_leaves_nothing(site, ona, checked):

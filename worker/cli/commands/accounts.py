@@ -41,17 +41,19 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
         item, places = each[0], each[0]["places_in_use"]
         in_flight = f"{item['concurrency']} a process" if places is None else f"{places} of {item['concurrency']}"
         state = state_in_words(item).partition(" ")[0].rstrip(":")
-        table.append((_all(each, "account"), _all(each, "provider"), _limits(item), in_flight, _credits(item), state))
+        table.append(
+            (_each_once(each, "account"), _each_once(each, "provider"), _limits(item), in_flight, _credits(item), state)
+        )
     print_table(table)
     for each in together.values():  # long texts have a line of their own
         if (state := state_in_words(each[0])) != WORKING:
-            click.echo(f"{_all(each, 'account')} {are(len(each))} {state}")
+            click.echo(f"{_each_once(each, 'account')} {are(len(each))} {state}")
         for one in each:
             if takers := one["taken_over_by"]:
                 click.echo(f"{' and '.join(takers)} may take the rows of {one['account']} over")
 
 
-def _all(each: Sequence[dict[str, Any]], what: str) -> str:
+def _each_once(each: Sequence[dict[str, Any]], what: str) -> str:
     return ", ".join(dict.fromkeys(one[what] for one in each))
 
 

@@ -61,7 +61,7 @@ def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
                 messages.update(dict.fromkeys(corrected_ones, rows))
             case _:
                 waits, last = waits + rows, max(last or ends, ends)
-    return _with_cost(parts, judged, sessions, messages, same=same, waits=waits, last=last)
+    return _facts_of_corrected(parts, judged, sessions, messages, same=same, waits=waits, last=last)
 
 
 def _of_returned(parts: Parts, judged: Judged, changes: Sequence[Change]) -> dict[str, Any]:
@@ -74,11 +74,11 @@ def _of_returned(parts: Parts, judged: Judged, changes: Sequence[Change]) -> dic
         messages.update(one.channels)
     ends = [one.waits_until for one in of_links if one.waits_until is not None]
     same, last = sum(not one.account and bool(one.channels) for one in of_links), max(ends, default=None)
-    facts = _with_cost(parts, judged, sessions, messages, same=same, waits=len(ends), last=last)
+    facts = _facts_of_corrected(parts, judged, sessions, messages, same=same, waits=len(ends), last=last)
     return {"changed_addresses": len(of_links), "corrected": facts}
 
 
-def _with_cost(
+def _facts_of_corrected(
     parts: Parts,
     judged: Judged,
     sessions: Counter[str],

@@ -66,7 +66,7 @@ def is_worked(sources: Sources) -> bool:
 def changed(sources: Sources, asked: Asked) -> Refused:
     """What has become of the list, since a person looked at it."""
     one = upload_of(sources, asked)
-    became = "read in another way" if one.state is UploadState.CHECKED else one.state.value
+    became = "read in another way" if one.state in (UploadState.ARRIVED, UploadState.CHECKED) else one.state.value
     refused = Refused(f"Since you looked, the list was {became}. Look again.")
     refused.back = path_of(one.id)
     return refused

@@ -35,7 +35,8 @@ def _why(one: Upload, needed: int) -> str:
             return f"it was refused: {one.reason}; read it in another way, or discard it"
         case UploadState.CHECKED:
             more = max(needed - len(one.agreed), 1)
-            return f"it waits for {counted(more, 'person', 'persons')} to agree that it is sent, or to discard it"
+            who = counted(more, "person", "persons")
+            return f"it waits for {who}: to agree that it is sent, to read it in another way, or to discard it"
     return ""
 
 
