@@ -12,7 +12,7 @@ from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.notation import counted, listed_in_words, written
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, resumed
+from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, resumed, under_cap
 from onboarding_worker.core.limits.store.batch_pace import planned_at
 from onboarding_worker.core.limits.store.budgets import Budgets
 from onboarding_worker.core.model.reasons import Reason
@@ -33,7 +33,7 @@ from onboarding_worker.reporting.forecast import (
     with_country_cap,
     with_rows_apart,
 )
-from onboarding_worker.reporting.store.counts import BatchCounts
+from onboarding_worker.reporting.store.counts import BatchCounts, Waits
 from onboarding_worker.reporting.store.outlook import (
     Orphans,
     UnknownOutcomes,
@@ -113,8 +113,6 @@ class Forecasts:
     ) -> Forecast:
         if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
             return Forecast(None, None)
-        if (stopped := EmergencyStops(self.database).find()) is not None:
-            return Forecast(None, f"{stopped.in_words}: `onboard resume --all` goes on")
         if batch.is_paused:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
         for name, rows in sorted(counts.waiting.items()):
@@ -129,18 +127,47 @@ class Forecasts:
             messages -= kept.messages
         calls = self._calls_left(batch, counts)
         ahead = self.ahead_of(batch, planned, calls)
-        ends = forecast(loads_of(Budgets(self.database), self.rules, calls, messages, ahead=ahead), now=self.clock())
-        ends = self._with_later_rows(counts, ends)
-        if (texts := messages[Channel.SMS]) and self.texts_per_country is not None:
-            # Where the texts that are left go is not stored in clear, so they are counted as those of the last days.
-            now = self.clock()
-            lately, this_hour = texts_by_country(self.database, now=now)
-            left = by_country(texts, lately)
-            ends = with_country_cap(ends, self.texts_per_country, left, sent=this_hour, now=now)
+        ends = self.of_calls(calls, messages, ahead=ahead, rest=counts.waits.get(Reason.QUIET_HOURS))
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
             ends = Forecast(counts.last_due, "messages that are not due before then")
         return self._rows_apart(batch.id, counts, outcomes, ends)
+
+    def of_calls(
+        self,
+        calls: Mapping[str, int],
+        messages: Mapping[str, int],
+        *,
+        ahead: Mapping[str, int],
+        rest: Waits | None = None,
+        texts: Mapping[str, int] | None = None,
+        answering: Collection[str] | None = None,
+    ) -> Forecast:
+        """When these calls (by account) and messages (by channel) are done: the one estimate, whoever asks. `ahead`: as
+        `ahead`. `rest`: those of them that wait for the end of quiet hours. `texts`: by country; None: they go where
+        those of the last days went. `answering`: of a list that a process is to start with, the accounts and senders
+        that have accepted our credentials just now; None: no process starts."""
+        stopped = EmergencyStops(self.database).find() if any((*calls.values(), *messages.values())) else None
+        if stopped is not None:
+            return Forecast(None, f"{stopped.in_words}: `onboard resume --all` goes on")
+        now, states = self.clock(), dict(Budgets(self.database).all())
+        if answering is not None:  # a process that starts ends these stops (`account_budgets.resume`)
+            for name, rule in self.rules.all().items():
+                state = under_cap(states.get(rule.name, BudgetState()), rule)
+                ends_now = name in answering and state.asks_again_at is not None
+                states[rule.name] = resumed(state) if ends_now else state
+        ends = forecast(loads_of(states, self.rules, calls, messages, ahead=ahead), now=now)
+        if ends.finishes_at is not None and rest is not None and rest.first is not None and rest.last is not None:
+            after = forecast(loads_of(states, self.rules, rest.calls, rest.messages), now=max(rest.first, now))
+            finishes_at = max(rest.last, after.finishes_at or rest.last)
+            if finishes_at > ends.finishes_at:
+                ends = Forecast(finishes_at, f"quiet hours: {rest.rows:,} wait, the last until {written(rest.last)}")
+        number = messages.get(Channel.SMS, 0)
+        if number and self.texts_per_country is not None:
+            lately, this_hour = texts_by_country(self.database, now=now)
+            texts = by_country(number, lately) if texts is None else texts
+            ends = with_country_cap(ends, self.texts_per_country, texts, sent=this_hour, now=now)
+        return ends
 
     def with_rows_apart(self, batch_id: int, ends: Forecast) -> Forecast:
         """A forecast of the batch's list, with the rows that wait for longer. Spent addresses the list itself shows."""
@@ -160,18 +187,6 @@ class Forecasts:
             parts.append(of_kept_rows(counts.kept))
         left = sum(counts.waiting.values()) + sum(counts.unsent.values())
         return with_rows_apart(ends, parts, left=left)
-
-    def _with_later_rows(self, counts: BatchCounts, ends: Forecast) -> Forecast:
-        """The forecast with the rows that wait for the end of quiet hours: their work begins then."""
-        rest = counts.waits.get(Reason.QUIET_HOURS)
-        if ends.finishes_at is None or rest is None or rest.first is None or rest.last is None:
-            return ends
-        loads = loads_of(Budgets(self.database), self.rules, rest.calls, rest.messages)
-        after = forecast(loads, now=max(rest.first, self.clock()))
-        finishes_at = max(rest.last, after.finishes_at or rest.last)
-        if finishes_at <= ends.finishes_at:
-            return ends
-        return Forecast(finishes_at, f"quiet hours: {rest.rows:,} wait, the last until {written(rest.last)}")
 
     def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
         """The calls that are left, by account, after takeovers. Bought on click, messages wait for no call."""
@@ -212,22 +227,15 @@ class Forecasts:
 
 
 def loads_of(
-    budgets: Budgets,
+    states: Mapping[str, BudgetState],
     rules: BudgetRules,
     calls: Mapping[str, int],
     messages: Mapping[str, int],
     *,
-    answering: Collection[str] = (),
     ahead: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Load]:
     """The load of these calls (by account) and messages (by channel) on each budget; loads on one budget are added.
-    `ahead`: those of other batches that go first, by account and channel. `answering` names accounts and senders that
-    have accepted our credentials just now: the next call ends such a stop."""
-    states = dict(budgets.all())
-    for name in answering:
-        budget = rules.all()[name].name
-        if (state := states.get(budget)) is not None and state.asks_again_at is not None:
-            states[budget] = resumed(state)
+    `ahead`: those of other batches that go first, by account and channel."""
     asked: dict[str, tuple[list[str], int, BudgetRule]] = {}
     given = [(name, left, rules.accounts[name]) for name, left in calls.items() if name in rules.accounts]
     given += [(name, left, rules.channels[name]) for name, left in messages.items() if name in rules.channels]

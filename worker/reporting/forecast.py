@@ -7,7 +7,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 from onboarding_worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, next_slot
+from onboarding_worker.core.limits.budgets import (
+    BudgetRule,
+    BudgetState,
+    credits_left,
+    found_in_words,
+    next_call_at,
+    next_slot,
+)
+from onboarding_worker.core.limits.budgets import interval as spaced
 from onboarding_worker.core.limits.limits import CreditCap, UsedCredits, day_of, end_of, left_of, tightest
 from onboarding_worker.core.limits.ramp import DAY, Ramp
 from onboarding_worker.core.limits.rate_adaptation import is_refused_at_lowest
@@ -15,7 +23,7 @@ from onboarding_worker.core.messages.text_numbers import HOUR, hour_of
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.reporting.store.counts import Waits
 from onboarding_worker.reporting.store.outlook import Orphans, UnknownOutcomes
-from onboarding_worker.reporting.waits import Wait, outage_of, stop_in_words
+from onboarding_worker.reporting.waits import SOON, Wait, outage_of, stop_in_words
 
 # The time of one call while nothing is known: gives a pace where there is neither a limit nor a measurement.
 ASSUMED_CALL = timedelta(milliseconds=50)
@@ -172,20 +180,21 @@ def _end(load: Load, *, now: datetime) -> Forecast:
     if interval is None:
         why = pause or f"{load.name}: roughly, by {rule.concurrency} calls at a time"
         return Forecast(starts + load.until_done * ASSUMED_CALL / rule.concurrency, why, assumed=True)
-    if rule.paces or state.pace.rate is not None:
-        starts = max(starts, state.next_at or starts)
+    starts = max(starts, next_call_at(state, rule, now=now) or starts)
+    # By a limit the first goes then. Where calls are close, or slower than it, the last takes about as long itself.
+    gaps = load.until_done - (SOON <= interval < NOTICEABLE * spaced(state, rule.at(state.ramp_from, now)))
     if rule.ramp is not None and rule.ramp.limit(state.ramp_from, now) is not None:
         without, _ = _interval(load._replace(rule=replace(rule, ramp=None)), now)
         day = (now - state.ramp_from) // DAY + 1 if state.ramp_from is not None else 1
         today = rule.ramp.limit(state.ramp_from, now)
         why = pause or f"{load.name}: the ramp of {rule.ramp}, day {day}: {today}"
-        ends = ramp_ends(rule.ramp, load.until_done, state.ramp_from, least=without or timedelta(0), now=starts)
+        ends = ramp_ends(rule.ramp, gaps, state.ramp_from, least=without or timedelta(0), now=starts)
         return Forecast(ends, why + load.behind_in_words)
     why = pause or f"{load.name}: {why}"
-    ends = starts + load.until_done * interval
+    ends = starts + gaps * interval
     if (slot := next_slot(state, rule, now=now)) is not None and interval < NOTICEABLE * slot.burst.even:
         # A pace that was measured evenly spaced does not bind what may go ahead.
-        ends = slot.reached_at(load.until_done, begins_at=starts, apart=state.pace.interval)
+        ends = slot.reached_at(gaps, begins_at=starts, apart=state.pace.interval)
     return Forecast(ends, why + load.behind_in_words)
 
 

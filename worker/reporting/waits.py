@@ -17,7 +17,7 @@ from onboarding_worker.core.limits.budgets import (
     at_cap,
     credits_left,
     found_in_words,
-    interval,
+    next_call_at,
 )
 from onboarding_worker.core.limits.limits import tightest, used_up
 from onboarding_worker.core.model.channels import CHANNELS
@@ -240,14 +240,10 @@ def _used_up(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datet
 
 
 def _at_limit(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datetime, str] | None:
-    today = rule.at(state.ramp_from, now)
-    if state.next_at is None or not (today.limits or state.pace.rate is not None):
+    until = next_call_at(state, rule, now=now)
+    if until is None or until - now < SOON:
         return None
-    # A later slot was reserved under a lower limit, or by a wrong clock (`budgets.clamp_future_times`).
-    until = min(state.next_at, now + interval(state, today))
-    if until - now < SOON:
-        return None
-    limit = tightest(today.limits)
+    limit = tightest(rule.at(state.ramp_from, now).limits)
     if state.pace.rate is not None and (limit is None or state.pace.interval > limit.interval):
         return until, f"the limit of {found_in_words(rule, state)} that was found"
     if rule.ramp is not None and limit not in rule.limits:

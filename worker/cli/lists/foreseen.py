@@ -14,7 +14,6 @@ from onboarding_worker.cli.sample_message import example, rendered
 from onboarding_worker.core.customers.customers import Channel, FieldProblem, invitation_channels
 from onboarding_worker.core.foundation.notation import counted, show_duration, written, written_if_any
 from onboarding_worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
-from onboarding_worker.core.limits.budgets import under_cap
 from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, text_of_mailbox
 from onboarding_worker.core.messages.quiet_hours import allowed_at
 from onboarding_worker.core.model.channels import CHANNELS, address_of
@@ -22,8 +21,7 @@ from onboarding_worker.lists.importing.judging import Judged, count_accepted, gr
 from onboarding_worker.lists.lines import AcceptedLine, Change
 from onboarding_worker.lists.same_person import Seen
 from onboarding_worker.plans.store.plans import Planned
-from onboarding_worker.reporting.batch_forecast import loads_of
-from onboarding_worker.reporting.forecast import Forecast, forecast, through_nights, with_country_cap
+from onboarding_worker.reporting.forecast import Forecast, through_nights
 from onboarding_worker.reporting.prices import Prices
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.settings.money import amounts_in_words, in_json
@@ -244,11 +242,7 @@ def _forecast(
     ahead: Mapping[str, int],
 ) -> Forecast:
     """When the rows are out. `now`: the calls by account."""
-    loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering, ahead=ahead)
-    # The process that works it starts with this configuration: stops at lower caps end (`account_budgets.resume`).
-    loads = [load._replace(state=under_cap(load.state, load.rule)) for load in loads]
-    ends = forecast(loads, now=parts.clock())
-    ends = with_country_cap(ends, parts.contact.texts_per_country, due.texts, sent={}, now=parts.clock())
+    ends = parts.reporting.of_calls(now, due.messages, ahead=ahead, texts=due.texts, answering=answering)
     by_day = partial(_by_day, parts, due)
     if planned is not None:
         return parts.reporting.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)

@@ -234,7 +234,7 @@ def clamp_future_times(
     """
     # The last call of a ramp's day was spaced by the limit of that day.
     rule = rule.at(state.ramp_from, now - DAY)
-    last_free = now + reach + max(interval(state, rule), rule.burst.slow if rule.burst else timedelta(0))
+    last_free = now + reach + _apart(state, rule)
     if state.next_at is not None and state.next_at > last_free + LATE_NOW:
         # Not at once: calls up to `reach` from now may be reserved.
         even_at, ahead_at = state.even_at and last_free, state.ahead_at and last_free
@@ -244,9 +244,24 @@ def clamp_future_times(
     return state
 
 
+def _apart(state: BudgetState, rule: BudgetRule) -> timedelta:
+    """The longest time between two slots."""
+    return max(interval(state, rule), rule.burst.slow if rule.burst else timedelta(0))
+
+
 def interval(state: BudgetState, rule: BudgetRule) -> timedelta:
     """The time between two calls at the account's pace, by its limits or the rate found; zero if there is neither."""
     return max(spacing(rule.limits), state.pace.interval)
+
+
+def next_call_at(state: BudgetState, rule: BudgetRule, *, now: datetime) -> datetime | None:
+    """When the limits have room for the next call; None: no limit is known. A later slot was reserved under a lower
+    limit, or by a wrong clock (`clamp_future_times`)."""
+    rule = rule.at(state.ramp_from, now)
+    if not rule.limits and state.pace.rate is None:
+        return None
+    at, last_free = state.next_at or now, now + _apart(state, rule)
+    return max(now, last_free if at > last_free + LATE_NOW else at)
 
 
 def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
