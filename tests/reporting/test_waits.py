@@ -34,7 +34,7 @@ PAUSED = of_account("email", RULE, BudgetState(blocked_until=LATER, pause_reason
 FULL = of_account("email", RULE, BudgetState(next_at=SOON), now=NOW)
 FULL_LONG = of_account("kyc", RULE, BudgetState(next_at=LATER, blocked_until=SOON, pause_reason="HTTP 429"), now=NOW)
 SILENT = of_account("kyc", RULE, BudgetState(unproven=True, pause_reason="refused"), now=NOW)
-RESUME = "onboard resume 7"
+RESUME = "`onboard resume 7`"
 THEN, AT = NOW + timedelta(minutes=20), "2026-11-21T12:20:00Z"
 RAMPED = BudgetRule("email", limits=(Limit.parse("2/second"),), ramp=Ramp.parse("24/day x2"))
 USED = BudgetState(next_at=THEN, ramp_from=NOW)
@@ -89,9 +89,9 @@ def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(su
 
 def test_a_reason_of_the_last_look_is_named_only_while_it_is_still_so(subtests):
     cases = [
-        ("credits_spent", {"spent": lambda batch: batch == 7}, "onboard resume 7 --most-credits N"),
+        ("credits_spent", {"spent": lambda batch: batch == 7}, "`onboard resume 7 --most-credits N`"),
         ("credits_spent", {"spent": lambda _batch: False}, None),
-        ("brand_missing", {"brands": ["nova"]}, ""),
+        ("brand_missing", {"brands": ["nova"]}, "put [brand.NAME] back into the configuration, or cancel the row"),
         ("brand_missing", {"brands": ["nova", "sol"]}, None),
     ]
     for reason, around, action in cases:
@@ -99,7 +99,7 @@ def test_a_reason_of_the_last_look_is_named_only_while_it_is_still_so(subtests):
             row = Waiting(Place(7), ("kyc",), SOON, reason, brand="sol")
             one = cause_of(row, Circumstances(**around), now=NOW)
             # It is looked at again then, and goes on.
-            expected = wait("", "", SOON) if action is None else wait(reason, "", None if action else SOON, action)
+            expected = wait("", "", SOON) if action is None else wait(reason, "", None, action)
             assert one == expected
     capped = of_account("kyc", RULE, BudgetState(next_at=LATER), now=NOW)
     row = Waiting(Place(7), ("kyc",), NOW, "credits_spent")

@@ -102,7 +102,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     error = "" if healthy else explained(line.reason, line.detail)
     # A held row is resolved in the batch of the row that it joined.
     batch = str(line.served_by) if line.state == JobState.HELD and line.served_by else columns.batch
-    action = step_for(line.state, line.reason).replace("BATCH", batch)
+    action = step_for(line.state, line.reason, batch)
     action = _HINTS.get(line.detail, action)
     if line.later:
         action = f"nothing: {line.later} has the customer"
@@ -113,7 +113,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         error, action = "this release does not know the row's state; a newer release wrote it, or a person", UPGRADE
     wait = wait_for(line, columns)
     if wait is not None:
-        step = action if healthy else step_for(line.state, wait.reason).replace("BATCH", batch)
+        step = action if healthy else step_for(line.state, wait.reason, batch)
         error, next_at, action = wait.error, wait.until, wait.step or step
     if line.late:
         late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"

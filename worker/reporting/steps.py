@@ -1,16 +1,18 @@
-"""What a person does about a row: by its state, and by the reason that it has in this state."""
+"""What a person does about a row: by its state, and by the reason that it has in this state. What ends a wait is here
+too: `waits.cause_of` finds the reason, and the page of states lists them."""
 
 from collections.abc import Mapping
 
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.model.reasons import Reason, known_reason
 from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.core.model.stops import way_out
 
 _OTHER_WAY = "reach the customer in another way"
 _ONCE_MORE = "decide whether the customer is to be invited once more"
 _UNSENT: Mapping[Reason | None, str] = {
     Reason.BATCH_PAUSED: "`onboard resume BATCH`",
-    Reason.ACCOUNT_STOPPED: "correct the cause, then `onboard account resume`",
+    Reason.ACCOUNT_STOPPED: way_out("NAME", ""),
     Reason.BRAND_MISSING: "put [brand.NAME] back into the configuration, or cancel the row",
 }
 
@@ -55,8 +57,8 @@ STEPS: Mapping[JobState | LineState, Mapping[Reason | None, str]] = {
         Reason.ADDRESS_SPENT: _OTHER_WAY,
         Reason.NUMBER_REFUSED: "find another address of the customer, and import it in a new list",
         Reason.BAD_INPUT: "correct the data and import the customer in a new list",
-        Reason.MESSAGE_REFUSED: "see the error; then `onboard retry BATCH` sends the same link while it lives, which"
-        " costs no session",
+        Reason.MESSAGE_REFUSED: "see the error; then `onboard retry BATCH` sends a link to the same session while that"
+        " lives, which costs no other",
         Reason.ATTEMPTS_SPENT: "`onboard retry BATCH` once the other side works again",
         Reason.BOUNCED: "find another address of the customer, and "
         + hint("customer", "give it with `onboard customer address ID`, or ")
@@ -76,11 +78,11 @@ STEPS: Mapping[JobState | LineState, Mapping[Reason | None, str]] = {
 }
 
 
-def step_for(state: str, word: str) -> str:
-    """What a person does about a row in this state with this stored reason; "" where nothing is to be done."""
+def step_for(state: str, word: str, batch: int | str = "BATCH") -> str:
+    """What a person does about a row in this state with this reason; "" where nothing is to be done."""
     try:
         of = LineState(state) if state in set(LineState) else JobState(state)
     except ValueError:
         return ""
     steps = STEPS.get(of, {})
-    return steps.get(known_reason(word)) or steps.get(None, "")
+    return (steps.get(known_reason(word)) or steps.get(None, "")).replace("BATCH", str(batch))

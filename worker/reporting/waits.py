@@ -25,6 +25,7 @@ from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import HELD_BACK, PRIORITIES, JobState, LineState
 from onboarding_worker.core.model.stops import is_at_cap, way_out
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.reporting.steps import step_for
 from onboarding_worker.reporting.store.processes import TAKES_EVENTS, WORK, Running, Wakening, no_wake_up
 
 _STATUS = "onboard status"  # where the feature whose command shows more is not here
@@ -43,6 +44,7 @@ _UNTIL_A_TIME = frozenset(
         Reason.PLANNED,
     }
 )
+_UNTIL_A_PERSON = frozenset({Reason.CREDITS_SPENT, Reason.BRAND_MISSING})
 # A slot that is nearer than this keeps no row waiting for long enough to be named.
 SOON = timedelta(minutes=1)
 # A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
@@ -252,8 +254,8 @@ def _at_limit(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[date
 
 
 def of_no_account(name: str) -> tuple[Wait]:
-    why, step = f"this configuration does not have the account {name}", "put the account back into the configuration"
-    return (Wait("account", name, why, step, reason=Reason.ACCOUNT_MISSING),)
+    why, reason = f"this configuration does not have the account {name}", Reason.ACCOUNT_MISSING
+    return (Wait("account", name, why, step_for(JobState.WAITING, reason), reason=reason),)
 
 
 def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
@@ -264,13 +266,14 @@ def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
     if around.stopped:
         return Wait("everything", "", around.stopped, "onboard resume --all")
     if one.place.paused:
-        return Wait("batch", batch, one.place.paused, f"onboard resume {batch}", reason=Reason.BATCH_PAUSED)
+        step = step_for(JobState.WAITING, Reason.BATCH_PAUSED, batch)
+        return Wait("batch", batch, one.place.paused, step, reason=Reason.BATCH_PAUSED)
     if one.place.behind_pilot:
-        return Wait("pilot", batch, "", f"`onboard status {batch}` shows the pilot")
+        return Wait("pilot", batch, "", "nothing: the verdict is taken by itself")  # no command ends it before
     if for_a_person := [each[0] for each in blocked if each[0].action]:
         return for_a_person[0]
-    if reason == Reason.CREDITS_SPENT:  # it is looked at again now and then, but only a person goes on with it
-        return Wait(reason=reason, detail=one.detail, action=f"onboard resume {batch} --most-credits N")
+    if reason in _UNTIL_A_PERSON:  # it is looked at again now and then, but only a person goes on with it
+        return Wait(reason=reason, detail=one.detail, action=step_for(JobState.WAITING, reason, batch))
     until = one.due_at if one.due_at is not None and one.due_at > now else None
     for_sender = until is not None and reason == Reason.WAITS_FOR_SENDER
     every = [one for each in blocked for one in each if one.until is not None and one.until > (until or now)]

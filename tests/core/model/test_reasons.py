@@ -54,7 +54,7 @@ def test_a_command_about_a_batch_has_its_place_for_the_number():
 
 
 def test_a_refused_message_is_retried_and_refused_data_is_not():
-    assert "`onboard retry BATCH` sends the same link" in step_for("failed", "message_refused")
+    assert "`onboard retry BATCH` sends a link to the same session" in step_for("failed", "message_refused")
     assert "retry" not in step_for("failed", "bad_input")
 
 

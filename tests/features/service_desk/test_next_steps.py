@@ -47,7 +47,7 @@ def next_of(circumstances: Circumstances, row: RowFact = ROW):
 def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_named(subtests):
     cases = [
         (Place(3, "paused by ann"), around(), "batch 3 goes on, which is paused: paused by ann.", RESUME),
-        (Place(3, behind_pilot=True), around(), "the verdict on the pilot of batch 3", "`onboard status 3`"),
+        (Place(3, behind_pilot=True), around(), "the verdict on the pilot of batch 3", "nothing: "),
         (Place(3, "by ann"), around(stopped="everything was stopped by bo"), "everything goes on: everything was", ALL),
         (Place(3), around(stopped("HTTP 401")), "kyc goes on: kyc is stopped: HTTP 401.", "account resume kyc"),
         (Place(3), around(stopped("the cap of 9 credits is used up")), "kyc goes on", "raise `credits`"),

@@ -251,7 +251,8 @@ def next_step(what: str, one: Waiting, around: Circumstances, *, now: datetime) 
         case "pilot":
             text = f"Next: nothing before the verdict on the pilot of batch {first.name}: this row is behind it."
         case "" if first.action:
-            text = _nothing_before("the list may cost more", meaning_of(first.reason))
+            event = "the list may cost more" if first.reason == Reason.CREDITS_SPENT else "its brand is there again"
+            text = _nothing_before(event, meaning_of(first.reason))
         case "":
             text, until = f"Next: {what}.", first.until or now
         case _ if first.reason == Reason.ACCOUNT_MISSING:

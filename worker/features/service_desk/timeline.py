@@ -183,7 +183,7 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
     if row.joined:
         return
     why = meaning_of(row.reason) if row.reason else ""
-    then = step_for(row.state, row.reason).replace("BATCH", str(row.batch_id))
+    then = step_for(row.state, row.reason, row.batch_id)
     match row.state:
         case "completed":
             what = "Finished" if row.reason != Reason.ALREADY_FINISHED else "Skipped: the customer has finished"
@@ -200,7 +200,7 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
             needed = (row.account, *row.senders)
             waiting = around.now(Waiting(row.waits_in, needed, row.due_at, row.reason, brand=row.brand))
             row = row._replace(reason=waiting.reason)
-            then = step_for(row.state, row.reason).replace("BATCH", str(row.batch_id))
+            then = step_for(row.state, row.reason, row.batch_id)
             step = next_step(_asked(row, around, now), waiting, around, now=now)
             yield Moment(step.until or now, About.NEXT, step.detail, step.step or then)
         case "working":

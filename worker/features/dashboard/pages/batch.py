@@ -87,7 +87,7 @@ class _Sums:
         groups, rows = Groups(), rows_in_need(sources.parts.database, batch_id)
         for one in rows:
             if not one.later:
-                action = step_for(one.state, one.reason).replace("BATCH", str(batch_id))
+                action = step_for(one.state, one.reason, batch_id)
                 groups.add(one.row, one.state, one.reason, one.detail, action=action)
         found = {
             "groups": [(group, _chosen(group)) for group in groups.by_need()],
