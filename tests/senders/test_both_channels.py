@@ -217,6 +217,7 @@ async def test_a_wrong_token_stops_texts_alone(played):
     await worker.work(customer("Ona", Channel.BOTH))
 
     assert "20003" in worker.budget("sms").stop_reason
+    assert "onboard account resume sms" in {one.action for one in worker.parts.operation.report().attention}
     assert worker.budget("email").stopped_at is None
     assert (len(sandbox.mailbox), worker.message("sms").state) == (1, InvitationState.WAITING)
 

@@ -98,7 +98,8 @@ def _summary(
     ]
     lines += [f"  {line}" for line in mix_in_words(facts)]
     if changed := facts["changed_addresses"]:
-        lines += [f"  {changed_in_words(changed)}", *(f"  {one}" for one in corrected_in_words(facts["corrected"]))]
+        lines.append(f"  {changed_in_words(changed)}")
+    lines += [f"  {one}" for one in corrected_in_words(facts.get("corrected", {}))]
     calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)
     worst = ", ".join(f"{name} {number:,}" for name, number in facts["credits"].items() if number)
     now = "now" if pilot is None else "in all"

@@ -162,7 +162,7 @@ class ListRefused(Exception):
 class Change:
     """A row that a person has changed, and what became of it, in words without personal data. `account` is asked for
     another session; `channels`: by which a link leaves; `waits_until`: another link follows the end of the present one,
-    which the old address has."""
+    which the old address has. `again`: the failed row is tried again."""
 
     row: int
     customer_id: str
@@ -171,6 +171,7 @@ class Change:
     account: str = ""
     channels: Sequence[str] = ()
     waits_until: datetime | None = None
+    again: bool = False
 
 
 class Settles(Protocol):

@@ -15,6 +15,7 @@ from onboarding_worker.core.foundation.notation import counted, listed_in_words,
 from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, resumed, under_cap
 from onboarding_worker.core.limits.store.batch_pace import planned_at
 from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.messages.contact import ContactPolicy
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
 from onboarding_worker.failover.store.takeovers import Takeovers
@@ -62,7 +63,8 @@ class Forecasts:
     takeovers: Takeovers
     orphans: Mapping[str, OrphanRule]  # by account
     settings: Settings
-    texts_per_country: int | None
+    contact: ContactPolicy
+    allowed_from: Mapping[str, Callable[[datetime], datetime]]  # by account: `Provider.reissue_at`
     # What the forecasts of all batches have in common: working processes, and lists. Read once a second at most.
     _read: tuple[datetime, Sequence[Running], Queue] | None = field(default=None, init=False)
 
@@ -163,10 +165,10 @@ class Forecasts:
             if finishes_at > ends.finishes_at:
                 ends = Forecast(finishes_at, f"quiet hours: {rest.rows:,} wait, the last until {written(rest.last)}")
         number = messages.get(Channel.SMS, 0)
-        if number and self.texts_per_country is not None:
+        if number and self.contact.texts_per_country is not None:
             lately, this_hour = texts_by_country(self.database, now=now)
             texts = by_country(number, lately) if texts is None else texts
-            ends = with_country_cap(ends, self.texts_per_country, texts, sent=this_hour, now=now)
+            ends = with_country_cap(ends, self.contact.texts_per_country, texts, sent=this_hour, now=now)
         return ends
 
     def with_rows_apart(self, batch_id: int, ends: Forecast) -> Forecast:

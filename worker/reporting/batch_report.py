@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from onboarding_worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
+from onboarding_worker.core.lifecycle.reissue import ahead_at
 from onboarding_worker.core.limits.store.budgets import Budgets
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import (
@@ -81,7 +82,13 @@ class Reporting(Forecasts):
             self.orphans,
             self.settings.invitations.messages_per_customer,
             stable_links(self.settings) is not None,
+            self._early_at,
         )
+
+    def _early_at(self, account: str, issued_at: datetime, expires_at: datetime) -> datetime | None:
+        if (allowed_from := self.allowed_from.get(account)) is None:
+            return None
+        return ahead_at(self.contact, issued_at, expires_at, allowed_from(expires_at))
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
         """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted."""

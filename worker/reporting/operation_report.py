@@ -249,7 +249,8 @@ class Operation:
         are named together."""
         stops, failing = [], []
         for rule in sorted({rule.name: rule for rule in self.rules.all().values()}.values(), key=attrgetter("called")):
-            what, called, names = "account" if rule.accounts else "sender", rule.called, rule.accounts or (rule.called,)
+            called, names = rule.called, rule.names
+            what = "sender" if names[0] in self.rules.channels else "account"
             state = states.get(rule.name, BudgetState())
             if state.stopped_at is not None:
                 # One call asks again: the credentials are refused, or the set-up.

@@ -157,7 +157,9 @@ class Circumstances:
     in words. `blocked`: the accounts and senders that make no calls. `spent`: whether a batch may buy no more session
     (--most-credits). `brands`: of the configuration; None: not known. `orphans`: how long a session with a lost token
     is waited for, by account; each account of the configuration has one. None: the accounts are not known.
-    `most_messages`: the cap of each customer; None: not known. `has_own_links`: messages carry our own link."""
+    `most_messages`: the cap of each customer; None: not known. `has_own_links`: messages carry our own link.
+    `early_at`: from when a link of this account that nobody has used is replaced, by its two times; None: at its end.
+    """
 
     stopped: str = ""
     blocked: Blocked = field(default_factory=dict)
@@ -166,6 +168,7 @@ class Circumstances:
     orphans: Mapping[str, OrphanRule] | None = None
     most_messages: int | None = None
     has_own_links: bool = False
+    early_at: Callable[[str, datetime, datetime], datetime | None] = lambda _account, _issued_at, _expires_at: None
 
     def now(self, one: Waiting) -> Waiting:
         """The same, without a reason that is not so any more. Of an answer that somebody gave us that cannot be asked

@@ -71,16 +71,16 @@ def budget_rules(settings: Settings, channels: Collection[str]) -> BudgetRules:
     """`channels` are those that messages are sent on."""
     return BudgetRules(
         named_together({name: account_rule(settings, name) for name in settings.accounts}),
-        {channel: sender_rule(settings, channel) for channel in channels},
+        named_together({channel: sender_rule(settings, channel) for channel in channels}),
     )
 
 
 def named_together(rules: Mapping[str, BudgetRule]) -> dict[str, BudgetRule]:
-    """The accounts' rules, each with the names of all accounts of its budget."""
+    """The rules, each with the names of all accounts of its budget, or of its channel."""
     sharing: dict[str, list[str]] = {}
     for name, rule in rules.items():
         sharing.setdefault(rule.name, []).append(name)
-    return {name: replace(rule, accounts=tuple(sharing[rule.name])) for name, rule in rules.items()}
+    return {name: replace(rule, names=tuple(sharing[rule.name])) for name, rule in rules.items()}
 
 
 def check_leases(settings: Settings) -> None:

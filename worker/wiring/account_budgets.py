@@ -79,7 +79,7 @@ def check_can_be_tried(name: str, stores: "Stores", *, now: datetime) -> list[st
         raise NotTried(f"{name}: the cap of {spent[1].in_words} is used up, so no call can be tried; {goes_on}")
     if state.stopped_at is not None and is_at_cap(state.stop_reason):
         raise NotTried(f"{name}: {state.stop_reason}, so no call can be tried; {way_out(name, state.stop_reason)}")
-    return [other for other, one in every.items() if one.name == rule.name and other != name]
+    return [other for other in rule.names if other != name]
 
 
 def try_again(name: str, stores: "Stores", *, now: datetime) -> tuple[list[str], list[str]]:

@@ -237,7 +237,8 @@ class Parts(Stores):
             takeovers=self.takeovers,
             orphans=orphan_rules(self.providers),
             settings=self.settings,
-            texts_per_country=self.contact.texts_per_country,
+            contact=self.contact,
+            allowed_from={name: provider.reissue_at for name, provider in self.providers.items()},
             plan=self.batches.plan,
         )
 

@@ -86,6 +86,8 @@ def test_of_an_adopted_customer_nothing_is_said_to_be_bought_or_sent(desk: Desk)
     assert "no stored call opened" in told
     assert "counts as sent" in told
     assert desk.onboard("customer", "show", "alone", "--json").facts["credits"] == {"kyc": 1}
+    period = desk.onboard("report", "--from", "2001-01-01", "--json").facts
+    assert period["all"]["invited"] == 0
 
 
 def test_rows_whose_session_is_not_open_are_rejected_with_the_reason_and_the_others_go_on(desk: Desk, played: Played):

@@ -136,6 +136,17 @@ def test_another_session_is_spoken_of_only_where_one_may_follow(may_follow, then
     assert texts(links=[link])[-1] == f"Next: the session ends, if the customer does not finish.{then}"
 
 
+@pytest.mark.parametrize(
+    ("state", "own", "said"), [("waiting", False, True), ("started", False, False), ("waiting", True, False)]
+)
+def test_a_link_that_is_replaced_before_its_end_says_so(state, own, said):
+    early = NOON + timedelta(minutes=20)
+    around = Circumstances(has_own_links=own, early_at=lambda *_link: early)
+    link = a_link("scan-1", state, "", "first_session", may_follow=True)
+    text = timeline(History(links=[link]), around, now=NOON)[-1].text
+    assert ("another may replace it from 2026-11-20 12:20 UTC on" in text) is said
+
+
 def test_of_a_customer_in_review_it_is_not_said_that_they_still_have_to_finish():
     link = a_link("scan-1", "started", "review", "first_session", told_at=NOON, may_follow=True)
     assert texts(links=[link])[-1] == "kyc says: the customer has submitted, and is in review."

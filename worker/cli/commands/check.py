@@ -221,8 +221,8 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
     )
     if facts["changed_addresses"]:
         click.echo(changed_in_words(facts["changed_addresses"]))
-        for line in corrected_in_words(facts["corrected"]):
-            click.echo(line)
+    for line in corrected_in_words(facts.get("corrected", {})):
+        click.echo(line)
     if facts["routes"]:
         table = [("account", "rows", "calls now", "at most")]
         for account, number in facts["routes"].items():

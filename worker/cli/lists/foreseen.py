@@ -63,7 +63,8 @@ def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
 
 
 def _of_returned(parts: Parts, judged: Judged, changes: Sequence[Change]) -> dict[str, Any]:
-    """Of a report that comes back, what the changed addresses of customers with a live link get; {}: there is none."""
+    """Of a report that comes back, what the changed addresses of customers with a live link get, and the failed rows
+    that are tried again; {}: there are none."""
     of_links = [one for one in changes if one.account or one.channels or one.waits_until]
     if not of_links:
         return {}
@@ -71,9 +72,10 @@ def _of_returned(parts: Parts, judged: Judged, changes: Sequence[Change]) -> dic
     for one in of_links:
         messages.update(one.channels)
     ends = [one.waits_until for one in of_links if one.waits_until is not None]
-    same, last = sum(not one.account and bool(one.channels) for one in of_links), max(ends, default=None)
+    again, last = sum(one.again for one in of_links), max(ends, default=None)
+    same = sum(not one.account and bool(one.channels) and not one.again for one in of_links)
     facts = _facts_of_corrected(parts, judged, sessions, messages, same=same, waits=len(ends), last=last)
-    return {"changed_addresses": len(of_links), "corrected": facts}
+    return {"changed_addresses": len(of_links) - again, "corrected": facts | ({"again": again} if again else {})}
 
 
 def _facts_of_corrected(
@@ -98,12 +100,15 @@ def _facts_of_corrected(
 
 
 def corrected_in_words(facts: Mapping[str, Any]) -> list[str]:
-    """Lines about them."""
+    """Lines about them; {}: there are none."""
+    if not facts:
+        return []
     until = f", the last until {facts['until']}"
     said = {
         "another session at once, one credit each": ", ".join(f"{n} {rows:,}" for n, rows in facts["sessions"].items()),
+        "failed rows are tried again": counted(again, "row") if (again := facts.get("again")) else "",
         "the link goes to the new address": counted(same, "row") if (same := facts["same_link"]) else "",
-        "messages to the new addresses": ", ".join(f"{n:,} {channel}" for channel, n in facts["messages"].items()),
+        "messages with the link": ", ".join(f"{n:,} {channel}" for channel, n in facts["messages"].items()),
         "cost of both": amounts_in_words(facts.get("cost", {})),
         "nothing before the end of the link that the old address has": (
             counted(facts["wait"], "row") + until if facts["wait"] else ""

@@ -81,13 +81,12 @@ def next_step(name: str, state: BudgetState) -> str:
 def stopped_in_words(parts: Parts, used: Collection[str]) -> dict[str, str]:
     """Why accounts and senders are stopped, and what to do. Accounts that share a budget are one entry, with those that
     the batch used."""
-    states, rules, found = parts.budgets.all(), parts.budget_rules.all(), dict[str, str]()
-    for budget in dict.fromkeys(rule.name for rule in rules.values() if states[rule.name].stopped_at):
-        sharing = [name for name, rule in rules.items() if rule.name == budget]
-        names = [name for name in sharing if name in used] or sharing
-        state = states[budget]
-        why = f"{stop_in_words(state).rstrip('.')}; {next_step(names[0], state)}"
-        found[f"{listed_in_words(names)} {are(len(names))}"] = why
+    states, found = parts.budgets.all(), dict[str, str]()
+    for rule in parts.budget_rules.all().values():
+        state, names = states[rule.name], [name for name in rule.names if name in used] or [*rule.names]
+        if state.stopped_at:
+            why = f"{stop_in_words(state).rstrip('.')}; {next_step(names[0], state)}"
+            found[f"{listed_in_words(names)} {are(len(names))}"] = why
     return found
 
 

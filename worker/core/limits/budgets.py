@@ -60,12 +60,12 @@ class BudgetRule:
     ramp: Ramp | None = None  # of a new sender: one more limit, which grows from day to day
     ahead: timedelta = timedelta(0)  # how much of its pace may be used ahead; zero, as for senders: nothing
     credits_by: tuple[CreditCap, ...] = ()  # the most credits in a day, a week, a month
-    accounts: tuple[str, ...] = ()  # those that share the budget; none of a sender's
+    names: tuple[str, ...] = ()  # the accounts that share the budget, or the channel of a sender
 
     @property
     def called(self) -> str:
         """As people know it: its accounts are named together."""
-        return ", ".join(self.accounts) or self.name.removeprefix("sender/")
+        return ", ".join(self.names) or self.name
 
     @property
     def is_capped(self) -> bool:

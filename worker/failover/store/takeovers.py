@@ -247,7 +247,7 @@ class Takeovers:
                 target=target,
                 rule=self.rules[target],
                 floor=default_floor(self.lifetimes[target]),
-                sharing=tuple(name for name, rule in self.rules.items() if rule.name == self.rules[target].name),
+                sharing=self.rules[target].names,
                 well=well,
             )
             for source, targets in pairs.items()

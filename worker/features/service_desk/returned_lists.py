@@ -110,23 +110,25 @@ class Returns:
             column = correction.columns[0]
             return _refused(line, FieldProblem(column, done.why, done.then or "import the file again with --again"))
         what = f"{_what(line, correction, done.sent, place)}{f'; {done.warning}' if done.warning else ''}"
-        if not isinstance(done.sent, Sent | NewLink) and decide(KnownRule.RETURNED, place.standing).retry:
+        if not isinstance(done.sent, Sent | NewLink) and _is_tried_again(place):
             self.retry(Which(place.batch_id, rows=RowRanges(((place.row, place.row),))))
         known = self._done[line.row] = self._changed(line, place, what)
         return known
 
     def _foreseen(self, line: Returned, correction: Correction, purpose: str, place: Place) -> dict[str, Any]:
         """What `_corrected` would do, for a `Change`."""
-        kinds = [kind for kind in ADDRESSES if kind in correction.columns]
-        if not kinds:
+        kinds, again = [kind for kind in ADDRESSES if kind in correction.columns], _is_tried_again(place)
+        if not kinds and not again:
             return {"what": _what(line, correction, None, place)}
         found = self.desk.may_correct(line.customer_id, kinds, purpose=purpose, now=self.parts.clock())
-        follows = found if isinstance(found, Refused) else found.follows
+        follows = found if isinstance(found, Refused) else found.follows if kinds else None
         said: dict[str, Any] = {"what": _what(line, correction, follows, place)}
         if isinstance(follows, NewLink):
             said |= {"account": follows.account, "channels": follows.channels}
         elif isinstance(follows, Resend):
             said |= {"channels": [follows.channel]}
+        elif again and not isinstance(found, Refused):
+            said |= {"account": found.again[0], "channels": found.again[1], "again": True}
         elif not isinstance(found, Refused):
             said |= {"waits_until": found.opens_until}
         return said
@@ -156,11 +158,15 @@ def _what(
         return f"{what}; the link leaves by {CALLED[follows.channel]}"
     if isinstance(follows, NewLink):
         return f"{what}; {follows.account} is asked for another session, whose link follows"
-    if decide(KnownRule.RETURNED, place.standing).retry:
+    if _is_tried_again(place):
         return f"{what}; {place_in_words(place.row, place.batch_id)} is tried again"
     if correction.addresses:
         return f"{what}; no message was added: {follows}".replace(" ID", f" {line.customer_id}")
     return what
+
+
+def _is_tried_again(place: Place) -> bool:
+    return decide(KnownRule.RETURNED, place.standing).retry
 
 
 def _place(line: Returned, stored: StoredCustomer) -> tuple[str, Place] | FieldProblem:

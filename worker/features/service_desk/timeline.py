@@ -148,7 +148,7 @@ def timeline(history: History, around: Circumstances, *, now: datetime) -> list[
     moments = [
         *(one for row in history.rows for one in _row(row, around, now)),
         *map(_call, history.calls),
-        *(one for link in history.links for one in _link(link, now)),
+        *(one for link in history.links for one in _link(link, around, now)),
         *(
             one
             for index, message in enumerate(history.messages)
@@ -249,7 +249,7 @@ def _call(call: CallFact) -> Moment:
     return Moment(call.at, About.CALL if calm else About.TROUBLE, text)
 
 
-def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
+def _link(link: LinkFact, around: Circumstances, now: datetime) -> Iterable[Moment]:
     if link.state == SessionState.DEFERRED:
         text = f"Our own link is ready: a session of {link.account} is bought when the customer presses its button."
         yield Moment(link.issued_at, About.LINK, text)
@@ -279,7 +279,11 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         yield Moment(link.expires_at, About.LINK, "The link ended. A result of its session may still come.")
     elif link.state in ("waiting", "started") and not in_review:
         # By schedule, or when the customer comes by our own link, which does not end with its session.
-        then = " Another may follow." if link.may_follow else ""
+        then, early = " Another may follow." if link.may_follow else "", None
+        if link.may_follow and link.state == "waiting" and not link.given_away and not around.has_own_links:
+            early = around.early_at(link.account, link.issued_at, link.expires_at)
+        if early is not None:
+            then = f" If the customer has not begun, another may replace it from {in_utc(early)} on."
         yield Moment(link.expires_at, About.NEXT, f"Next: the session ends, if the customer does not finish.{then}")
     if link.given_away and link.state in ("waiting", "started", "superseded") and link.expires_at > now:
         waits = link.state != "superseded" and not link.same_link

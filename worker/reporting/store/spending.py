@@ -39,13 +39,17 @@ OURS_TO_PAY = InvitationRow.reason != Reason.SENT_BY_PROVIDER
 
 _EARLIER = aliased(InvitationRow)
 # The first of a customer's messages: by email and by text, or with the link of another session, it is one invitation.
-INVITES = ~sa.exists().where(
-    _EARLIER.job_id == InvitationRow.job_id,
-    _EARLIER.kind == FIRST,
-    sa.or_(
-        _EARLIER.sent_at < InvitationRow.sent_at,
-        sa.and_(_EARLIER.sent_at == InvitationRow.sent_at, _EARLIER.id < InvitationRow.id),
+# What another tool has sent, with a session that no call of ours opened, is none.
+INVITES = sa.and_(
+    ~sa.exists().where(
+        _EARLIER.job_id == InvitationRow.job_id,
+        _EARLIER.kind == FIRST,
+        sa.or_(
+            _EARLIER.sent_at < InvitationRow.sent_at,
+            sa.and_(_EARLIER.sent_at == InvitationRow.sent_at, _EARLIER.id < InvitationRow.id),
+        ),
     ),
+    OURS_TO_PAY | sa.exists().where(Attempt.job_id == InvitationRow.job_id, Attempt.opened_at <= InvitationRow.sent_at),
 )
 
 PROGRESS: Series = {

@@ -68,7 +68,7 @@ class FakeDesk:
     def may_correct(
         self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
     ) -> Foreseen | Refused:
-        return Foreseen(Refused("there is no link that works"))
+        return Foreseen(Refused("there is no link that works"), again=("kyc", ("email",)))
 
     def returns(self, *, act: bool = True, another_person: bool = False) -> Returns:
         report: Any = Report(name="report.csv", options=OPTIONS, database=Any, another_person=another_person)
@@ -187,7 +187,18 @@ def test_what_is_only_foreseen_changes_nothing():
     settle(returns, [report(desk.customers)[0] | {"email": "two@example.com"}])
     (change,) = returns.changes
     assert change.what.startswith("email changed")
+    assert (change.account, change.again) == ("", False)
     assert not desk.corrected
+
+
+@pytest.mark.parametrize("changed", ["email", "first_name"])
+def test_what_a_failed_row_that_is_tried_again_asks_for_is_foreseen(changed: str):
+    desk = FakeDesk({"C": Details(Person(email="one@example.com", first_name="Ona"))}, Standing.FAILED)
+    returns = desk.returns().foreseeing()
+    settle(returns, [report(desk.customers)[0] | {changed: "two@example.com" if changed == "email" else "Una"}])
+    (change,) = returns.changes
+    assert (change.account, change.channels, change.again) == ("kyc", ("email",), True)
+    assert not desk.retried
 
 
 @pytest.mark.parametrize("form", ["lines", "array"])

@@ -89,14 +89,14 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 
 def accounts_now(sources: Sources, now: datetime) -> list[dict[str, Any]]:
     """The facts of all accounts and senders, as the pages show them: those that share a budget are one, `sharing`."""
-    budgets: dict[str, list[dict[str, Any]]] = {}
-    for one in sources.parts.operation.of_accounts(now=now):
-        budgets.setdefault(one["budget"], []).append(one)
-    first = {each[0]["account"]: each[0]["credits_used"] for each in budgets.values()}
+    facts = {one["account"]: one for one in sources.parts.operation.of_accounts(now=now)}
+    sharing = dict.fromkeys(rule.names for rule in sources.parts.budget_rules.all().values())
+    budgets = [[facts[name] for name in names] for names in sharing]
+    first = {each[0]["account"]: each[0]["credits_used"] for each in budgets}
     # How many credits each uses in a second now: the calls that are made and paid for.
     pace = _used.each_second({name: used for name, used in first.items() if used is not None}, monotonic())
     accounts = []
-    for each in budgets.values():
+    for each in budgets:
         one = each[0]
         state, _, why = state_in_words(one).partition(": ")
         used, left = one["credits_used"], one["credits_left"]

@@ -2,7 +2,7 @@
 transaction under the customer's lock, decided by what is stored at that moment, with its entry in the audit log. A
 worker that is sending a message at that moment keeps its lease: the decision waits for it, and refuses."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, Details
+from onboarding_worker.core.customers.customers import Channel, Details, invitation_channels
 from onboarding_worker.core.customers.store import usage
 from onboarding_worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
 from onboarding_worker.core.customers.store.suppressions import suppressed
@@ -79,10 +79,11 @@ class Corrected:
 @dataclass(frozen=True)
 class Foreseen:
     """What a correction would do. `follows`: a Resend is the present link to the new address. `opens_until`: as in
-    `Corrected`."""
+    `Corrected`. `again`: what is asked for, and by which channels it leaves, if the row is tried again."""
 
     follows: NewLink | Resend | Refused
     opens_until: datetime | None = None
+    again: tuple[str, Sequence[str]] = ("", ())
 
 
 class ServiceDesk:
@@ -213,7 +214,11 @@ class ServiceDesk:
             case = replace(case, ways={**case.ways, **good})
             if case.link is not None and case.link.id in given.sessions:
                 case = replace(case, link=replace(case.link, given_away=True))
-            return Foreseen(self._what_follows(case, [*good], now=now), opens_until(case, now))
+            follows, row = self._what_follows(case, [*good], now=now), case.row
+            if row is None:
+                return Foreseen(follows, opens_until(case, now))
+            account = "" if case.link is not None and case.link.works(now) else row.account
+            return Foreseen(follows, opens_until(case, now), (account, invitation_channels(row.channel)))
 
         return self._read(customer_id, purpose, look, now)
 
