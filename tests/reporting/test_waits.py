@@ -10,6 +10,8 @@ from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
 from onboarding_worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.limits.ramp import Ramp
+from onboarding_worker.core.messages.contact import AddressCap, Caps, ContactPolicy
+from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
@@ -34,6 +36,7 @@ PAUSED = of_account("email", RULE, BudgetState(blocked_until=LATER, pause_reason
 FULL = of_account("email", RULE, BudgetState(next_at=SOON), now=NOW)
 FULL_LONG = of_account("kyc", RULE, BudgetState(next_at=LATER, blocked_until=SOON, pause_reason="HTTP 429"), now=NOW)
 SILENT = of_account("kyc", RULE, BudgetState(unproven=True, pause_reason="refused"), now=NOW)
+CAPS = Caps(2, 3)
 RESUME = "`onboard resume 7`"
 THEN, AT = NOW + timedelta(minutes=20), "2026-11-21T12:20:00Z"
 RAMPED = BudgetRule("email", limits=(Limit.parse("2/second"),), ramp=Ramp.parse("24/day x2"))
@@ -88,18 +91,24 @@ def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(su
 
 
 def test_a_reason_of_the_last_look_is_named_only_while_it_is_still_so(subtests):
+    free, brands = ContactPolicy(CAPS), [ContactPolicy(CAPS, brands=frozenset({one})) for one in ("nova", "sol")]
+    quiet = Hours({"email": QuietHours.parse("21:00-08:00")})
+    capped = ContactPolicy(CAPS, hours=quiet, address_cap=AddressCap(1, timedelta(days=1)), texts_per_country=9)
     cases = [
+        *((word, {"contact": capped}, "") for word in ("quiet_hours", "address_spent", "country_spent")),
+        *((word, {"contact": free}, None) for word in ("quiet_hours", "address_spent", "country_spent")),
+        ("transient", {"contact": free}, ""),
         ("credits_spent", {"spent": lambda batch: batch == 7}, "`onboard resume 7 --most-credits N`"),
         ("credits_spent", {"spent": lambda _batch: False}, None),
-        ("brand_missing", {"brands": ["nova"]}, "put [brand.NAME] back into the configuration, or cancel the row"),
-        ("brand_missing", {"brands": ["nova", "sol"]}, None),
+        ("brand_missing", {"contact": brands[0]}, "put [brand.NAME] back into the configuration, or cancel the row"),
+        ("brand_missing", {"contact": brands[1]}, None),
     ]
     for reason, around, action in cases:
         with subtests.test(reason=reason, around=around):
             row = Waiting(Place(7), ("kyc",), SOON, reason, brand="sol")
             one = cause_of(row, Circumstances(**around), now=NOW)
             # It is looked at again then, and goes on.
-            expected = wait("", "", SOON) if action is None else wait(reason, "", None, action)
+            expected = wait("", "", SOON) if action is None else wait(reason, "", None if action else SOON, action)
             assert one == expected
     capped = of_account("kyc", RULE, BudgetState(next_at=LATER), now=NOW)
     row = Waiting(Place(7), ("kyc",), NOW, "credits_spent")

@@ -163,7 +163,8 @@ class Forecasts:
             after = forecast(loads_of(states, self.rules, rest.calls, rest.messages), now=max(rest.first, now))
             finishes_at = max(rest.last, after.finishes_at or rest.last)
             if finishes_at > ends.finishes_at:
-                ends = Forecast(finishes_at, f"quiet hours: {rest.rows:,} wait, the last until {written(rest.last)}")
+                why = "quiet hours: " if self.contact.hours.quiet else ""  # the rows keep the time that they had
+                ends = Forecast(finishes_at, f"{why}{rest.rows:,} wait, the last until {written(rest.last)}")
         number = messages.get(Channel.SMS, 0)
         if number and self.contact.texts_per_country is not None:
             lately, this_hour = texts_by_country(self.database, now=now)

@@ -78,9 +78,8 @@ class Reporting(Forecasts):
             stopped.in_words if stopped is not None else "",
             self.blocked(now=self.clock()),
             cache(partial(has_spent, self.database)),
-            self.settings.brands.keys(),
+            self.contact,
             self.orphans,
-            self.settings.invitations.messages_per_customer,
             stable_links(self.settings) is not None,
             self._early_at,
         )
@@ -145,12 +144,11 @@ class Reporting(Forecasts):
     def _waits(self, batch_id: int, counts: BatchCounts) -> dict[str, Any]:
         """The rows that wait for a later hour, by reason. `because`: what their senders wait for, where it is known.
         Not those whose hour has come, or whose reason is over: something else is in their way."""
-        now = self.clock()
+        now, around = self.clock(), Circumstances(spent=partial(has_spent, self.database), contact=self.contact)
         waits: dict[str, Any] = {
             reason: {"rows": one.rows, "from": written_if_any(one.first) or "", "until": written_if_any(one.last) or ""}
             for reason, one in sorted(counts.waits.items())
-            if (one.last is None or one.last > now)
-            and (reason != Reason.CREDITS_SPENT or has_spent(self.database, batch_id))
+            if (one.last is None or one.last > now) and around.is_so(reason, batch_id)
         }
         if Reason.WAITS_FOR_SENDER in waits:
             blocked, senders = self.blocked(now=now), counts.waits[Reason.WAITS_FOR_SENDER].messages

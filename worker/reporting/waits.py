@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import NamedTuple, Self
 
 from onboarding_worker.core.features import hint
-from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.foundation.notation import counted, written, written_if_any
 from onboarding_worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
@@ -20,6 +20,7 @@ from onboarding_worker.core.limits.budgets import (
     next_call_at,
 )
 from onboarding_worker.core.limits.limits import tightest, used_up
+from onboarding_worker.core.messages.contact import ContactPolicy
 from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import HELD_BACK, PRIORITIES, JobState, LineState
@@ -32,18 +33,6 @@ _STATUS = "onboard status"  # where the feature whose command shows more is not 
 # Words that say how a row is served, and nothing that went wrong.
 _HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED})
 _SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED, LineState.JOINED})
-# The reasons whose words say nothing without the time.
-_UNTIL_A_TIME = frozenset(
-    {
-        Reason.QUIET_HOURS,
-        Reason.WAITS_FOR_SENDER,
-        Reason.IN_REVIEW,
-        Reason.LAST_MESSAGE_UNDER_WAY,
-        Reason.ADDRESS_SPENT,
-        Reason.COUNTRY_SPENT,
-        Reason.PLANNED,
-    }
-)
 _UNTIL_A_PERSON = frozenset({Reason.CREDITS_SPENT, Reason.BRAND_MISSING})
 # A slot that is nearer than this keeps no row waiting for long enough to be named.
 SOON = timedelta(minutes=1)
@@ -80,9 +69,8 @@ class Wait(NamedTuple):
     @property
     def error(self) -> str:
         """Why a row waits, in the words of the column `error`."""
-        if self.until is not None and self.reason in _UNTIL_A_TIME:
-            return "; ".join(filter(None, [f"{self.reason}: not before {written(self.until)}", self.detail]))
-        return explained(self.reason, self.detail)
+        is_timed = self.reason and self.until is not None and not self.detail
+        return explained(self.reason, f"not before {written_if_any(self.until)}" if is_timed else self.detail)
 
     @property
     def called(self) -> str:
@@ -155,27 +143,41 @@ class Waiting(NamedTuple):
 class Circumstances:
     """What keeps rows waiting now, whatever was so at the last look at each. `stopped`: who stopped everything and why,
     in words. `blocked`: the accounts and senders that make no calls. `spent`: whether a batch may buy no more session
-    (--most-credits). `brands`: of the configuration; None: not known. `orphans`: how long a session with a lost token
-    is waited for, by account; each account of the configuration has one. None: the accounts are not known.
-    `most_messages`: the cap of each customer; None: not known. `has_own_links`: messages carry our own link.
-    `early_at`: from when a link of this account that nobody has used is replaced, by its two times; None: at its end.
+    (--most-credits). `contact`: how customers are written to; None: not known. `orphans`: how long a session with a
+    lost token is waited for, by account; each account of the configuration has one. None: the accounts are not known.
+    `has_own_links`: messages carry our own link. `early_at`: from when a link of this account that nobody has used is
+    replaced, by its two times; None: at its end.
     """
 
     stopped: str = ""
     blocked: Blocked = field(default_factory=dict)
     spent: Callable[[int], bool] = lambda _batch: True
-    brands: Collection[str] | None = None
+    contact: ContactPolicy | None = None
     orphans: Mapping[str, OrphanRule] | None = None
-    most_messages: int | None = None
     has_own_links: bool = False
     early_at: Callable[[str, datetime, datetime], datetime | None] = lambda _account, _issued_at, _expires_at: None
 
     def now(self, one: Waiting) -> Waiting:
-        """The same, without a reason that is not so any more. Of an answer that somebody gave us that cannot be asked
-        again."""
-        over = one.reason == Reason.CREDITS_SPENT and not self.spent(one.place.batch_id)
-        over |= one.reason == Reason.BRAND_MISSING and self.brands is not None and one.brand in self.brands
-        return one._replace(reason="", detail="") if over else one
+        """The same, without a reason that is not so any more."""
+        is_so = self.is_so(one.reason, one.place.batch_id, one.brand)
+        return one if is_so else one._replace(reason="", detail="")
+
+    def is_so(self, reason: str, batch_id: int, brand: str = "") -> bool:
+        """Whether what the last look at a row found is kept by a rule still. An answer that somebody gave us cannot be
+        asked for again, nor whose hour it is now: numbers and addresses are encrypted."""
+        contact = self.contact
+        match reason:
+            case Reason.CREDITS_SPENT:
+                return self.spent(batch_id)
+            case Reason.BRAND_MISSING if contact is not None:
+                return contact.brands is not None and brand not in contact.brands
+            case Reason.QUIET_HOURS if contact is not None:
+                return bool(contact.hours.quiet)
+            case Reason.ADDRESS_SPENT if contact is not None:
+                return contact.address_cap is not None
+            case Reason.COUNTRY_SPENT if contact is not None:
+                return contact.texts_per_country is not None
+        return True
 
     def of(self, one: Waiting) -> list[Sequence[Wait]]:
         """Why each account and sender that it needs makes no calls; of an account that the configuration does not have
@@ -285,10 +287,8 @@ def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
         every = [one for one in every if one.what != "sender" or one.reason != Reason.LIMIT_USED_UP]
     if every:
         return max(every, key=attrgetter("until"))
-    detail = one.detail
-    if until is not None and reason in _UNTIL_A_TIME:
-        detail = "; ".join(each[0].in_words for each in blocked if for_sender and each[0].what == "sender")
-    return Wait(reason=reason, detail=detail, until=until)
+    of_senders = "; ".join(each[0].in_words for each in blocked if for_sender and each[0].what == "sender")
+    return Wait(reason=reason, detail=of_senders or one.detail, until=until)
 
 
 def of_row(first: Wait) -> Wait:

@@ -163,14 +163,14 @@ def timeline(history: History, around: Circumstances, *, now: datetime) -> list[
 def _beyond_the_cap(history: History, around: Circumstances, now: datetime) -> set[int]:
     """The waiting messages, by their places, that the cap lets leave no more once those before them have left. One
     whose outcome is looked up counts already."""
-    if around.most_messages is None:
+    if around.contact is None:
         return set()
     waits = [
         (message.due_at or now, index)
         for index, message in enumerate(history.messages)
         if message.state == "waiting" and not message.in_doubt and not message.stopped
     ]
-    return {index for _, index in sorted(waits)[max(around.most_messages - history.had, 0) :]}
+    return {index for _, index in sorted(waits)[max(around.contact.caps.messages - history.had, 0) :]}
 
 
 def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]:

@@ -10,6 +10,7 @@ from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
 from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.messages.contact import Caps, ContactPolicy
 from onboarding_worker.core.model.channels import SuppressionReason
 from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
 from onboarding_worker.features.service_desk.case import wanted
@@ -173,6 +174,6 @@ def test_of_reminders_that_wait_only_as_many_are_to_come_as_the_cap_leaves(ona):
             values = dict(first._mapping) | {"id": new_id(due_at), "kind": f"reminder-{number}", "state": "waiting"}
             connection.execute(sa.insert(InvitationRow).values(values | {"due_at": due_at, "sent_at": None}))
     history = Finder(ona.database, ona.keyring).history("Ona")
-    shown = timeline(history, Circumstances(most_messages=3), now=ona.clock())
+    shown = timeline(history, Circumstances(contact=ContactPolicy(Caps(2, 3))), now=ona.clock())
     coming = [(one.at - ona.clock(), "is dropped" in one.text) for one in shown if "a reminder by email" in one.text]
     assert coming == [(timedelta(days=1), False), (timedelta(days=2), False), (timedelta(days=3), True)]
