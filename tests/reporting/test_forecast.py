@@ -208,7 +208,6 @@ def test_what_has_room_or_no_cap_or_needs_a_person_stays():
     stopped = Forecast(None, "sms is stopped: bad credentials")
 
     assert with_country_cap(BY_TEN, 1000, {"LT": 900}, sent={"LT": 100}, now=MORNING) is BY_TEN
-    assert with_country_cap(BY_TEN, None, {"LT": 9000}, sent={}, now=MORNING) is BY_TEN
     assert with_country_cap(stopped, 1000, {"LT": 9000}, sent={}, now=MORNING) is stopped
 
 

@@ -58,7 +58,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # each_list_becomes_what_was_forecast, no_list_costs_more_than_was_forecast
     "said-calls": ((outlook.CallsNow, "of", lambda _self, _keys, *, now: set()),),
     # a_new_address_gets_what_was_forecast
-    "said-address": ((foreseen, "_of_returned", lambda *_given: {}),),
+    "said-address": ((foreseen, "_facts_of_corrected", lambda *_given: {"sessions": {}, "messages": {}}),),
     # who_is_said_to_be_cancelled_was
     "said-cancelled": ((Reason.ERASED, "meaning", Reason.CANCELLED.meaning),),
 }

@@ -68,8 +68,30 @@ class Forecasts:
     # What the forecasts of all batches have in common: working processes, and lists. Read once a second at most.
     _read: tuple[datetime, Sequence[Running], Queue] | None = field(default=None, init=False)
 
-    def of(self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, unknown: UnknownOutcomes) -> Forecast:
-        ends = self._forecast_of_rows(batch, counts, planned, unknown)
+    def of(
+        self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
+    ) -> Forecast:
+        if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
+            return Forecast(None, None)
+        if batch.is_paused:
+            return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
+        for name, rows in sorted(counts.waiting.items()):
+            if name not in self.rules.accounts:
+                # It was renamed, or taken out.
+                why = f"{rows_wait(rows)} for the account {name}, which this configuration does not have"
+                return Forecast(None, why)
+        if counts.kept and counts.rows_kept == sum(counts.waiting.values()) + sum(counts.unsent.values()):
+            return Forecast(None, of_kept_rows(counts.kept).detail)
+        messages = counts.unsent + counts.to_come
+        for kept in counts.kept.values():
+            messages -= kept.messages
+        calls = self._calls_left(batch, counts)
+        ahead = self.ahead_of(batch, planned, calls)
+        ends = self.of_calls(calls, messages, ahead=ahead, rest=counts.waits.get(Reason.QUIET_HOURS))
+        if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
+            # For example, the link was to be used in the app first.
+            ends = Forecast(counts.last_due, "messages that are not due before then")
+        ends = self._rows_apart(batch.id, counts, outcomes, ends)
         return ends if planned is None else self.by_plan(planned, counts, ends)
 
     def by_plan(
@@ -109,31 +131,6 @@ class Forecasts:
         if last is not None and ends.finishes_at is not None and last > ends.finishes_at:
             return Forecast(last, "its plan for the deadline", apart=ends.apart)
         return ends
-
-    def _forecast_of_rows(
-        self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
-    ) -> Forecast:
-        if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
-            return Forecast(None, None)
-        if batch.is_paused:
-            return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
-        for name, rows in sorted(counts.waiting.items()):
-            if name not in self.rules.accounts:
-                # It was renamed, or taken out.
-                why = f"{rows_wait(rows)} for the account {name}, which this configuration does not have"
-                return Forecast(None, why)
-        if counts.kept and counts.rows_kept == sum(counts.waiting.values()) + sum(counts.unsent.values()):
-            return Forecast(None, of_kept_rows(counts.kept).detail)
-        messages = counts.unsent + counts.to_come
-        for kept in counts.kept.values():
-            messages -= kept.messages
-        calls = self._calls_left(batch, counts)
-        ahead = self.ahead_of(batch, planned, calls)
-        ends = self.of_calls(calls, messages, ahead=ahead, rest=counts.waits.get(Reason.QUIET_HOURS))
-        if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
-            # For example, the link was to be used in the app first.
-            ends = Forecast(counts.last_due, "messages that are not due before then")
-        return self._rows_apart(batch.id, counts, outcomes, ends)
 
     def of_calls(
         self,

@@ -225,11 +225,11 @@ def ramp_ends(ramp: Ramp, messages: int, began_at: datetime | None, *, least: ti
 
 
 def with_country_cap(
-    ends: Forecast, cap: int | None, left: Mapping[str, int], *, sent: Mapping[str, int], now: datetime
+    ends: Forecast, cap: int, left: Mapping[str, int], *, sent: Mapping[str, int], now: datetime
 ) -> Forecast:
     """The forecast, if the texts to a country need more hours than the rest. `left` and `sent`, in this hour, by
     country; "" is a country that is not known."""
-    if ends.finishes_at is None or cap is None:
+    if ends.finishes_at is None:
         return ends
     for country, texts in left.items():
         at = last_text_at(cap, texts, sent.get(country, 0), now=now)

@@ -107,9 +107,8 @@ def no_list_costs_more_than_was_forecast(history: History) -> Iterator[str]:
     and no person of the office asks for more."""
     plan, sessions, messages = history.plan, Counter[str](), Counter[str]()
     for one in history.record.forecasts:
-        corrected = one.facts.get("corrected", {"sessions": {}, "messages": {}})
+        corrected = one.facts.get("corrected", {"sessions": {}})
         messages += Counter(one.facts["messages"])
-        messages += Counter({} if one.facts["returned"] else corrected["messages"])  # of a report they are among all
         sessions += Counter(one.facts["credits"]) + Counter(corrected["sessions"])
     more = ("the desk", "a person answers", "the office: retry", "the office: correct", "the office: run_again")
     beside = any(one.what.startswith(more) for one in history.record.happened)
@@ -134,8 +133,6 @@ def a_new_address_gets_what_was_forecast(history: History) -> Iterator[str]:
     than `check` said."""
     for one in history.record.forecasts:
         said, got = one.facts["messages"]["email"], 0
-        if "corrected" in one.facts and not one.facts["returned"]:  # of a report these are among all messages
-            said += one.facts["corrected"]["messages"].get("email", 0)
         for change in history.record.happened:
             if change.what != "has another address" or change.at != one.at or not change.detail:
                 continue

@@ -2,7 +2,7 @@
 addresses get; which of its customers are served already, and which rows share an address."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -39,63 +39,44 @@ MOST_NAMED = 8  # languages, countries
 MOST_WORDINGS = 100  # of a list with more templates and languages the others count as the last one does
 
 
-def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
-    """By account the sessions that are asked for at once; how many get the same link; how many wait for the end of the
-    old one, and until when. By channel the messages to the new addresses that go with the first two, and what both
-    cost; each text as the longest of the list. The caps are not asked: they may leave some of them out."""
+def _corrected(parts: Parts, judged: Judged) -> Iterator[tuple[Change, int]]:
+    """What the addresses that a list changes get, and of how many rows. The caps are not asked: they may leave some of
+    them out."""
     rule, now = CorrectedRule(parts.settings.follow_up.corrected_address), parts.clock()
-    sessions: Counter[str] = Counter()
-    messages: Counter[str] = Counter()
-    same, waits, last = 0, 0, None
     for (account, ends, channels, corrected_ones), rows in judged.old_links.items():
         provider = parts.intake.providers.get(account)
         allowed_from = ends if provider is None else provider.reissue_at(ends)
         match after_corrected_address(GivenLink(True, ends, allowed_from), rule, now=now):
             case AnotherSession():
-                sessions[account] += rows
-                messages.update(dict.fromkeys(channels, rows))
+                yield Change(0, "", "", account=account, channels=channels), rows
             case SameLink():
-                same += rows
-                messages.update(dict.fromkeys(corrected_ones, rows))
+                yield Change(0, "", "", channels=corrected_ones), rows
             case _:
-                waits, last = waits + rows, max(last or ends, ends)
-    return _facts_of_corrected(parts, judged, sessions, messages, same=same, waits=waits, last=last)
+                yield Change(0, "", "", waits_until=ends), rows
 
 
-def _of_returned(parts: Parts, judged: Judged, changes: Sequence[Change]) -> dict[str, Any]:
-    """Of a report that comes back, what the changed addresses of customers with a live link get, and the failed rows
-    that are tried again; {}: there are none."""
-    of_links = [one for one in changes if one.account or one.channels or one.waits_until]
-    if not of_links:
-        return {}
-    sessions, messages = Counter(one.account for one in of_links if one.account), Counter[str]()
-    for one in of_links:
-        messages.update(one.channels)
-    ends = [one.waits_until for one in of_links if one.waits_until is not None]
-    again, last = sum(one.again for one in of_links), max(ends, default=None)
-    same = sum(not one.account and bool(one.channels) and not one.again for one in of_links)
-    facts = _facts_of_corrected(parts, judged, sessions, messages, same=same, waits=len(ends), last=last)
-    return {"changed_addresses": len(of_links) - again, "corrected": facts | ({"again": again} if again else {})}
-
-
-def _facts_of_corrected(
-    parts: Parts,
-    judged: Judged,
-    sessions: Counter[str],
-    messages: Counter[str],
-    *,
-    same: int,
-    waits: int,
-    last: datetime | None,
-) -> dict[str, Any]:
+def _facts_of_corrected(parts: Parts, judged: Judged, changes: Iterable[tuple[Change, int]]) -> dict[str, Any]:
+    """By account the sessions that are asked for at once; how many get the same link; how many wait for the end of the
+    old one, and until when; how many failed rows are tried again. By channel the messages that go at once, and what
+    all cost; each text as the longest of the list."""
+    sessions, messages, numbers, ends = Counter[str](), Counter[str](), Counter[str](), set[datetime]()
+    for one, rows in changes:
+        if one.waits_until is not None:
+            ends.add(one.waits_until)
+        if one.account:
+            sessions[one.account] += rows
+        messages.update(dict.fromkeys(one.channels, rows))
+        same = "again" if one.again else "wait" if one.waits_until else "" if one.account else "same_link"
+        numbers[same] += rows
     cost = Prices.of(parts.settings).with_texts_of(segments_of(parts, judged)[1]).total(sessions, messages)
     return {
         "sessions": dict(sorted(sessions.items())),
         "messages": dict(sorted(messages.items())),
         **({"cost": in_json(cost)} if cost else {}),
-        "same_link": same,
-        "wait": waits,
-        "until": written_if_any(last),
+        "same_link": numbers["same_link"],
+        "wait": numbers["wait"],
+        "until": written_if_any(max(ends, default=None)),
+        **({"again": numbers["again"]} if numbers["again"] else {}),
     }
 
 
@@ -141,15 +122,22 @@ def foreseen(
         ahead = parts.reporting.ahead_of(known, planned, now)
     elif not alone:
         ahead = parts.reporting.ahead(None, now, began_at=parts.clock())
-    ends = _forecast(parts, due, now, answering, planned, ahead)
+    ends = parts.reporting.of_calls(now, due.messages, ahead=ahead, texts=due.texts, answering=answering)
+    by_day = partial(_by_day, parts, due)
+    if planned is None:
+        ends = by_day(ends, parts.clock())
+    else:
+        ends = parts.reporting.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)
     ends = parts.reporting.with_rows_apart(batch, ends) if batch is not None else ends
     apart = [*ends.apart, *apart]
     # A reader of the document finds email and sms always, and another channel where it has a sender.
     shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])
     most_messages = {channel: reached_on(channel, parts, due) * _most_on_a_channel(parts) for channel in shown}
     used = {channel: number for channel, number in most_messages.items() if number}
-    costs, returned = costs_of(parts, due), _of_returned(parts, judged, changes)
-    for channel, number in returned.get("corrected", {}).get("messages", {}).items():
+    # Of a report that comes back the service desk changes the addresses.
+    returned = [(one, 1) for one in changes if one.account or one.channels or one.waits_until]
+    costs, others = costs_of(parts, due), _facts_of_corrected(parts, judged, [*_corrected(parts, judged), *returned])
+    for channel, number in others["messages"].items():
         most_messages[channel] += number
     return {
         "rows": {
@@ -159,9 +147,8 @@ def foreseen(
             "duplicate": judged.duplicate,
             **({"known": judged.known} if judged.known else {}),
         },
-        "changed_addresses": judged.changed,
-        **({"corrected": corrected(parts, judged)} if judged.changed else {}),
-        **returned,
+        "changed_addresses": judged.changed + len(returned) - others.get("again", 0),
+        **({"corrected": others} if judged.changed or returned else {}),
         "routes": dict(sorted(judged.routes.items())),
         **({"brands": dict(sorted(judged.brands.items()))} if settings.brands else {}),
         **_mix(parts, judged),
@@ -236,22 +223,6 @@ def costs_of(parts: Parts, due: Judged) -> Costs:
         together=parts.settings.invitations.messages_per_customer,
     )
     return {"now": prices.total(now, charged), "at_most": dearest} if dearest else {}
-
-
-def _forecast(
-    parts: Parts,
-    due: Judged,
-    now: Mapping[str, int],
-    answering: Collection[str],
-    planned: Planned | None,
-    ahead: Mapping[str, int],
-) -> Forecast:
-    """When the rows are out. `now`: the calls by account."""
-    ends = parts.reporting.of_calls(now, due.messages, ahead=ahead, texts=due.texts, answering=answering)
-    by_day = partial(_by_day, parts, due)
-    if planned is not None:
-        return parts.reporting.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)
-    return by_day(ends, parts.clock())
 
 
 def reached_on(channel: str, parts: Parts, due: Judged) -> int:

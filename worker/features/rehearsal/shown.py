@@ -87,16 +87,13 @@ def days_of(events: Iterable[Event], prices: Prices, *, start: datetime, zone: t
 def peaks_of(made: Mapping[str, Sequence[datetime]], rules: Mapping[str, BudgetRule]) -> list[dict[str, Any]]:
     """The most calls or messages in one second, and in the period of each limit, of each account and sender that was
     used. Accounts with one budget count together."""
-    sharing: dict[str, list[str]] = {}
-    for name, rule in rules.items():
-        if made.get(name):
-            sharing.setdefault(rule.name, []).append(name)
+    sharing = dict.fromkeys(tuple(name for name in rule.names if made.get(name)) for rule in rules.values())
     peaks = []
-    for names in sharing.values():
+    for names in filter(None, sharing):
         times = sorted(at for name in names for at in made[name])
         limits = rules[names[0]].limits
         within = [{"limit": str(limit), "most": most_within(times, limit.period)} for limit in limits]
-        peaks.append({"names": names, "per_second": most_within(times, SECOND), "limits": within})
+        peaks.append({"names": [*names], "per_second": most_within(times, SECOND), "limits": within})
     return peaks
 
 
