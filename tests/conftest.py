@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, settings
 from onboarding_worker.core.database import schema
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.schema import all_tables
+from onboarding_worker.core.foundation.garbage import tune_gc
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
 from onboarding_worker.http.event_loop import new_event_loop
-from onboarding_worker.wiring.runner import tune_gc
 from tests.simulated.statements import STATEMENTS
 from tests.suite.accepted_sockets import close_what_is_not_attached
 from tests.suite.databases import Databases

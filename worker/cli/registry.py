@@ -15,6 +15,7 @@ from onboarding_worker.cli.exits import check_sandbox_is_installed
 from onboarding_worker.cli.invocation import Invocation, with_global_options
 from onboarding_worker.core import shipped
 from onboarding_worker.core.features import FEATURES, NOT_INSTALLED, Command, loaded
+from onboarding_worker.core.foundation.garbage import collect_rarely
 from onboarding_worker.core.foundation.version import __version__
 
 EPILOG = """\b
@@ -164,6 +165,7 @@ def loading() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        collect_rarely()
 
 
 def _loaded(found: Command) -> click.Command:

@@ -216,7 +216,13 @@ class SeenPeople:
     ) -> "Earlier | None":
         """What earlier rows say of this customer; None: there is none. What this row adds is remembered. `own`: the
         columns for messages that it has a value of."""
-        given = [hash(mark) % _HASHES + 1 if mark else 0 for mark in marks]
+        name, birth, email, phone = marks
+        given = (
+            hash(name) % _HASHES + 1 if name else 0,
+            hash(birth) % _HASHES + 1 if birth else 0,
+            hash(email) % _HASHES + 1 if email else 0,
+            hash(phone) % _HASHES + 1 if phone else 0,
+        )
         bits = sum(1 << bit for one in own if (bit := self._own.setdefault(one, len(self._own))) < _BITS) if own else 0
         number = self._customers.row_or_remember(customer_id, "", self._count + 1)
         if number is None:

@@ -73,7 +73,7 @@ class Kind:
 
 class Warned:
     """The warnings of rows by kind, in the order of their first rows; what comes after the most kinds is not kept. The
-    text of a warning describes one value ("the same address as row 7"); its remedy is the same for all values."""
+    text of a warning describes one value ("the same mailbox as row 7"); its remedy is the same for all values."""
 
     def __init__(self, found: Iterable[tuple[int | None, FieldProblem]] = ()) -> None:
         self.count = 0  # of the warnings, also of those whose kind is not kept

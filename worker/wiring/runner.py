@@ -7,9 +7,7 @@ of running use it: Celery's tasks (one loop a process, `celery_tasks`) and the w
 
 import asyncio
 import contextvars
-import gc
 import logging
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
@@ -25,6 +23,7 @@ from onboarding_worker.core.database.fast.on_loop import on_loop, pause
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.dispatch.dispatcher import Dispatcher
 from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.garbage import tune_gc
 from onboarding_worker.core.foundation.logs import about
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.core.limits.call_outcomes import CallOutcome
@@ -48,18 +47,6 @@ SAY_AGAIN = timedelta(seconds=10)
 # How often a process that makes calls asks whether a person has stopped everything: the stop holds within a second.
 LOOK_FOR_STOP_SECONDS = 0.25
 STOP_HOLDS_AFTER = timedelta(seconds=1)
-# Collect garbage after this many new objects, and the older objects rarely: most objects of a chunk of rows live until
-# the chunk is written, so looking for garbage among them takes time and finds nothing.
-NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
-_tuned: set[int] = set()
-
-
-def tune_gc() -> None:
-    """Exempt the objects that exist now from garbage collection, and make collections rare. Once in each process."""
-    if os.getpid() not in _tuned:
-        _tuned.add(os.getpid())
-        gc.freeze()
-        gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
 
 
 class Preflight:

@@ -31,7 +31,7 @@ def test_a_run_shows_what_would_leave_and_sends_nothing_after_a_no(desk: Desk, p
     assert refused.code == 1
     for words in (
         "customers.csv: 5 rows, 0 rejected, 0 duplicate",
-        "warning: row 6, email: the same address as row 2",
+        "warning: row 6, email: the same mailbox as row 2",
         "5 mails to 2 countries, from ",
         "languages: en 5 (5 without a language)",
         "sessions now: au 1, kyc 4; at most, with every reissue: au 4, kyc 16",

@@ -182,7 +182,7 @@ def test_rows_that_share_an_address_are_warned_of(desk: Desk):
     ended = desk.onboard("check", desk.list_of(rows), "--json")
     (warning,) = ended.facts["warnings"]
     assert (ended.code, warning["row"], warning["column"]) == (0, 5, "email")
-    assert warning["problem"] == "the same address as row 3"
+    assert warning["problem"] == "the same mailbox as row 3"
     assert rows[1]["email"] not in ended.out + ended.err
 
 
@@ -197,8 +197,10 @@ def test_the_same_address_in_two_rows_of_one_customer_is_warned_of_and_another_i
     refused = desk.onboard("check", desk.write("list.csv", owners), "--json")
     assert refused.code == 1
     assert [(one["row"], one["column"]) for one in refused.facts["problems"]] == [(3, "email")]
-    assert told(desk, owners.replace("bob@", "ANN@")) == [(3, "email", "the same address as row 2")]
+    assert told(desk, owners.replace("bob@", "ANN@")) == [(3, "email", "the same mailbox as row 2")]
     assert told(desk, owners.replace("C-1,bob", "C-2,bob")) == []
+    tagged = owners.replace("C-1,bob,bob@", "C-2,bob,ann+bob@")  # which `messages_per_address` counts as one
+    assert told(desk, tagged) == [(3, "email", "the same mailbox as row 2")]
 
 
 def test_two_customers_with_one_entity_are_warned_of(desk: Desk):
@@ -208,7 +210,7 @@ def test_two_customers_with_one_entity_are_warned_of(desk: Desk):
     )
     assert told(desk, rows) == [(3, "entity_id", "the same entity_id as row 2, which has another customer_id")]
     same = rows.replace("C-2,,b@", "C-1,more,a@")
-    assert told(desk, same) == [(3, "email", "the same address as row 2")]
+    assert told(desk, same) == [(3, "email", "the same mailbox as row 2")]
 
 
 def test_check_names_problems_without_the_value(desk: Desk):
@@ -284,7 +286,7 @@ def test_the_same_warning_of_many_rows_is_said_once_with_their_number_and_the_fi
     assert [line.partition(": ")[2].split(" that ")[0].split(" (each")[0] for line in warned] == [
         "date_of_birth: 30 dates are in the form DD/MM/YYYY (read with --dates DD/MM/YYYY)",
         "30 rows (2, 3, 4, …), date_of_birth: 10 characters",
-        "27 rows (5, 6, 7, …), email: such as: the same address as row 2",
+        "27 rows (5, 6, 7, …), email: such as: the same mailbox as row 2",
     ]
     assert "each warning with its row: see errors.csv" in ended.out
     assert len((desk.path / "errors.csv").read_text().splitlines()) == 1 + 58

@@ -16,7 +16,7 @@ from onboarding_worker.core.foundation.notation import counted, show_duration, w
 from onboarding_worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
 from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, text_of_mailbox
 from onboarding_worker.core.messages.quiet_hours import allowed_at
-from onboarding_worker.core.model.channels import CHANNELS, address_of
+from onboarding_worker.core.model.channels import is_mail
 from onboarding_worker.lists.importing.judging import Judged, count_accepted, group_of
 from onboarding_worker.lists.lines import AcceptedLine, Change
 from onboarding_worker.lists.same_person import Seen
@@ -35,6 +35,10 @@ ONE_ENTITY = "FrankieOne gives both customers one session: correct the id that i
 Costs = Mapping[str, Mapping[str, Decimal]]
 # As long as iDenfy's; our own stable links are shorter.
 LINK = f"https://verify.example.com/{'x' * 62}"
+_MAIL, _TEXT = Channel.EMAIL.value, Channel.SMS.value
+_SAME = {"email": "mailbox", "phone": "number"}
+# The addresses that an invitation goes to: 1 the email address, 2 the phone.
+_WRITTEN = {channel: sum({1 if is_mail(name) else 2 for name in invitation_channels(channel)}) for channel in Channel}
 MOST_NAMED = 8  # languages, countries
 MOST_WORDINGS = 100  # of a list with more templates and languages the others count as the last one does
 
@@ -290,33 +294,40 @@ class ListCost:
     _lines: list[AcceptedLine] = field(default_factory=list)
     _addresses: Seen = field(default_factory=Seen)
     _ids: Seen = field(default_factory=Seen)  # alone, and with a value of their rows
-    _written_to: Seen = field(default_factory=Seen)  # by rows for which a session is asked for now
-    # Their further messages to an address, by its first row.
-    _more: Counter[tuple[str, int]] = field(default_factory=Counter)
+    # By row: the addresses that a message goes to, since a session is asked for now. A byte for each row.
+    _written_to: bytearray = field(default_factory=bytearray)
+    # The further messages to an address, by its bit there and its first row.
+    _more: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def add(self, line: AcceptedLine) -> None:
         self._lines.append(line)
         if len(self._lines) >= CHUNK:
             self.finish()
 
-    def _say_shared(self, lines: Sequence[AcceptedLine], shared: Callable[[int, FieldProblem], None]) -> None:
+    def _note_addresses(self, lines: Sequence[AcceptedLine]) -> None:
+        """Look for the addresses and the entity of each of these lines in the lines above it."""
+        told = self.shared or (lambda *_found: None)
         for line in lines:
-            person, entity = line.customer.person, line.customer.entity_id
-            for column, address in (("email", person.email and person.email.casefold()), ("phone", person.phone)):
-                if address and (earlier := self._addresses.row_or_remember(address, column, line.row)) is not None:
-                    shared(line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED))
+            row, person, entity = line.row, line.customer.person, line.customer.entity_id
+            for column, channel, address, bit in (("email", _MAIL, person.email, 1), ("phone", _TEXT, person.phone, 2)):
+                if not address:
+                    continue
+                earlier = self._addresses.row_or_remember(text_of_mailbox(channel, address), column, row)
+                if earlier is not None:
+                    self._more[bit, earlier] += bool(self._written_to[row] & bit)
+                    told(row, FieldProblem(column, f"the same {_SAME[column]} as row {earlier}", SHARED))
             if entity:
-                first = self._ids.row_or_remember(entity, "entity_id", line.row)
-                same = self._ids.row_or_remember(f"{entity}\n{line.customer.customer_id}", "entity_id", line.row)
+                first = self._ids.row_or_remember(entity, "entity_id", row)
+                same = self._ids.row_or_remember(f"{entity}\n{line.customer.customer_id}", "entity_id", row)
                 if first is not None and same is None:
-                    told = f"the same entity_id as row {first}, which has another customer_id"
-                    shared(line.row, FieldProblem("entity_id", told, ONE_ENTITY))
+                    problem = f"the same entity_id as row {first}, which has another customer_id"
+                    told(row, FieldProblem("entity_id", problem, ONE_ENTITY))
 
     def finish(self) -> None:
         """Ask for the lines that are left."""
         lines, self._lines = self._lines, []
-        if self.shared is not None:
-            self._say_shared(lines, self.shared)
+        if not lines:
+            return
         hours = self.parts.hours
         groups = [group_of(line, hours) for line in lines]
         count_accepted(self.judged, groups)
@@ -326,26 +337,22 @@ class ListCost:
         due = [(line, group) for key, line, group in zip(keys, lines, groups, strict=True) if key in asked]
         if self.most is not None:
             del due[self.most - self.due.accepted :]
-        if not due:
-            return
-        self.due.accepted += len(due)
-        count_accepted(self.due, [group for _, group in due])
-        self.first = self.first or due[0][0]
+        self._written_to.extend(bytes(lines[-1].row + 1 - len(self._written_to)))
         for line, _ in due:
-            for channel in invitation_channels(line.customer.channel):
-                if not (address := address_of(line.customer.person, channel)):
-                    continue
-                kind = CHANNELS[channel].listed_as
-                earlier = self._written_to.row_or_remember(text_of_mailbox(channel, address), kind, line.row)
-                if earlier is not None:
-                    self._more[kind, earlier] += 1
+            self._written_to[line.row] = _WRITTEN[line.customer.channel]
+        self._note_addresses(lines)
+        if due:
+            self.due.accepted += len(due)
+            count_accepted(self.due, [group for _, group in due])
+            self.first = self.first or due[0][0]
 
     def beyond_cap(self) -> list[str]:
         """The messages that `messages_per_address` delays, in words; after `finish`."""
         cap = self.parts.settings.invitations.messages_per_address
         if cap is None:
             return []
-        waiting, longest = beyond(cap, (1 + more for more in self._more.values()))
+        messages = (more + bool(self._written_to[row] & bit) for (bit, row), more in self._more.items())
+        waiting, longest = beyond(cap, messages)
         if not waiting:
             return []
         wait = counted(waiting, "message waits", "messages wait")

@@ -184,7 +184,7 @@ class CsvList:
 
     def _rows(self, text: TextIO) -> Iterator[tuple[int, list[str] | FieldProblem]]:
         for row, found in records(text, self._delimiter, line=self._line):
-            if isinstance(found, FieldProblem) or "".join(found).strip():  # a blank line still counts as a row
+            if isinstance(found, FieldProblem) or any(map(str.strip, found)):  # a blank line still counts as a row
                 yield row, found
 
     @contextmanager

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar
 
+from onboarding_worker.core.foundation.garbage import collect_rarely
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 log = logging.getLogger(__name__)
 _THREADS = Path("/proc/self/task")
 _TRIES, _PAUSE = 50, 0.002  # seconds
-# The child collects garbage after this many new objects: an item's own objects all live until it is sent.
-NEW_OBJECTS = 50_000
 Item = TypeVar("Item")
 
 
@@ -89,7 +89,7 @@ def _run(work: Callable[..., Iterator[Item]], ours: "Connection", theirs: "Conne
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this child
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ours.close()  # the parent's end: without this, its death would not show here
-    gc.set_threshold(NEW_OBJECTS)
+    collect_rarely()
     try:
         for item in work(*theirs.recv()):
             theirs.send((item,))

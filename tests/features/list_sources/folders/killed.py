@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.database.tables import Batch, Job, SkippedLine
 from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.foundation.garbage import tune_gc
 from onboarding_worker.features.list_sources import drop_box
 from onboarding_worker.features.list_sources.drop_box import place_of
 from onboarding_worker.features.list_sources.settings import Intake
@@ -26,7 +27,6 @@ from onboarding_worker.features.list_sources.store.dropped_files import DroppedF
 from onboarding_worker.lists.store import batches
 from onboarding_worker.settings.load import load
 from onboarding_worker.wiring.opening import opened
-from onboarding_worker.wiring.runner import tune_gc
 from tests.simulated.statements import STATEMENTS
 
 LINES_AT_ONCE = 3
