@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from onboarding_worker.wiring.runner import tune_gc
+from onboarding_worker.core.foundation.garbage import tune_gc
 from trials.simulation.database import Databases, PostgresqlDatabases, databases
 from trials.simulation.mends import FOUND_BY, MENDS, without
 from trials.simulation.plan import Plan, month_of, plan_of
