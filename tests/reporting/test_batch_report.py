@@ -10,14 +10,16 @@ from onboarding_worker.core.model.states import ENDED_JOBS, OUT_JOBS, BatchState
 from onboarding_worker.lists.decisions.store.decisions import RepeatCost
 from onboarding_worker.lists.store.batches import BatchFacts
 from onboarding_worker.reporting import batch_report
+from onboarding_worker.reporting.store.counts import AccountFacts
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
-def state_of(jobs, *, issued_only=0, paused=False, cancelled=False, importing=False):
+def state_of(jobs, *, issued_only=0, paused=False, cancelled=False, importing=False, requests=0):
     imported_at, cancelled_at = None if importing else NOW, NOW if cancelled else None
     batch = BatchFacts(1, "", NOW, imported_at, NOW, cancelled_at, pause_cause="person" if paused else "")
-    return batch_report.state_of(batch, SimpleNamespace(jobs=jobs, issued_only=issued_only))
+    accounts = {"kyc": AccountFacts(requests)}
+    return batch_report.state_of(batch, SimpleNamespace(jobs=jobs, issued_only=issued_only, accounts=accounts))
 
 
 def test_the_jobs_of_a_batch_decide_its_state():
@@ -49,8 +51,13 @@ def test_a_decision_about_a_batch_comes_before_the_states_of_its_jobs():
 
 
 def test_a_batch_that_is_still_coming_in_is_never_finished():
-    assert state_of({JobState.COMPLETED: 5}, importing=True) is BatchState.READY
+    assert state_of({JobState.COMPLETED: 5}, importing=True) is BatchState.BEGUN
     assert state_of({}, importing=True) is BatchState.READY
+
+
+def test_a_batch_is_ready_only_before_its_first_call():
+    assert state_of({JobState.WAITING: 3}, requests=1) is BatchState.BEGUN
+    assert state_of({JobState.WAITING: 2, JobState.INVITED: 1}, importing=True) is BatchState.BEGUN
 
 
 COUNTS = st.dictionaries(st.sampled_from(JobState), st.integers(0, 5))

@@ -1,5 +1,6 @@
 """What a `run` would send, shown on a terminal before it asks."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import click
@@ -7,6 +8,7 @@ import click
 from onboarding_worker.cli.lists.foreseen import (
     Costs,
     ListCost,
+    beside_corrected,
     corrected_in_words,
     costs_in_words,
     costs_of,
@@ -87,10 +89,9 @@ def _summary(
     settings, due = parts.settings, cost.due
     countries = [country for country in due.countries if country]
     facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap(), batch=cost.calls.batch, changes=changes)
-    messages = " and ".join(
-        counted(number, CHANNELS[channel].counted) for channel, number in sorted(due.messages.items())
-    )
-    senders = [one.from_ for channel, one in settings.sending.items() if channel in due.messages]
+    leaving = Counter(due.messages) + Counter(facts.get("corrected", {}).get("messages", {}))
+    messages = " and ".join(counted(number, CHANNELS[channel].counted) for channel, number in sorted(leaving.items()))
+    senders = [one.from_ for channel, one in settings.sending.items() if channel in leaving]
     to = f" to {counted(len(countries), 'country', 'countries')}" if countries else ""
     lines = [
         f"{listed.name}: {counted(judged.total, 'row')}, {judged.rejected:,} rejected, {judged.duplicate:,} duplicate",
@@ -103,7 +104,9 @@ def _summary(
     calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)
     worst = ", ".join(f"{name} {number:,}" for name, number in facts["credits"].items() if number)
     now = "now" if pilot is None else "in all"
-    lines.append(f"  sessions {now}: {calls or 'none'}; at most, with every reissue: {worst or 'none'}")
+    lines.append(
+        f"  sessions {now}{beside_corrected(facts)}: {calls or 'none'}; at most, with every reissue: {worst or 'none'}"
+    )
     lines += [f"  {line}" for line in costs_in_words(facts, now=now)]
     if plan is not None:
         lines.append(f"  {plan.in_words}")

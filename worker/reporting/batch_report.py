@@ -45,15 +45,14 @@ def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
         return BatchState.CANCELLED
     if batch.is_paused:
         return BatchState.PAUSED
-    if batch.imported_at is None:
-        return BatchState.READY
-    jobs = counts.jobs
+    jobs, is_whole = counts.jobs, batch.imported_at is not None
     total = sum(jobs.values())
-    if sum(jobs.get(state, 0) for state in ENDED_JOBS) + counts.issued_only >= total:
+    if is_whole and sum(jobs.get(state, 0) for state in ENDED_JOBS) + counts.issued_only >= total:
         return BatchState.FINISHED
-    if sum(jobs.get(state, 0) for state in OUT_JOBS) + counts.issued_only >= total:
+    if is_whole and sum(jobs.get(state, 0) for state in OUT_JOBS) + counts.issued_only >= total:
         return BatchState.SENT
-    return BatchState.READY if jobs.get(JobState.WAITING, 0) == total else BatchState.BEGUN
+    was_called = any(facts.requests for facts in counts.accounts.values())
+    return BatchState.BEGUN if was_called or jobs.get(JobState.WAITING, 0) < total else BatchState.READY
 
 
 @dataclass(kw_only=True)
@@ -203,9 +202,16 @@ def rows_to_correct(facts: Mapping[str, Any], corrected: int = 0) -> int:
     return rows[LineState.REJECTED] - corrected + rows[JobState.FAILED] + lapsed
 
 
+def without_credits(facts: Mapping[str, Any]) -> int:
+    """The rows that wait until a person lets the list cost more: the time of each is that of the next look at it."""
+    rows: int = facts.get("waits", {}).get(Reason.CREDITS_SPENT, {"rows": 0})["rows"]
+    return rows
+
+
 def needs_a_person(facts: Mapping[str, Any]) -> bool:
-    """Whether rows are held or wait for a correction, an account is stopped, or the batch has paused itself."""
-    rows = facts["rows"][JobState.HELD] + rows_to_correct(facts)
+    """Whether rows are held, wait for a correction or for more credits, an account is stopped, or the batch has paused
+    itself."""
+    rows = facts["rows"][JobState.HELD] + rows_to_correct(facts) + without_credits(facts)
     stopped = any(account["stopped"] for account in facts["accounts"].values())
     return stopped or facts.get("pause_cause") == PauseCause.ITSELF or bool(rows)
 

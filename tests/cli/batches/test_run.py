@@ -441,3 +441,12 @@ def test_the_rest_of_an_import_that_was_cut_off_is_said_to_be_imported_now_with_
     again = desk.onboard("import", file).err
     assert "this list was imported less than a minute ago; continuing with it" in again
     assert "mostly for" not in again
+
+
+def test_a_run_whose_rest_waits_for_more_credits_asks_a_person(desk: Desk):
+    ended = desk.onboard("run", desk.list_of(customers(3)), "--most-credits", "1", "--patience", "0 s", "--json")
+    assert (ended.code, ended.facts["waits_until"]) == (1, None)
+    assert "2 rows wait" in ended.err
+    assert "`onboard resume 1 --most-credits N`" in ended.err
+    until = ended.facts["waits"]["credits_spent"]["until"]
+    assert until not in desk.onboard("status", "1").out  # that is the next look, and not the end

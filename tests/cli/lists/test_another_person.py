@@ -135,9 +135,11 @@ def test_what_corrected_addresses_cost_is_shown_with_their_messages(desk: Desk):
 
     waits = desk.onboard("check", second, "--json").facts["corrected"]
     desk.add('[follow_up]\ncorrected_address = "same-link"\n')
-    same = desk.onboard("check", second, "--json").facts["corrected"]
+    checked = desk.onboard("check", second, "--json").facts
+    same = checked["corrected"]
 
     assert (waits["messages"], "cost" in waits) == ({}, False)
     assert (same["same_link"], same["messages"], same["cost"]) == (3, {"email": 3}, {"EUR": "0.03"})
-    assert "0.03 EUR" in desk.onboard("check", second).out
+    shown = desk.onboard("check", second).out
+    assert ("0.03 EUR" in shown, "in total" in shown, checked["messages"]["email"]) == (True, False, 3)
     assert desk.onboard("check", phones, "--json").facts["changed_addresses"] == 0  # the links went by email

@@ -52,6 +52,7 @@ def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Des
         lines.append(dict.fromkeys(lines[0], ""))
 
     foreseen = desk.onboard("check", edit(desk, "todo.csv", mend, delimiter=";"), "--json").facts
+    assert "in total" not in desk.onboard("check", "todo.csv").out
     mended = desk.onboard("run", edit(desk, "todo.csv", mend, delimiter=";"), "--json")
 
     assert mended.code == 0, mended.err

@@ -12,6 +12,7 @@ import click
 from onboarding_worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.cli.lists.foreseen import (
+    beside_corrected,
     channels_of,
     corrected_in_words,
     costs_in_words,
@@ -211,8 +212,8 @@ def _next_step(parts: Parts, found: ListFound, answers: Mapping[str, str]) -> st
 
 
 def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, without_end: str) -> None:
-    """`in_all`: the most messages, all channels together. `step`: what a person does about what is stopped.
-    `without_end`: what is said before the reason for which no end is known."""
+    """`in_all`: the most messages but those of corrected addresses, all channels together. `step`: what a person does
+    about what is stopped. `without_end`: what is said before the reason for which no end is known."""
     rows = facts["rows"]
     known = f", {rows['known']:,} known" if "known" in rows else ""
     click.echo(
@@ -236,6 +237,7 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
     for line in [*mix_in_words(facts), *costs_in_words(facts)]:
         click.echo(line)
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
+    in_all += sum(facts.get("corrected", {}).get("messages", {}).values())
     # Each channel's own worst case; their sum is more than the cap allows.
     is_capped = in_all < sum(facts["messages"].values())
     capped = f", but {in_all:,} in total: messages_per_customer counts both" if is_capped else ""
@@ -250,10 +252,11 @@ def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
     calls, rows = sum(facts["now"].values()), facts["rows"]["accepted"]
     none = f"{facts['served']:,} of {counted(rows, 'row')} need none: served, finished or held"
     served = f" ({none})" if facts["served"] else ""
+    now = f"now{beside_corrected(facts)}"
     if not calls:
-        return f"now: no calls{served}"
+        return f"{now}: no calls{served}"
     again = f", with {counted(reissues, 'reissue')} each" if reissues else ""
-    return f"now: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
+    return f"{now}: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
 
 
 def _show(found: ListFound, facts: dict[str, Any], errors: Path | None) -> None:

@@ -242,6 +242,8 @@ def paused_in_words(facts: dict[str, Any]) -> str:
 
 def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
     """How many rows of a batch wait for a later hour, until when and why."""
+    if reason == Reason.CREDITS_SPENT:  # a person ends it, and no time
+        return f"{waits['rows']:,}: {meaning_of(reason)}"
     until = "checked again at" if reason == Reason.IN_REVIEW else "until"
     span = f"{until} {waits['from']}"
     if waits["until"] != waits["from"]:

@@ -84,6 +84,11 @@ def _facts_of_corrected(parts: Parts, judged: Judged, changes: Iterable[tuple[Ch
     }
 
 
+def beside_corrected(facts: Mapping[str, Any]) -> str:
+    """What is said of the other rows' sessions, where changed addresses get some at once."""
+    return " for the other rows" if facts.get("corrected", {}).get("sessions") else ""
+
+
 def corrected_in_words(facts: Mapping[str, Any]) -> list[str]:
     """Lines about them; {}: there are none."""
     if not facts:

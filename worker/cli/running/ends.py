@@ -1,6 +1,6 @@
 """How a run ends: what an interrupted one leaves behind, what rows wait for, and the exit code."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,9 +15,10 @@ from onboarding_worker.cli.running.summary import deciding, paused_senders, run_
 from onboarding_worker.core.database import schema
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.notation import counted, written
-from onboarding_worker.core.model.states import BatchState, LineState
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import BatchState, JobState, LineState
 from onboarding_worker.lists.store.batches import STDIN, BatchFacts
-from onboarding_worker.reporting.batch_report import needs_a_person
+from onboarding_worker.reporting.batch_report import needs_a_person, without_credits
 from onboarding_worker.reporting.forecast import lost_answers, of_rest
 from onboarding_worker.reporting.store.outlook import ended_calls, outlook_of, waiting_to_reconcile
 from onboarding_worker.reporting.waits import Wait
@@ -88,8 +89,10 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
     return notes
 
 
-def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> Wait | None:
+def until_when(parts: Parts, batch: BatchFacts, facts: Mapping[str, Any], *, alone: bool) -> Wait | None:
     """Until when the rest waits, why, and what a person does then; None if it does not move by itself."""
+    if 0 < facts["rows"][JobState.WAITING] <= without_credits(facts):
+        return None
     outlook = outlook_of(parts.database, batch.id, alone=alone)
     move = next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
     if move is None:
@@ -114,6 +117,9 @@ def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str
         first = ", the first" if left > 1 else ""  # the others may wait longer
         goes_on = f"{waiting}{first} {later.detail}; {later.action}"
         return [goes_on, *(f"  {waiting_in_words(reason, rows)}" for reason, rows in waits)]
+    if spent := without_credits(facts):
+        step = f"`onboard resume {facts['batch']} --most-credits N` lets it cost more"
+        return [f"{counted(spent, 'row waits', 'rows wait')}: {Reason.CREDITS_SPENT.meaning}; {step}"]
     if left and facts.get("plan", {}).get("verdict") == "":
         by = facts["plan"]["verdict_by"]
         goes_on = "`onboard up`, workers, or the same command then, go on"
