@@ -57,6 +57,7 @@ def test_a_batch_that_is_still_coming_in_is_never_finished():
 
 def test_a_batch_is_ready_only_before_its_first_call():
     assert state_of({JobState.WAITING: 3}, requests=1) is BatchState.BEGUN
+    assert state_of({JobState.WAITING: 3, JobState.CANCELLED: 1}) is BatchState.READY
     assert state_of({JobState.WAITING: 2, JobState.INVITED: 1}, importing=True) is BatchState.BEGUN
 
 

@@ -104,9 +104,8 @@ def _summary(
     calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)
     worst = ", ".join(f"{name} {number:,}" for name, number in facts["credits"].items() if number)
     now = "now" if pilot is None else "in all"
-    lines.append(
-        f"  sessions {now}{beside_corrected(facts)}: {calls or 'none'}; at most, with every reissue: {worst or 'none'}"
-    )
+    said = f"sessions {now}{beside_corrected(facts)}: {calls or 'none'}"
+    lines.append(f"  {said}; at most, with every reissue: {worst or 'none'}")
     lines += [f"  {line}" for line in costs_in_words(facts, now=now)]
     if plan is not None:
         lines.append(f"  {plan.in_words}")

@@ -31,7 +31,7 @@ from onboarding_worker.reporting.report_lines import Columns
 from onboarding_worker.reporting.store.counts import BatchCounts
 from onboarding_worker.reporting.store.outlook import waiting_to_reconcile
 from onboarding_worker.reporting.store.waiting import has_spent
-from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, stop_in_words
+from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, rows_wait, stop_in_words
 from onboarding_worker.settings.policies import stable_links
 
 if TYPE_CHECKING:
@@ -45,14 +45,13 @@ def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
         return BatchState.CANCELLED
     if batch.is_paused:
         return BatchState.PAUSED
-    jobs, is_whole = counts.jobs, batch.imported_at is not None
-    total = sum(jobs.values())
-    if is_whole and sum(jobs.get(state, 0) for state in ENDED_JOBS) + counts.issued_only >= total:
-        return BatchState.FINISHED
-    if is_whole and sum(jobs.get(state, 0) for state in OUT_JOBS) + counts.issued_only >= total:
-        return BatchState.SENT
-    was_called = any(facts.requests for facts in counts.accounts.values())
-    return BatchState.BEGUN if was_called or jobs.get(JobState.WAITING, 0) < total else BatchState.READY
+    jobs, total = counts.jobs, sum(counts.jobs.values())
+    for states, found in ((ENDED_JOBS, BatchState.FINISHED), (OUT_JOBS, BatchState.SENT)):
+        if batch.imported_at is not None and sum(jobs.get(one, 0) for one in states) + counts.issued_only >= total:
+            return found
+    untouched = jobs.get(JobState.WAITING, 0) + jobs.get(JobState.CANCELLED, 0)
+    was_called = untouched < total or any(facts.requests for facts in counts.accounts.values())
+    return BatchState.BEGUN if was_called else BatchState.READY
 
 
 @dataclass(kw_only=True)
@@ -217,10 +216,10 @@ def needs_a_person(facts: Mapping[str, Any]) -> bool:
 
 
 def rows_left(left: int, *, with_joined: int = 0) -> str:
-    """Of a pause: `35 rows wait for their session or first message`. `left` is `Facts.left`: not among them are held
-    rows, which wait for a person, and rows that another list serves. `with_joined` is `BatchCounts.left`, with these: a
-    resume does not bring them forward."""
-    said = f"{counted(left, 'row waits for its', 'rows wait for their')} session or first message"
+    """Of a pause: `35 rows wait for a session or its message`. `left` is `Facts.left`: without held rows, which wait
+    for a person, and rows that another list serves. `with_joined` is `BatchCounts.left`, with these: a resume does not
+    bring them forward."""
+    said = f"{rows_wait(left)} for a session or its message"
     if with_joined <= left:
         return said
     joined = counted(with_joined - left, "row waits for the row", "rows wait for the rows")

@@ -133,7 +133,7 @@ def test_a_pause_a_status_and_a_resume_count_the_same_rows(desk: Desk, played: P
     """Held rows wait for a person, and are not among them."""
     put(desk, "held", "unknown")
     desk.sql("UPDATE job SET state = 'waiting' WHERE row > 2")
-    wait = "2 rows wait for their session or first message"
+    wait = "2 rows wait for a session or its message"
     paused = desk.onboard("pause", "1", "--reason", "the wrong list")
     assert paused.out == f"batch 1 (customers.csv) is paused until `onboard resume 1`: {wait}\n"
     assert f"needs a person: batch 1 (customers.csv): {wait}: paused by " in desk.onboard("status").out
@@ -153,7 +153,7 @@ def test_a_pause_does_not_count_rows_that_another_list_serves(desk: Desk, listed
     assert desk.onboard("status", "2", "--json").facts["rows"]["waiting"] == 4
     decided_about_2 = {"batch": 2, "action": "pause", "rows": 1}
     assert desk.onboard("pause", "2", "--json").facts == decided_about_2
-    assert "batch 2 (other.csv): 1 row waits for its session or first message: " in desk.onboard("status").out
+    assert "batch 2 (other.csv): 1 row waits for a session or its message: " in desk.onboard("status").out
 
 
 def test_pausing_a_batch_leaves_another_to_be_run(desk: Desk, played: Played, listed: str):
@@ -487,4 +487,4 @@ def test_a_resume_counts_the_rows_that_wait_for_those_of_another_list(desk: Desk
     resumed = desk.onboard("resume", "2", "--start-at", "now").out
 
     joined = "2 rows wait for the rows of another list that has the same customers"
-    assert resumed == f"batch 2 (later.csv) was not paused: 0 rows wait for their session or first message; {joined}\n"
+    assert resumed == f"batch 2 (later.csv) was not paused: 0 rows wait for a session or its message; {joined}\n"

@@ -217,7 +217,7 @@ def test_a_batch_that_paused_itself_and_has_rows_to_send_is_named_once(desk: Des
     desk.sql("UPDATE batch SET pause_cause = 'itself', pause_reason = 'too many were refused'")
     assert needs(desk) == [("batch", "onboard resume 1")]
     assert checked(desk)[1] == (
-        "WARNING: batch 1 (customers.csv): 3 rows wait for their session or first message: too many were refused;"
+        "WARNING: batch 1 (customers.csv): 3 rows wait for a session or its message: too many were refused;"
         " `onboard resume 1`\n"
     )
 

@@ -38,7 +38,7 @@ async def test_a_pause_says_what_it_does_asks_why_and_has_a_name_on_it(site, ona
     done = await ona.do(f"/dashboard/do/pause?batch={batch}", reason="the template was wrong")
 
     assert (done.status, done.path) == (200, f"/dashboard/batches/{batch}")
-    assert f"Batch {batch} is paused: 2 rows wait for their session or first message." in done.words
+    assert f"Batch {batch} is paused: 2 rows wait for a session or its message." in done.words
     assert rows(site, Batch.pause_cause) == [("person",)]
     assert audited(site)[-1] == (OPERATOR, "pause", f"batch {batch}", "paused; the template was wrong")
     # The page says by whom, when and why. What was done is said once.
@@ -52,7 +52,7 @@ async def test_a_resume_wakes_the_workers(site, ona, batch):
 
     done = await ona.do(f"/dashboard/do/resume?batch={batch}")
 
-    assert f"Batch {batch} goes on: 2 rows wait for their session or first message." in done.words
+    assert f"Batch {batch} goes on: 2 rows wait for a session or its message." in done.words
     assert rows(site, Batch.pause_cause) == [("",)]
     assert WakeUp.issue("kyc") in site.woken
 

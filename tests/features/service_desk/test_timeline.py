@@ -64,6 +64,16 @@ def test_a_mail_that_came_back_beside_a_row_that_goes_on_has_its_advice():
     assert "`onboard customer address`" in one.then
 
 
+def test_a_message_is_dropped_when_its_session_ends_also_where_the_row_has_another_session_now():
+    dropped = MessageFact("email", "reminder-1", "superseded", "session_ended", NOON, session_over_at=SOON)
+    assert [one.at for one in timeline(History(messages=[dropped]), CALM, now=SOON)] == [SOON]
+
+
+def test_a_refused_customer_has_finished():
+    told = texts(links=[a_link("r-1", "failed", "denied", "first_session", told_at=NOON)])
+    assert "kyc says: the customer has finished: denied." in told
+
+
 def test_between_the_end_of_a_link_and_its_last_result_the_end_is_told():
     (one,) = timeline(History(links=[a_link("r-1", "waiting", "", "first_session")]), CALM, now=SOON)[1:]
     assert (one.at, one.text) == (SOON, "The link ended. A result of its session may still come.")

@@ -150,7 +150,7 @@ def resolve(
 def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> None:
     """Pause BATCH (a number, or `latest`) until `onboard resume`. Calls in flight are finished.
 
-    It counts the rows that wait for their session or first message, as `onboard status` does. `onboard status` and the
+    It counts the rows that wait for a session or its message, as `onboard status` does. `onboard status` and the
     dashboard show who paused it, when, and the reason.
     """
     with invocation.parts(STORED) as parts:

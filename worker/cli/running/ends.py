@@ -21,7 +21,7 @@ from onboarding_worker.lists.store.batches import STDIN, BatchFacts
 from onboarding_worker.reporting.batch_report import needs_a_person, without_credits
 from onboarding_worker.reporting.forecast import lost_answers, of_rest
 from onboarding_worker.reporting.store.outlook import ended_calls, outlook_of, waiting_to_reconcile
-from onboarding_worker.reporting.waits import Wait
+from onboarding_worker.reporting.waits import Wait, rows_wait
 from onboarding_worker.runtime.batch_run import Stand, next_move
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.os_user import os_user
@@ -108,7 +108,7 @@ def until_when(parts: Parts, batch: BatchFacts, facts: Mapping[str, Any], *, alo
 
 def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str]:
     """What the batch waits for, in lines for people."""
-    waiting = counted(left, "row waits", "rows wait")
+    waiting = rows_wait(left)
     if facts["state"] == BatchState.PAUSED:
         resumes = f"`onboard resume {facts['batch']}` resumes it"
         return [paused_in_words(facts), f"paused with {counted(left, 'row')} left; {resumes}"]
@@ -118,8 +118,8 @@ def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str
         goes_on = f"{waiting}{first} {later.detail}; {later.action}"
         return [goes_on, *(f"  {waiting_in_words(reason, rows)}" for reason, rows in waits)]
     if spent := without_credits(facts):
-        step = f"`onboard resume {facts['batch']} --most-credits N` lets it cost more"
-        return [f"{counted(spent, 'row waits', 'rows wait')}: {Reason.CREDITS_SPENT.meaning}; {step}"]
+        step = f"`onboard resume {facts['batch']} --most-credits N`"
+        return [f"{rows_wait(spent)}: {Reason.CREDITS_SPENT.meaning}; {step}"]
     if left and facts.get("plan", {}).get("verdict") == "":
         by = facts["plan"]["verdict_by"]
         goes_on = "`onboard up`, workers, or the same command then, go on"

@@ -298,4 +298,4 @@ def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> No
         console.print(f"  {one['at']} {one['account']} {one['outcome']} {numbers}: {said}", soft_wrap=True)
     spent = ", ".join(f"{name} {number}" for name, number in facts["credits"].items())
     lost = sum(facts["lost_calls"].values())
-    console.print(f"credits: {spent or 'none'}" + (f"; {lost} of them for calls without a session" if lost else ""))
+    console.print(f"credits: {spent or 'none'}" + (f"; for {lost} of them no session is stored" if lost else ""))

@@ -126,6 +126,7 @@ class MessageFact(NamedTuple):
     stopped: str = ""
     brand: str = ""
     session_state: str = ""
+    session_over_at: datetime | None = None  # if it is over
 
 
 class History(NamedTuple):
@@ -264,6 +265,7 @@ def _link(link: LinkFact, around: Circumstances, now: datetime) -> Iterable[Mome
     if link.told_at is not None:
         result = f": {link.result}" if link.result and not in_review else ""
         said = {"started": "the customer has begun", "completed": "the customer has finished"}.get(link.state)
+        said = "the customer has finished" if result else said  # a refusal, too
         said = "the customer has submitted, and is in review" if in_review else said
         why = f" ({', '.join(link.reasons)})" if link.reasons else ""
         text = f"{link.account} says: {said or f'the session is {link.state}'}{result}{why}."
@@ -331,7 +333,8 @@ def _message(
             at = message.due_at or message.created_at
             yield Moment(at, About.TROUBLE, f"{what} {fate}{f': {why}' if why else ''}.")
         case "superseded":
-            ended = message.over_at if message.reason in _DROPPED_AT_THE_END else None
+            over_at = message.over_at or message.session_over_at  # a row that goes on has another session
+            ended = over_at if message.reason in _DROPPED_AT_THE_END else None
             moment = ended or min(message.due_at or message.created_at, now)
             fate = MAY_HAVE_LEFT if message.in_doubt else "was dropped"
             yield Moment(moment, About.MESSAGE, f"{what} {fate}{f': {why}' if why else ''}.")

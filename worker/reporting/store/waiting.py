@@ -133,7 +133,7 @@ def queue(database: Database, *, now: datetime) -> Queue:
 
 
 class Unsent(NamedTuple):
-    """A batch, and how many of its rows wait for their session or first message (`left_of`): 0 where only further
+    """A batch, and how many of its rows wait for a session or its message (`left_of`): 0 where only further
     messages of invited rows wait."""
 
     batch: BatchFacts

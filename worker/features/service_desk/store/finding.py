@@ -242,6 +242,7 @@ def _messages(connection: sa.Connection, customer_id: str, stopped: Mapping[str,
         sa.select(
             *(InvitationRow.__table__, Batch.pause_reason, Job.changed_at.label("over_at")),
             *(SessionRow.given_away, SessionRow.same_link, SessionRow.state.label("session_state")),
+            sa.func.coalesce(SessionRow.update_at, SessionRow.expires_at).label("session_over_at"),
             sa.select(LEAD.brand).where(LEAD.id == InvitationRow.job_id).scalar_subquery().label("brand"),
         )
         .join(SessionRow, SessionRow.id == InvitationRow.session_id)
