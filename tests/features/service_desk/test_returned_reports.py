@@ -2,11 +2,14 @@
 
 import csv
 import io
+import signal
 from collections import Counter
 from collections.abc import Callable
 
+from onboarding_sandbox import Latency
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.of_features import needs
+from tests.suite.waiting import wait_until
 
 Row = dict[str, str]
 
@@ -267,3 +270,42 @@ def test_a_workbook_comes_back_too_and_an_unchanged_one_does_nothing(desk: Desk,
     assert ended.facts["changes"] == []
     assert ended.facts["rows"]["known"] == 3
     assert letters(played) == before
+
+
+COMPANY = {"customer_id": "B-1", "kind": "company", "company_name": "Acme", "email": "old@example.com"}
+
+
+def changed_report(desk: Desk, companies: int) -> str:
+    """The report of so many companies that were invited, each with another address."""
+    rows = [COMPANY | {"customer_id": f"B-{n}", "email": f"old{n}@example.com"} for n in range(companies)]
+    assert desk.onboard("run", desk.list_of(rows)).code == 0
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
+    return edit(desk, "todo.csv", lambda lines: [one.update(email=f"new-{one['email']}") for one in lines])
+
+
+def test_a_run_says_which_corrected_rows_it_has_not_sent(desk: Desk, played: Played):
+    desk.change("[accounts.kyb]", '[accounts.kyb]\nbudget = "kyb"\nlimits = ["1/hour"]')
+    edited = changed_report(desk, 1)
+
+    ended = desk.onboard("run", edited, "--patience", "1s", "--json")
+
+    assert (ended.code, ended.facts["left_alone"]) == (3, [{"batch": 1, "name": "customers.csv", "waiting": 1}])
+    assert "`onboard run customers.csv`" in ended.err
+
+
+def test_ctrl_c_stops_the_batch_whose_corrected_rows_are_sent(
+    play: Callable[..., Played], desk_at: Callable[[Played], Desk]
+):
+    slow = play(latencies=(Latency.parse("idenfy-kyb=1s"),))
+    desk = desk_at(slow)
+    desk.change("[accounts.kyb]", '[accounts.kyb]\nbudget = "kyb"\nconcurrency = 1')
+    edited = changed_report(desk, 3)
+    process = desk.start("run", edited, "--yes")
+    wait_until(lambda: len(slow.calls("idenfy-kyb")) > 3, "the first of the new sessions")
+
+    ended = desk.end(process, signal.SIGINT)
+
+    assert ended.code == 130
+    assert "nothing is left" not in ended.err
+    assert "`onboard resume 1`" in ended.err
+    assert desk.onboard("status", "1", "--json").facts["state"] == "paused"

@@ -40,8 +40,9 @@ def stopped_by_ctrl_c(parts: Parts) -> Iterator[list[BatchFacts]]:
         raise SystemExit(INTERRUPTED) from None
 
 
-def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
-    """What an interrupted run leaves behind, for people; "" if it was not interrupted. Ctrl-C also stops the batch."""
+def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand, *, is_own: bool = True) -> str:
+    """What an interrupted run leaves behind, for people; "" if it was not interrupted. Ctrl-C also stops the batch.
+    `is_own`: the same command goes on with it."""
     if stand not in (Stand.INTERRUPTED, Stand.TERMINATED):
         return ""
     try:
@@ -51,7 +52,8 @@ def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
         if is_imported and not left:
             return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
         if is_imported and stand is Stand.TERMINATED:
-            return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
+            again = "run the same command again to continue" if is_own else f"`{run_list(batch)}` continues"
+            return f"ended at {counts.out:,} of {total:,}; {left:,} are left: {again}"
         deciding(parts, "stopping", batch).interrupt(batch.id, by=os_user().name, now=parts.clock())
         ends, again = f"`onboard cancel {batch.id}` ends them", f"`{run_list(batch)}`"
         if not is_imported:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from onboarding_worker.cli.commands.status import show_status
-from onboarding_worker.cli.exits import DONE, NEEDS_A_PERSON, CannotStart, Stopped
+from onboarding_worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart, Stopped
 from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.cli.lists.listed import (
     Listed,
@@ -52,6 +52,7 @@ from onboarding_worker.wiring.background import opened_work
 from onboarding_worker.wiring.container import Parts
 
 PLAIN_EVERY = 5.0  # seconds between lines without a terminal
+ENDS = (Stand.INTERRUPTED, Stand.TERMINATED, Stand.HALTED, Stand.OUTDATED)  # the process, and not one batch
 PACE_OF = 30.0  # the pace is that of the last seconds: it changes with pauses and limits
 
 
@@ -91,10 +92,16 @@ def run_list(
                     click.echo(f"left alone: {in_words(one)}", err=True)
                 parts.resume(None if every else channels_of(parts, batch))
                 with about(batch=batch.id), parts.heartbeat("run", batch_id=None if every else batch.id):
-                    stand, undone = send_corrected(parts, returns.batches, until=until, patience=patience), list[str]()
-                    if stand is None:
-                        stand, undone = work_batch(parts, batch, until=until, patience=patience, alone=not every)
-                ended = stopped_at(parts, batch, stand)
+                    stand, undone, rest = send_corrected(parts, returns.batches, until=until, patience=patience)
+                    if stand not in ENDS:
+                        own, undone = work_batch(parts, batch, until=until, patience=patience, alone=not every)
+                        stand = stand if own is Stand.DONE and stand is Stand.STOPPED else own
+                ended = "\n".join(stopped_at(parts, one, stand, is_own=not rest) for one in rest or [batch]).strip()
+                corrected = set() if rest else {*returns.batches} - {one.batch.id for one in others}
+                unsent = [one for one in left_alone(parts, batch.id) if one.batch.id in corrected] if corrected else []
+                others += unsent
+                for one in unsent:
+                    click.echo(f"left of the corrected rows: {in_words(one)}", err=True)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except Unusable as error:
@@ -113,7 +120,7 @@ def run_list(
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
         for note in notes_of(parts, batch, stand, undone=undone, ended=ended):
             click.echo(note, err=True)
-        return exit_code(parts, batch, stand, facts, later, missing)
+        return exit_code(parts, batch, stand, facts, later, missing) or (LATER if unsent else DONE)
 
 
 def import_list(
@@ -146,15 +153,20 @@ def _stored(parts: Parts, imported: Imported) -> tuple[BatchFacts, dict[str, Any
     return batch, whole.with_what_is_worked(parts.reporting.status(batch)), whole.missing.get(batch.id, ())
 
 
-def send_corrected(parts: Parts, batches: Collection[int], *, until: str, patience: timedelta) -> Stand | None:
-    """Send what a report has changed: the messages belong to the batches of the corrected rows."""
-    for number in sorted(batches):
-        batch = parts.batches.find(str(number))
-        if batch is not None:
-            stand, _ = work_batch(parts, batch, until=until, patience=patience, alone=True, resent=True)
-            if stand in (Stand.INTERRUPTED, Stand.TERMINATED, Stand.HALTED, Stand.OUTDATED):
-                return stand
-    return None
+def send_corrected(
+    parts: Parts, batches: Collection[int], *, until: str, patience: timedelta
+) -> tuple[Stand, list[str], list[BatchFacts]]:
+    """Send what a report has changed: the messages belong to the batches of the corrected rows. Returns why it ended,
+    what features have left, and the batches that were not worked to their end."""
+    ended, undone = Stand.DONE, list[str]()
+    found = [one for number in sorted(batches) if (one := parts.batches.find(str(number))) is not None]
+    for place, batch in enumerate(found):
+        click.echo(f"the changed rows of batch {batch.id} ({batch.name}):", err=True)
+        stand, undone = work_batch(parts, batch, until=until, patience=patience, alone=True, resent=True)
+        if stand in ENDS:
+            return stand, undone, found[place:]
+        ended = stand if stand is Stand.STOPPED else ended
+    return ended, undone, []
 
 
 def work_batch(
@@ -210,8 +222,8 @@ def open_progress(*, on_click: bool) -> Iterator[Callable[[BatchCounts, str], No
     def show(counts: BatchCounts, waits_for: str) -> None:
         nonlocal printed_at, line
         now = time.monotonic()
-        pace.see(counts.out, now)
-        line = line_of(counts, waits_for or pace.words(counts.left), on_click=on_click)
+        going = pace.see(counts.out, now)
+        line = line_of(counts, waits_for or (going if counts.left else ""), on_click=on_click)
         if now - printed_at >= PLAIN_EVERY:
             printed_at = now
             print_newest()
@@ -228,27 +240,22 @@ def open_progress(*, on_click: bool) -> Iterator[Callable[[BatchCounts, str], No
 
 
 class Pace:
-    """How fast rows go out, from what was seen in the last seconds, and how long the rest takes at that pace."""
+    """How fast rows go out, from what was seen in the last seconds. It does not say when all are out: some may wait."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
-    def see(self, out: int, now: float) -> None:
-        """`out` rows were out at `now`, in seconds of a clock that only goes forward."""
+    def see(self, out: int, now: float) -> str:
+        """`24/s`; "" before a row has gone out. `out` rows were out at `now`, in seconds of a clock that only goes
+        forward."""
         self._seen.append((now, out))
         while len(self._seen) > 2 and self._seen[1][0] <= now - PACE_OF:
             self._seen.popleft()
-
-    def words(self, left: int) -> str:
-        """`24/s, 10 min left`; "" before a row has gone out, and when none is left."""
         (began, first), (ended, last) = self._seen[0], self._seen[-1]
-        if last <= first or ended <= began or left <= 0:
+        if last <= first or ended <= began:
             return ""
         rate = (last - first) / (ended - began)
-        seconds = round(left / rate)
-        minutes = -(-seconds // 60)
-        time_left = f"{seconds} s" if seconds < 60 else f"{minutes} min" if minutes < 120 else f"{-(-minutes // 60)} h"
-        return f"{f'{rate:.0f}/s' if rate >= 1 else f'{rate * 60:.0f}/min'}, {time_left} left"
+        return f"{rate:.0f}/s" if rate >= 1 else f"{rate * 60:.0f}/min"
 
 
 def drawn_on(bars: Progress, *, on_click: bool) -> Callable[[BatchCounts, str], None]:
@@ -260,9 +267,9 @@ def drawn_on(bars: Progress, *, on_click: bool) -> Callable[[BatchCounts, str], 
         if not tasks:  # a bar without its total would be drawn as if it were full
             names = ("sent",) if on_click else ("sessions", "sent")
             tasks.extend(bars.add_task(name, total=total, note="") for name in names)
-        pace.see(counts.out, time.monotonic())
+        going = pace.see(counts.out, time.monotonic())
         # Counted from the rows each time: a second run of the same list shows where the batch is.
-        note = waits_for or pace.words(counts.left)
+        note = waits_for or (going if counts.left else "")
         if on_click:
             note = " · ".join(filter(None, (_bought(counts), _note(counts), note)))
         else:
