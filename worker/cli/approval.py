@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -137,7 +138,8 @@ def _sample(parts: Parts, line: AcceptedLine) -> list[str]:
     channel = next(iter(invitation_channels(line.customer.channel)), None)
     if channel is None:
         return []
-    words = rendered(parts.settings, parts.templates, line.customer, channel, Wording.INVITATION.value)
+    customer = replace(line.customer, account=line.account)
+    words = rendered(parts.settings, parts.templates, customer, channel, Wording.INVITATION.value)
     text = [f"Subject: {words.subject}", "", *words.text.splitlines()] if words.subject else words.text.splitlines()
     shown = [f"  | {one}".rstrip() for one in text[:SHOWN_LINES]]
     rest = ["  | …"] if len(text) > SHOWN_LINES else []

@@ -19,9 +19,10 @@ from onboarding_worker.core.model.endings import Problem
 from onboarding_worker.core.model.sessions import Opening
 from onboarding_worker.http import event_loop
 from onboarding_worker.lists import phone_numbers, rules
+from onboarding_worker.providers.facts import lifetime_of
 from onboarding_worker.senders.contract import Message
 from onboarding_worker.settings.model import Settings
-from onboarding_worker.settings.policies import hours_of, texted_countries
+from onboarding_worker.settings.policies import hours_of, stable_links, texted_countries
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.templates.language import TemplateProblem
 from onboarding_worker.templates.render import Templates
@@ -54,15 +55,19 @@ class TestMessage:
 def sample(
     settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str, *, link: str, now: datetime
 ) -> Message:
-    """The customer's message as it would be, with an example in place of the link. Raises TemplateProblem."""
+    """The customer's message as it would be, with an example in place of the link, which lives as long as the one of
+    the customer's account would. Raises TemplateProblem."""
     clock = hours_of(settings).clock_of(
         timezone=customer.timezone, phone=customer.person.phone, country=customer.country
     )
     name = sender_name(settings, channel, customer.brand)
+    account = settings.accounts.get(customer.account)
+    lives = lifetime_of(account, customer.parameters.get(account.provider, {})) if account is not None else None
+    lives = own.valid if (own := stable_links(settings)) is not None else lives
     invitation = Invitation(
         customer,
         Opening(link),
-        now + timedelta(days=7),
+        now + (lives or timedelta(days=7)),
         sender_name=name,
         wording=kind,
         clock=clock,

@@ -1,11 +1,13 @@
 """What `run` shows on a terminal before it sends, and when it asks."""
 
 import io
+import re
 import sys
 
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
+from tests.suite.of_features import needs
 
 
 class Terminal(io.StringIO):
@@ -111,3 +113,22 @@ def test_only_what_would_leave_is_counted_and_shown(desk: Desk, played: Played, 
     assert "  1 mail to 1 country, from " in shown
     assert "the first one (row 4, email, en):" in shown
     assert "+15005550006" not in shown
+
+
+STABLE = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"\n'
+
+
+@pytest.mark.parametrize(
+    ("account", "more"),
+    [('lifetime = "2 days"', ""), pytest.param('lifetime = "7 days"', STABLE, marks=needs("stable_links"))],
+)
+def test_the_first_message_says_how_long_its_link_lives(desk: Desk, played: Played, at_a_terminal, account, more):
+    desk.change("[accounts.kyc]\n", f"[accounts.kyc]\n{account}\n")
+    desk.add(more)
+    at_a_terminal("y\n")
+
+    ended = desk.onboard("run", desk.list_of(customers(1)))
+
+    until = re.compile(r"valid until (\d+ \w+ \d+)")
+    (mail,) = played.sandbox.mailbox
+    assert until.findall(ended.err) == until.findall(mail.text) != []
