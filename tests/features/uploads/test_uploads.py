@@ -54,7 +54,7 @@ async def test_a_list_is_checked_shown_approved_and_imported(site, ona, look):
     page = await ona.get("/dashboard/lists/1")
     assert "accepted 2" in page.words
     assert "rejected 1" in page.words
-    assert "sessions at kyc 2" in page.words
+    assert "sessions at kyc 2 now, at most 8" in page.words
     assert "languages: en 2 (2 without a language)" in page.words
     assert "row 1" not in page.words.partition("The first message")[0]
     assert "https://verify.example.com/sample" in page.words
@@ -105,7 +105,7 @@ async def test_columns_and_words_of_another_system_are_mapped_also_to_nothing(si
     await give(ona, THEIRS)
     look(site)
     page = await ona.get("/dashboard/lists/1")
-    assert "cannot be read yet" in page.words
+    assert ("cannot be read yet" in page.words, "to agree" in page.words, state(site)) == (True, False, ["refused"])
 
     assert "--map" not in page.words
     assert READ in page.links
@@ -471,3 +471,13 @@ async def test_the_report_of_a_batch_is_a_file(site, ona, imported):
 
     assert [line.split(",")[1] for line in text.splitlines()] == ["customer_id", "C-1", "C-2", "C-3"]
     assert [sheet.title for sheet in book] == ["Summary", "Rows"]
+
+
+async def test_an_approval_counts_the_customers_who_are_served_apart(site, ona, look, imported):
+    with site.parts.database.write() as connection:
+        connection.execute(sa.update(Job).values(state="held"))
+    await give(ona, GOOD.replace(b"C-3,no-address", b"C-4,new@example.com"))
+    look(site)
+    page = await ona.get("/dashboard/do/approve-list?list=2&version=1")
+    assert "1 row of people.csv would be sent; 2 need no session" in page.words
+    assert "at most, with every reissue, kyc 4." in page.words

@@ -10,8 +10,9 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 from onboarding_worker.cli.exits import CannotStart
-from onboarding_worker.cli.lists.foreseen import costs_in_words, foreseen, mix_in_words
+from onboarding_worker.cli.lists.foreseen import corrected_in_words, costs_in_words, foreseen, mix_in_words
 from onboarding_worker.cli.lists.found_rows import FoundRows, ListFound, unread_words
+from onboarding_worker.cli.running.summary import changed_in_words
 from onboarding_worker.cli.sample_message import rendered
 from onboarding_worker.core.customers.customers import FieldProblem, invitation_channels
 from onboarding_worker.core.foundation.notation import written
@@ -105,10 +106,12 @@ def _columns(content: BinaryIO, options: ListOptions) -> list[list[str | None]]:
 def _facts(parts: Parts, found: ListFound, batch: int | None) -> dict[str, Any]:
     cost = found.cost
     whole = foreseen(parts, found.judged, cost.due, (), apart=cost.beyond_cap(), batch=batch, alone=False)
-    chosen = ("rows", "now", "credits", "messages", "forecast", "routes", "changed_addresses")
+    chosen = ("rows", "served", "now", "credits", "messages", "forecast")
+    of_changed = [changed_in_words(changed)] if (changed := whole["changed_addresses"]) else []
+    of_changed += map(str.strip, corrected_in_words(whole.get("corrected", {})))
     return {
         **{name: whole[name] for name in chosen},
-        "mix": mix_in_words(whole),
+        "mix": mix_in_words(whole) + of_changed,
         "costs": costs_in_words(whole),
         "problems": _shown(found.problems),
         "warnings": _shown(*found.warnings),
@@ -122,7 +125,8 @@ def _sample(parts: Parts, line: AcceptedLine | None) -> dict[str, Any] | None:
     if line is None or channel is None:
         return None
     try:
-        words = rendered(parts.settings, parts.templates, line.customer, channel, Wording.INVITATION.value)
+        customer = replace(line.customer, account=line.account)
+        words = rendered(parts.settings, parts.templates, customer, channel, Wording.INVITATION.value)
     except CannotStart:
         return None  # the template's problem is shown
     text = "\n".join(words.text.splitlines()[:SAMPLE_LINES])[:SAMPLE_LETTERS]

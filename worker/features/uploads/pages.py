@@ -208,23 +208,23 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
     if one.state is not UploadState.CHECKED:
         raise changed(sources, asked)
     _, found = uploads_of(sources, asked).how_and_found(one.id)
-    if found is None or found["refused"]:
-        raise Refused("Only a list that was checked, and can be read, can be sent.")
-    if not found["rows"]["accepted"]:
-        raise Refused("No row of the list would be accepted.")
+    if found is None:
+        raise changed(sources, asked)
     rows, most = found["rows"], needed(sources)
     left = most - len(one.agreed) - 1
     then = "Then its rows are imported and sent." if not left else f"{counted(left, 'other person')} must agree too."
-    calls = {name: int(number) for name, number in found["now"].items() if number}
-    asked_for = ", ".join(f"{name} {number:,}" for name, number in calls.items())
+    calls, worst = (
+        ", ".join(f"{name} {number:,}" for name, number in found[of].items() if number) for of in ("now", "credits")
+    )
     rejected = rows["total"] - rows["accepted"]
     does = [
-        f"{counted(rows['accepted'], 'row')} of {one.name} would be sent; {counted(rejected, 'row')} not.",
+        f"{counted(rows['accepted'] - found['served'], 'row')} of {one.name} would be sent;"
+        f" {found['served']:,} need no session (served, finished or held), and {rejected:,} are not accepted.",
         f"It was checked {found['at']}: what has become known since changes the numbers.",
         *(f"{name} has agreed." for name in one.agreed),
         then,
     ]
-    cost = [f"Sessions that are asked for now, by account: {asked_for}." if asked_for else "No session is asked for."]
+    cost = [f"Sessions, by account: now {calls or 'none'}; at most, with every reissue, {worst or 'none'}."]
     cost += [f"{line[0].upper()}{line[1:]}." for line in map(str.strip, found["costs"]) if line]
     return Plan(
         title=f"Send {one.name}?",

@@ -69,7 +69,7 @@ def _plan_pause(sources: Sources, asked: Asked) -> Plan:
         does=(
             "No session is requested for its rows and no message is sent to its customers until you resume it.",
             ON_ITS_WAY,
-            "Links that were sent keep working, and results are stored.",
+            "Sessions that are open stay open, and results are stored.",
         ),
     )
 

@@ -90,14 +90,18 @@ class Uploads(TakenLists[Upload]):
     def checked(
         self, one: Upload, *, owner: str, how: How, found: Mapping[str, Any], problems: Iterator[bytes]
     ) -> None:
-        """Write the file of all problems, a part at a time, and then what the check has found. Raises Ending."""
+        """Write the file of all problems, a part at a time, and then what the check has found. Nobody can agree to a
+        list without a row to send: it is refused. Raises Ending."""
         with self._ours(one, owner) as connection:
             connection.execute(sa.delete(Part).where(Part.list_id == one.id, Part.what == PROBLEMS))
         # Made between transactions: meanwhile others write.
         for number, content in enumerate(problems):
             with self._ours(one, owner) as connection:
                 connection.execute(_INSERT_PART, [self._part(one.id, number, content, PROBLEMS)])
-        values = {"state": UploadState.CHECKED, "tries": 0, "reason": "", "encrypted": self._sealed(one.id, how, found)}
+        rows = found.get("rows") or {"accepted": 0}
+        why = "it cannot be read" if found.get("refused") else "" if rows["accepted"] else "no row of it is accepted"
+        state = UploadState.REFUSED if why else UploadState.CHECKED
+        values = {"state": state, "tries": 0, "reason": why, "encrypted": self._sealed(one.id, how, found)}
         with self._ours(one, owner) as connection:
             connection.execute(sa.update(Row).where(Row.id == one.id).values(**values, **FREE))
 
