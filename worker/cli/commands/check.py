@@ -79,7 +79,7 @@ GOOD = (WORKS, USED_UP, NOT_ASKED)  # answers that need no person
     "--errors",
     type=Named(),
     help="Write the problems and warnings to this CSV file: row,column,problem,hint,severity, and LIST's own columns of"
-    " each rejected row. Mended there, the file can be checked and imported as a list.",
+    " each rejected row that can be mended alone. Mended there, the file can be checked and imported as a list.",
 )
 @click.option("--excel", is_flag=True, help="Write --errors for a double-click in Excel: semicolons, byte order mark.")
 @click.option(

@@ -40,7 +40,7 @@ def show_refusals(refusals: Refusals, batch: BatchFacts, *, of: str = "") -> Non
     for number, problem in refusals.top(MOST_REASONS):
         hint = f" ({problem.hint})" if problem.hint else ""
         click.echo(f"  {counted(number, 'row')}: {problem.named}{hint}", err=True)
-    told = "`onboard check LIST --errors errors.csv` writes them in LIST's own columns: correct and run that file"
+    told = "`onboard check LIST --errors errors.csv` writes those that can be mended alone: correct and run that file"
     click.echo(f"  {told}", err=True)
 
 
