@@ -30,6 +30,7 @@ TEXTS = {
     "unreachable": "30005",  # no such number
     "landline": "30006",
     "filtered": "30007",
+    "unregistered": "30034",  # the sender's number is not registered with the carriers
     "not-on-whatsapp": "63024",  # of WhatsApp messages; a text to the number arrives
     "stop": "",  # it arrives, and the person answers STOP
 }

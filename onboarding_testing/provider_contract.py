@@ -22,6 +22,7 @@ from onboarding_testing.accounts import (
     AOIFE,
     API_KEY,
     API_SECRET,
+    HTML,
     NOW,
     Bad,
     PlainSecret,
@@ -117,6 +118,20 @@ def test_a_bad_answer_becomes_a_problem_of_its_kind_with_the_providers_code_in_c
             ours = 200 <= bad.answer.status < 300 or bad.detail == "entity not found"
             assert bad.detail in (problem.detail if ours else problem.words)
             assert ours or not bad.detail or bad.detail not in problem.detail + repr(problem)
+
+
+def test_a_refusal_by_a_firewall_on_the_way_may_be_about_this_row_and_the_providers_own_is_not(
+    real: ProviderCase, subtests: pytest.Subtests
+) -> None:
+    """Either has the status 403 and no code: the provider writes a JSON object, and a firewall a page of its own."""
+    own = {"message": "Partner inactive.", "errorMsg": "Forbidden"}
+    for firewalls, body in ((True, HTML), (True, b""), (True, b"[]"), (True, b"Forbidden"), (False, own), (False, {})):
+        with subtests.test(body=body):
+            problem = problem_in(real, answer(403, body))
+            assert (problem.kind, problem.unclear, problem.undocumented) == (Kind.AUTH, firewalls, False)
+    for status, body in ((401, HTML), (405, HTML), (401, own), (429, HTML), (503, HTML)):
+        with subtests.test(status=status):
+            assert not problem_in(real, answer(status, body)).unclear
 
 
 def test_no_form_of_a_customers_data_gets_from_a_message_into_the_detail(real: ProviderCase) -> None:

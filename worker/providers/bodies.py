@@ -250,13 +250,15 @@ def refusal(
     words: str,
     longest_wait: timedelta,
     now: datetime,
+    undocumented: bool = False,
 ) -> Problem:
     """The Problem for an answer without a usable session.
 
     `details` are our own words, and names of documented fields. `words` is the provider's sentence.
 
     The Problem has the wait that the answer asks for if the call is to be made again, at most `longest_wait`: the
-    longest that the provider documents.
+    longest that the provider documents. `undocumented`: the code is not in our table of the provider, so that the calls
+    for other rows show whether a refusal is about this one.
     """
     waits = kind in (Kind.RATE_LIMITED, Kind.TRANSIENT)
     asked = asked_wait(answer.headers, now) if waits else None
@@ -271,7 +273,8 @@ def refusal(
         status=answer.status,
         retry_after=retry_after(answer.headers, now, longest=longest_wait) if waits else None,
         # A firewall on the way may refuse this request alone.
-        unclear=kind is Kind.AUTH and answer.status == 403 and not _is_object(answer),
+        unclear=(answer.status == 403 and not _is_object(answer)) or (kind is Kind.BAD_INPUT and undocumented),
+        undocumented=undocumented,
         words=words,
     )
 

@@ -28,6 +28,9 @@ from onboarding_worker.providers.parameters import check_parameters
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.
 ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
+# The parts of FrankieOne that an error's code begins with. Source: docs.frankieone.com, "API Error Codes" and "Errors".
+# Of any other the meaning is UNKNOWN.
+PREFIXES = frozenset({"ADMIN", "API", "AUTH", "CHECK", "CODE", "CORE", "DOC", "ENT", "SYS", "VAL"})
 # The vendor decides how long a token lives, and does not document it. If the guess is too short, we only ask
 # again, which costs nothing; if it is too long, we send a dead link.
 FALLBACK_LIFETIME = timedelta(hours=1)
@@ -133,7 +136,15 @@ class FrankieEndpoint(AccountAdapter):
         meaning = REFUSED if code and kind is Kind.AUTH else ""
         details = (meaning, reason, bodies.fields_in(message, self._names))
         words = bodies.masked(message, request, secrets=secrets)
-        return bodies.refusal(answer, kind, code=code, details=details, words=words, longest_wait=LONGEST_WAIT, now=now)
+        return bodies.refusal(
+            *(answer, kind),
+            code=code,
+            details=details,
+            words=words,
+            longest_wait=LONGEST_WAIT,
+            now=now,
+            undocumented=bool(prefix) and prefix not in PREFIXES,
+        )
 
 
 def expiry(given: object, issued_at: datetime) -> tuple[datetime, ExpirySource]:

@@ -17,7 +17,8 @@ HOST = "https://ivs.idenfy.com"
 LIMIT = "10000/hour"
 PATHS = ("/api/v2", "/kyb")
 KEYS = ("api_secret", "webhook_keys")
-# iDenfy sends these with 400 as well as with the matching status, so the identifier is read before the status.
+# Source: documentation.idenfy.com, kyc/id-error-messages and resources/error-messages. An identifier that is not here
+# is UNKNOWN. iDenfy sends these with 400 as well as with their status, so the identifier is read before the status.
 IDENTIFIERS = {
     "UNAUTHORIZED": Kind.AUTH,
     "AUTHENTICATION_FAILED": Kind.AUTH,
@@ -93,7 +94,15 @@ class IdenfyEndpoint(AccountAdapter):
         said = message if known or not identifier else f"{identifier}: {message}"
         details = (meaning, unread.reason, fields_in(message, self._names))
         words = masked(said, request, secrets=self.secrets)
-        return refusal(answer, kind, code=known, details=details, words=words, longest_wait=LONGEST_WAIT, now=now)
+        return refusal(
+            *(answer, kind),
+            code=known,
+            details=details,
+            words=words,
+            longest_wait=LONGEST_WAIT,
+            now=now,
+            undocumented=bool(identifier) and known is None,
+        )
 
 
 def _kind(status: int, identifier: str, message: str) -> Kind:

@@ -17,6 +17,7 @@ from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credi
 from onboarding_worker.core.limits.limits import day_of, end_of
 from onboarding_worker.core.limits.store import leases
 from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.limits.store.reports import unread_codes
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.failover.store.takeovers import Takeovers
 from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops, Stopped
@@ -170,6 +171,7 @@ class Operation:
             *(waits.of_missing_key(key_id, *rows) for key_id, rows in keys.items()),
             *(waits.of_missing(what, name, rows) for (what, name), rows in missing.items()),
             *self._of_budgets(states, due=asked, now=now),
+            *self._of_unread(now),
             *(waits.of_country(country, *texts) for country, texts in capped.items()),
             *(need for one in stands for need in one.attention),
             *(waits.of_refused_events(queue, *of) for queue, of in refused),
@@ -262,6 +264,16 @@ class Operation:
             elif why := waits.outage_of(state, now=now, due=any(name in due for name in names)):
                 failing.append(Wait(what, called, why, "onboard account list", since=state.opened_at))
         return [*stops, *failing]
+
+    def _of_unread(self, now: datetime) -> list[Wait]:
+        """The codes of providers and senders that our tables do not have."""
+        rules = {rule.name: rule for rule in self.rules.all().values()}
+        return [
+            waits.of_unread(what, rule.called, one.code, one.number, one.first_at)
+            for one in unread_codes(self.database, now=now)
+            if (rule := rules.get(one.budget)) is not None
+            for what in ["sender" if rule.names[0] in self.rules.channels else "account"]
+        ]
 
     def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Wait]:
         """The stopped and paused accounts and senders, and those at their limit, whose work no account takes over."""

@@ -423,6 +423,13 @@ def of_refused_events(queue: str, number: int, since: datetime) -> Wait:
     return Wait("queue", queue, why, "onboard events dead list", since=since)
 
 
+def of_unread(what: str, name: str, code: str, number: int, since: datetime) -> Wait:
+    """`number`: of answers or reports with a code that our tables do not have."""
+    many = counted(number, "answer or report has", "answers or reports have")
+    why = f"{many} the code {code}, which our tables do not: what does the service say of it?"
+    return Wait(what, name, why, "onboard report latest", since=since)
+
+
 def of_webhooks(number: int, since: datetime | None) -> list[Wait]:
     """`number`: the webhooks to check. `since`: when the first of them came."""
     if not number:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from onboarding_worker.core.adapters import Http, Message, Receipt, Sender
 from onboarding_worker.core.foundation.notation import plain
-from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.endings import About, Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
 from onboarding_worker.providers.account import Secret as Token
@@ -54,7 +54,9 @@ class DeliveryUpdate:
     """The content of one callback. `reference` is the sender's id of the message (Twilio's sid, an invitation's key).
     `address` is the recipient, where the callback names it: personal, so no repr shows it. `status` None does not
     change the message. `stop`: the address must get no more messages; `resume`: it may get messages again. `code` is
-    the provider's own, of digits or letters. `happened_at` is aware UTC, None where the callback has no time."""
+    the provider's own, of digits or letters, and `words` our own for it. `about`: whom it is about that the message did
+    not arrive; None: that it did, or what the status says. `happened_at` is aware UTC, None where the callback has no
+    time."""
 
     event: str
     reference: str = ""
@@ -64,9 +66,48 @@ class DeliveryUpdate:
     resume: bool = False
     code: str = ""
     happened_at: datetime | None = None
+    about: About | None = None
+    words: str = ""
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the message did not arrive, and neither its customer nor its address is why."""
+        return self.about in (About.US, About.UNKNOWN)
+
+    @property
+    def why(self) -> str:
+        """Its code, and what the code means, for the person who is called."""
+        if self.about is About.UNKNOWN:
+            return f"{self.code or 'no code'}, which our tables do not have"
+        return ": ".join(filter(None, (self.code, self.words)))
 
     def __repr__(self) -> str:
         return f"DeliveryUpdate({self.event}, status={self.status}, stop={self.stop}, code={self.code!r})"
+
+
+class Said(NamedTuple):
+    """What a report of a service says, in a line of its table: the fields of a `DeliveryUpdate`. A line about us, or of
+    no known meaning, never has a `stop`."""
+
+    status: DeliveryStatus | None = None
+    stop: Stop | None = None
+    about: About | None = None
+    code: str = ""
+    words: str = ""
+
+
+NOTHING_FOLLOWS = Said()
+ARRIVED = Said(DeliveryStatus.DELIVERED)
+COMPLAINED, ASKED_FOR_NO_MORE = Said(stop=Stop.COMPLAINED), Said(stop=Stop.STOPPED)
+NOT_YET = Said(DeliveryStatus.LATER, about=About.WAY)
+# Of the customer or of the message: the service's own list, or a filter of the recipient's.
+NOT_TAKEN = Said(DeliveryStatus.BLOCKED, about=About.CUSTOMER)
+# The service says nothing that we know the meaning of.
+NOT_KNOWN = Said(DeliveryStatus.BLOCKED, about=About.UNKNOWN)
+
+
+def ours(words: str, code: str = "") -> Said:
+    return Said(DeliveryStatus.BLOCKED, about=About.US, code=code, words=words)
 
 
 @dataclass(frozen=True)

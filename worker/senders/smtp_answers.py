@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
-from onboarding_worker.senders.contract import DeliveryStatus, Stop, mask
+from onboarding_worker.core.model.endings import About, AddressIs, Kind, Problem
+from onboarding_worker.senders.contract import DeliveryStatus, Said, Stop, mask, ours
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server accepts a message that comes again, but not at once
 ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)\s*")
@@ -41,6 +41,21 @@ TRANSACTION = MAIL | RCPT | MESSAGE
 # RFC 3463's codes about the recipient and its mailbox. 5.1.7 and 5.1.8 are about the sender.
 GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 REFUSED = frozenset({"5.1.0", "5.1.4", "5.2.0", "5.2.2", "5.2.3"})
+# About our address and our domain: RFC 3463, RFC 7372 and IANA's registry of enhanced status codes.
+OURS = {
+    "5.1.7": "the address in `from` cannot be an address",
+    "5.1.8": "the domain of `from` does not exist",
+    **dict.fromkeys(("5.7.20", "5.7.21", "5.7.22"), "no DKIM signature of ours was accepted"),
+    **dict.fromkeys(("5.7.23", "5.7.24"), "the SPF record of our domain does not allow the relay"),
+    "5.7.25": "the relay's address has no name (reverse DNS)",
+    "5.7.26": "the mail failed several checks of its sender (SPF, DKIM, DMARC)",
+    "5.7.27": "the domain of `from` accepts no mail (null MX)",
+    "5.7.28": "our mails are a flood to the recipient's server",
+}
+# All that the registry has. Of others, such as 5.7.509, each server makes its own.
+DOCUMENTED = re.compile(
+    r"5\.(0\.0|1\.([0-9]|10)|2\.[0-4]|3\.[0-6]|4\.[0-7]|5\.[0-6]|6\.([0-9]|10)|7\.([0-9]|1[0-9]|2[0-9]|30))"
+)
 # Without an enhanced code the text decides, because a blocked sender often gets 550 too.
 UNKNOWN_MAILBOX = re.compile(
     r"(user|recipient|mailbox|account|address)\b.{0,40}\b(unknown|not found|invalid|disabled|does ?n[o']t exist)"
@@ -141,10 +156,14 @@ def broken(phase: Phase, failure: str) -> Problem:
     return Problem(kind, f"SMTP {failure} at {phase.value}", unreachable=phase in BEFORE_MESSAGE)
 
 
-def of_permanent_failure(code: str, text: str) -> tuple[DeliveryStatus, Stop | None, str]:
+def of_permanent_failure(code: str, text: str) -> Said:
     """Only a plain statement that there is no such mailbox ends the address (docs/reference/coming-back.md)."""
-    gone = code in GONE if code else bool(UNKNOWN_MAILBOX.search(text[:2_000].lower()))
-    return (DeliveryStatus.BOUNCED, Stop.BOUNCED, code) if gone else (DeliveryStatus.BLOCKED, None, code)
+    if code in GONE if code else UNKNOWN_MAILBOX.search(text[:2_000].lower()):
+        return Said(DeliveryStatus.BOUNCED, Stop.BOUNCED, About.ADDRESS, code)
+    if code in OURS:
+        return ours(OURS[code], code)
+    about = About.UNKNOWN if code and not DOCUMENTED.fullmatch(code) else About.CUSTOMER
+    return Said(DeliveryStatus.BLOCKED, about=About.ADDRESS if code in REFUSED else about, code=code)
 
 
 def enhanced_code(*texts: object) -> str:

@@ -4,78 +4,120 @@ mean a wrong number, a full queue or a wrong set-up."""
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.core.model.endings import About, AddressIs, Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer
 from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
 from onboarding_worker.providers.bodies import BadAnswer, json_object, mail_date, retry_after
 from onboarding_worker.senders.contract import Receipt, mask
 
-OPTED_OUT, DAILY_CAP = 21610, 63038
-KINDS = {
+OPTED_OUT, DAILY_CAP, BLOCKED = 21610, 63038, 63014
+
+
+class Code(NamedTuple):
+    """What a code means, in an answer and in a later report. `kind`: of an answer. `unclear`: it may be about some of
+    the rows, or about all: the others tell. `address`: what it says about the number. `words`: for the
+    person who is called."""
+
+    about: About
+    kind: Kind
+    words: str = ""
+    address: AddressIs | None = None
+    unclear: bool = False
+
+
+def _codes(*codes: int, said: Code) -> dict[int, Code]:
+    return dict.fromkeys(codes, said)
+
+
+def _ours(words: str, kind: Kind = Kind.AUTH) -> Code:
+    return Code(About.US, kind, words)
+
+
+def _of_some(words: str) -> Code:
+    return Code(About.US, Kind.BAD_INPUT, words, unclear=True)
+
+
+_WAY, _CUSTOMER = Code(About.WAY, Kind.TRANSIENT), Code(About.CUSTOMER, Kind.BAD_INPUT)
+_GONE = Code(About.ADDRESS, Kind.BAD_INPUT, address=AddressIs.GONE)
+_FROM = _ours("`from` is no sender of this account, or may not send")
+_SERVICE = _ours("the messaging service in `from` is not there, or has no sender that may send")
+_TOO_FAST, _SUSPENDED = _ours("", Kind.RATE_LIMITED), _ours("the account is suspended")
+_REFUSED_TEMPLATE = _ours("WhatsApp has refused or paused the template in `content`")
+# Each code with the meaning that its page has: the source is https://www.twilio.com/docs/api/errors/CODE. A code that
+# is not here is UNKNOWN.
+TEXTS: Mapping[int, Code] = {
     # No message was accepted. 21611: this From's queue is full.
-    **dict.fromkeys((20429, 21611, 14107, 63017, DAILY_CAP), Kind.RATE_LIMITED),
-    # Our account or set-up: every message would be refused. WORDS says what they mean.
-    **dict.fromkeys((20003, 20005, 10001, 21212, 21603, 21606, 21608, 21659, 21660), Kind.AUTH),
-    **dict.fromkeys((21701, 21702, 21704, 21705), Kind.AUTH),
-    # About this number: refused again. 21408: its country is switched off. 21703: no sender of the service reaches it.
-    **dict.fromkeys((21408, 21703, 21211, 21614, 21612, 21217, OPTED_OUT), Kind.BAD_INPUT),
-    # These usually come later, in a delivery callback; in an answer they mean the same. 30004, 30007: blocked or
-    # filtered; the same text would be blocked again.
-    **dict.fromkeys((30004, 30005, 30006, 30007), Kind.BAD_INPUT),
-    **dict.fromkeys((30001, 30003, 30036), Kind.TRANSIENT),
+    **_codes(20429, 21611, 14107, 63017, DAILY_CAP, said=_TOO_FAST),
+    # More than the carriers take of our campaign or brand, for now.
+    **_codes(30022, 30023, 30027, said=_ours("more texts than the carriers take of our campaign", Kind.RATE_LIMITED)),
+    # Our account.
+    20003: _ours("the log-in is refused"),
+    20005: _ours("the account is not active"),
+    **_codes(10001, 30002, said=_SUSPENDED),
+    21608: _ours("a trial account texts verified numbers alone"),
+    21267: _ours("a trial account has no sender's name"),
+    30037: _ours("this account may not send messages"),
+    30044: _ours("a trial account sends short texts alone"),
+    30038: _ours("Twilio takes the text for a one-time passcode"),
+    # Our sender.
+    **_codes(21212, 21603, 21606, 21659, 21660, 21661, said=_FROM),
+    **_codes(21701, 21702, 21704, 21705, said=_SERVICE),
+    30032: _ours("our toll-free number is not verified"),
+    30033: _ours("our A2P 10DLC campaign is suspended"),
+    **_codes(30034, 30035, said=_ours("our number is not registered for texts to the USA (A2P 10DLC)")),
+    # Our set-up for one country or route, or our text for one customer.
+    21617: _of_some("the text is longer than 1,600 characters"),
+    21408: _of_some("the number's country is not enabled"),
+    **_codes(21612, 21703, said=_of_some("no sender of ours reaches the number")),
+    **_codes(30018, 30024, said=_of_some("the number's country wants a registered sender")),
+    # The number.
+    **_codes(21211, 21217, 21265, 21614, 21635, 30005, 30006, said=_GONE),
+    OPTED_OUT: Code(About.CUSTOMER, Kind.BAD_INPUT, address=AddressIs.OPTED_OUT),
+    # Blocked or filtered on the way to this number: the same text would be again. 30008: for a reason of the carrier's.
+    **_codes(30004, 30007, 30008, said=_CUSTOMER),
+    # The phone, a queue, the carrier, or Twilio itself. 30450: Twilio blocks the number for half an hour.
+    **_codes(30001, 30003, 30017, 30020, 30021, 30036, 30410, 30450, said=_WAY),
 }
-# The codes about the number itself. Codes about its country and routes are about our account.
-NUMBERS = dict.fromkeys((21211, 21614, 21217, 30005, 30006), AddressIs.GONE) | {OPTED_OUT: AddressIs.OPTED_OUT}
-# What a code means for a WhatsApp message, where it is not as for a text: Twilio's error dictionary.
-BLOCKED = 63014
-WHATSAPP_KINDS = {
-    63018: Kind.RATE_LIMITED,
-    # Our sender or template: every message would be refused.
-    **dict.fromkeys((63002, 63007, 63008, 21654, 21655), Kind.AUTH),
-    # About this number, or these words.
-    **dict.fromkeys((63003, 63024, BLOCKED, 63016, 63027, 63028, 63049, 21656), Kind.BAD_INPUT),
+# What a code means for a WhatsApp message, where it is not as for a text. A landline gets no texts, but may be on
+# WhatsApp.
+WHATSAPP: Mapping[int, Code] = {
+    **TEXTS,
+    **_codes(21614, 21635, 30005, 30006, said=_CUSTOMER),
+    63018: _TOO_FAST,
+    63001: _ours("the WhatsApp sender's log-in is refused"),
+    63002: _ours("the WhatsApp sender's log-in is refused"),
+    63007: _FROM,
+    63008: _ours("the WhatsApp sender is set up wrongly"),
+    63013: _ours("the message breaks a rule of WhatsApp"),
+    63015: _ours("WhatsApp's sandbox writes to those alone who joined it"),
+    63020: _ours("our business account at Meta has an error"),
+    63022: _ours("the name of the WhatsApp sender is not approved"),
+    63026: _ours("WhatsApp takes our messages for spam"),
+    **_codes(63040, 63041, 63042, said=_REFUSED_TEMPLATE),
+    63051: _ours("WhatsApp has locked our business account"),
+    **_codes(21654, 21655, said=_ours("no such `content` in this account")),
+    # This number, or these words. 63016, 63027, 63028, 21656: the template does not fit. 63049: Meta withholds it.
+    **_codes(63005, 63006, 63016, 63021, 63027, 63028, 63029, 63030, 63032, 63049, 21656, said=_CUSTOMER),
+    # The number is not on WhatsApp, or cannot get messages of companies there. A text may reach it.
+    **_codes(63003, 63024, said=Code(About.ADDRESS, Kind.BAD_INPUT, address=AddressIs.ELSEWHERE)),
+    **_codes(BLOCKED, 63033, said=Code(About.CUSTOMER, Kind.BAD_INPUT, address=AddressIs.OPTED_OUT)),
+    **_codes(63009, 63010, 63011, 63012, 63023, said=_WAY),
 }
-# The number is not on WhatsApp, or cannot get messages of companies there. A text may reach it.
-NOT_ON_WHATSAPP = (63003, 63024)
+KINDS: Mapping[int, Kind] = {code: said.kind for code, said in TEXTS.items()}
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the codes mean on one channel: their kinds, and what they say about the number. `otherwise`: what a refusal
-    says about the number whose code says nothing about it; None: another channel is not tried."""
+    """What the codes mean on one channel. `otherwise`: what a refusal says about the number whose code says nothing
+    about it; None: another channel is not tried."""
 
-    kinds: Mapping[int, Kind]
-    numbers: Mapping[int, AddressIs]
+    codes: Mapping[int, Code]
     otherwise: AddressIs | None = None
 
 
-# What the codes that stop the sender mean, for the person who is called.
-_FROM = "`from` is no sender of this account, or may not send"
-_SERVICE = "the messaging service in `from` is not there, or has no sender that may send"
-WORDS = {
-    20003: "the log-in is refused",
-    20005: "the account is not active",
-    10001: "the account is suspended",
-    21608: "a trial account texts verified numbers alone",
-    **dict.fromkeys((21212, 21603, 21606, 21659, 21660, 63007), _FROM),
-    **dict.fromkeys((21701, 21702, 21704, 21705), _SERVICE),
-    63002: "the WhatsApp sender's log-in is refused",
-    63008: "the WhatsApp sender is set up wrongly",
-    **dict.fromkeys((21654, 21655), "no such `content` in this account"),
-}
-OF_TEXTS = Meaning(KINDS, NUMBERS)
-# A landline gets no texts, but may be on WhatsApp: 21614 says nothing about the number there.
-OF_WHATSAPP = Meaning(
-    {**KINDS, **WHATSAPP_KINDS},
-    {
-        **dict.fromkeys((21211, 21217), AddressIs.GONE),
-        **dict.fromkeys((OPTED_OUT, BLOCKED), AddressIs.OPTED_OUT),
-        **dict.fromkeys(NOT_ON_WHATSAPP, AddressIs.ELSEWHERE),
-    },
-    otherwise=AddressIs.REFUSED,
-)
+OF_TEXTS, OF_WHATSAPP = Meaning(TEXTS), Meaning(WHATSAPP, otherwise=AddressIs.REFUSED)
 PREFIX = "whatsapp:"
 # The daily cap covers the last 24 hours: a call each second would be 86,400 refusals.
 DAILY_CAP_WAIT = timedelta(hours=2)
@@ -183,18 +225,19 @@ def _problem(
 ) -> Problem:
     number = body.get("code")
     code = number if isinstance(number, int) and not isinstance(number, bool) else None
-    kind = meaning.kinds.get(code or 0) or _kind_of_status(answer.status)
+    said = meaning.codes.get(code or 0)
+    kind = said.kind if said is not None else _kind_of_status(answer.status)
     wait = retry_after(answer.headers, now, longest=DAILY_CAP_WAIT) if kind is Kind.RATE_LIMITED else None
     if code == DAILY_CAP:
         wait = wait or DAILY_CAP_WAIT
     detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "")
-    if words := WORDS.get(code or 0, ""):
-        detail = f"{detail}: {words}"
-    if code in (OPTED_OUT, BLOCKED):
+    if said is not None and said.words:
+        detail = f"{detail}: {said.words}"
+    if said is not None and said.address is AddressIs.OPTED_OUT:
         detail = f"the number has opted out of our messages: {detail}"
-    address = meaning.numbers.get(code or 0, meaning.otherwise) if kind is Kind.BAD_INPUT else None
+    address = (said.address if said is not None else None) or meaning.otherwise if kind is Kind.BAD_INPUT else None
     # A code that is not known, or a firewall's page: whether every text is refused so is seen with the others.
-    unknown = kind is Kind.BAD_INPUT and code not in meaning.kinds
+    unknown = said.unclear if said is not None else kind is Kind.BAD_INPUT
     foreign = kind is Kind.AUTH and answer.status == 403 and not body
     return Problem(
         kind,
@@ -204,6 +247,7 @@ def _problem(
         retry_after=wait,
         address=address,
         unclear=unknown or foreign,
+        undocumented=bool(code) and said is None,
         words=mask(text, (to, to.removeprefix("+"))),
     )
 

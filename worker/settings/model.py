@@ -136,7 +136,7 @@ class Invitations(Section):
     )
     messages_per_customer: Whole = setting(
         6,
-        "The most messages to one customer, over all channels. A hand-over with an unknown outcome counts.",
+        "The most messages to one customer, over all channels. Hand-overs that may have arrived or were lost count.",
         ge=1,
         le=100,
     )

@@ -138,6 +138,7 @@ def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactP
         refused_for=frozenset(settings.retry_after_denial.reasons),
         corrected=CorrectedRule(follow_up.corrected_address),
         fallbacks=fallbacks(invitations.fallback, channels),
+        budgets=named_together({channel: sender_rule(settings, channel) for channel in channels}),
         hours=hours_of(settings),
         address_cap=invitations.messages_per_address,
         reminders=reminders_of(settings),

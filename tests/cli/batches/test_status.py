@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.clock import system_clock
 from tests.desk.desk import Desk, Played, customers, running
 from tests.suite import of_features
 
 DOCTOR = hint("doctor", "onboard doctor") or "onboard status"
+
+
+TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
 def checked(desk: Desk) -> tuple[int, str]:
@@ -380,6 +384,21 @@ def test_the_longest_review_is_named_beside_the_results(desk: Desk, played: Play
     shown = desk.onboard("status", "1").out
     assert "  results      2 review\n               the longest review: since 2026-11-01T09:00:00Z\n" in shown
     assert desk.onboard("status", "1", "--json").facts["in_review_since"] == "2026-11-01T09:00:00Z"
+
+
+def test_a_code_that_no_table_has_is_named_with_its_number_for_a_day(desk: Desk):
+    desk.onboard("status")
+    accounts = desk.onboard("account", "list", "--json").facts["accounts"]
+    (of_kyc,) = (one["budget"] for one in accounts if one["account"] == "kyc")
+    now, before = system_clock(), system_clock() - timedelta(days=2)
+    for budget, code, at in (("sender/email", "5.7.509", now), (of_kyc, "HTTP-400", now), (of_kyc, "OLD-1", before)):
+        values = (budget, code, 12, before.strftime(TIME), at.strftime(TIME))
+        desk.sql("INSERT INTO unread_code (budget, code, count, first_at, last_at) VALUES (?, ?, ?, ?, ?)", *values)
+    shown = desk.onboard("status").out
+    assert re.search("needs a person: [a-z, -]*kyc[a-z, -]*: 12 answers or reports have the code HTTP-400", shown)
+    assert "needs a person: email: 12 answers or reports have the code 5.7.509" in shown
+    assert "OLD-1" not in shown
+    assert [what for what, _ in needs(desk)] == ["account", "sender"]
 
 
 def test_webhooks_to_check_need_a_person_until_they_are_done(desk: Desk):

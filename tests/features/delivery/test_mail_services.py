@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.core.model.endings import About
 from onboarding_worker.features.delivery import mailgun as mailgun_callbacks
 from onboarding_worker.features.delivery import sendgrid as sendgrid_callbacks
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
@@ -117,6 +118,40 @@ def test_sendgrids_events_mean_what_callbacks_of_ours_mean(subtests):
             assert not isinstance(updates, NotUnderstood)
             ((named, update),) = updates
             assert (named, update.reference, (update.status, update.stop)) == (b"e1", KEY, meaning)
+
+
+def test_a_bounce_of_sendgrids_without_a_message_names_its_address():
+    """So it reports what comes back after the recipient's server had taken the mail."""
+    about = {"smtp-id": None, "email": "ona@example.org"}
+    gone = event("bounce", type="bounce", status="5.1.1", reason="550 5.1.1 no such user") | about
+    ((_, update),) = sendgrid_callbacks.read(json.dumps([gone, event("open") | about]).encode())
+    assert (update.reference, update.address, (update.status, update.stop)) == ("", "ona@example.org", GONE)
+    assert "ona" not in repr(update)
+    full = event("bounce", status="5.2.2", reason="mailbox full") | about
+    ((_, update),) = sendgrid_callbacks.read(json.dumps([full, full | {"email": "no address"}]).encode())
+    assert (update.address, (update.status, update.stop)) == ("ona@example.org", BLOCKED)
+
+
+def test_what_mail_services_refuse_us_for_is_about_us_and_what_they_do_not_explain_about_nobody():
+    cases = [
+        (event("dropped", reason="Recipient List over Package Quota"), About.US),
+        (event("dropped", reason="of next year"), About.UNKNOWN),
+        (event("bounce", type="blocked", bounce_classification="Reputation"), About.US),
+        (event("bounce", type="blocked", bounce_classification="Unclassified"), About.UNKNOWN),
+        (event("bounce", type="bounce", status="5.7.26"), About.US),
+        (event("bounce", type="bounce", status="5.7.1"), About.CUSTOMER),
+    ]
+    for given_, about in cases:
+        ((_, update),) = sendgrid_callbacks.read(json.dumps([given_]).encode())
+        assert (given_, update.about, update.stop) == (given_, about, None)
+    cases = [
+        (failed("5.7.1") | {"reason": "espblock"}, About.US),
+        (failed("5.1.1") | {"reason": "suppress-bounce"}, About.CUSTOMER),
+        (failed("5.7.509"), About.UNKNOWN),
+    ]
+    for given_, about in cases:
+        update = mailgun_callbacks.read(mailgun(given_))
+        assert (given_, update.about, update.stop) == (given_, about, None)
 
 
 def test_a_name_that_a_terminal_or_a_database_would_not_take_is_none():

@@ -44,7 +44,10 @@ async def test_a_text_is_reported_as_sent_and_as_delivered(begin, receiver):
     assert statuses == ["sent", "delivered"]
 
 
-@pytest.mark.parametrize(("does", "code"), [("undelivered", "30003"), ("unreachable", "30005"), ("filtered", "30007")])
+@pytest.mark.parametrize(
+    ("does", "code"),
+    [("undelivered", "30003"), ("unreachable", "30005"), ("filtered", "30007"), ("unregistered", "30034")],
+)
 async def test_a_text_that_does_not_arrive_is_reported_with_the_reason(begin, receiver, does, code):
     caller = await begin(texts=(Share(does, 1.0),))
     await text(caller, receiver)

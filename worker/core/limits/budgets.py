@@ -115,6 +115,8 @@ class BudgetState:
     credits_used: int = 0
     spent: UsedCredits = field(default_factory=UsedCredits)  # of them, in the periods of the last day
     failures: int = 0  # calls in a row
+    lost: int = 0  # of a sender: how its last reports weigh (`call_outcomes.after_reports`)
+    lost_since: datetime | None = None  # messages that left earlier count no more; None: nothing was reported yet
     opened_at: datetime | None = None
     # It refused us, could not be reached, or was not tried since a worker started: nothing is bought for it meanwhile.
     unproven: bool = False

@@ -1,5 +1,5 @@
 """What the results of calls show: of the account, pauses, stops, the breaker, and what `rate_adaptation` judges by (see
-`budgets`); and whom a refusal is about, where its code does not say. Pure.
+`budgets`); what a sender's later reports show; and whom a refusal is about, where its code does not say. Pure.
 
 The same "554" comes for one odd message, and for each message of a sender that is blocked. So the row is tried again
 soon, and what the other rows got meanwhile decides:
@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from onboarding_worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
 from onboarding_worker.core.limits.rate_adaptation import Pace, counted
-from onboarding_worker.core.model.endings import Backoff, Kind, Problem
-from onboarding_worker.core.model.stops import REPEATS, reason_of_stop
+from onboarding_worker.core.model.endings import About, Backoff, Kind, Problem
+from onboarding_worker.core.model.stops import REPEATS, REPORTS, reason_of_stop, tries_again_by_itself
 
 # Success, and refusals of one row: the account answers, so a pause is over.
 ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
@@ -132,6 +132,8 @@ def _paused(state: BudgetState, rule: BudgetRule, problem: Problem, *, fresh: bo
 
 
 def _stopped(state: BudgetState, problem: Problem, *, now: datetime) -> BudgetState:
+    if state.stopped_at is not None and not tries_again_by_itself(state.stop_reason):
+        return state  # a call that was in flight: one more must not go out by itself
     again_at = now + ASK_AGAIN_AFTER
     return replace(
         state,
@@ -153,6 +155,45 @@ def repeating(state: BudgetState, count: int, *, now: datetime) -> BudgetState:
     )
     stopped_at = state.stopped_at or now
     return replace(state, stopped_at=stopped_at, stop_reason=reason, asks_again_at=None, probe_until=None)
+
+
+class Report(NamedTuple):
+    """What a sender reported of one message that it had taken. `about`: whom its loss is about; None: it arrived.
+    `sent_at`: when it was handed over. `words`: of its code."""
+
+    about: About | None
+    sent_at: datetime
+    words: str = ""
+
+
+# Five losses in a row that are about us stop the sender, or twenty whose codes have no published meaning.
+WEIGHTS = {About.US: 4, About.UNKNOWN: 1}
+STOPS_AT = 20
+LONGEST_ROW = timedelta(days=1)
+
+
+def after_reports(state: BudgetState, reports: Iterable[Report], *, by_mail: bool, now: datetime) -> BudgetState:
+    """The state of a sender after these reports, in their order. A delivery ends the row of losses, and so does a day.
+    A loss because of an address or a customer is no part of it, and does not end it. The stop is a person's to end: the
+    service would take the next message as well.
+
+    `by_mail`: a mail service may be set up to report no deliveries. Then losses of one day have nothing between them,
+    whatever arrived: they count once a delivery was reported.
+    """
+    for report in reports:
+        weight, since = WEIGHTS.get(report.about, 0) if report.about is not None else 0, state.lost_since
+        if since is not None and report.sent_at < since:
+            continue
+        if report.about is None:
+            state = replace(state, lost=0, lost_since=report.sent_at if since is None else since)
+        elif weight and (since is not None or not by_mail):
+            if since is None or report.sent_at > since + LONGEST_ROW:
+                state = replace(state, lost=0, lost_since=report.sent_at)
+            state = replace(state, lost=min(state.lost + weight, STOPS_AT))
+            if state.lost >= STOPS_AT and not state.stop_reason.startswith(REPORTS):
+                why, stopped_at = f"{REPORTS}{report.words}"[:400], state.stopped_at or now
+                state = replace(state, stopped_at=stopped_at, stop_reason=why, asks_again_at=None, probe_until=None)
+    return state
 
 
 def _answered(state: BudgetState, began_at: datetime, stopped_at: datetime | None) -> BudgetState:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from onboarding_worker.core.adapters import Message
 from onboarding_worker.core.customers.customers import Channel, Customer
+from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
 from onboarding_worker.core.messages.text_numbers import why_not_texted
 from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason, address_of, is_mail, text_of
@@ -348,6 +349,7 @@ class ContactPolicy:
     pause: PauseRule | None = None  # None: no batch is paused automatically
     reminders: tuple[timedelta, ...] = ()  # counted from the first message; steps of the ladder among them
     ladder: Ladder = field(default_factory=Ladder)
+    budgets: Mapping[str, BudgetRule] = field(default_factory=dict)  # of the senders, by channel
 
     def impossible(self, customer: Customer) -> frozenset[timedelta]:
         """The times of reminders by a channel on which this customer cannot be reached."""

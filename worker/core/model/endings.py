@@ -66,6 +66,17 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"  # the call may have been carried out
 
 
+class About(StrEnum):
+    """Whom a refusal is about, and a report that a message did not arrive: of each code of a provider or sender that
+    has a published meaning, one; docs/reference/refusals.md."""
+
+    CUSTOMER = "customer"  # this row or message: it would be refused again
+    ADDRESS = "address"  # where the message goes
+    US = "us"  # our account, number, log-in, set-up, quota or text
+    WAY = "way"  # the network, or an outage of the other side: it may pass
+    UNKNOWN = "unknown"  # no published meaning that we know of: never a reason to suppress an address
+
+
 class AddressIs(StrEnum):
     """What a sender's refusal says about the address of the message."""
 
@@ -86,7 +97,8 @@ class Problem:
     could not be reached, so nothing was sent, and every other row would have the same problem.
     `most_attempts` is below the policy's attempts where each attempt may cost. `address` is set where a message was
     refused because of its recipient. `unclear`: the answer does not say whether it is about this row or about the
-    account (`limits.call_outcomes`); `kind` is what it is if no other row's call tells.
+    account (`limits.call_outcomes`); `kind` is what it is if no other row's call tells. `undocumented`: its code is not
+    in our table of the service, and is counted (`limits.store.reports`).
     """
 
     kind: Kind
@@ -98,7 +110,25 @@ class Problem:
     most_attempts: int | None = None
     address: AddressIs | None = None
     unclear: bool = False
+    undocumented: bool = False
     words: str = field(default="", repr=False)
+
+    @property
+    def unread(self) -> str:
+        """What is counted of a code that is not in our table: the code, or the status, where the code may be a name. ""
+        for any other."""
+        return (self.code or f"HTTP-{self.status}") if self.undocumented else ""
+
+    @property
+    def about(self) -> About:
+        """Whom the refusal is about, by its code alone."""
+        if self.unclear or self.undocumented:
+            return About.UNKNOWN
+        if self.kind in (Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.SHORT_LIVED, Kind.RATE_LIMITED):
+            return About.US
+        if self.kind in (Kind.BAD_INPUT, Kind.CONFLICT):
+            return About.CUSTOMER if self.address is None else About.ADDRESS
+        return About.WAY
 
     @property
     def reason(self) -> Reason:

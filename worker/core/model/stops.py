@@ -7,6 +7,7 @@ CAP = "the cap of "
 # How those of our own other stops begin, of which only a person can know that their cause is gone.
 SHORT_LINKS = "the links live "
 REPEATS = "answers repeat: "
+REPORTS = "messages do not arrive: "
 
 # Not before a code: there the adapter says what it means.
 _STATUS = re.compile(r"\bHTTP (\d{3})\b(?! [\w-]+: )")
@@ -36,8 +37,9 @@ def is_at_cap(reason: str) -> bool:
 
 def tries_again_by_itself(reason: str) -> bool:
     """Whether the next run, or worker, may try the stopped account again. One more link that is too short-lived to be
-    sent would be paid for, and one more answer may be another customer's: a person must have changed something."""
-    return not reason.startswith((SHORT_LINKS, REPEATS))
+    sent would be paid for, as would one more text that is taken and does not arrive, and one more answer may be another
+    customer's: a person must have changed something."""
+    return not reason.startswith((SHORT_LINKS, REPEATS, REPORTS))
 
 
 def way_out(name: str, reason: str) -> str:

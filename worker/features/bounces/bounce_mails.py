@@ -142,8 +142,9 @@ def _delivery(report: Message, key: str) -> DeliveryUpdate | NotUnderstood:
     match _action(block):
         case "failed":
             code, text = _code(block)
-            status, stop, code = of_permanent_failure(code, text)
-            return DeliveryUpdate("bounced", key, status=status, stop=stop, code=code)
+            # Not whom it is about: nobody signs these mails, and none says that a mail arrived.
+            said = of_permanent_failure(code, text)
+            return DeliveryUpdate("bounced", key, status=said.status, stop=said.stop, code=said.code)
         case "delivered":
             return DeliveryUpdate("delivered", key, status=DeliveryStatus.DELIVERED)
         case action:

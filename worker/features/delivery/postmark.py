@@ -11,23 +11,43 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.core.model.endings import About
 from onboarding_worker.providers.strict_json import NoObject, read_object
 from onboarding_worker.senders.contract import (
+    ARRIVED,
+    ASKED_FOR_NO_MORE,
+    COMPLAINED,
     MESSAGE_ID,
-    DeliveryStatus,
+    NOT_KNOWN,
+    NOT_TAKEN,
+    NOT_YET,
+    NOTHING_FOLLOWS,
     DeliveryUpdate,
     NotUnderstood,
-    Stop,
+    Said,
     event_name,
+    ours,
 )
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address
 
 LARGEST = 1024 * 1024  # a bounce may carry the whole mail, if the webhook is set so
 NAME = "message"
-LATER = ("Transient", "DnsError", "SoftBounce", "Undeliverable")
-# Answers of people and of machines, which say nothing about the delivery.
-NO_BOUNCES = ("AutoResponder", "AddressChange", "Subscribe", "OpenRelayTest", "ChallengeVerification")
-Meaning = tuple[DeliveryStatus | None, Stop | None, str]
+# By the type of a bounce. Source: postmarkapp.com/developer/api/bounce-api, "Bounce types". Of a HardBounce the
+# server's words say what it means.
+BOUNCES: Mapping[str, Said] = {
+    **dict.fromkeys(("Transient", "DnsError", "SoftBounce", "Undeliverable"), NOT_YET),
+    # Answers of people and of machines, which say nothing about the delivery.
+    **dict.fromkeys(("AutoResponder", "AddressChange", "Subscribe", "OpenRelayTest"), NOTHING_FOLLOWS),
+    "ChallengeVerification": NOTHING_FOLLOWS,
+    "SpamComplaint": COMPLAINED,
+    "Unsubscribe": ASKED_FOR_NO_MORE,
+    **dict.fromkeys(("SpamNotification", "VirusNotification", "ManuallyDeactivated", "Unconfirmed"), NOT_TAKEN),
+    "BadEmailAddress": NOT_TAKEN._replace(about=About.ADDRESS),
+    "Blocked": ours("the recipient's service blocks our text or Postmark's address", "Blocked"),
+    "DMARCPolicy": ours("the DMARC record of our domain does not allow Postmark", "DMARCPolicy"),
+    "SMTPApiError": ours("Postmark could not take the mail", "SMTPApiError"),
+    "Unknown": NOT_KNOWN._replace(code="Unknown"),
+}
 
 
 def headers_of(key: str) -> tuple[str, ...]:
@@ -68,19 +88,16 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
         address = usable_address(fields.get("Recipient"))  # what a person enters at Postmark belongs to no mail
     if not reference and not address:
         return NotUnderstood("it names no message")
-    status, stop, code = _meaning(kind, fields)
     released = kind == "SubscriptionChange" and fields.get("SuppressSending") is False
     times = (utc_time(fields.get(name)) for name in ("DeliveredAt", "BouncedAt", "ChangedAt"))
     return DeliveryUpdate(
         event_name(kind),
         reference,
         address,
-        status,
-        stop,
         # Only by the person's own wish. An operator uses `onboard suppress --remove`, which leaves a name on it.
         resume=released and fields.get("Origin") == "Recipient",
-        code=code,
         happened_at=next(filter(None, times), None),
+        **_meaning(kind, fields)._asdict(),
     )
 
 
@@ -92,34 +109,27 @@ def _reference(fields: Mapping[str, Any]) -> str:
     return ""
 
 
-def _meaning(kind: str, fields: Mapping[str, Any]) -> Meaning:
+def _meaning(kind: str, fields: Mapping[str, Any]) -> Said:
     match kind:
         case "Delivery":
-            return DeliveryStatus.DELIVERED, None, ""
+            return ARRIVED
         case "SpamComplaint":
-            return None, Stop.COMPLAINED, ""
+            return COMPLAINED
         case "Bounce":
             return _bounce(fields)
         case "SubscriptionChange" if fields.get("SuppressSending") is True:
             # A hard bounce has a webhook of its own, with the server's words.
-            stops = {"SpamComplaint": Stop.COMPLAINED, "ManualSuppression": Stop.STOPPED}
-            return None, stops.get(str(fields.get("SuppressionReason"))), ""
+            stops = {"SpamComplaint": COMPLAINED, "ManualSuppression": ASKED_FOR_NO_MORE}
+            return stops.get(str(fields.get("SuppressionReason")), NOTHING_FOLLOWS)
         case _:
-            return None, None, ""  # open, click
+            return NOTHING_FOLLOWS  # open, click
 
 
-def _bounce(fields: Mapping[str, Any]) -> Meaning:
-    kind, words = fields.get("Type"), fields.get("Details")
+def _bounce(fields: Mapping[str, Any]) -> Said:
+    kind, words = event_name(fields.get("Type")), fields.get("Details")
     words = words if isinstance(words, str) else ""
     code = enhanced_code(words)
-    if kind == "SpamComplaint":
-        return None, Stop.COMPLAINED, ""
-    if kind == "Unsubscribe":
-        return None, Stop.STOPPED, ""
-    if kind in NO_BOUNCES:
-        return None, None, ""
-    if kind in LATER:
-        return DeliveryStatus.LATER, None, code
     if kind == "HardBounce":
         return of_permanent_failure(code, words)
-    return DeliveryStatus.BLOCKED, None, code
+    said = BOUNCES.get(kind, NOT_KNOWN._replace(code=kind))
+    return said._replace(code=code) if said.status is not None and not said.code else said

@@ -14,28 +14,52 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from onboarding_worker.core.model.endings import About
 from onboarding_worker.providers.strict_json import NoObject, read_list
 from onboarding_worker.senders.contract import (
+    ARRIVED,
+    ASKED_FOR_NO_MORE,
+    COMPLAINED,
     MESSAGE_ID,
-    DeliveryStatus,
+    NOT_KNOWN,
+    NOT_TAKEN,
+    NOT_YET,
+    NOTHING_FOLLOWS,
     DeliveryUpdate,
     NotUnderstood,
-    Stop,
+    Said,
     event_name,
+    ours,
 )
-from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure
+from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address
 
 LARGEST = 1024 * 1024
 MOST_EVENTS = 2_000
 SIGNATURE, TIME = "x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp"
 OLDEST = timedelta(hours=25)  # SendGrid repeats a webhook for a day
-# By the event. Of others, such as processed, open and click, nothing follows.
-MEANINGS: Mapping[str, tuple[DeliveryStatus | None, Stop | None]] = {
-    "delivered": (DeliveryStatus.DELIVERED, None),
-    "spamreport": (None, Stop.COMPLAINED),
-    **dict.fromkeys(("unsubscribe", "group_unsubscribe"), (None, Stop.STOPPED)),
-    "deferred": (DeliveryStatus.LATER, None),
-    "dropped": (DeliveryStatus.BLOCKED, None),  # SendGrid's own list, or its own rules: nothing was sent
+# By the event. Of others, such as processed, open and click, nothing follows. Source: twilio.com/docs/sendgrid, "Event
+# Webhook reference".
+MEANINGS: Mapping[str, Said] = {
+    "delivered": ARRIVED,
+    "spamreport": COMPLAINED,
+    **dict.fromkeys(("unsubscribe", "group_unsubscribe"), ASKED_FOR_NO_MORE),
+    "deferred": NOT_YET,
+}
+# By the reason of a drop: nothing was sent. Source: the same.
+DROPS: Mapping[str, Said] = {
+    # SendGrid's own lists of addresses.
+    **dict.fromkeys(("Bounced Address", "Unsubscribed Address", "Spam Reporting Address"), NOT_TAKEN),
+    "Invalid": NOT_TAKEN._replace(about=About.ADDRESS),
+    "Invalid SMTPAPI header": ours("the header X-SMTPAPI of our mails cannot be read"),
+    "Spam Content": ours("SendGrid takes our text for spam"),
+    "Recipient List over Package Quota": ours("the mails of our plan are used up"),
+}
+# By what SendGrid makes of a bounce that it calls blocked. Source: twilio.com/docs/sendgrid, "Bounce and block
+# classifications".
+BLOCKS: Mapping[str, Said] = {
+    "Content": ours("the recipient's server refuses our text", "Content"),
+    "Reputation": ours("the recipient's server refuses our domain or SendGrid's address", "Reputation"),
+    "Unclassified": NOT_KNOWN._replace(code="Unclassified"),
 }
 
 
@@ -89,19 +113,25 @@ def read(body: bytes) -> list[tuple[bytes, DeliveryUpdate]] | NotUnderstood:
 def _update(event: Mapping[str, Any]) -> tuple[bytes, DeliveryUpdate] | None:
     id_, reference = event.get("sg_event_id"), event.get("smtp-id")
     match = MESSAGE_ID.fullmatch(reference.strip()) if isinstance(reference, str) and len(reference) <= 500 else None
-    if not isinstance(id_, str) or not id_ or match is None:
+    # A bounce that comes after the server had taken the mail names only the address.
+    address = usable_address(event.get("email")) if match is None and event.get("event") == "bounce" else ""
+    if not isinstance(id_, str) or not id_ or not (match or address):
         return None
-    status, stop, code = _meaning(event)
     kind, given = event_name(event.get("event")), event.get("timestamp")
     at = datetime.fromtimestamp(given, UTC) if type(given) is int and 0 < given < 4_000_000_000 else None
-    update = DeliveryUpdate(kind, match[1], status=status, stop=stop, code=code, happened_at=at)
+    update = DeliveryUpdate(kind, match[1] if match else "", address, happened_at=at, **_meaning(event)._asdict())
     return id_.encode("utf-8", "surrogatepass"), update
 
 
-def _meaning(event: Mapping[str, Any]) -> tuple[DeliveryStatus | None, Stop | None, str]:
-    if event.get("event") == "bounce":
-        code = enhanced_code(event.get("status"), event.get("reason"))
-        if event.get("type") == "blocked":
-            return DeliveryStatus.BLOCKED, None, code
-        return of_permanent_failure(code, str(event.get("reason", "")))
-    return *MEANINGS.get(str(event.get("event")), (None, None)), ""
+def _meaning(event: Mapping[str, Any]) -> Said:
+    match event.get("event"):
+        case "bounce":
+            code = enhanced_code(event.get("status"), event.get("reason"))
+            if event.get("type") != "blocked":
+                return of_permanent_failure(code, str(event.get("reason", "")))
+            return BLOCKS.get(str(event.get("bounce_classification")), NOT_TAKEN._replace(code=code))
+        case "dropped":
+            reason = str(event.get("reason"))
+            return next((said for begins, said in DROPS.items() if reason.startswith(begins)), NOT_KNOWN)
+        case kind:
+            return MEANINGS.get(str(kind), NOTHING_FOLLOWS)

@@ -25,19 +25,32 @@ from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.features.delivery.section import host_of
 from onboarding_worker.providers.strict_json import NoObject, read_object
 from onboarding_worker.senders.contract import (
+    ARRIVED,
+    ASKED_FOR_NO_MORE,
+    COMPLAINED,
     MESSAGE_ID,
-    DeliveryStatus,
+    NOT_KNOWN,
+    NOT_TAKEN,
+    NOT_YET,
+    NOTHING_FOLLOWS,
     DeliveryUpdate,
     NotUnderstood,
-    Stop,
+    Said,
     event_name,
+    ours,
 )
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure
 
 MOST_HEADERS = 500
 # SES has the address on a list of its own, and handed nothing over.
 NOT_TRIED = ("Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient")
-REFUSED_CONTENT = ("MessageTooLarge", "ContentRejected", "AttachmentRejected")
+# By type and subtype of a bounce; of other permanent ones the server's words say what they mean, and other transient
+# ones may pass. Source: docs.aws.amazon.com/ses/latest/dg/notification-contents.html, "Bounce types".
+BOUNCES: Mapping[tuple[str, str], Said] = {
+    **{("Permanent", part): NOT_TAKEN for part in NOT_TRIED},
+    **{("Transient", part): NOT_TAKEN for part in ("MessageTooLarge", "ContentRejected", "AttachmentRejected")},
+    ("Undetermined", "Undetermined"): NOT_KNOWN,
+}
 # The object that has the time and the facts, by the event.
 _PARTS = {
     "Bounce": "bounce",
@@ -66,10 +79,8 @@ def read(message: str) -> DeliveryUpdate | NotUnderstood:
         return NotUnderstood("it names no message")
     facts = fields.get(_PARTS.get(kind, ""))
     facts = facts if isinstance(facts, dict) else {}
-    status, stop, code = _meaning(kind, facts)
-    return DeliveryUpdate(
-        event_name(kind), reference, status=status, stop=stop, code=code, happened_at=utc_time(facts.get("timestamp"))
-    )
+    at, said = utc_time(facts.get("timestamp")), _meaning(kind, facts)
+    return DeliveryUpdate(event_name(kind), reference, happened_at=at, **said._asdict())
 
 
 def _reference(headers: list[Any]) -> str:
@@ -81,41 +92,41 @@ def _reference(headers: list[Any]) -> str:
     return ""
 
 
-def _meaning(kind: str, facts: Mapping[str, Any]) -> tuple[DeliveryStatus | None, Stop | None, str]:
+def _meaning(kind: str, facts: Mapping[str, Any]) -> Said:
     match kind:
         case "Delivery":
-            return DeliveryStatus.DELIVERED, None, ""
+            return ARRIVED
         case "Complaint" if facts.get("complaintSubType") in NOT_TRIED:
-            return DeliveryStatus.BLOCKED, None, ""
+            return NOT_TAKEN
         case "Complaint" if facts.get("complaintFeedbackType") == "not-spam":
-            return None, None, ""
+            return NOTHING_FOLLOWS
         case "Complaint":
-            return None, Stop.COMPLAINED, ""
+            return COMPLAINED
         case "Bounce":
             return _bounce(facts)
         case "DeliveryDelay":
-            return DeliveryStatus.LATER, None, ""
-        case "Reject":  # SES found a virus
-            return DeliveryStatus.BLOCKED, None, ""
+            return NOT_YET
+        case "Reject":
+            return ours("Amazon SES found a virus in our mail", "Reject")
         case "Subscription":
             wanted = facts.get("newTopicPreferences")
             leaves = isinstance(wanted, dict) and wanted.get("unsubscribeAll") is True
-            return None, Stop.STOPPED if leaves else None, ""
+            return ASKED_FOR_NO_MORE if leaves else NOTHING_FOLLOWS
         case _:
-            return None, None, ""  # send, open, click
+            return NOTHING_FOLLOWS  # send, open, click
 
 
-def _bounce(facts: Mapping[str, Any]) -> tuple[DeliveryStatus, Stop | None, str]:
+def _bounce(facts: Mapping[str, Any]) -> Said:
     recipients = facts.get("bouncedRecipients")
     first = recipients[0] if isinstance(recipients, list) and recipients and isinstance(recipients[0], dict) else {}
     words = first.get("diagnosticCode")
     words = words if isinstance(words, str) else ""
-    code, part = enhanced_code(first.get("status"), words), facts.get("bounceSubType")
-    if facts.get("bounceType") == "Transient" and part not in REFUSED_CONTENT:
-        return DeliveryStatus.LATER, None, code
-    if facts.get("bounceType") == "Permanent" and part not in NOT_TRIED:
+    code, kind = enhanced_code(first.get("status"), words), str(facts.get("bounceType"))
+    if said := BOUNCES.get((kind, str(facts.get("bounceSubType")))):
+        return said._replace(code=code)
+    if kind == "Permanent":
         return of_permanent_failure(code, words)
-    return DeliveryStatus.BLOCKED, None, code
+    return (NOT_YET if kind == "Transient" else NOT_KNOWN)._replace(code=code)
 
 
 LARGEST = 64 * 1024

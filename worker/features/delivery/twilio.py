@@ -10,9 +10,19 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from onboarding_worker.core.model.endings import Kind
-from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from onboarding_worker.senders.twilio_answers import BLOCKED, KINDS, NOT_ON_WHATSAPP, OPTED_OUT, PREFIX
+from onboarding_worker.core.model.endings import About, AddressIs
+from onboarding_worker.senders.contract import (
+    NOT_KNOWN,
+    NOT_TAKEN,
+    NOT_YET,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Said,
+    Stop,
+    ours,
+)
+from onboarding_worker.senders.twilio_answers import PREFIX, TEXTS, WHATSAPP
 
 SIGNATURE = "x-twilio-signature"
 LARGEST = 64 * 1024
@@ -21,7 +31,7 @@ PORTS = {"https": 443, "http": 80}
 # Statuses without a result: the answer to our own call, or a text that is not delivered yet.
 UNDECIDED = ("accepted", "scheduled", "queued", "sending", "sent", "read")
 LOST = ("undelivered", "failed")
-GONE = ("30005", "30006")  # no such number; a number that cannot receive texts
+STOPS = {AddressIs.GONE: Stop.BOUNCED, AddressIs.OPTED_OUT: Stop.STOPPED}
 # Twilio's own words. The whole answer must be one of them.
 STOP_WORDS = {"stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "opt out"}
 # The same word in the other languages of our texts.
@@ -84,23 +94,26 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     if status in LOST:
         code = fields.get("ErrorCode", "")
         code = code if code.isascii() and code.isdigit() and len(code) <= 6 else ""
-        result, stop = _lost(code, by_whatsapp=by_whatsapp)
-        return DeliveryUpdate(status, sid, _number(fields, "To"), status=result, stop=stop, code=code)
+        said = _lost(code, by_whatsapp=by_whatsapp)._replace(code=code)
+        return DeliveryUpdate(status, sid, _number(fields, "To"), **said._asdict())
     return DeliveryUpdate(status if status in UNDECIDED else "unknown", sid)
 
 
-def _lost(code: str, *, by_whatsapp: bool) -> tuple[DeliveryStatus, Stop | None]:
-    """What became of a message that did not arrive, and of its number, by Twilio's code. An unknown code: no retry.
-    What Twilio reports of a WhatsApp message is final, whatever the code: Twilio does not try it again, and a text may
-    reach the number."""
-    number = int(code) if code else 0
-    if number == OPTED_OUT or (by_whatsapp and number == BLOCKED):
-        return DeliveryStatus.BOUNCED, Stop.STOPPED
-    if by_whatsapp:
-        return DeliveryStatus.ELSEWHERE if number in NOT_ON_WHATSAPP else DeliveryStatus.BLOCKED, None
-    if KINDS.get(number) in (Kind.TRANSIENT, Kind.RATE_LIMITED):
-        return DeliveryStatus.LATER, None
-    return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if code in GONE else (DeliveryStatus.BLOCKED, None)
+def _lost(code: str, *, by_whatsapp: bool) -> Said:
+    """What became of a message that did not arrive, and of its number, by Twilio's code, as in an answer. What Twilio
+    reports of a WhatsApp message is final: Twilio does not try it again, and a text may reach the number."""
+    if not code:
+        return NOT_TAKEN
+    said = (WHATSAPP if by_whatsapp else TEXTS).get(int(code))
+    if said is None:
+        return NOT_KNOWN
+    if said.address in STOPS:
+        return Said(DeliveryStatus.BOUNCED, STOPS[said.address], said.about)
+    if said.address is AddressIs.ELSEWHERE:
+        return Said(DeliveryStatus.ELSEWHERE, about=said.about)
+    if said.about is About.US:
+        return ours(said.words)
+    return NOT_YET if said.about is About.WAY and not by_whatsapp else NOT_TAKEN._replace(about=said.about)
 
 
 def _answer(fields: Mapping[str, str]) -> DeliveryUpdate:

@@ -50,6 +50,7 @@ _COUNTS = sa.or_(
     InvitationRow.state.in_([bulk.fixed(state) for state in sorted(COUNTED)]),
     InvitationRow.unknown_attempt.is_not(None),
 )
+_REPEATED = InvitationRow.unknown_handovers + InvitationRow.lost_handovers
 # Session by session, through the index. With a join, and statistics from before a list, PostgreSQL would read all
 # invitations. This query runs at each claim of messages.
 _MESSAGES = (
@@ -58,13 +59,13 @@ _MESSAGES = (
         .where(SessionRow.id == InvitationRow.session_id)
         .scalar_subquery()
         .label("customer_id"),
-        sa.func.sum(InvitationRow.unknown_handovers + sa.case((_COUNTS, 1), else_=0)).label("number"),
+        sa.func.sum(_REPEATED + sa.case((_COUNTS, 1), else_=0)).label("number"),
         sa.func.sum(_SENDING).label("sending"),
     )
     .where(
         bulk.within(InvitationRow.session_id, _SESSIONS_OF),
-        # A hand-over that was repeated because its outcome was unknown counts whatever became of the message.
-        sa.or_(_COUNTS, InvitationRow.unknown_handovers > 0),
+        # A hand-over that was repeated, or lost, counts whatever became of the message.
+        sa.or_(_COUNTS, _REPEATED > 0),
     )
     .group_by(InvitationRow.session_id)
 )

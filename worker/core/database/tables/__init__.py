@@ -37,6 +37,7 @@ from onboarding_worker.core.database.tables.operating import (
     RetiredKey,
     TextCount,
     Timer,
+    UnreadCode,
 )
 from onboarding_worker.core.database.tables.types import Base
 from onboarding_worker.core.database.tables.work import Attempt, InvitationRow, Job, SessionRow
@@ -45,4 +46,5 @@ __all__ = ["AddressPlace", "Attempt", "Audit", "AuditHead", "Base", "Batch", "Ba
 __all__ += ["BatchPlan", "BounceCount", "Budget", "CustomerRow", "DroppedFile", "EmergencyStop", "Finished"]
 __all__ += ["Inbox", "InvitationRow", "Job", "LogIn", "Outbox", "PendingDetails", "Permit", "ProcessRow"]
 __all__ += ["RefusedEvent", "ReissueCount", "RetiredKey", "SessionRow", "SkippedLine", "StableLink"]
-__all__ += ["Suppression", "TextCount", "Timer", "Tombstone", "UploadedList", "UploadedPart", "Webhook"]
+__all__ += ["Suppression", "TextCount", "Timer", "Tombstone", "UnreadCode", "UploadedList", "UploadedPart"]
+__all__ += ["Webhook"]

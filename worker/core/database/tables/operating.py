@@ -158,6 +158,13 @@ class Budget(Base):
     credits_week: ColumnOf[int] = column(server_default="0", doc="How many in its week so far, from Monday.")
     credits_month: ColumnOf[int] = column(server_default="0", doc="How many in its month so far.")
     failures: ColumnOf[int] = column(doc="Failed calls in a row, over all rows.")
+    lost: ColumnOf[int] = column(
+        server_default="0",
+        doc="How a sender's reports of losses in a row weigh: 4 each that is about us, 1 if unknown.",
+    )
+    lost_since: ColumnOf[datetime | None] = column(
+        doc="From when on lost messages weigh: a resume, or the first of the row; NULL: nothing was reported yet."
+    )
     opened_at: ColumnOf[datetime | None] = column(
         doc="When the breaker opened, after too many failures in a row; NULL: the breaker is closed."
     )
@@ -217,3 +224,15 @@ class TextCount(Base):
     hour: ColumnOf[datetime] = column(primary_key=True)
     count: ColumnOf[int]
     refused: ColumnOf[int]
+
+
+class UnreadCode(Base):
+    """How often a provider or sender gave a code, in an answer or a report, that our tables do not have."""
+
+    __tablename__ = "unread_code"
+
+    budget: ColumnOf[str] = column(sa.String(64), primary_key=True)
+    code: ColumnOf[str] = column(sa.String(48), primary_key=True)
+    count: ColumnOf[int]
+    first_at: ColumnOf[datetime]
+    last_at: ColumnOf[datetime]

@@ -331,6 +331,11 @@ class InvitationRow(Base):
         server_default="0",
         doc="Hand-overs whose outcome stays unknown: each may have reached the customer, so each counts as a message.",
     )
+    lost_handovers: ColumnOf[int] = column(
+        sa.SmallInteger,
+        server_default="0",
+        doc="Hand-overs that the sender reported as lost, because of us or for no known reason: each is a message.",
+    )
     created_at: ColumnOf[datetime]
     sent_at: ColumnOf[datetime | None]
     new_link: ColumnOf[bool] = column(

@@ -378,7 +378,11 @@ class Budgets:
             state = read(connection, name, lock=True)
             ended = _in_the_way(state, by_person_at)
             if ended:
-                save(connection, name, resumed(state, pauses_too=by_person_at is not None))
+                after = resumed(state, pauses_too=by_person_at is not None)
+                # What is reported of earlier messages says nothing about the corrected set-up.
+                if by_person_at is not None and state.lost_since is not None:
+                    after = replace(after, lost=0, lost_since=by_person_at)
+                save(connection, name, after)
                 if by_person_at is not None:
                     note(connection, f"budget {name}", now=by_person_at, reason=f"{' and '.join(ended)} ended")
         return ended

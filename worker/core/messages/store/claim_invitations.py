@@ -248,6 +248,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
                 refused=row.refused_for is not None,
             ),
             unknown_handovers=row.unknown_handovers,
+            lost_handovers=row.lost_handovers,
             traceparent=row.traceparent,
             ended=row.session_state is SessionState.EXPIRED,
             given_away=row.given_away != ""

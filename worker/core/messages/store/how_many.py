@@ -72,7 +72,7 @@ def spent(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping
     """
     connection, caps = claim.connection, claim.policy.contact.caps
     if caps.messages > 1:
-        messages = [one for one in messages if not one.leased.alone or one.unknown_handovers]
+        messages = [one for one in messages if not one.leased.alone or one.earlier_handovers]
         if not messages:
             return {}
     ours = Counter(one.customer.customer_id for one in messages)
@@ -218,7 +218,7 @@ _PLACES = (
         .label("invitation"),
         sa.func.coalesce(
             # One that was given up before its outcome was known may have arrived, too.
-            sa.select(InvitationRow.unknown_handovers + _IN_DOUBT)
+            sa.select(InvitationRow.unknown_handovers + InvitationRow.lost_handovers + _IN_DOUBT)
             .where(InvitationRow.id == AddressPlace.invitation_id)
             .scalar_subquery(),
             0,
@@ -341,7 +341,7 @@ def without_place(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) ->
     if cap is None:
         return {}
     wanted = [
-        Wish(one.job_id, one.id, one.unknown_handovers, channel, address_of(one.customer.person, channel))
+        Wish(one.job_id, one.id, one.earlier_handovers, channel, address_of(one.customer.person, channel))
         for one in messages
     ]
     times = take(claim.connection, claim.keyring, cap, wanted, now=claim.now)

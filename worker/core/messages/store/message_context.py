@@ -48,10 +48,16 @@ class ClaimedInvitation(Claimed, Invitation):
     issued_at: datetime
     floor: timedelta
     unknown_handovers: int = 0  # earlier ones of this message whose outcome stays unknown
+    lost_handovers: int = 0  # earlier ones that the sender reported as lost
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
     own_link: OwnLink | None = None  # instead of its session's: it is never too old to be sent
     given_away: bool = False  # an address that was corrected has its session's link
+
+    @property
+    def earlier_handovers(self) -> int:
+        """Those that count as messages, with this one."""
+        return self.unknown_handovers + self.lost_handovers
 
     def use_own_link(self, link: OwnLink) -> None:
         """Carry our own link. One that is older than the message's session is the link that the customer has."""
@@ -106,6 +112,7 @@ WORKED_FROM = (
     InvitationRow.attempts,
     InvitationRow.unknown_attempt,
     InvitationRow.unknown_handovers,
+    InvitationRow.lost_handovers,
     SessionRow.encrypted.label("session"),
     SessionRow.state.label("session_state"),
     SessionRow.result,

@@ -136,6 +136,7 @@ def waiting_message(
         "attempts": 0,
         "waits": 0,
         "unknown_handovers": 0,
+        "lost_handovers": 0,
         "reason": Reason.QUIET_HOURS if wanted is not None and due_at > wanted else "",
         "detail": "",
         "reference": "",

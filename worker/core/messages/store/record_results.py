@@ -21,6 +21,7 @@ from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.lifecycle.store import reminders
 from onboarding_worker.core.limits.call_outcomes import CallOutcome
 from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.limits.store.reports import count_unread
 from onboarding_worker.core.limits.throughput import Stretch
 from onboarding_worker.core.messages.contact import FIRST, NEW_LINKS
 from onboarding_worker.core.messages.store import how_many, message_rows
@@ -81,6 +82,8 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
             schedule_checks(connection, {ours[item.row.id] for item in settled}, now=now)
     call_outcomes = [CallOutcome(item.began_at) for item in written]
     call_outcomes += [CallOutcome(item.began_at, item.problem) for item in special if item.ending]
+    unread = [item.problem.unread for item in special if item.problem is not None]
+    count_unread(connection, policy.rule.name, unread, now=now)
     # Messages are not counted as credits.
     budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False, stretch=stretch)
     if not_made := [item.row for item in results if item.ending is None]:

@@ -28,6 +28,7 @@ from onboarding_worker.core.lifecycle.store import reminders
 from onboarding_worker.core.limits.call_outcomes import CallOutcome
 from onboarding_worker.core.limits.store import budgets
 from onboarding_worker.core.limits.store.flush import Flush
+from onboarding_worker.core.limits.store.reports import count_unread
 from onboarding_worker.core.limits.throughput import Stretch
 from onboarding_worker.core.model.channels import is_mail
 from onboarding_worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
@@ -98,6 +99,8 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
     outcomes += call_costs.outcomes_of(special, look_ups=False) if special else []
     budgets.apply_outcomes(connection, policy.rule, outcomes, now=now, stretch=stretch)
     if special:
+        unread = [item.problem.unread for item in special if item.problem is not None]
+        count_unread(connection, policy.rule.name, unread, now=now)
         call_costs.apply_special(connection, policy.rule, special, overtaken, now=now)
     if repeats:
         repeated_answers.stop_if_many(flush)

@@ -59,6 +59,7 @@ class OurBooks:
         read = (
             *(InvitationRow.id, InvitationRow.channel, InvitationRow.state, InvitationRow.reference),
             *(InvitationRow.sent_at, InvitationRow.created_at, InvitationRow.unknown_handovers),
+            InvitationRow.lost_handovers,
             *(Job.row.label("row"), Job.customer_id),
         )
         query = sa.select(*read).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
@@ -66,7 +67,7 @@ class OurBooks:
             keys = {"msg": [*filter(None, (row.id.hex, str(row.id), row.reference))], "to": [row.customer_id]}
             columns = {"row": row.row, "customer": row.customer_id, "channel": row.channel, "state": str(row.state)}
             columns |= {"reference": row.id.hex, "at": (row.sent_at or row.created_at).timestamp()}
-            is_open = row.state in _OPEN or bool(row.unknown_handovers)
+            is_open = row.state in _OPEN or bool(row.unknown_handovers or row.lost_handovers)
             yield keys, columns | {"left": row.state in _LEFT, "open": is_open}
 
     def customers(self, batch_id: int) -> Iterator[tuple[str, int, bool, list[str]]]:

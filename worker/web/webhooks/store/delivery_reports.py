@@ -2,14 +2,15 @@
 
 The messages and their jobs are locked, in the order in which a dispatcher locks them. Plain deliveries are written
 together. All other updates are applied one by one: the message delivered or bounced; its address suppressed or
-released; another channel. Bounces are counted last.
+released; another channel; a message that was lost because of us sent again, once. What the sender's budget learns
+from them, codes that are not known, and bounces are counted last.
 """
 
 import re
 import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -21,15 +22,23 @@ from onboarding_worker.core.database.database import fetch, known
 from onboarding_worker.core.database.encrypted_values import Erased, read_person
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from onboarding_worker.core.database.tables.types import REFERENCE_LENGTH
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH
 from onboarding_worker.core.facts import MessagesSent, happened
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.limits.budgets import BudgetRule
+from onboarding_worker.core.limits.call_outcomes import Report
+from onboarding_worker.core.limits.store.reports import apply_reports, count_unread
 from onboarding_worker.core.messages.contact import FIRST, ContactPolicy
 from onboarding_worker.core.messages.store import message_rows
-from onboarding_worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, BounceCounts, set_job_states
+from onboarding_worker.core.messages.store.message_rows import (
+    ABOUT_A_MESSAGE,
+    OF_ITS_SESSION,
+    BounceCounts,
+    set_job_states,
+)
 from onboarding_worker.core.messages.store.unreached import fall_back
 from onboarding_worker.core.model.channels import SuppressionReason, address_of, is_mail
-from onboarding_worker.core.model.endings import Backoff
+from onboarding_worker.core.model.endings import About, Backoff
 from onboarding_worker.core.model.incoming import SENDER
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState, WebhookState
@@ -44,6 +53,11 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 UNMATCHED_BACKOFF = Backoff.steps(3, 15, 60, 5 * 60, 20 * 60)
 # While the message is being handed over: the result of the hand-over is written first.
 HAND_OVER_BACKOFF = Backoff(first=timedelta(seconds=3), most=timedelta(seconds=3 * 2**6))
+# A mail server that takes a mail and returns it later does so within some days (RFC 5321, 4.5.4.1).
+LATELY = timedelta(days=5)
+# Not at once: five such losses stop the sender meanwhile. And longer than Twilio's clock may differ from ours, since a
+# look-up must not take the lost text for this one.
+AGAIN_AFTER = timedelta(minutes=10)
 MOST_NAMED = 50  # customers: an address may be shared by many
 
 
@@ -72,9 +86,12 @@ def invitation_state_by_report(present: InvitationState, update: DeliveryUpdate)
 
     A bounce outweighs a delivery, in whatever order they come: mail servers accept messages that they refuse later. A
     delivered message with an unknown outcome was sent. LATER changes nothing: the schedule decides about the message.
+    A loss that neither the customer nor the address explains is no bounce: the message has failed.
     """
     if present not in _OUT:
         return None
+    if update.is_apart:
+        return None if present is InvitationState.FAILED else InvitationState.FAILED
     match update.status:
         case DeliveryStatus.BOUNCED | DeliveryStatus.BLOCKED | DeliveryStatus.ELSEWHERE:
             return InvitationState.BOUNCED
@@ -96,7 +113,7 @@ def apply_delivery_updates(
     applying = Applying(keyring, policy_of(), connection, due, now)
     results: dict[uuid.UUID, WebhookResult] = {}
     reported = [
-        Reported(one, DeliveryUpdate(**read_given(one.update, status=DeliveryStatus, stop=Stop)))
+        _with_message(connection, keyring, Reported(one, delivery_update(one.update)))
         for one in sorted(webhooks, key=lambda one: (one.received_at, one.id))
     ]
     messages = _lock_messages(connection, reported)
@@ -107,6 +124,7 @@ def apply_delivery_updates(
         message = messages.get(_named(one))
         if message is not None and named[_named(one)] == 1 and _is_plain(message, one.update):
             plain.append((message, one.happened_at))
+            applying.learn(one, message)
             said = DeliveryStatus.DELIVERED.value
             results[one.webhook.id] = WebhookResult(WebhookState.APPLIED, invitation_id=message.id, changed=said)
         else:
@@ -115,10 +133,35 @@ def apply_delivery_updates(
         fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(jobs)})
     _write_plain(connection, plain)
     results |= {one.webhook.id: applying.deliver(one, message) for one, message in others}
+    for channel, learnt in applying.learnt.items():
+        rule = applying.policy.budgets.get(channel) or BudgetRule(f"{SENDER}{channel}", names=(channel,))
+        apply_reports(connection, rule, learnt, by_mail=is_mail(channel), now=now)
+        count_unread(connection, rule.name, applying.unread[channel], now=now)
     if applying.bounced:
         counts = {batch: BounceCounts(0, 0, many) for batch, many in applying.bounced.items()}
         message_rows.count_bounces(connection, counts, applying.policy.pause, now=now)
     return results
+
+
+def delivery_update(kept: Mapping[str, Any]) -> DeliveryUpdate:
+    """The update from the output of `given_of`. Raises ValueError for anything else. Whoever says so, what is about us,
+    or of no known meaning, ends no address."""
+    update = DeliveryUpdate(**read_given(kept, status=DeliveryStatus, stop=Stop, about=About))
+    return replace(update, stop=None) if update.is_apart else update
+
+
+def _with_message(connection: sa.Connection, keyring: Keyring, one: Reported) -> Reported:
+    """The report of a bounced mail that names only the address, with the one mail that went there lately: mail services
+    report so what comes back after the recipient's server had taken it. Of several, none is named."""
+    update = one.update
+    if update.reference or not update.address or update.stop is not Stop.BOUNCED or not is_mail(one.channel):
+        return one
+    lately = InvitationRow.sent_at.between(one.happened_at - LATELY, one.happened_at)
+    query = sa.select(InvitationRow.id).join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    query = query.join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    query = query.where(has_address(keyring, one.channel, update.address), InvitationRow.channel == one.channel, lately)
+    rows = fetch(connection, query.limit(2))
+    return one._replace(update=replace(update, reference=rows[0].id.hex)) if len(rows) == 1 else one
 
 
 def _named(one: Reported) -> tuple[bool, str]:
@@ -156,6 +199,16 @@ class Applying:
     due: set[WakeUp]
     now: datetime
     bounced: Counter[int] = field(default_factory=Counter)
+    learnt: dict[str, list[Report]] = field(default_factory=lambda: defaultdict(list))  # by channel
+    unread: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # codes, by channel
+
+    def learn(self, one: Reported, row: sa.Row[Any]) -> None:
+        """Keep what this report, the first of its kind about this message, shows of the sender."""
+        update = one.update
+        if update.about is About.UNKNOWN:
+            self.unread[one.channel].append(update.code or update.event)
+        if update.about is not None or update.status is DeliveryStatus.DELIVERED:
+            self.learnt[one.channel].append(Report(update.about, row.sent_at or self.now, update.why))
 
     def deliver(self, one: Reported, locked: sa.Row[Any] | None) -> WebhookResult:
         """Apply an update about this locked message, alone. Raises NotKnown."""
@@ -168,16 +221,22 @@ class Applying:
             wait = HAND_OVER_BACKOFF.after(tries)
             return WebhookResult(WebhookState.WAITING, "the message is being sent", again_after=wait)
         state = invitation_state_by_report(row.state, update) if row is not None else None
+        again = False
         if row is not None and state is not None:
-            self._write_state(row, state, update, at=one.happened_at)
+            self.learn(one, row)
+            again = update.about is About.US and row.state is InvitationState.SENT and not row.lost_handovers
+            if again:
+                self._send_again(row, update)
+            else:
+                self._write_state(row, state, update, at=one.happened_at)
         # Once: meanwhile the customer may have asked for messages again.
-        again = tries > 1 and bool(update.address)
-        changed = not again and self._address(one, row)
-        if row is not None and state is not None:
-            if state is InvitationState.BOUNCED:
+        had_it = tries > 1 and bool(update.address)
+        changed = not had_it and self._address(one, row)
+        if row is not None and state is not None and not again:
+            if state in (InvitationState.BOUNCED, InvitationState.FAILED):
                 self.due.update(map(WakeUp.invite, fall_back(connection, keyring, self.policy, [row.id], now=now)))
-                if update.status is not DeliveryStatus.ELSEWHERE:
-                    self.bounced[row.batch_id] += 1
+            if state is InvitationState.BOUNCED and update.status is not DeliveryStatus.ELSEWHERE:
+                self.bounced[row.batch_id] += 1
             set_job_states(connection, [row.job_id], now=now)
             if row.state in (InvitationState.HELD, InvitationState.WAITING):
                 schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
@@ -206,6 +265,9 @@ class Applying:
         if state is InvitationState.BOUNCED:
             code = f" ({update.code})" if update.code else ""
             values |= {"reason": Reason.BOUNCED, "detail": f"the sender reported that the message did not arrive{code}"}
+        elif state is InvitationState.FAILED:
+            values |= {"reason": Reason.MESSAGE_REFUSED, "detail": _lost(update)}
+            values |= {"lost_handovers": InvitationRow.lost_handovers + 1}
         if row.sent_at is None:
             values["sent_at"] = at
         connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))
@@ -216,6 +278,18 @@ class Applying:
             its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)
             held = sa.update(Job).where(*its_own, Job.state == JobState.HELD)
             connection.execute(held.values(state=JobState.ISSUED, reason="", detail="", changed_at=now))
+
+    def _send_again(self, row: sa.Row[Any], update: DeliveryUpdate) -> None:
+        """Let a message wait that was lost because of us, and its job, if none of its other messages has left."""
+        now = self.now
+        again = {"state": InvitationState.WAITING, "due_at": now + AGAIN_AFTER, "reason": Reason.AUTH}
+        again |= {"detail": _lost(update), "attempts": 0, "reference": "", "sent_at": None, "lost_handovers": 1}
+        self.connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
+        left = InvitationRow.state.in_([InvitationState.SENT, InvitationState.DELIVERED])
+        others = sa.exists().where(OF_ITS_SESSION, left)
+        unsent = sa.update(Job).where(Job.id == row.job_id, Job.session_id == row.session_id, ~others)
+        unsent = unsent.where(Job.state == JobState.INVITED)
+        self.connection.execute(unsent.values(state=JobState.ISSUED, reason="", detail="", changed_at=now))
 
     def _address(self, one: Reported, row: sa.Row[Any] | None) -> bool:
         """Suppress or release the address that the update is about; True if this changed anything."""
@@ -233,6 +307,11 @@ class Applying:
             return False  # not an address that a message could be sent to
 
 
+def _lost(update: DeliveryUpdate) -> str:
+    detail = f"the sender reported that the message did not arrive, by the code {update.why}"
+    return detail[:DETAIL_LENGTH]
+
+
 _MESSAGE = (
     sa.select(
         InvitationRow.id,
@@ -242,6 +321,7 @@ _MESSAGE = (
         InvitationRow.kind,
         InvitationRow.state,
         InvitationRow.sent_at,
+        InvitationRow.lost_handovers,
         CustomerRow.customer_id,
         CustomerRow.encrypted.label("person"),
         CustomerRow.changed_at.label("person_changed_at"),
@@ -260,7 +340,7 @@ _TEXTS = sa.select(InvitationRow.id).where(
 _LOCK_MESSAGES = (
     sa.select(
         *(InvitationRow.id, InvitationRow.job_id, InvitationRow.batch_id, InvitationRow.channel, InvitationRow.kind),
-        *(InvitationRow.state, InvitationRow.reference),
+        *(InvitationRow.state, InvitationRow.reference, InvitationRow.sent_at),
     )
     .where(bulk.among(InvitationRow.id, "ids"))
     .order_by(InvitationRow.id)
