@@ -54,6 +54,7 @@ class PlainAccount:
     link_hosts: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     unchecked: Mapping[str, Any] = field(default_factory=dict)
+    per_row: tuple[str, ...] = ()
 
 
 AOIFE = Person(

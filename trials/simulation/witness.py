@@ -228,7 +228,7 @@ class Witness:
         parts, returns = self.parts, returns.foreseeing() if returns is not None else None
         with chance.untouched():
             found = ListFound(parts, CallsNow(parts.database, digest=name, rule=choices.rule))
-            for line in judge_all(parts.intake, parts.batches, lines, choices, returns=returns):
+            for line in judge_all(parts.intake.of(), parts.batches, lines, choices, returns=returns):
                 found.add(line)
             found.cost.finish()
             due, apart = found.cost.due, found.cost.beyond_cap()

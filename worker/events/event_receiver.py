@@ -30,6 +30,7 @@ from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.own_columns import is_own
 from onboarding_worker.lists.traces import Span
+from onboarding_worker.providers.row_rights import LIBRARY, SENDERS
 from onboarding_worker.providers.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 
 INVITE_AFTER = "invite_after"
@@ -83,6 +84,7 @@ class Judging:
 
     def __init__(self, intake: Intake, keyring: Keyring) -> None:
         self._intake, self._keyring = intake, keyring
+        self._intakes: dict[str, Intake] = {}  # by the origin of requests
         self._reading: _Reading | None = None
 
     def judge(self, event: Event, *, now: datetime) -> Arrival | EventReceipt:
@@ -106,7 +108,8 @@ class Judging:
         data = read_object(plain.encode()) if plain is not None else None
         if plain is None or not isinstance(data, dict) or has_unstorable_text(data):
             return _refused(_NO_JSON)
-        found = self._request(data) if event.kind is EventKind.REQUESTED else self._about_customer(event.kind, data)
+        is_request = event.kind is EventKind.REQUESTED
+        found = self._request(data, event.sender.name) if is_request else self._about_customer(event.kind, data)
         if isinstance(found, list):
             return _refused("its data is refused", *map(_without_flags, found))
         if not may_name(event.sender, found.customer_id):
@@ -163,10 +166,12 @@ class Judging:
         purpose = customer.purpose if kind is EventKind.CANCELLED else ""
         return _Asked(customer.customer_id, purpose, line.if_used, columns=columns)
 
-    def _request(self, data: dict[str, Any]) -> _Asked | list[FieldProblem]:
+    def _request(self, data: dict[str, Any], sender: str) -> _Asked | list[FieldProblem]:
+        origin = f"{SENDERS}.{sender}" if sender else LIBRARY
+        intake = self._intakes.get(origin) or self._intakes.setdefault(origin, self._intake.of(origin))
         asked = data.pop(INVITE_AFTER, None)
         raw = self._read().objects.cells(0, data)
-        judged = judge(self._intake, accept(0, raw.cells, self._read().of_requests, raw.problems))
+        judged = judge(intake, accept(0, raw.cells, self._read().of_requests, raw.problems))
         wait = self._wait(asked, judged if isinstance(judged, AcceptedLine) else None)
         problems = [wait] if isinstance(wait, FieldProblem) else []
         if isinstance(judged, RefusedLine):

@@ -92,6 +92,8 @@ class AcceptedLine:
 
     `fallback_accounts` could serve the job too, in order of preference. `freshness_seconds` is the route's floor, which
     holds for all accounts; None: the floor of the account. `quiet_until`: no session before then; None: at once.
+    `sets`: the columns by which it sets what needs a right. `origin`: who has brought them (`row_rights`); "": it sets
+    none. A row that is made of another one takes its values and its origin, and is judged by the same right.
     `lacks`: columns for messages that it needs and has no value of. It is refused unless the customer has them stored.
     """
 
@@ -108,6 +110,8 @@ class AcceptedLine:
     old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
     takes_id: bool = False  # of a known customer, who is another person; for a forecast, not stored
     lacks: tuple[FieldProblem, ...] = ()
+    sets: tuple[str, ...] = ()
+    origin: str = ""
     if_used: tuple[FieldProblem, ...] = ()
     above: Collection[str] = ()
 

@@ -16,6 +16,7 @@ from onboarding_worker.providers.bodies import LONGEST_TOKEN, BadAnswer, json_bo
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
 from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of, expiry
 from onboarding_worker.providers.parameters import by_name
+from onboarding_worker.providers.parameters.effects import Effect, effects
 from onboarding_worker.providers.values import Parameter, Type
 from onboarding_worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
@@ -39,6 +40,15 @@ PARAMETERS = (
     Parameter("phoneNumber", Type.TEXT, instead=OUR_MESSAGE),
     Parameter("phoneCode", Type.TEXT, instead=OUR_MESSAGE),
     Parameter("recipientName", Type.TEXT, instead=OUR_MESSAGE),
+)
+# What each can do to the check, by FrankieOne's pages; names without words are read as what they say.
+EFFECTS = effects(
+    (Effect.PLAIN, "entityId customerRef applicationRef channelRef", "names of ours, for tracing"),
+    (Effect.ADDRESS, "successRedirectURL errorRedirectURL", "where the customer is redirected"),
+    (Effect.WEAKENS, "oneSDKFlowId", "the flow: which steps there are"),
+    (Effect.WEAKENS, "requestedDocuments optionalDocuments partialDocuments", "which documents are asked for"),
+    (Effect.WEAKENS, "consent", "the person's consent"),
+    (Effect.ADDRESS, "sendSMS phoneNumber phoneCode recipientName", "to whom FrankieOne sends the link"),
 )
 
 
@@ -99,6 +109,6 @@ ENDPOINT = Endpoint(
         dialects=SPELLINGS,
     ),
     adapter=FrankieOneHosted,
-    parameters=(Table(by_name(*PARAMETERS)),),
+    parameters=(Table(by_name(*PARAMETERS), EFFECTS),),
     webhooks=FrankieOneWebhooks,
 )

@@ -14,7 +14,7 @@ from onboarding_worker.providers.bodies import BadAnswer, json_body, merged, opt
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
 from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
 from onboarding_worker.providers.parameters import by_name
-from onboarding_worker.providers.parameters.frankieone import V1
+from onboarding_worker.providers.parameters.frankieone import V1, V1_EFFECTS
 from onboarding_worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PATH = "/idv/v2/idvalidate/token"
@@ -85,6 +85,6 @@ ENDPOINT = Endpoint(
     # The call creates the entity that is verified: without data there is nothing to verify. Each call makes a session.
     facts=replace(FACTS, prefill="all", needs_name=True, opens_early=True),
     adapter=FrankieOneV1,
-    parameters=(Table(by_name(*V1)),),
+    parameters=(Table(by_name(*V1), V1_EFFECTS),),
     webhooks=FrankieOneWebhooks,
 )

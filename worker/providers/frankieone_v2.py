@@ -15,7 +15,7 @@ from onboarding_worker.providers.bodies import json_body, merged
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
 from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
 from onboarding_worker.providers.parameters import by_name
-from onboarding_worker.providers.parameters.frankieone import V2
+from onboarding_worker.providers.parameters.frankieone import V2, V2_EFFECTS
 from onboarding_worker.providers.values import UUID
 from onboarding_worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
@@ -60,6 +60,6 @@ class FrankieOneV2(FrankieEndpoint):
 ENDPOINT = Endpoint(
     facts=FACTS,  # not `opens_early`: before the expiry, a call returns the same token
     adapter=FrankieOneV2,
-    parameters=(Table(by_name(*V2)),),
+    parameters=(Table(by_name(*V2), V2_EFFECTS),),
     webhooks=FrankieOneWebhooks,
 )

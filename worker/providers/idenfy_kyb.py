@@ -22,6 +22,7 @@ from onboarding_worker.providers.bodies import (
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, LifetimeAsked, ProviderFacts, Table
 from onboarding_worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
 from onboarding_worker.providers.parameters import by_name, check_parameters, documented_parameters
+from onboarding_worker.providers.parameters.effects import Effect, effects
 from onboarding_worker.providers.values import UUID, Parameter, Type, language_of, wrong_ours
 from onboarding_worker.providers.webhooks.idenfy import IdenfyKybWebhooks
 
@@ -69,6 +70,15 @@ PARAMETERS = (
     Parameter("questionnaireRequired", Type.BOOLEAN, default="true"),
     _list("tags", 32, items=5, default="none", filled="column tags, added to the given tags"),
     _list("scanRefs", 40, nullable=True),
+)
+# What each can do to the check, by the page.
+EFFECTS = effects(
+    (Effect.PLAIN, "tokenType clientId externalRef tags", "names of ours"),
+    (Effect.PLAIN, "lifetime", "how long the link lives"),
+    (Effect.PLAIN, "locale theme", "what the customer sees"),
+    (Effect.WEAKENS, "flow", "the KYB flow to use: which steps there are"),
+    (Effect.WEAKENS, "questionnaire questionnaireRequired", "null for none; if the session should have one"),
+    (Effect.WEAKENS, "scanRefs", "identifications that count for the company (the page says nothing of it)"),
 )
 
 
@@ -164,6 +174,6 @@ ENDPOINT = Endpoint(
         lifetimes={"": LifetimeAsked("lifetime", unasked=timedelta(days=7))},
     ),
     adapter=IdenfyKyb,
-    parameters=(Table(by_name(*PARAMETERS), warnings=warnings),),
+    parameters=(Table(by_name(*PARAMETERS), EFFECTS, warnings=warnings),),
     webhooks=IdenfyKybWebhooks,
 )

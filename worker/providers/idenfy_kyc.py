@@ -263,6 +263,7 @@ ENDPOINT = Endpoint(
     parameters=(
         Table(
             by_name(*idenfy_kyc.PARAMETERS),
+            idenfy_kyc.EFFECTS,
             idenfy_kyc.contradictions,
             idenfy_kyc.warnings,
             dialect="narrative",
@@ -270,6 +271,7 @@ ENDPOINT = Endpoint(
         ),
         Table(
             by_name(*idenfy_kyc.OPENAPI),
+            idenfy_kyc.OPENAPI_EFFECTS,
             idenfy_kyc.openapi_contradictions,
             dialect="openapi",
             renamed=idenfy_kyc.RENAMED,

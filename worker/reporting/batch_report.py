@@ -88,7 +88,9 @@ class Reporting(Forecasts):
         return ahead_at(self.contact, issued_at, expires_at, allowed_from(expires_at))
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
-        """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted."""
+        """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted; what
+        its rows set is left out then."""
+        sets = self.facts.sets(batch.id) if counts is None else {}
         counts = counts or self.facts.counts(batch.id)
         budgets = Budgets(self.database).all()
         # And the words that this release does not know, with their rows.
@@ -132,6 +134,7 @@ class Reporting(Forecasts):
                 **({"apart": list(ends.apart)} if ends.apart else {}),
             },
             **({"plan": self._plan(batch, planned)} if planned is not None else {}),
+            **({"sets": sets} if sets else {}),
             **({"waits": waits} if (waits := self._waits(batch.id, counts)) else {}),
             **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),

@@ -238,10 +238,12 @@ class Operation:
         ]
 
     def _missing(self) -> dict[tuple[str, str], Mapping[int, int]]:
-        """The accounts, brands and channels that rows need and the configuration does not have: the rows by batch."""
+        """What rows need and the configuration does not have: accounts, brands, channels, and the right to set what
+        they set at an account. The rows by batch."""
         every = {
             "account": waiting.of_other_accounts(self.database, self.rules.accounts),
             "brand": waiting.of_other_brands(self.database, self.settings.brands),
+            "right": waiting.without_right(self.database),
             "sender": waiting.of_other_channels(self.database, self.rules.channels),
         }
         return {(what, name): rows for what, found in every.items() for name, rows in sorted(found.items())}

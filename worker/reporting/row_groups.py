@@ -122,6 +122,11 @@ class Headline(NamedTuple):
     good: bool
 
 
+def sets_in_words(sets: Mapping[str, int]) -> str:
+    """How many rows set each column that needs a right (`providers.row_rights`)."""
+    return ", ".join(f"{column} {rows:,}" for column, rows in sets.items())
+
+
 def headline(facts: Mapping[str, Any], corrected: int = 0) -> Headline:
     """`facts` come from `batch_report.status()`. `corrected`: how many rejected rows have a later row."""
     rows: Mapping[str, int] = facts["rows"]
@@ -154,6 +159,8 @@ def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
         said.append(f"{counted(reviewed, 'customer')} {are(reviewed)} in review at the provider.")
     if twice := rows.get(LineState.DUPLICATE):
         said.append(f"{counted(twice, 'row')} {'has' if twice == 1 else 'have'} the customer of an earlier row.")
+    if sets := facts.get("sets"):
+        said.append(f"Rows set what needs a right: {sets_in_words(sets)}.")
     if left := sum(rows.get(state, 0) for state in UNSENT_JOBS):
         said.append(f"{counted(left, 'row')} {'waits' if left == 1 else 'wait'} for a session or a message.")
     return said

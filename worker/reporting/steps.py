@@ -21,6 +21,7 @@ STEPS: Mapping[JobState | LineState, Mapping[Reason | None, str]] = {
     JobState.WAITING: {
         **_UNSENT,
         Reason.CREDITS_SPENT: "`onboard resume BATCH --most-credits N`",
+        Reason.RIGHT_MISSING: "list the column in the account's `per_row` and in [rights], or cancel the row",
         Reason.ACCOUNT_MISSING: "put the account back into the configuration",
         Reason.UNKNOWN: "nothing: the worker asks the provider, or waits until a session must have ended",
         Reason.ORPHAN: "nothing: the end may be days away",

@@ -394,12 +394,17 @@ def of_missing_key(key_id: str, held: int, since: datetime) -> Wait:
 
 
 def of_missing(what: str, name: str, by_batch: Mapping[int, int]) -> Wait:
-    """An account, brand or sender that the configuration does not have. `by_batch`: the rows or messages that wait."""
-    rows = sum(by_batch.values())
+    """An account, brand or sender that the configuration does not have, or the right to set something at an account.
+    `by_batch`: the rows or messages that wait."""
+    rows, report = sum(by_batch.values()), f"onboard report {min(by_batch)}"
+    if what == "right":
+        sets = "sets what it may not" if rows == 1 else "set what they may not"
+        why = f"{counted(rows, 'row')} {sets}: list it in the account's per_row and in [rights], or cancel"
+        return Wait(what, name, why, report, rows=rows)
     named = {"account": f"the account {name}", "brand": f"[brand.{name}]", "sender": "this channel"}[what]
     waiting = counted(rows, "message waits", "messages wait") if what == "sender" else rows_wait(rows)
     why = f"{waiting} for {named}, which this configuration does not have: put it back"
-    return Wait(what, name, why, f"onboard report {min(by_batch)}", rows=rows)
+    return Wait(what, name, why, report, rows=rows)
 
 
 def of_stop(what: str, names: str, reason: str, since: datetime | None = None, *, credentials: str = "") -> Wait:

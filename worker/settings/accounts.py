@@ -133,6 +133,12 @@ class Account(TrustsAuthority):
     )
     parameters: Parameters = setting({}, "Sent with every request, checked against the provider's schema.", repr=False)
     unchecked: Parameters = setting({}, "The provider's newer parameters, sent without a check.", repr=False)
+    per_row: tuple[Text, ...] = setting(
+        (),
+        "The parameters that rows may set, with the [right](#rights), though they [name an address or can weaken the"
+        " check](../providers/parameters.md#what-a-row-may-set); and `account`: rows may name this account.",
+        "none",
+    )
     link: Annotated[str, AfterValidator(_link), Shown("URL with placeholders")] | None = setting(
         None,
         "The link to send; needed for FrankieOne v1 and v2, which document none. Placeholders, whose values are"

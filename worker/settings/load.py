@@ -27,6 +27,7 @@ from onboarding_worker.settings.problems import Findings, SettingsError, nearest
 from onboarding_worker.settings.problems import Path as KeyPath
 from onboarding_worker.settings.queue_names import check_names
 from onboarding_worker.settings.reading import Reader, apply_overrides
+from onboarding_worker.settings.rights import check_rights
 from onboarding_worker.settings.routes import Route
 from onboarding_worker.settings.secrets import HOW, Secret, directory_doubt, is_of_another_user, is_writable_by_others
 from onboarding_worker.settings.sending import BrandSection, NamedBrand, check_brands, check_whatsapp
@@ -135,6 +136,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     check_brands(brands, tree, findings)
     if web := parts["web"]:
         web = parts["web"] = web.model_copy(update={"senders": senders})
+        if rights := parts["rights"]:
+            check_rights(rights, senders, findings)
         if "bus" not in tree or parts["bus"]:
             check_senders(web.senders, parts.get("bus"), parts["broker"], findings)
         if not is_loopback(web.host) and not rules.has_credentials(parts, accounts.values()):

@@ -18,6 +18,7 @@ from onboarding_worker.lists.own_columns import PREFIX, is_own
 from onboarding_worker.settings.accounts import Account
 from onboarding_worker.settings.outside import Bus, Web
 from onboarding_worker.settings.queue_names import QueuePrefix
+from onboarding_worker.settings.rights import Rights
 from onboarding_worker.settings.routes import Route, ours_by_theirs, own_columns, words_by_column
 from onboarding_worker.settings.sending import BrandSection, Email, NamedBrand, Sms, WhatsApp
 from onboarding_worker.settings.shape import SECTIONS
@@ -324,6 +325,7 @@ class Settings(Section):
     worker: Worker
     accounts: dict[str, Account]
     routes: tuple[Route, ...]
+    rights: Rights
     email: Email | None = None
     sms: Sms | None = None
     whatsapp: WhatsApp | None = None

@@ -15,6 +15,8 @@ from onboarding_worker.core.messages.quiet_hours import QuietHours
 from onboarding_worker.core.model.refusals import FRAUD, KNOWN, plain
 from onboarding_worker.core.model.sessions import default_floor, never_fresh
 from onboarding_worker.providers.facts import PROVIDERS, SPECIAL_KEYS, facts_of, lifetime_of
+from onboarding_worker.providers.parameters import unknown_parameter
+from onboarding_worker.providers.row_rights import ACCOUNT
 from onboarding_worker.settings.accounts import OWN, PLACEHOLDER, Account
 from onboarding_worker.settings.model import Database, FollowUp, Invitations, LadderStep, RetryAfterDenial
 from onboarding_worker.settings.problems import Findings, suggestion
@@ -123,6 +125,9 @@ def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings)
 
 def check_account(account: Account, findings: Findings) -> None:
     path = ("accounts", account.name)
+    for index, name in enumerate(account.per_row):
+        if name != ACCOUNT and (why := unknown_parameter(account.provider, name, account.dialect)):
+            findings.consequence((*path, "per_row", index), why)
     if account.lifetime is not None:
         if account.lifetime % timedelta(seconds=1):
             findings.consequence((*path, "lifetime"), "expected whole seconds")

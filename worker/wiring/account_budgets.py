@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onboarding_worker.core.foundation.notation import written
 from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
 from onboarding_worker.core.limits.limits import used_up
-from onboarding_worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
+from onboarding_worker.core.limits.store.backpressure import make_refused_due, make_snoozed_due, make_waiting_jobs_due
 from onboarding_worker.core.model.stops import is_at_cap, way_out
 from onboarding_worker.plans.deadlines import Paces
 from onboarding_worker.reporting.forecast import Load, pace_of
@@ -33,7 +33,7 @@ def paces(stores: "Stores", *, now: datetime) -> Paces:
 
 
 def resume(stores: "Stores", channels: Collection[str] | None, *, now: datetime) -> None:
-    """Let stopped accounts and senders be tried again, each with a single call first.
+    """Let stopped accounts and senders be tried again, each with a single call first; and rows that had no right.
 
     Not where a try would be paid for in vain: `onboard account resume` does that. The senders of these channels
     (None: of all) must answer once before sessions are opened for their messages.
@@ -45,6 +45,7 @@ def resume(stores: "Stores", channels: Collection[str] | None, *, now: datetime)
     budgets.lift_stops_at_caps(rules.accounts.values())
     for rule in rules.accounts.values():
         budgets.resume(rule.name)
+    make_refused_due(stores.database, now=now)
     senders = [budgets.resume(rule.name) for rule in rules.channels.values()]
     used = rules.channels if channels is None else channels
     budgets.mark_unverified(rule.name for name, rule in rules.channels.items() if name in used)

@@ -13,6 +13,7 @@ from onboarding_worker.core.features import Hook
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.model.metrics import Series
 from onboarding_worker.lists.traces import Traces
+from onboarding_worker.providers.row_rights import REPORTS
 from onboarding_worker.reporting.store.look import Looked
 from onboarding_worker.reporting.waits import Wait
 from onboarding_worker.settings.model import Settings
@@ -83,12 +84,13 @@ def opened_woken(parts: "Parts", stopping: Callable[[], bool]) -> list[Woken]:
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """`database`: whose changes the audit log ascribes to who gave the report. `another_person`: a row may leave
-    nothing of the person who is stored."""
+    nothing of the person who is stored. `origin`: of its rows (`row_rights`)."""
 
     name: str
     options: "ListOptions"
     database: Database
     another_person: bool = False
+    origin: str = REPORTS
 
 
 # The feature `service_desk` corrects what a person has changed, as it does for one customer.

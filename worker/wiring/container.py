@@ -209,6 +209,7 @@ class Parts(Stores):
             paces=lambda: account_budgets.paces(self, now=self.clock()),
             prefilled=[name for name, account in self.accounts.items() if account.prefill == "all"],
             traces=lambda: self.traces,
+            rights=self.settings.rights.of,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from onboarding_worker.core.dispatch.prefetch import EVENTS_AHEAD
 from onboarding_worker.core.limits.store.backpressure import ASSUMED_LIFETIME
@@ -14,10 +15,12 @@ from onboarding_worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from onboarding_worker.http.client import Http
 from onboarding_worker.lists.importing.intake import freshness_of
 from onboarding_worker.providers.contract import Provider
+from onboarding_worker.providers.row_rights import judged
 from onboarding_worker.senders.contract import Sender
 from onboarding_worker.settings.accounts import Account
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.policies import sender_timeout, stable_links
+from onboarding_worker.settings.rights import Rights
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.templates import sender_name
 
@@ -47,6 +50,7 @@ def issue_work(
         row_is_repeatable=lambda job: of.on_unknown == "repeat" or provider.repeatable(job),
         orphan_life=_orphan_life(of, provider),
         on_click=own if own is not None and own.on_click else None,
+        forbids=partial(_forbidden, of, settings.rights),
         any_age=own is not None,
         only_batch=only_batch,
     )
@@ -100,6 +104,13 @@ def invite_work(parts: Parts, channel: str, *, only_batch: int | None = None) ->
         jitter=parts.jitter,
         meters=parts.meters,
     )
+
+
+def _forbidden(account: Account, rights: Rights, job: ClaimedJob) -> str:
+    """What the row says and may not say to this account's provider, in words."""
+    if not (job.parameters or job.names_account):
+        return ""
+    return judged(account, rights.of(job.origin), job.parameters, names_account=job.names_account).in_words
 
 
 def _least_max_age(settings: Settings, account: str, provider: Provider) -> timedelta:

@@ -34,6 +34,7 @@ from onboarding_worker.providers.contract import (
     Table,
 )
 from onboarding_worker.providers.parameters import by_name, check_parameters
+from onboarding_worker.providers.parameters.effects import Effect, effects
 from onboarding_worker.providers.values import Parameter, Type
 
 PROVIDER = "acme-idv"
@@ -53,6 +54,12 @@ PARAMETERS = (
     Parameter("ttl", Type.INTEGER, 60, 2_592_000, filled="the account's lifetime"),
     Parameter("flow", Type.TEXT, 1, 64, default="the account's"),
     Parameter("customer", Type.TEXT, instead="it is filled from the column customer_id"),
+)
+# What each can do to the check, by Acme's page: rows set only what is plain.
+EFFECTS = effects(
+    (Effect.PLAIN, "ttl", "how long the link lives"),
+    (Effect.PLAIN, "customer", "our id of the customer"),
+    (Effect.WEAKENS, "flow", "the steps that the customer goes through"),
 )
 
 
@@ -135,5 +142,5 @@ ENDPOINT = Endpoint(
         lifetimes={"": LifetimeAsked("ttl", unasked=timedelta(days=1))},
     ),
     adapter=AcmeIdv,
-    parameters=(Table(by_name(*PARAMETERS)),),
+    parameters=(Table(by_name(*PARAMETERS), EFFECTS),),
 )

@@ -37,9 +37,7 @@ def exported(desk: Desk, rows: list[Row], *, life: timedelta = HOURS) -> list[Ro
     found = []
     for row in rows:
         token, reference = opened(desk, row["customer_id"])
-        found.append(
-            row | {"session_token": token, "session_reference": reference, "session_expires_at": ends, "account": "kyc"}
-        )
+        found.append(row | {"session_token": token, "session_reference": reference, "session_expires_at": ends})
     return found
 
 
@@ -96,7 +94,7 @@ def test_rows_whose_session_is_not_open_are_rejected_with_the_reason_and_the_oth
     over |= {"session_expires_at": "2026-01-01T00:00:00Z"}
     empty |= {"session_token": ""}
     other |= {"session_token": good["session_token"]}
-    no_list |= {"account": "au", "country": "AU", "entity_id": "8f8a4a3c-7d5f-4a52-b6f4-0d0a6ec8c0a1"}
+    no_list |= {"country": "AU", "entity_id": "8f8a4a3c-7d5f-4a52-b6f4-0d0a6ec8c0a1"}
 
     ended = desk.onboard("import", desk.list_of([good, unknown, over, empty, other, no_list]), "--adopt")
 

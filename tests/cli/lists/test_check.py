@@ -150,7 +150,8 @@ def test_a_list_with_texts_is_warned_of_where_no_countries_are_named(desk: Desk)
 
 
 def test_doubtful_parameters_of_rows_and_accounts_are_warned_of(desk: Desk):
-    desk.add("[accounts.kyc.parameters]\nexpiryTime = 30\n")
+    desk.change("[accounts.kyc]", '[accounts.kyc]\nper_row = ["documents"]')
+    desk.add('[accounts.kyc.parameters]\nexpiryTime = 30\n[rights]\nlists = ["idenfy-kyc.documents"]\n')
     rows = "customer_id,email,country,idenfy-kyc.documents\nA-1,a@example.com,DE,PASPORT\n"
     rows += "A-2,b@example.com,DE,PASSPORT\n"
     ended = desk.onboard("check", desk.write("list.csv", rows), "--errors", "errors.csv", "--json")

@@ -91,6 +91,8 @@ def test_the_block_for_the_configuration_offers_words_for_each_column_that_has_u
 
 
 def test_the_block_offers_no_words_for_what_the_configuration_cannot_do(desk: Desk):
+    desk.change("[accounts.kyc]", '[accounts.kyc]\nper_row = ["account"]')
+    desk.add('[rights]\nlists = ["account"]\n')
     row = "A-1,one@example.com,company,kyc,Acme"
     ended = desk.onboard("check", desk.write("odd.csv", f"customer_id,email,kind,account,company_name\n{row}\n"))
     assert ("not companies" in ended.out, "[import.values]" in ended.out) == (True, False)

@@ -256,6 +256,7 @@ JUDGED = {
 # A schema knows no configuration, no date of today, no other list of names, and no plan of numbers.
 ONLY_THE_WORKER = {
     "an account that is not configured": new(account="nowhere"),
+    "a parameter that it has no right to set": new(**{"idenfy-kyc.checkAml": True}),
     "a channel that is not configured": new(channel="whatsapp", phone="+37060000001"),
     "a country that does not exist": new(country="XX"),
     "an address in a column for messages": new(message={"branch": "evil.example"}),
@@ -297,7 +298,9 @@ def fits(message: dict[str, Any]) -> bool:
 @pytest.fixture
 async def accepts(make: Any) -> Judge:
     """Whether the worker accepts an event, by its bytes."""
-    world = make(more='prefill = "all"')  # every column is used: a wrong value of an unused one is only warned of
+    # Every column is used, where a wrong value of an unused one is only warned of; and set with the right to.
+    rights = '[rights]\nlibrary = ["account", "idenfy-kyc.documents"]'
+    world = make(more='prefill = "all"\nper_row = ["account", "documents"]', follow_up=rights)
     judging = Judging(world.parts.intake, world.parts.keyring)
 
     def judge(message: dict[str, Any]) -> bool:

@@ -29,7 +29,7 @@ AGAIN = ImportChoices(again=True)
 
 def bring_in(world, file, choices=USUAL, **how):
     parts = world.parts
-    return import_list(parts.intake, parts.batches, file, OPTIONS, name=file.name, choices=choices, **how)
+    return import_list(parts.intake.of(), parts.batches, file, OPTIONS, name=file.name, choices=choices, **how)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def test_each_line_becomes_a_job_or_a_refusal_under_its_own_row(make, writ
 async def test_a_line_keeps_the_others_of_its_route_and_what_the_route_asks_of_their_links(make, written):
     header = "customer_id,email,country,account\n"
     lines = "C-1,ona@example.org,LT,\nC-2,jonas@example.org,LT,kyc\n"
-    world = make(route=["kyc", "au"])
+    world = make(route=["kyc", "au"], more='per_row = ["account"]', follow_up='[rights]\nlists = ["account"]')
     bring_in(world, written(header + lines))
     assert [(row.account, row.fallback_accounts, row.freshness_seconds) for row in world.rows(Job)] == [
         ("kyc", "au", None),

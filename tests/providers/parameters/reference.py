@@ -4,15 +4,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from onboarding_worker.providers.facts import PROVIDERS
-from onboarding_worker.providers.parameters import names_of, tables_of
+from onboarding_worker.providers.parameters import Table, find, names_of, tables_of
+from onboarding_worker.providers.parameters.effects import Effect
 from onboarding_worker.providers.values import Parameter, Type
 
 PAGE = Path("docs/providers/parameters.md")
 HEAD = """# Parameters, endpoint by endpoint
 
-Every field that a request can have: for an account (`[accounts.NAME.parameters]`) or for one line (a column
-`PROVIDER.PARAMETER`, with dots for nested fields; its value wins), unless it is **not given**. Fields that a provider
-has added since go to `[accounts.NAME.unchecked]` and are sent unchanged.
+Every field that a request can have, unless it is **not given**: for an account (`[accounts.NAME.parameters]`), or for
+one row in a column `PROVIDER.PARAMETER`, with dots for nested fields, whose value takes the place of the account's
+[where the row may set it](#what-a-row-may-set). Fields that a provider has added since go to
+`[accounts.NAME.unchecked]`, which no row can set, and are sent unchanged.
 
 In a list's cell, write `true` or `false`; numbers; items of a list with `;` between them; objects and lists of objects
 as JSON; and `null` where the table allows it. An empty cell is not sent, nor is the null of a JSON list or an event,
@@ -22,6 +24,29 @@ A text's bounds are in characters, a list's are those of each item. An "object" 
 its own; "objects" are a list of them. "Setting": the default is the account's setting at iDenfy. "sent": what is sent
 if no value is given, mostly a column of the list; else nothing. The fields of `entity.organisationData` are left out:
 `frankieone-v1` refuses companies. This page is generated.
+
+## What a row may set
+
+A row sets the customer's own data, names, languages and lifetimes. The parameters of the tables "needs a right" below
+name an address (where the customer or the result goes) or can weaken the check; a parameter that no table has counts as
+such. They come from `[accounts.NAME.parameters]` alone, unless both list them:
+
+    [accounts.kyc]
+    per_row = ["documents", "account"]        # as in [accounts.kyc.parameters]; `account`: rows may name this account
+    [rights]                                  # as columns; of each origin, nothing by default
+    lists = ["idenfy-kyc.documents", "account"]
+    senders = { signup = ["idenfy-kyc.documents"] }
+
+- [`[rights]`](../reference/configuration.md#rights) has each origin of rows: events by their sender (over HTTP, the bus
+  and Celery), your own Python code, folders, uploads, reports that come back, and lists that are given to a command.
+  The service desk sets no column. What a row of ours makes of another, such as a new session, has the origin of that
+  one.
+- A row that may not is rejected, with the column; a value is never left out. An object that is listed gives its
+  members. A fallback account that may not get the row's values does not take it over.
+- A row that is here already is judged again before each call. One that may not waits as `right_missing`, and `status`
+  names its account. It goes on when the configuration gives the right and a process starts, or 15 minutes later at the
+  latest. Rows from before this table: `earlier`.
+- `check`, `run`'s question, the page of an uploaded list, `status BATCH` and the report count the rows that set each.
 """
 SHORT = {"the iDenfy account's setting": "Setting", "required": "required", "required by the document": "required"}
 # FrankieOne v1 serves persons alone: the fields of a company are checked if they are given, but no list needs them.
@@ -51,8 +76,20 @@ def page() -> str:
                 if not name.startswith(LEFT_OUT):
                     shared.setdefault(_facts(parameter), []).append(name)
             lines += [_line(names, facts) for facts, names in shared.items()]
+            lines += ["", "| needs a right | what it can do, by the provider's page |", "|---|---|"]
+            lines += [_line(names, facts) for facts, names in _guarded(table).items()]
             parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def _guarded(table: Table) -> dict[str, list[str]]:
+    """The parameters that need a right, by what they can do; those that cannot be given are left out."""
+    found: dict[str, list[str]] = {}
+    for name, (effect, source) in table.effects.items():
+        parameter = find(table, name)[0]
+        if effect is not Effect.PLAIN and parameter is not None and not parameter.instead:
+            found.setdefault(f"{effect}: {source}", []).append(name)
+    return found
 
 
 def _line(names: Iterable[str], facts: str) -> str:

@@ -19,6 +19,7 @@ from onboarding_worker.lists.store.batches import BatchFacts
 from onboarding_worker.reporting.batch_report import rows_to_correct
 from onboarding_worker.reporting.forecast import lost_answers, lost_sessions
 from onboarding_worker.reporting.operation_report import OperationReport
+from onboarding_worker.reporting.row_groups import sets_in_words
 from onboarding_worker.reporting.standings import STANDINGS
 from onboarding_worker.reporting.store.processes import WORK
 from onboarding_worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, none_works, with_rows
@@ -63,7 +64,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         if batch is not None:
             found = find_batch(parts, batch)
             counts = parts.facts.counts(found.id)
-            facts = whole.with_what_is_worked(parts.reporting.status(found, counts))
+            facts = whole.with_what_is_worked(parts.reporting.status(found))
             if as_json:
                 print_json(facts | whole.facts())
             else:
@@ -195,6 +196,8 @@ def _parts_of(facts: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield ("", f"the longest review: since {facts['in_review_since']}")
     for reason, waits in facts.get("waits", {}).items():
         yield ("waits", waiting_in_words(reason, waits))
+    if "sets" in facts:
+        yield ("rows set", sets_in_words(facts["sets"]))
     ends = facts["forecast"]
     if ends["finishes_at"]:
         yield ("done by", f"{'roughly ' if ends['assumed'] else ''}{ends['finishes_at']} ({ends['limited_by']})")

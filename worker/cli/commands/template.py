@@ -241,7 +241,7 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
         options = options_of(
             parts.intake, ignore=frozenset(own.ignore), dates=own.dates, if_used=PREFILLED, defaults=own.defaults
         )
-        lines = (judge(parts.intake, line) for line in open_list(path, options))
+        lines = (judge(parts.intake.of(), line) for line in open_list(path, options))
         line = next((line for line in lines if line.row >= number), None)
         if line is not None and line.row == number:
             if isinstance(line, AcceptedLine) and not line.lacks:

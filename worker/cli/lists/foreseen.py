@@ -23,6 +23,7 @@ from onboarding_worker.lists.same_person import Seen
 from onboarding_worker.plans.store.plans import Planned
 from onboarding_worker.reporting.forecast import Forecast, through_nights
 from onboarding_worker.reporting.prices import Prices
+from onboarding_worker.reporting.row_groups import sets_in_words
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.settings.money import amounts_in_words, in_json
 from onboarding_worker.settings.policies import buys_on_click, ladder_of, reminders_of
@@ -196,12 +197,15 @@ def _mix(parts: Parts, judged: Judged) -> dict[str, Any]:
         "channels": named(channels),
         "countries": named(judged.countries),
         "without_country": judged.countries[""],
+        **({"sets": dict(sorted(judged.sets.items()))} if judged.sets else {}),
     }
 
 
 def mix_in_words(facts: Mapping[str, Any]) -> list[str]:
-    """A line for each of languages, channels and countries that says something: what all rows have is not said."""
-    lines = []
+    """A line for each of languages, channels and countries that says something: what all rows have is not said. And
+    what rows set that needs a right."""
+    sets = facts.get("sets")
+    lines = [f"rows set what needs a right: {sets_in_words(sets)}"] if sets else []
     for name, one in (("languages", "language"), ("channels", "channel"), ("countries", "country")):
         found, without = facts[name], facts.get(f"without_{one}", 0)
         if len(found) > 1 or (found and without):

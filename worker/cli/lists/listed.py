@@ -123,7 +123,7 @@ def lines_of(
 ) -> tuple[Iterator[AcceptedLine | RefusedLine], Settles]:
     """Each line as the import would judge it now, and, when they are read, what the rows of a report would become."""
     returns = returns_of(parts, options, listed.name, choices, reading).foreseeing()
-    return judge_all(parts.intake, parts.batches, reading, choices, returns=returns), returns
+    return judge_all(parts.intake.of(), parts.batches, reading, choices, returns=returns), returns
 
 
 def block_for(
@@ -246,10 +246,12 @@ def import_listed(
             child = None
             if adopts is None:
                 with parts.one_thread():
-                    child = exits.enter_context(judging_child(parts.intake, parts.batches, listed.content, reading))
+                    child = exits.enter_context(
+                        judging_child(parts.intake.of(), parts.batches, listed.content, reading)
+                    )
             exits.enter_context(parts.heartbeat(IMPORT))
             imported = import_list(
-                parts.intake,
+                parts.intake.of(),
                 parts.batches,
                 listed.content,
                 options,

@@ -93,6 +93,8 @@ class Customer:
     brand: str = ""  # whose messages the customer gets; "": the default one's
 
 
+ACCOUNT_COLUMN = "account column"  # why an account was chosen, if the row names it
+
 _DIGITS = re.compile("[0-9…]+")
 
 

@@ -36,6 +36,7 @@ class LineDetails:
     external_ref: str
     tags: tuple[str, ...]
     parameters: dict[str, dict[str, Any]]
+    origin: str = ""  # `AcceptedLine.origin`
 
 
 _EMPTY = LineDetails("", (), {})
@@ -107,11 +108,12 @@ def email_text(known: Mapping[str, Any]) -> str:
     return folded_email(known["email"]) if known.get("email") else ""
 
 
-def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> bytes | None:
+def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer, origin: str = "") -> bytes | None:
     """The encrypted values of a line. None if there are none, as for most lines: this saves an encryption a row."""
-    if not (customer.external_ref or customer.tags or customer.parameters):
+    if not (customer.external_ref or customer.tags or customer.parameters or origin):
         return None
     line = {"external_ref": customer.external_ref, "tags": customer.tags, "parameters": dict(customer.parameters)}
+    line |= {"origin": origin} if origin else {}
     return keyring.encrypt(line, context=context_of_line(batch_id, row))
 
 
@@ -122,7 +124,8 @@ def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | N
     if encrypted == ERASED:
         raise Erased("the values of the list's line were erased with the customer's personal data")
     line = keyring.decrypt(encrypted, context=context_of_line(batch_id, row))
-    return LineDetails(line.get("external_ref", ""), tuple(line.get("tags", ())), line.get("parameters", {}))
+    tags, parameters = tuple(line.get("tags", ())), line.get("parameters", {})
+    return LineDetails(line.get("external_ref", ""), tags, parameters, line.get("origin", ""))
 
 
 def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:

@@ -300,6 +300,7 @@ class Later:
 
     due_at: datetime
     reason: Reason
+    detail: str = ""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,11 @@ class Reason(StrEnum):
         _UNSENT,
         _WAITING,
     )
+    RIGHT_MISSING = (
+        "right_missing",
+        "the row sets what it may not: its account's per_row, or [rights], does not list the column",
+        _WAITS,
+    )
     COUNTRY_SPENT = (
         "country_spent",
         "the texts to its country have reached the most of an hour ([sms] per_country)",

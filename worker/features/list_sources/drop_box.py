@@ -50,6 +50,7 @@ from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.taken import MOST_TRIES, Ending, lease_of
 from onboarding_worker.lists.warned import problems_csv
 from onboarding_worker.plans.store.plans import Plan, PlanRefused
+from onboarding_worker.providers.row_rights import FOLDERS
 from onboarding_worker.reporting.batch_report import state_of
 from onboarding_worker.reporting.report_lines import write_csv
 from onboarding_worker.settings.problems import SettingsError
@@ -144,7 +145,8 @@ class DropBox:
             log.error("a list of the folder %s: its import ended with %s", self.folder.known_as, type(error).__name__)
 
     def _import(self, file: DroppedFile, copy: Copy, keep: Callable[[], None]) -> None:
-        configured, intake = self.parts.settings.import_, self.parts.intake
+        origin, configured = f"{FOLDERS}.{self.folder.known_as}", self.parts.settings.import_
+        intake = self.parts.intake.of(origin, account=self.folder.account or "")
         defaults, ignore = configured.defaults | self.folder.defaults, frozenset(configured.ignore)
         options = options_of(intake, if_used=PREFILLED, defaults=defaults, ignore=ignore, dates=configured.dates)
         now = self.parts.clock()
@@ -161,7 +163,8 @@ class DropBox:
             reading = open_list(copy.content, options)
             # What a report corrects leaves at once: where a person is to look first, it is not taken.
             if reading.own is OwnFile.REPORT and not self.folder.approve:
-                returns = settles(self.parts, Report(name=file.name, options=options, database=self._acting))
+                report = Report(name=file.name, options=options, database=self._acting, origin=origin)
+                returns = settles(self.parts, report)
             imported = import_list(
                 intake,
                 batches,

@@ -195,9 +195,13 @@ class Intake(Client):
 
 def _check(folders: Mapping[int, Intake], given: Mapping[str, Any], findings: Findings) -> None:
     """Each folder has a name and a directory of its own, and names what is there."""
-    accounts = given.get("accounts")
+    accounts, rights = given.get("accounts"), given.get("rights", {})
     names = Counter(one.known_as for one in folders.values())
     places = Counter(_place(one) for one in folders.values())
+    of_folders = rights.get("folders") if isinstance(rights, dict) else None
+    for name in of_folders if isinstance(of_folders, dict) else ():
+        if name not in names:
+            findings.consequence(("rights", "folders", name), "no folder of [[intake]] has this name")
     for index, one in folders.items():
         path = ("intake", index)
         if names[one.known_as] > 1:

@@ -207,7 +207,9 @@ async def _played(
         options = replace(asked.listed.options(parts), most=asked.most)
         is_cut = sum(1 for _ in open_list(content, replace(options, most=asked.most + 1))) > asked.most
         choices = ImportChoices(strict=asked.listed.strict)
-        imported = import_list(parts.intake, parts.batches, content, options, name=asked.listed.name, choices=choices)
+        imported = import_list(
+            parts.intake.of(), parts.batches, content, options, name=asked.listed.name, choices=choices
+        )
         wire.sources = account_sources(parts.accounts, parts.keyring, loop.now)
         texting = settings.model_copy(update={"email": None})  # no report of a mail is played
         wire.senders = sender_sources(texting, parts.keyring, loop.now)

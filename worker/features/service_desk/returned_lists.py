@@ -58,7 +58,7 @@ class Returns:
 
     @cached_property
     def _intake(self) -> Intake:
-        return self.parts.intake
+        return self.parts.intake.of(self.report.origin)
 
     @property
     def corrected(self) -> int:

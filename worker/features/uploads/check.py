@@ -28,6 +28,7 @@ from onboarding_worker.lists.lines import AcceptedLine, ListRefused
 from onboarding_worker.lists.listing import CustomerList, open_list, open_table
 from onboarding_worker.lists.options import ListOptions, Vocabulary
 from onboarding_worker.lists.warned import Severity, Warned, problems_csv
+from onboarding_worker.providers.row_rights import UPLOADS
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.templates.checks import problems as problems_of_templates
 from onboarding_worker.wiring.container import Parts
@@ -79,7 +80,7 @@ def check(
         calls = CallsNow(parts.database, digest=content_digest(content), rule=rule_of(parts))
         rows = ListFound(parts, calls)
         choices = KnownChoices(rule=rule_of(parts))
-        for number, line in enumerate(judge_all(parts.intake, parts.batches, reading, choices), 1):
+        for number, line in enumerate(judge_all(parts.intake.of(UPLOADS), parts.batches, reading, choices), 1):
             step()
             if number > MOST_ROWS:
                 raise ListRefused([TOO_LONG])

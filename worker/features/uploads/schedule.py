@@ -21,6 +21,7 @@ from onboarding_worker.lists.importing.list_import import CutOff, ImportChoices,
 from onboarding_worker.lists.lines import ListRefused
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.taken import MOST_TRIES, Ending, lease_of
+from onboarding_worker.providers.row_rights import UPLOADS
 from onboarding_worker.wiring.background import Looks, Ticks, Work
 from onboarding_worker.wiring.container import Parts
 
@@ -99,7 +100,7 @@ class Looking:
 
         acting = self.parts.database.acting(Act(" and ".join(one.agreed), "import"))
         imported = import_list(
-            self.parts.intake,
+            self.parts.intake.of(UPLOADS),
             Batches(acting, self.parts.keyring, wide=self.parts.batches.wide),
             file,
             options_for(self.parts, how),

@@ -12,7 +12,14 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from onboarding_worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
+from onboarding_worker.core.customers.customers import (
+    ACCOUNT_COLUMN,
+    PERSONAL,
+    Channel,
+    Customer,
+    FieldProblem,
+    invitation_channels,
+)
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.notation import show_duration
 from onboarding_worker.core.messages.quiet_hours import Hours, issue_at
@@ -30,6 +37,7 @@ from onboarding_worker.providers.account import AccountSettings
 from onboarding_worker.providers.contract import Provider
 from onboarding_worker.providers.facts import facts_of, lifetime_parameter
 from onboarding_worker.providers.parameters import parameter_warnings
+from onboarding_worker.providers.row_rights import ACCOUNT, LISTS, NOBODY, NOTHING, Right, RowSays, judged, no_account
 from onboarding_worker.templates.values import NAMES
 
 Wanted = str | bool | tuple[str, ...]
@@ -39,6 +47,8 @@ _Test = tuple[str, bool | None, Mapping[str, str]]
 # able(account, customer, the route's freshness floor or None): the problems that keep the account from serving the
 # customer, if any.
 Able = Callable[[str, Customer, timedelta | None], list[FieldProblem]]
+# forbids(account, customer): what the row says and may not say to this account's provider.
+Forbids = Callable[[str, Customer], Sequence[FieldProblem]]
 
 
 # The columns that a route may use.
@@ -124,12 +134,19 @@ _routing = lru_cache(maxsize=64)(_Routing)
 
 
 def choose_account(
-    customer: Customer, rules: Sequence[Rule], *, able: Able, known: Collection[str]
+    customer: Customer,
+    rules: Sequence[Rule],
+    *,
+    able: Able,
+    known: Collection[str],
+    forbids: Forbids = lambda _account, _customer: (),
+    default: str = "",
 ) -> Chosen | tuple[FieldProblem, ...]:
     """The account for the customer; or what each candidate lacks, at least one problem. The first rule that fits
-    decides; later rules are not used."""
+    decides; later rules are not used. What a row may not say to an account leads to no other one. `default`: the
+    account of rows that name none."""
     if customer.account:
-        return _forced(customer, rules, able, known)
+        return _forced(customer, rules, able, known, forbids, default)
     found = _routing(tuple(rules)).of(customer)
     if found is None:
         hint = "add a last [[routes]] without `when`, or name an account in the column account"
@@ -137,21 +154,26 @@ def choose_account(
     rule, reason = found
     problems: list[FieldProblem] = []
     for place, account in enumerate(rule.accounts):
+        if wrong := forbids(account, customer):
+            return tuple(wrong)
         lacks = able(account, customer, rule.freshness)
         if not lacks:
             if place:
                 reason += f"; {' and '.join(rule.accounts[:place])} cannot serve the customer"
             others = dict.fromkeys(rule.accounts[place + 1 :])
-            fallback_accounts = tuple([other for other in others if not able(other, customer, rule.freshness)])
+            able_too = [other for other in others if not able(other, customer, rule.freshness)]
+            fallback_accounts = tuple([other for other in able_too if not forbids(other, customer)])
             return Chosen(account, reason, rule.freshness, fallback_accounts)
         problems += lacks
     return tuple(dict.fromkeys(problems))
 
 
 def _forced(
-    customer: Customer, rules: Sequence[Rule], able: Able, known: Collection[str]
+    customer: Customer, rules: Sequence[Rule], able: Able, known: Collection[str], forbids: Forbids, default: str
 ) -> Chosen | tuple[FieldProblem, ...]:
     account = customer.account
+    if wrong := forbids(account, customer):
+        return tuple(wrong)
     if account not in known:
         hint = f"use one of {', '.join(sorted(known))}, or leave it empty"
         return (FieldProblem("account", "no account of that name is configured", hint, unread=True),)
@@ -159,7 +181,7 @@ def _forced(
     problems = able(account, customer, freshness)
     if problems:
         return tuple(problems)
-    return Chosen(account, "account column", freshness)
+    return Chosen(account, "default account" if account == default else ACCOUNT_COLUMN, freshness)
 
 
 def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], timedelta | None]:
@@ -231,6 +253,9 @@ class Intake:
     # The columns for messages that a message of the customer's needs, and the row has no value of.
     lacking: Callable[[Customer], Sequence[FieldProblem]] = lambda _customer: ()
     traces: Callable[[], Traces] = lambda: NO_TRACES  # a call, because it opens a thread the first time
+    rights: Callable[[str], Right] = Right  # by where rows come from
+    origin: str = NOBODY  # of the rows that are judged (`row_rights`)
+    default_account: str = ""  # of their rows that name none
     # By account, for customers without parameters of their own.
     _lifetimes: Mapping[str, timedelta | None] = field(init=False, repr=False, compare=False)
     routes_have_brands: bool = field(init=False, repr=False, compare=False)
@@ -239,6 +264,32 @@ class Intake:
         lifetimes = {account: provider.lifetime_with({}) for account, provider in self.providers.items()}
         object.__setattr__(self, "_lifetimes", lifetimes)
         object.__setattr__(self, "routes_have_brands", any(rule.brand for rule in self.routes))
+
+    def of(self, origin: str = LISTS, *, account: str = "") -> "Intake":
+        """The same for rows that come from there, and are of this account if they name none."""
+        return replace(self, origin=origin, default_account=account)
+
+    def choose(self, customer: Customer) -> Chosen | tuple[FieldProblem, ...]:
+        """The account for a row, also one that is made of another row, whose origin is this one's."""
+        return choose_account(
+            customer,
+            self.routes,
+            able=self.able,
+            known=self.providers.keys(),
+            forbids=lambda account, row: self.says(account, row).problems,
+            default=self.default_account,
+        )
+
+    def says(self, account: str, customer: Customer) -> RowSays:
+        """What the row sets at this account that needs a right."""
+        if not (customer.account or customer.parameters):  # as most rows
+            return NOTHING
+        named = customer.account not in ("", self.default_account)
+        right = self.rights(self.origin)
+        if account not in self.accounts:
+            return RowSays((ACCOUNT,)) if ACCOUNT in right.columns else no_account(right)
+        settings = self.accounts[account]
+        return judged(settings, right, customer.parameters.get(settings.provider, {}), names_account=named)
 
     def lifetime(self, account: str, customer: Customer) -> timedelta | None:
         """How long the customer's link of the account lives; None where the vendor decides."""
@@ -348,7 +399,7 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     if intake.routes_have_brands and (brand := brand_for(customer, intake.routes)):  # the one that writes to it
         customer = replace(customer, brand=brand)
     customer, landline, unsendable = intake.written_to(customer)
-    chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
+    chosen = intake.choose(customer)
     warnings = landline
     if line.if_used:
         if isinstance(chosen, Chosen):
@@ -374,11 +425,23 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
         at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age_of(lifetime, floor=floor), now=now)
         quiet_until = at if at > now else None  # before then its message could not leave
     line.customer, line.quiet_until, line.warnings, line.lacks = customer, quiet_until, warnings, lacks
-    return served_by(line, chosen, lifetime)
+    return served_by(intake, line, chosen)
 
 
-def served_by(line: AcceptedLine, chosen: Chosen, lifetime: timedelta | None) -> AcceptedLine:
-    """The line of a customer for whom this account was chosen. `lifetime`: of its links."""
+def made_of_another(intake: Intake, customer: Customer, origin: str, *, default: str = "") -> AcceptedLine | None:
+    """The line, with a row number to be given, of a row that a row of ours makes, such as a renewal; None: no account
+    serves it, or it says what may not be said. `customer` has the values of that row, and `origin` is its own
+    (`LineDetails`): they are judged by the right of who brought them. `default`: as `Intake.of` has it."""
+    intake = intake.of(origin, account=default)
+    chosen = intake.choose(customer)
+    return served_by(intake, AcceptedLine(0, customer), chosen) if isinstance(chosen, Chosen) else None
+
+
+def served_by(intake: Intake, line: AcceptedLine, chosen: Chosen) -> AcceptedLine:
+    """The line of a customer for whom this account was chosen."""
+    line.sets = intake.says(chosen.account, line.customer).sets
+    line.origin = intake.origin if line.sets else ""
+    lifetime = intake.lifetime(chosen.account, line.customer)
     line.account, line.route, line.fallback_accounts = chosen.account, chosen.reason, chosen.fallback_accounts
     line.floor_seconds = int(floor_of(chosen.freshness, lifetime=lifetime).total_seconds())
     line.freshness_seconds = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
@@ -399,7 +462,7 @@ def _further(intake: Intake, line: RefusedLine) -> tuple[Sequence[str], Sequence
     # Where a wrong column may decide the route, only the account that the line names is asked.
     is_routed = rest.account or all(rule.when.keys().isdisjoint(wrong) for rule in intake.routes)
     if is_routed and "account" not in wrong:
-        chosen = choose_account(rest, intake.routes, able=intake.able, known=intake.providers.keys())
+        chosen = intake.choose(rest)
         if isinstance(chosen, Chosen):
             accounts = (chosen.account, *chosen.fallback_accounts)
         else:

@@ -52,6 +52,7 @@ class Judged:
     wordings: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     brands: Counter[str] = field(default_factory=Counter)  # the rows by brand; "": the default one's
     countries: Counter[str] = field(default_factory=Counter)  # for a forecast: the rows by country
+    sets: Counter[str] = field(default_factory=Counter)  # the rows that set each column that needs a right
     # For a forecast: the rows by channel, template, language and brand.
     spoken: Counter[tuple[Channel, str, str, str]] = field(default_factory=Counter)
     # Rows by their channels, and by the other channels on which they have an address.
@@ -135,7 +136,8 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
 def count_accepted(judged: Judged, groups: Iterable[tuple[Any, ...]]) -> None:
     """Count for a forecast what lines of these groups need. Most lines of a list are in a few of them."""
     for group, rows in Counter(groups).items():
-        account, asked, template, locale, brand, country, person, old_links, zones, texted = group
+        account, asked, template, locale, brand, country, person, old_links, zones, texted, sets = group
+        judged.sets.update(dict.fromkeys(sets, rows))
         judged.changed += rows if old_links else 0
         for link in old_links:
             judged.old_links[link] += rows
@@ -166,7 +168,7 @@ def group_of(line: AcceptedLine, hours: Hours) -> tuple[Any, ...]:
     zones = [(one, hours.zones(customer, (one,))) for one in channels if one in hours.quiet] if hours.quiet else ()
     texted = country_of(person.phone) if _SMS in channels else ""
     there = bool(person.email), bool(person.phone)
-    return line.account, *_SAID(customer), there, line.old_links, tuple(zones), texted
+    return line.account, *_SAID(customer), there, line.old_links, tuple(zones), texted, line.sets
 
 
 def problems_of(line: RefusedLine) -> list[FieldProblem]:

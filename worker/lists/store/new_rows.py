@@ -26,6 +26,7 @@ from onboarding_worker.core.database.encrypted_values import (
 from onboarding_worker.core.database.job_ids import Key, job_id
 from onboarding_worker.core.database.journal import Happened, Note, note
 from onboarding_worker.core.database.tables import CustomerRow, Tombstone
+from onboarding_worker.core.database.tables.work import SETS_LENGTH
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
@@ -82,8 +83,9 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
         "batch_id": [batch_id] * len(lines),
         **{name: [getattr(customer, name) for customer in customers] for name in _OF_CUSTOMER},
         **{name: [getattr(line, name) for line in lines] for name in _OF_LINE},
-        "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
+        "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer, line.origin) for line in lines],
         "route": [line.route[:200] for line in lines],
+        "sets": [_whole(" ".join(line.sets), " ", SETS_LENGTH) for line in lines],
         "fallback_accounts": [
             fallbacks_text(line.account, line.fallback_accounts) if line.fallback_accounts else "" for line in lines
         ],
@@ -142,11 +144,9 @@ CANCELLED: dict[str, Any] = {
 }
 
 
-def _whole_parts(known: str) -> str:
-    """As many of its parts as fit: half of a command would be worse than none."""
-    if len(known) <= LONGEST_KNOWN:
-        return known
-    return known[: LONGEST_KNOWN + 1].rpartition("; ")[0] or known[:LONGEST_KNOWN]
+def _whole(parts: str, end: str, most: int) -> str:
+    """As many of the parts as fit: half of a command would be worse than none."""
+    return parts if len(parts) <= most else parts[: most + 1].rpartition(end)[0] or parts[:most]
 
 
 def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
         "batch_id": batch_id,
         "row": line.row,
         "duplicate_of": line.duplicate_of,
-        "known": _whole_parts(line.known) or None,
+        "known": _whole(line.known, "; ", LONGEST_KNOWN) or None,
         "customer_id": line.customer_id or None,
         "problems": [asdict(problem) for problem in line.problems],
     }

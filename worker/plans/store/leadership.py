@@ -52,7 +52,7 @@ _PLACE = tuple(getattr(Job, name) for name in _KEPT)
 # Why a row waits by its own list's plan, or for a message on its own channels: another row is asked anew.
 _OWN_WAITS = (
     *("", Reason.PLANNED, Reason.CREDITS_SPENT, Reason.QUIET_HOURS),
-    *(Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT, Reason.BRAND_MISSING),
+    *(Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT, Reason.BRAND_MISSING, Reason.RIGHT_MISSING),
 )
 
 

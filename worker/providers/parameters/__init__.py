@@ -9,13 +9,14 @@ not name the account's form, so without a form it is enough that one of the two 
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.providers.bodies import nested
 from onboarding_worker.providers.facts import PROVIDERS, AdapterBroken
+from onboarding_worker.providers.parameters.effects import UNKNOWN, Effects, Said, said_of
 from onboarding_worker.providers.values import Parameter, Type
 
 # For so many names the nearest known one is looked for, which takes milliseconds each: a cell may have thousands.
@@ -30,10 +31,12 @@ def nothing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Table:
-    """One endpoint's parameters, the combinations that are refused, and those that give a warning. `dialect` is the
-    form's name if a provider has several. `renamed` maps another form's names to this form's names."""
+    """One endpoint's parameters, what each can do to the check, the combinations that are refused, and those that give
+    a warning. `dialect` is the form's name if a provider has several. `renamed` maps another form's names to this
+    form's names."""
 
     parameters: Mapping[str, Parameter]
+    effects: Effects = field(default_factory=dict)
     contradictions: Findings = nothing
     warnings: Findings = nothing
     dialect: str = ""
@@ -181,6 +184,25 @@ def parameter_warnings(provider: str, values: Mapping[str, Any], dialect: str = 
         found += [(name, warning) for name, parameter, value in known if (warning := parameter.warning_about(value))]
         found += table.warnings(together)
     return [FieldProblem(f"{provider}.{name}", warning) for name, warning in dict.fromkeys(found)]
+
+
+def set_by(provider: str, values: Mapping[str, Any], dialect: str = "") -> dict[str, Said]:
+    """Each parameter that values would set, by its dotted name, with what it can do to the check. An object with
+    documented members is its members, and so is a list of such objects."""
+    tables = tables_of(provider, dialect)[:1]
+    table = tables[0] if tables else Table({})
+
+    def each(known: Mapping[str, Parameter], given: Mapping[str, Any], at: str) -> Iterator[tuple[str, Said]]:
+        for name, value in given.items():
+            members = by_name(*known[name].fields) if name in known else {}
+            items = value if isinstance(value, list | tuple) else [value]
+            if members and items and all(isinstance(one, Mapping) and one for one in items):
+                for one in items:
+                    yield from each(members, one, f"{at}{name}.")
+            else:
+                yield at + name, said_of(table.effects, at + name) if name in known else UNKNOWN
+
+    return dict(each(table.parameters, nested(values), ""))
 
 
 def find(table: Table, name: str) -> tuple[Parameter | None, tuple[str, ...]]:

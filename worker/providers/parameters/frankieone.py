@@ -7,6 +7,7 @@ because the endpoint verifies people; it can be given, and must have the sample'
 """
 
 from onboarding_worker.providers.countries import ALPHA3_OF
+from onboarding_worker.providers.parameters.effects import Effect, effects
 from onboarding_worker.providers.values import EXTERNAL_REF, NAMED, PERSONAL, Parameter, Type
 
 # The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.
@@ -190,4 +191,35 @@ V2 = (
             Parameter("entityType", Type.CHOICE, choices=("INDIVIDUAL", "ORGANIZATION", "UNKNOWN")),
         ),
     ),
+)
+
+# What each can do to the check: v2's page says it; v1's has the same names, without words, so the rest is our reading.
+BOTH = effects(
+    (Effect.ADDRESS, "referrer", "the referrer domain, by which the token is validated"),
+    (Effect.PLAIN, "relayState", "relayed through the process; a name of ours"),
+    (Effect.WEAKENS, "applicantId applicationId", "which check or applicant of the vendor's is resumed"),
+    (Effect.WEAKENS, "country documentType", "restricts the check to one country or document type"),
+)
+V2_EFFECTS = BOTH | effects(
+    (Effect.PLAIN, "entityId comment", "a name, and a text for people"),
+    (Effect.WEAKENS, "provider products", "which vendor checks, and with which products"),
+    (Effect.WEAKENS, "vendorParameters", "vendor-specific parameters"),
+)
+V1_EFFECTS = BOTH | effects(
+    (Effect.WEAKENS, "consent", "the person's consent"),
+    (Effect.PLAIN, "entity", "the customer's own data"),
+    (Effect.WEAKENS, "entity.entityProfile entity.entityType", "the recipe by which the entity is checked"),
+    (Effect.WEAKENS, "entity.flags", "flags of the entity, of undocumented effect"),
+    (
+        Effect.WEAKENS,
+        "entity.extraData entity.addresses.extraData entity.identityDocs.extraData",
+        "any key and value, consent among them",
+    ),
+    (
+        Effect.WEAKENS,
+        "entity.identityDocs.createdFromScan entity.identityDocs.docScan entity.identityDocs.documentId"
+        " entity.identityDocs.documentStatus entity.identityDocs.manuallyModified",
+        "what was already captured of the document, and its status",
+    ),
+    (Effect.WEAKENS, "entity.organisationData", "what a register says of a company"),
 )

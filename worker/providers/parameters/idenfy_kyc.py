@@ -5,6 +5,7 @@ only a few of them; all can be given in `[accounts.NAME.parameters]` and as a li
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from onboarding_worker.providers.parameters.effects import Effect, effects
 from onboarding_worker.providers.values import EXTERNAL_REF, NAMED, PERSONAL, UUID, Parameter, Type
 
 MOST_LIFETIME = 30 * 24 * 60 * 60
@@ -175,6 +176,47 @@ OPENAPI = (
     *switches("questionnaireRequired", default="true"),
     _nullable("riskAssessmentProfile", pattern=UUID, shape="a uuid"),
     _nullable("address", filled=PERSONAL.format("address")),
+)
+
+# What each can do to the check, by the page; the switches of both forms have the page's words.
+EFFECTS = effects(
+    (Effect.PLAIN, "firstName lastName dateOfBirth sex nationality address", "the customer's own data, to compare"),
+    (Effect.PLAIN, "documentNumber personalNumber dateOfExpiry dateOfIssue", "the document's data, to compare"),
+    (Effect.PLAIN, "clientId externalRef", "names of ours"),
+    (Effect.PLAIN, "locale showInstructions", "what the customer sees"),
+    (Effect.PLAIN, "expiryTime sessionLength", "how long the link and the session live"),
+    (Effect.PLAIN, "generateDigitString", "a digit string for mobile app access"),
+    (Effect.ADDRESS, "successUrl errorUrl unverifiedUrl", "where a client will be redirected"),
+    (Effect.ADDRESS, "callbackUrl", "where webhook response should be sent"),
+    (Effect.WEAKENS, "country", "ALL allows all countries"),
+    (Effect.WEAKENS, "documents", "supported verification documents, which the account's settings limit"),
+    (Effect.WEAKENS, "tokenType", "DOCUMENT: document capturing step only, no selfie"),
+    (Effect.WEAKENS, "reviewFailed reviewSuccessful", "controls manual review"),
+    (Effect.WEAKENS, "verifyEmail verifyPhone verifyAddress", "adds a verification step"),
+    (Effect.WEAKENS, "verifyBank verifyBankAccounts verifyBankBalances verifyBankTransactions", "the bank step"),
+    (Effect.WEAKENS, "nfcRequired nfcOptional", "NFC chip reading; failure to scan results in denial"),
+    (Effect.WEAKENS, "driverLicenseBack", "requires both sides of the license"),
+    (Effect.WEAKENS, "checkDriverLicense", "registry check"),
+    (Effect.WEAKENS, "ageLimit ageMax", "flagged as suspected if younger or older"),
+    (Effect.WEAKENS, "idLiveFaceValidation idLiveDocumentValidation", "passive liveness, detects photos and screens"),
+    (Effect.WEAKENS, "checkLiveness", "active 3D face liveness"),
+    (Effect.WEAKENS, "autoFaceMatching", "when disabled, also disables five other checks"),
+    (Effect.WEAKENS, "checkBlurAndGlare", "quality checks on uploaded images"),
+    (Effect.WEAKENS, "checkAml", "adds the verified person to AML monitoring"),
+    (Effect.WEAKENS, "checkIpProxy", "whether an IP proxy was used"),
+    (Effect.WEAKENS, "checkFaceBlacklist checkDocFaceBlacklist", "against the face blacklist"),
+    (Effect.WEAKENS, "checkDuplicateFaces checkDuplicateDocFaces", "whether the face was verified already"),
+    (Effect.WEAKENS, "checkDuplicatePersonalData", "same personal data in multiple verifications"),
+    (Effect.WEAKENS, "registryCentersCountries", "countries to enable Registry Center checks for"),
+    (Effect.WEAKENS, "additionalSteps utilityBill", "steps that the customer must go through"),
+    (Effect.WEAKENS, "additionalData", "what COMPARE steps compare with"),
+    (Effect.WEAKENS, "questionnaire questionnaireRequired", "null disables it; forces it to be mandatory"),
+    (Effect.WEAKENS, "riskAssessmentProfile", "the Risk Assessment profile to apply"),
+)
+OPENAPI_EFFECTS = {RENAMED.get(name, name): said for name, said in EFFECTS.items()} | effects(
+    (Effect.PLAIN, "client", "the customer's own data, to compare"),
+    (Effect.ADDRESS, "urls", "override default redirect URLs and the webhook URL"),
+    (Effect.WEAKENS, "settings", "session-level feature overrides"),
 )
 
 BANK_STEPS = ("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions")

@@ -1,5 +1,6 @@
 """The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -133,6 +134,14 @@ class Facts:
     def left(self, batch_id: int) -> int:
         with self._database.read() as connection:
             return left_of(connection, [batch_id]).get(batch_id, 0)
+
+    def sets(self, batch_id: int) -> dict[str, int]:
+        """How many rows of the batch set each column that needs a right. `ix_job_sets` has these rows alone."""
+        rows = sa.select(Job.sets, sa.func.count()).where(Job.batch_id == batch_id, sa.text("job.sets <> ''"))
+        found = Counter[str]()
+        for sets, number in self._database.rows(rows.group_by(Job.sets)):
+            found.update(dict.fromkeys(sets.split(), number))
+        return dict(sorted(found.items()))
 
     def lines(self, batch_id: int, *, with_links: bool = False, with_details: bool = False) -> Iterator[LineFacts]:
         """Every line of the batch in order, including refused lines. They are read in chunks."""

@@ -242,6 +242,12 @@ def of_other_brands(database: Database, brands: Collection[str]) -> Missing:
     return {name: rows for name, rows in _summed(chain(*found)).items() if name not in brands}
 
 
+def without_right(database: Database) -> Missing:
+    """By account, the rows that set what they may not. `ix_job_right_missing` has these rows alone."""
+    waits = (Job.state == bulk.fixed(JobState.WAITING), Job.reason == bulk.fixed(Reason.RIGHT_MISSING))
+    return _summed(_by_name(database, Job.account, Job.batch_id, sa.func.count(), *waits))
+
+
 def _summed(found: Iterable[tuple[str, int, int]]) -> Missing:
     sums: dict[str, Counter[int]] = {}
     for name, batch_id, number in found:

@@ -38,7 +38,9 @@ _WAITS_FOR_END = (
     " ('conflict', 'orphan', 'session_ends_first', 'session_expired', 'stale_link', 'unknown')"
 )
 _BRAND_MISSING = "state = 'waiting' AND reason = 'brand_missing'"
+_RIGHT_MISSING = "state = 'waiting' AND reason = 'right_missing'"
 _HELD = "state = 'held' AND leader_id IS NULL"
+SETS_LENGTH = 1000
 # The states that a row seldom ends in, or stands in.
 _RARE = "state IN ('held', 'lapsed', 'failed', 'cancelled')"
 
@@ -64,6 +66,11 @@ class Job(Base):
         doc="external_ref, tags and parameters, encrypted; NULL: no values; empty: erased."
     )
 
+    sets: ColumnOf[str] = column(
+        sa.String(SETS_LENGTH),
+        server_default="",
+        doc="The columns by which the row sets what needs a right, spaces between; not their values.",
+    )
     account: ColumnOf[str] = column(sa.String(64))
     route: ColumnOf[str] = column(sa.String(200), doc="Why this account was chosen.")
     floor_seconds: ColumnOf[int] = column(doc="The freshness floor: the least life of a link when it is sent.")
@@ -170,6 +177,9 @@ class Job(Base):
         partial("ix_job_held", "batch_id", "changed_at", where=_HELD),
         # The rows whose brand the configuration does not have, which a status names.
         partial("ix_job_brand_missing", "brand", "batch_id", where=_BRAND_MISSING),
+        # The rows that set what needs a right, for a report; and those that may not, which a status names.
+        partial("ix_job_sets", "batch_id", "sets", where="sets <> ''"),
+        partial("ix_job_right_missing", "account", "batch_id", where=_RIGHT_MISSING),
         partial("ix_job_undecrypted", "changed_at", where=f"{_HELD} AND reason = 'cannot_open'"),
     )
 

@@ -210,6 +210,13 @@ def make_waiting_jobs_due(database: Database, *, now: datetime) -> None:
             after = ids[-1] if ids else None
 
 
+def make_refused_due(database: Database, *, now: datetime) -> None:
+    """Make the rows that set what they might not due now: the configuration that this process starts with may give the
+    right."""
+    rows = (Job.state == bulk.fixed(JobState.WAITING), Job.reason == bulk.fixed(Reason.RIGHT_MISSING), Job.due_at > now)
+    database.change(sa.update(Job).where(*rows).values(due_at=now))
+
+
 def make_snoozed_due(database: Database, names: Collection[str], *, now: datetime) -> None:
     """Make the rows of these accounts and channels due now whose own call was answered with the account's pause."""
     reasons = (Reason.RATE_LIMITED, Reason.UNREACHABLE)

@@ -194,6 +194,7 @@ class Rows(ABC, Generic[PolicyT, RowT]):
 
     leases: ClassVar[Leases[Any]]
     row_gates: ClassVar[Gates]
+    call_gates: ClassVar[Gates] = ()  # of each call, whatever it is for
     gates: ClassVar[Gates]
     gates_after_the_pace: ClassVar[Gates]
     # (claim, item): whether the gates are asked about it; never about a look-up, which is made at any hour
@@ -220,12 +221,12 @@ class Rows(ABC, Generic[PolicyT, RowT]):
         """
         usual, stay = through(self.row_gates, claim, rows)
         items, unread = self.read(claim, usual)
-        calls = [item for item in items if not item.looks_up]
+        calls, refused = through(self.call_gates, claim, [item for item in items if not item.looks_up])
         asked, kept = through(self.gates, claim, [item for item in calls if self.is_asked_about(claim, item)])
         _, too_late = through(self.gates_after_the_pace, claim, asked)
         if too_late and (places := self.places_of(claim, [item for item in asked if item.id in too_late])):
             batch_pace.give_back(claim.connection, places, type(self).pace)
-        stay = {**stay, **unread, **kept, **too_late}
+        stay = {**stay, **unread, **refused, **kept, **too_late}
         if not_now := {id_: why for id_, why in stay.items() if why is not None}:
             self.keep_back(claim, rows, not_now)
         return [item for item in items if item.id not in stay], frozenset()

@@ -193,10 +193,11 @@ class Leases(Generic[Id]):
         moves = []
         for id_, why in stay.items():
             move: dict[str, Any] = {"row_id": id_, "now": now, "new_reason": why.reason}
+            move["new_detail"] = why.detail[:DETAIL_LENGTH]
             if isinstance(why, Later):
-                move |= {"new_state": self.states.WAITING, "new_due_at": why.due_at, "new_detail": ""}
+                move |= {"new_state": self.states.WAITING, "new_due_at": why.due_at}
             else:
-                move |= {"new_state": why.state, "new_due_at": why.at, "new_detail": why.detail[:DETAIL_LENGTH]}
+                move |= {"new_state": why.state, "new_due_at": why.at}
             moves.append(move)
         self._keep_back.run(connection, moves)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.customers.customers import ACCOUNT_COLUMN, Customer
 from onboarding_worker.core.customers.store import pending_details as pending
 from onboarding_worker.core.customers.store.suppressions import ANY_SUPPRESSED
 from onboarding_worker.core.database import bulk
@@ -36,6 +36,7 @@ from onboarding_worker.core.work.store import call_costs
 from onboarding_worker.core.work.store.attempt_log import open_rows
 from onboarding_worker.core.work.store.gates import (
     AFTER_THE_PACE,
+    CALL_GATES,
     GATES,
     ROW_GATES,
     JobClaim,
@@ -80,6 +81,7 @@ _WORKED_FROM = (
     Job.channel,
     Job.template,
     Job.brand,
+    Job.route,
     Job.entity_id,
     Job.consent,
     Job.encrypted.label("line"),
@@ -138,7 +140,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
     """
 
     leases = LEASES
-    row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
+    row_gates, call_gates, gates, gates_after_the_pace = ROW_GATES, CALL_GATES, GATES, AFTER_THE_PACE
     is_asked_about = staticmethod(is_for_a_message)
     pace, places_of = batch_pace.SESSIONS, staticmethod(places_of)
     unknown_calls, record = staticmethod(calls_to_reconcile), staticmethod(record_results)
@@ -227,6 +229,8 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
             serial=(f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else ""),
             parameters=line.parameters.get(claim.policy.provider, {}),
             applicant_id=row.applicant_id or "",
+            origin=line.origin,
+            names_account=row.route == ACCOUNT_COLUMN,
         )
 
     def keep_back(self, claim: JobClaim, _rows: Sequence[sa.Row[Any]], stay: Mapping[int, NotNow]) -> None:

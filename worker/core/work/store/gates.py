@@ -146,6 +146,12 @@ def of_missing_brands(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
     return {job.id: again for job in lacking if not _sender_may_wait_for(job)}
 
 
+def without_right(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
+    """Keep the jobs whose rows set what they may not, by the configuration as it is now, until it gives the right."""
+    at, why = claim.now + BRAND_LOOKED_AT_AGAIN, claim.policy.forbids
+    return {job.id: Later(at, Reason.RIGHT_MISSING, words) for job in jobs if (words := why(job))}
+
+
 def unreachable_customers(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
     """End the jobs whose links could not be sent to any address, before a session is paid for.
 
@@ -307,6 +313,8 @@ ROW_GATES: Gates = (
     (reviewed, lambda _claim, rows: any(row.had_session for row in rows)),
     (before_the_start, lambda claim, _rows: bool(claim.planned)),
 )
+# Of each call.
+CALL_GATES: Gates = ((without_right, lambda _claim, jobs: any(job.parameters or job.names_account for job in jobs)),)
 # The gates about messages. Last the places, of batches and addresses: only a job whose call is made takes one.
 GATES: Gates = (
     (of_missing_brands, lambda _claim, jobs: any(job.customer.brand for job in jobs)),

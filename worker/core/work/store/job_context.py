@@ -24,6 +24,8 @@ class JobPolicy(ClaimPolicy):
     max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
     reminds: bool = False  # reminders follow a text that the provider sends itself; False: we send no texts
     on_click: StableLinks | None = None  # messages with our own links go out, and customers ask for the sessions
+    # Why the row may not say to the provider what it says; "": it may. The row is kept back, with the reason.
+    forbids: Callable[["ClaimedJob"], str] = lambda _job: ""
     any_age: bool = False  # messages have our own links: the age of a session's link does not matter
 
     @property
@@ -46,6 +48,8 @@ class ClaimedJob(Claimed, SessionRequest):
     link_requested_at: datetime | None = None  # the customer stands at the stable link, and waits for the session
     invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
     traceparent: str | None = None  # of the span that took the job in
+    origin: str = ""  # who has brought what of it needs a right (`AcceptedLine.origin`)
+    names_account: bool = False  # the row itself does
     ended: bool = False  # the job ended during its call: the call is looked up, and nothing follows for the job
 
     @property

@@ -122,6 +122,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     sums = {"groups": [], "more_grouped": False, "chart": None} if purged else _SUMS.of(sources, batch.id)
     return sums | {
         "batch": batch_facts(sources, sources.parts.operation.report(), batch),
+        "sets": sources.parts.facts.sets(batch.id),
         "made_at": batch.created_at,
         "paused_at": batch.paused_at if batch.is_paused else None,
         "acts": f"/dashboard/audit?{urlencode({'subject': f'batch {batch.id}'})}",

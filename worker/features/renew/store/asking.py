@@ -30,11 +30,12 @@ from onboarding_worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobSta
 from onboarding_worker.features.renew.section import Renew
 from onboarding_worker.features.renew.store import renewals
 from onboarding_worker.lists.decisions.store.emergency_stop import stop_there
-from onboarding_worker.lists.importing.intake import choose_account, served_by
-from onboarding_worker.lists.lines import AcceptedLine, Chosen
+from onboarding_worker.lists.importing.intake import made_of_another
+from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.lists.store.admission import lock_customers
 from onboarding_worker.lists.store.batches import next_rows
 from onboarding_worker.lists.store.new_rows import erased_among, job_values, new_jobs
+from onboarding_worker.providers.row_rights import NOBODY
 from onboarding_worker.reporting.store.look import Looked
 from onboarding_worker.wiring.background import Ticks
 from onboarding_worker.wiring.container import Parts
@@ -162,11 +163,7 @@ class _Known:
             template=last.template if last is not None else "",
             consent=last.consent if last is not None else None,
         )
-        intake = self._parts.intake
-        chosen = choose_account(renewed, intake.routes, able=intake.able, known=intake.providers.keys())
-        if not isinstance(chosen, Chosen):
-            return "no_route"
-        return served_by(AcceptedLine(0, renewed), chosen, intake.lifetime(chosen.account, renewed))
+        return made_of_another(self._parts.intake, renewed, NOBODY) or "no_route"
 
     def _was_cancelled(self, row: Any, jobs: Sequence[Any]) -> bool:
         """By an event since the last request, or with its row; the customer may have finished after that."""
