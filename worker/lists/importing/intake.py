@@ -154,9 +154,10 @@ def choose_account(
     rule, reason = found
     problems: list[FieldProblem] = []
     for place, account in enumerate(rule.accounts):
-        if wrong := forbids(account, customer):
-            return tuple(wrong)
         lacks = able(account, customer, rule.freshness)
+        if wrong := forbids(account, customer):
+            bad = {problem.column for problem in lacks}
+            return (*lacks, *(problem for problem in wrong if problem.column not in bad))
         if not lacks:
             if place:
                 reason += f"; {' and '.join(rule.accounts[:place])} cannot serve the customer"

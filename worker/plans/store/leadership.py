@@ -61,15 +61,15 @@ def take_leads(
 ) -> tuple[int, int] | None:
     """Let the next joined rows of this batch, behind the row `after`, lead in place of rows of other batches.
 
-    `stopped_only`: only in place of rows of batches that a person stopped with Ctrl-C, and of rows that wait by their
-    list's plan; otherwise of every batch that is not paused. Rows that are paused or held back themselves lead only in
-    place of stopped ones, or up to the row `pilot`. Returns the last row number and how many rows lead now; None: there
-    are no more such rows.
+    `stopped_only`: only in place of rows of batches that a person stopped with Ctrl-C, and of rows that wait by
+    their list's plan, or without a right; otherwise of every batch that is not paused. Rows that are paused or held
+    back themselves lead only in place of stopped ones, or up to the row `pilot`. Returns the last row number and
+    how many rows lead now; None: there are no more such rows.
     """
     stopped = Batch.pause_cause == PauseCause.INTERRUPT.value
     waits_by_plan = sa.or_(
         _Leader.priority >= HELD_BACK,
-        _Leader.reason == Reason.CREDITS_SPENT,
+        _Leader.reason.in_([Reason.CREDITS_SPENT, Reason.RIGHT_MISSING]),
         sa.and_(_Leader.reason == Reason.PLANNED, _Leader.due_at > now),
     )
     query = (
@@ -208,6 +208,8 @@ def _change(
 def _place(leader: sa.Row[Any], successor: sa.Row[Any], goes_at: datetime, *, now: datetime) -> dict[str, Any]:
     waits = leader.state is JobState.WAITING
     values = {name: getattr(leader if waits else successor, name) for name in _KEPT}
+    if leader.reason == Reason.RIGHT_MISSING:  # the row may have named the account
+        values["account"] = successor.account
     values |= {"state": JobState.WAITING, "due_at": max(leader.due_at or now, goes_at)}
     if not waits:
         values["attempts"] = 0

@@ -229,6 +229,21 @@ async def test_a_row_that_another_row_makes_is_judged_by_the_right_of_who_brough
     assert (plain.sets, plain.origin) == ((), "")
 
 
+async def test_a_row_that_is_kept_back_keeps_no_row_of_another_list_back_nor_gives_it_its_account(make):
+    world = world_of(make, [ACCOUNT], route=["kyc"])
+    now = world.clock()
+    batch, _ = world.parts.batches.open(name="old.csv", digest="old", again=False, now=now)
+    named = AcceptedLine(2, customer("A"), "au", ACCOUNT_COLUMN, 3600)
+    add_lines(world.parts.batches, batch.id, [named], priority=BATCH, now=now)
+    await world.work()
+    assert world.job("A").reason == "right_missing"
+
+    bring_in(world, row("A"))
+    await world.work()
+    assert sent(world).keys() == {"A"}
+    assert {(one.account, one.leader_id is None) for one in world.rows(Job)} == {("au", False), ("kyc", True)}
+
+
 DOORS = ("lists", "library", "senders.signup", "earlier", "uploads", "folders.partner")
 
 
