@@ -200,7 +200,7 @@ def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fix
         assert office.onboard("events", "dead", "list", "--json").facts["total"] == 1
     office.end(bus, by=signal.SIGTERM)
     kyc = office.config.read_text("utf-8").partition("[accounts.kyc]")[2].partition("[accounts.")[0]
-    office.add(f"[accounts.kyc-new]{kyc}")
+    office.add(f'[rights]\nlibrary = ["account"]\n[accounts.kyc-new]\nper_row = ["account"]{kyc}')
     bus = start_bus(office)
     ended = office.onboard("events", "dead", "requeue", "--all", "--yes")
     assert ended.out == f"1 event was put back ({DEAD_REQUESTS} 1)\n", ended.err
