@@ -7,8 +7,8 @@ interrupted leaves an invalid index, which the next run drops.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
