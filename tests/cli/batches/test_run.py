@@ -444,7 +444,7 @@ def test_the_rest_of_an_import_that_was_cut_off_is_said_to_be_imported_now_with_
 
 
 def test_a_run_whose_rest_waits_for_more_credits_asks_a_person(desk: Desk):
-    ended = desk.onboard("run", desk.list_of(customers(3)), "--most-credits", "1", "--patience", "0 s", "--json")
+    ended = desk.onboard("run", desk.list_of(customers(3)), "--most-credits", "1", "--patience", "2 h", "--json")
     assert (ended.code, ended.facts["waits_until"]) == (1, None)
     assert "2 rows wait" in ended.err
     assert "`onboard resume 1 --most-credits N`" in ended.err

@@ -1,6 +1,6 @@
 """How a run ends: what an interrupted one leaves behind, what rows wait for, and the exit code."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from onboarding_worker.core.database import schema
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.notation import counted, written
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import BatchState, JobState, LineState
+from onboarding_worker.core.model.states import BatchState, LineState
 from onboarding_worker.lists.store.batches import STDIN, BatchFacts
 from onboarding_worker.reporting.batch_report import needs_a_person, without_credits
 from onboarding_worker.reporting.forecast import lost_answers, of_rest
@@ -91,10 +91,8 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
     return notes
 
 
-def until_when(parts: Parts, batch: BatchFacts, facts: Mapping[str, Any], *, alone: bool) -> Wait | None:
+def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> Wait | None:
     """Until when the rest waits, why, and what a person does then; None if it does not move by itself."""
-    if 0 < facts["rows"][JobState.WAITING] <= without_credits(facts):
-        return None
     outlook = outlook_of(parts.database, batch.id, alone=alone)
     move = next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
     if move is None:

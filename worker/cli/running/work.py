@@ -111,7 +111,7 @@ def run_list(
         # This process ends: what is left has an end only where another one works it.
         batch, facts, missing = _stored(parts, imported)
         waits = stand is Stand.LATER and not batch.is_paused
-        later = until_when(parts, batch, facts, alone=not every) if waits else None
+        later = until_when(parts, batch, alone=not every) if waits else None
         if as_json:
             facts |= changes_of(imported, returns) | {"waits_until": written_if_any(later.until if later else None)}
             print_json(facts | {"left_alone": as_facts(others)})

@@ -24,6 +24,7 @@ from onboarding_worker.core.unknown.store.unknown_outcomes import UNSETTLED
 from onboarding_worker.lists.known_customers import KnownRule
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
 from onboarding_worker.reporting.store.processes import Processes, kinds_at_work
+from onboarding_worker.reporting.store.waiting import has_spent
 from onboarding_worker.reporting.waits import Wait
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
@@ -72,7 +73,8 @@ class Outlook:
 
 def outlook_of(database: Database, batch_id: int, *, alone: bool = False) -> Outlook:
     """When the remaining work of the batch is due, including the jobs of other batches that its rows joined. `alone`:
-    without the other batches' jobs, unless a worker works on them now."""
+    without the other batches' jobs, unless a worker works on them now. No time ends the wait for `--most-credits`."""
+    apart = [Reason.WAITS_FOR_SENDER, *([Reason.CREDITS_SPENT] if has_spent(database, batch_id) else ())]
     with database.read() as connection:
         given = {"batch": batch_id}
 
@@ -84,8 +86,8 @@ def outlook_of(database: Database, batch_id: int, *, alone: bool = False) -> Out
         jobs = [row for row in left if row.kind == CountOf.JOB and row.state == JobState.WAITING]
         channels = {row.channel for row in left if row.kind == CountOf.MESSAGE and row.state == InvitationState.WAITING}
         found = Outlook({}, {}, any(row.state == JobState.WORKING for row in left))
-        for account in {row.account for row in jobs if row.reason != Reason.WAITS_FOR_SENDER}:
-            waits = (*_WAITING_JOB, Job.account == account, Job.reason != Reason.WAITS_FOR_SENDER)
+        for account in {row.account for row in jobs if row.reason not in apart}:
+            waits = (*_WAITING_JOB, Job.account == account, Job.reason.not_in(apart))
             _keep(found.accounts, account, first(_by_priority(Job, *waits)))
         for account, channel in {(row.account, row.channel) for row in jobs if row.reason == Reason.WAITS_FOR_SENDER}:
             for_sender = (Job.reason == bulk.fixed(Reason.WAITS_FOR_SENDER), Job.priority.in_(PRIORITIES))
