@@ -117,4 +117,4 @@ def test_a_sender_whose_ramp_is_used_up_is_named_with_it_wherever_its_rows_wait(
     waits = [row for row in desk.onboard("report", "latest").table if row["error"].startswith("waits_for_sender")]
     assert waits
     for row in waits:
-        assert f"; the sender email has used up {used}, until 20" in row["error"]
+        assert f"the sender email has used up {used}, until 20" in row["error"]
