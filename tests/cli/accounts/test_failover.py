@@ -105,6 +105,7 @@ def test_a_run_ends_with_1_when_the_next_account_s_cap_is_used_up(two: Desk, pla
 
 
 def test_a_row_whose_list_names_its_account_waits_for_that_one(two: Desk, played: Played):
+    two.change("[accounts.kyc]\n", '[rights]\nlists = ["account"]\n[accounts.kyc]\nper_row = ["account"]\n')
     two.secret("idenfy_secret", "wrong")
     rows = [row | {"account": "kyc" if n == 0 else ""} for n, row in enumerate(customers(4))]
     ended = two.onboard("run", two.list_of(rows), "--json")
