@@ -3,7 +3,8 @@
 import pytest
 
 from onboarding_testing.accounts import answer, problem_in
-from onboarding_worker.core.model.endings import About, Kind
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.stops import About
 from tests.providers.endpoints import CASES
 from tests.providers.frankieone_answers import frankie_error
 from tests.providers.idenfy_answers import idenfy_error

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from onboarding_worker.core.model.endings import About, AddressIs, Kind
+from onboarding_worker.core.model.endings import AddressIs, Kind
 from onboarding_worker.core.model.http_messages import HttpAnswer
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.senders import contract
 from onboarding_worker.senders.smtp_answers import DOCUMENTED, GONE, OURS, REFUSED, of_permanent_failure
 from onboarding_worker.senders.twilio_answers import OF_TEXTS, OF_WHATSAPP, TEXTS, WHATSAPP, read

@@ -15,8 +15,9 @@ from typing import NamedTuple, Protocol
 
 from onboarding_worker.core.adapters import Http, Message, Receipt, Sender
 from onboarding_worker.core.foundation.notation import plain
-from onboarding_worker.core.model.endings import About, Kind, Problem
+from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
 from onboarding_worker.providers.account import Secret as Token
 from onboarding_worker.providers.facts import TEXT_SERVICES, TextFacts

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from onboarding_worker.core.model.endings import About, AddressIs, Kind, Problem
+from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.senders.contract import DeliveryStatus, Said, Stop, mask, ours
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server accepts a message that comes again, but not at once

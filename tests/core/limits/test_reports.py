@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from onboarding_worker.core.limits.budgets import BudgetState
 from onboarding_worker.core.limits.call_outcomes import Report, after_reports
-from onboarding_worker.core.model.endings import About, Kind
-from onboarding_worker.core.model.stops import REPORTS, tries_again_by_itself
+from onboarding_worker.core.model.endings import Kind
+from onboarding_worker.core.model.stops import REPORTS, About, tries_again_by_itself
 from tests.core.limits.call_outcomes import MINUTE, NOW, WELL, call_outcome, with_outcomes
 
 US, UNKNOWN, ARRIVED = About.US, About.UNKNOWN, None

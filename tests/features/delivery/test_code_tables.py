@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from onboarding_worker.core.model.endings import About
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.features.delivery import twilio
 from onboarding_worker.senders.contract import DeliveryStatus
 from onboarding_worker.senders.twilio_answers import TEXTS, WHATSAPP

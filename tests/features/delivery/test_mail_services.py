@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.model.endings import About
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.features.delivery import mailgun as mailgun_callbacks
 from onboarding_worker.features.delivery import sendgrid as sendgrid_callbacks
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop

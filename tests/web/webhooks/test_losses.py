@@ -16,8 +16,9 @@ from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.limits.store.reports import NAMED_FOR, unread_codes
 from onboarding_worker.core.messages.contact import Caps, PauseRule
 from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
-from onboarding_worker.core.model.endings import About, Done
+from onboarding_worker.core.model.endings import Done
 from onboarding_worker.core.model.states import InvitationState, JobState, WebhookState
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from onboarding_worker.settings.policies import fallbacks

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from onboarding_worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
 from onboarding_worker.core.limits.rate_adaptation import Pace, counted
-from onboarding_worker.core.model.endings import About, Backoff, Kind, Problem
-from onboarding_worker.core.model.stops import REPEATS, REPORTS, reason_of_stop, tries_again_by_itself
+from onboarding_worker.core.model.endings import Backoff, Kind, Problem
+from onboarding_worker.core.model.stops import REPEATS, REPORTS, About, reason_of_stop, tries_again_by_itself
 
 # Success, and refusals of one row: the account answers, so a pause is over.
 ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.model.stops import About
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,6 @@ class Kind(StrEnum):
     SHORT_LIVED = "short_lived"  # the session was opened, and its link is too short-lived to be sent, as all would be
     CONFLICT = "conflict"  # a live session already exists there
     UNKNOWN = "unknown"  # the call may have been carried out
-
-
-class About(StrEnum):
-    """Whom a refusal is about, and a report that a message did not arrive: of each code of a provider or sender that
-    has a published meaning, one; docs/reference/refusals.md."""
-
-    CUSTOMER = "customer"  # this row or message: it would be refused again
-    ADDRESS = "address"  # where the message goes
-    US = "us"  # our account, number, log-in, set-up, quota or text
-    WAY = "way"  # the network, or an outage of the other side: it may pass
-    UNKNOWN = "unknown"  # no published meaning that we know of: never a reason to suppress an address
 
 
 class AddressIs(StrEnum):

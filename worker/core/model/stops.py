@@ -1,6 +1,7 @@
-"""Why an account or sender is stopped, in words, and what a person does about it. Pure."""
+"""Whom a refusal is about; why an account or sender is stopped, in words, and what a person does about it. Pure."""
 
 import re
+from enum import StrEnum
 
 # How the reason of a stop at our own cap on credits begins. No provider's answer begins so: those begin with "HTTP".
 CAP = "the cap of "
@@ -20,6 +21,17 @@ _IN_WORDS = {
 }
 KEEPS_ITS_CONFIGURATION = "a running process keeps the configuration it started with"
 _LONGEST = 300  # the column has room for 400
+
+
+class About(StrEnum):
+    """Whom a refusal is about, and a report that a message did not arrive: of each code of a provider or sender that
+    has a published meaning, one; docs/reference/refusals.md."""
+
+    CUSTOMER = "customer"  # this row or message: it would be refused again
+    ADDRESS = "address"  # where the message goes
+    US = "us"  # our account, number, log-in, set-up, quota or text
+    WAY = "way"  # the network, or an outage of the other side: it may pass
+    UNKNOWN = "unknown"  # no published meaning that we know of: never a reason to suppress an address
 
 
 def reason_of_stop(detail: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onboarding_worker.core.foundation.notation import utc_time
-from onboarding_worker.core.model.endings import About
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.providers.strict_json import NoObject, read_object
 from onboarding_worker.senders.contract import (
     ARRIVED,

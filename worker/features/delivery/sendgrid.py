@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from onboarding_worker.core.model.endings import About
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.providers.strict_json import NoObject, read_list
 from onboarding_worker.senders.contract import (
     ARRIVED,

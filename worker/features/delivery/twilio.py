@@ -10,7 +10,8 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from onboarding_worker.core.model.endings import About, AddressIs
+from onboarding_worker.core.model.endings import AddressIs
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.senders.contract import (
     NOT_KNOWN,
     NOT_TAKEN,

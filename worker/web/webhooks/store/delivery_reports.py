@@ -38,10 +38,11 @@ from onboarding_worker.core.messages.store.message_rows import (
 )
 from onboarding_worker.core.messages.store.unreached import fall_back
 from onboarding_worker.core.model.channels import SuppressionReason, address_of, is_mail
-from onboarding_worker.core.model.endings import About, Backoff
+from onboarding_worker.core.model.endings import Backoff
 from onboarding_worker.core.model.incoming import SENDER
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState, WebhookState
+from onboarding_worker.core.model.stops import About
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.core.work.store.sessions import schedule_checks
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
