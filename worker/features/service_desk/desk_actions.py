@@ -11,7 +11,7 @@ from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.cli.opening import wake_ups_of
 from onboarding_worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
+from onboarding_worker.core.model.channels import CALLED, CHANNELS
 from onboarding_worker.features.service_desk.case import Refused, in_utc
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.links import NewLink
@@ -149,11 +149,12 @@ def address(
             country = finder_of(parts).country_of(customer_id)
             new["phone"] = _accepted("--phone", phone_numbers.phone(phone.strip(), country))
         desk = desk_of(parts)
-        kinds = [kind for kind in ADDRESSES if kind in new]
-        foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
+        of = (customer_id, Correction(new))
+        may = partial(desk.may_correct, *of, purpose=purpose, by_hand=True)
+        foreseen = _asking(lambda: may(now=parts.clock()))
         if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
             confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
-        asked = partial(desk.correct, customer_id, Correction(new), purpose=purpose, reason=reason, by_hand=True)
+        asked = partial(desk.correct, *of, purpose=purpose, reason=reason, by_hand=True)
         changed = _done(customer_id, lambda: asked(now=parts.clock()), as_json)
         wake_ups_of(parts.settings).send(list(changed.due))
     what, sent = " and ".join(changed.columns), changed.sent

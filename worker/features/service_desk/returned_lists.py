@@ -12,7 +12,7 @@ from typing import Any
 
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.keyring import CannotDecrypt
-from onboarding_worker.core.model.channels import ADDRESSES, CALLED
+from onboarding_worker.core.model.channels import CALLED
 from onboarding_worker.core.model.states import LineState
 from onboarding_worker.features.service_desk.case import Refused, place_in_words
 from onboarding_worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
@@ -98,40 +98,35 @@ class Returns:
         decision = decide(KnownRule.RETURNED, place[1].standing)
         if not decision.details:
             return _refused(line, _FINISHED)
-        if not self.act:
-            return self._changed(line, place[1], **self._foreseen(line, correction, *place))
-        return self._corrected(line, correction, *place)
+        return (self._corrected if self.act else self._foreseen)(line, correction, *place)
 
     def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
         reason = f"row {line.row} of {self.report.name}"[:200]
         correct = partial(self.desk.correct, line.customer_id, correction, purpose=purpose, reason=reason)
         done = correct(another_person=self.report.another_person, now=self.parts.clock())
         if isinstance(done, Refused):
-            column = correction.columns[0]
-            return _refused(line, FieldProblem(column, done.why, done.then or "import the file again with --again"))
-        what = f"{_what(line, correction, done.sent, place)}{f'; {done.warning}' if done.warning else ''}"
+            return _not_done(line, correction, done)
+        what = _what(line, correction, done.sent, place, done.warning)
         if not isinstance(done.sent, Sent | NewLink) and _is_tried_again(place):
             self.retry(Which(place.batch_id, rows=RowRanges(((place.row, place.row),))))
         known = self._done[line.row] = self._changed(line, place, what)
         return known
 
-    def _foreseen(self, line: Returned, correction: Correction, purpose: str, place: Place) -> dict[str, Any]:
-        """What `_corrected` would do, for a `Change`."""
-        kinds, again = [kind for kind in ADDRESSES if kind in correction.columns], _is_tried_again(place)
-        if not kinds and not again:
-            return {"what": _what(line, correction, None, place)}
-        found = self.desk.may_correct(line.customer_id, kinds, purpose=purpose, now=self.parts.clock())
-        follows = found if isinstance(found, Refused) else found.follows if kinds else None
-        said: dict[str, Any] = {"what": _what(line, correction, follows, place)}
-        if isinstance(follows, NewLink):
-            said |= {"account": follows.account, "channels": follows.channels}
-        elif isinstance(follows, Resend):
-            said |= {"channels": [follows.channel]}
-        elif again and not isinstance(found, Refused):
-            said |= {"account": found.again[0], "channels": found.again[1], "again": True}
-        elif not isinstance(found, Refused):
-            said |= {"waits_until": found.opens_until}
-        return said
+    def _foreseen(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
+        """What `_corrected` would do."""
+        may = partial(self.desk.may_correct, line.customer_id, correction, purpose=purpose)
+        found = may(another_person=self.report.another_person, now=self.parts.clock())
+        if isinstance(found, Refused):
+            return _not_done(line, correction, found)
+        what = _what(line, correction, found.follows, place, found.warning)
+        said: dict[str, Any] = {"waits_until": found.opens_until}
+        if isinstance(found.follows, NewLink):
+            said = {"account": found.follows.account, "channels": found.follows.channels}
+        elif isinstance(found.follows, Resend):
+            said = {"channels": [found.follows.channel]}
+        elif _is_tried_again(place):
+            said = {"account": found.again[0], "channels": found.again[1], "again": True}
+        return self._changed(line, place, what, **said)
 
     def _changed(self, line: Returned, place: Place, what: str, **follows: Any) -> RefusedLine:
         self.changes.append(Change(line.row, line.customer_id, what, **follows))
@@ -150,9 +145,14 @@ class Returns:
 
 
 def _what(
-    line: Returned, correction: Correction, follows: Sent | Resend | NewLink | Refused | None, place: Place
+    line: Returned, correction: Correction, follows: Sent | Resend | NewLink | Refused, place: Place, warning: str
 ) -> str:
-    """What was changed, and what follows for the link, done or foreseen. None: no address was changed."""
+    """What was changed, and what follows for the link, done or foreseen."""
+    said = _followed(line, correction, follows, place)
+    return f"{said}; {warning}" if warning else said
+
+
+def _followed(line: Returned, correction: Correction, follows: Sent | Resend | NewLink | Refused, place: Place) -> str:
     what = f"{' and '.join(correction.columns)} changed"
     if isinstance(follows, Sent | Resend):
         return f"{what}; the link leaves by {CALLED[follows.channel]}"
@@ -181,6 +181,12 @@ def _place(line: Returned, stored: StoredCustomer) -> tuple[str, Place] | FieldP
 
 def _is_filled_in(line: Returned) -> bool:
     return any(cell not in (None, "") for name, cell in line.cells.items() if name not in ("customer_id", "purpose"))
+
+
+def _not_done(line: Returned, correction: Correction, why: Refused) -> RefusedLine:
+    return _refused(
+        line, FieldProblem(correction.columns[0], why.why, why.then or "import the file again with --again")
+    )
 
 
 def _known(line: Returned, what: str) -> RefusedLine:

@@ -43,6 +43,13 @@ def _is_busy(leader: Any) -> sa.Exists:
     )
 
 
+def waits_by_plan(leader: Any, now: Any) -> sa.ColumnElement[bool]:
+    """Whether its list's plan lets the waiting row wait. `now`: the time, or a parameter with it."""
+    planned = sa.and_(leader.reason == Reason.PLANNED, leader.due_at > now)
+    waits = leader.reason.in_([Reason.CREDITS_SPENT, Reason.RIGHT_MISSING])
+    return sa.or_(leader.priority >= HELD_BACK, waits, planned)
+
+
 # What a row has from the leader whose place it takes; of its account, see `_place`.
 _KEPT = (
     *("state", "due_at", "attempts", "reason", "detail", "account"),
@@ -67,11 +74,6 @@ def take_leads(
     how many rows lead now; None: there are no more such rows.
     """
     stopped = Batch.pause_cause == PauseCause.INTERRUPT.value
-    waits_by_plan = sa.or_(
-        _Leader.priority >= HELD_BACK,
-        _Leader.reason.in_([Reason.CREDITS_SPENT, Reason.RIGHT_MISSING]),
-        sa.and_(_Leader.reason == Reason.PLANNED, _Leader.due_at > now),
-    )
     query = (
         sa.select(Job.id, Job.row, Job.created_at, _Leader.id.label("leader"), _Leader.due_at, stopped.label("stopped"))
         .join(_Leader, _Leader.id == Job.leader_id)
@@ -87,7 +89,7 @@ def take_leads(
                 sa.and_(
                     Batch.pause_cause == "",
                     sa.or_(Job.priority < PAUSED, Job.row <= pilot),
-                    waits_by_plan if stopped_only else sa.true(),
+                    waits_by_plan(_Leader, now) if stopped_only else sa.true(),
                 ),
             ),
             ~_is_busy(_Leader),

@@ -54,7 +54,7 @@ def test_the_present_link_goes_to_the_new_address_where_no_message_reached_the_o
 
 
 def test_a_link_that_has_gone_to_the_old_address_waits_for_its_end_unless_a_person_sends_it(ona, desk):
-    foreseen = desk.may_correct("Ona", ["email"], now=ona.clock())
+    foreseen = desk.may_correct("Ona", Correction({"email": "ona.k@example.org"}), by_hand=True, now=ona.clock())
     changed = by_hand(desk, ona, email="ona.k@example.org")
     end = ona.row(SessionRow).expires_at
     assert isinstance(changed.sent, Refused)
@@ -76,7 +76,7 @@ def test_a_link_that_has_gone_to_the_old_address_waits_for_its_end_unless_a_pers
 @pytest.mark.both_databases
 def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
     desk = desk_of(ona, allowed_from=AT_ONCE)
-    foreseen = desk.may_correct("Ona", ["email"], now=ona.clock())
+    foreseen = desk.may_correct("Ona", Correction({"email": "ona.k@example.org"}), by_hand=True, now=ona.clock())
     assert ona.row(SessionRow).given_away == "", "only looked at"
     changed = by_hand(desk, ona, email="ona.k@example.org")
     assert isinstance(changed.sent, NewLink)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from onboarding_worker.core.foundation.keyring import CannotDecrypt
-from onboarding_worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
+from onboarding_worker.core.model.channels import CALLED, CHANNELS
 from onboarding_worker.features.dashboard.contract import (
     Action,
     Asked,
@@ -235,7 +235,7 @@ def _plan_address(sources: Sources, asked: Asked) -> Plan:
         raise Refused("The customer was erased; nothing is stored to correct.")
     has = " and ".join(filter(None, (found.email, found.phone))) or "no address"
     desk = desk_of(sources.parts)
-    foreseen = _answer(lambda: desk.may_correct(found.customer_id, ADDRESSES, now=asked.now))
+    foreseen = _answer(lambda: desk.may_correct(found.customer_id, None, now=asked.now))
     follows, until = foreseen.follows, foreseen.opens_until
     gone = f"At the old address the present link opens until {in_utc(until)}. " if until is not None else ""
     if isinstance(follows, NewLink):

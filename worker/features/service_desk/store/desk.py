@@ -2,7 +2,7 @@
 transaction under the customer's lock, decided by what is stored at that moment, with its entry in the audit log. A
 worker that is sending a message at that moment keeps its lease: the decision waits for it, and refuses."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +22,7 @@ from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, S
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.messages.store.message_rows import waiting_message
 from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
-from onboarding_worker.core.model.channels import Address, address_of, channels_of, is_mail
+from onboarding_worker.core.model.channels import ADDRESSES, address_of, channels_of, is_mail
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState, of_a_person
 from onboarding_worker.core.model.wakeups import WakeUp
@@ -46,6 +46,7 @@ from onboarding_worker.lists.store.admission import admit, being_called
 from onboarding_worker.providers.values import masked
 
 T = TypeVar("T")
+NO_ADDRESS = Refused("no address was changed")
 UNKNOWN = Refused("there is no customer with that id", "`onboard customer find` looks for an email or a phone number")
 
 
@@ -78,12 +79,13 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What a correction would do. `follows`: a Resend is the present link to the new address. `opens_until`: as in
-    `Corrected`. `again`: what is asked for, and by which channels it leaves, if the row is tried again."""
+    """What a correction would do. `follows`: a Resend is the present link to the new address. `again`: what is asked
+    for, and by which channels it leaves, if the row is tried again. The rest: as in `Corrected`."""
 
     follows: NewLink | Resend | Refused
     opens_until: datetime | None = None
     again: tuple[str, Sequence[str]] = ("", ())
+    warning: str = ""
 
 
 class ServiceDesk:
@@ -118,11 +120,12 @@ class ServiceDesk:
     def may_resend(self, customer_id: str, *, channel: str | None, now: datetime) -> Resend | Refused:
         """What `resend` would do, with `same_link`. Raises as it does."""
         decide = partial(decide_resend, self._rules, channel=channel, now=now, same_link=True)
-        return self._read(customer_id, None, lambda _, case: decide(case), now)
+        return self._read(customer_id, None, lambda _connection, _customer, case: decide(case), now)
 
     def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
         """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
-        return self._read(customer_id, purpose, lambda _, case: decide_new_link(self._rules, case, now=now), now)
+        decide = partial(decide_new_link, self._rules, now=now)
+        return self._read(customer_id, purpose, lambda _connection, _customer, case: decide(case), now)
 
     def new_link(
         self, customer_id: str, *, purpose: str | None = None, reason: str = "", now: datetime
@@ -163,30 +166,20 @@ class ServiceDesk:
         """
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Corrected | Refused:
-            stored = customer.details
-            if stored is None:
-                return ERASED
-            change = correction.of(stored)
-            if not change.columns:
-                return Refused("that is the customer's address already", "nothing was changed")
-            is_another = not by_hand and change.is_of_another(stored)
-            if is_another and (not another_person or being_called(connection, [customer_id], now=now)):
-                problem = IS_CALLED if another_person else ANOTHER_PERSON
-                return Refused(problem.problem, problem.hint)
-            channels = [*change.addresses]
-            if suppressed(connection, self._keyring, [*change.addresses.items()]):
-                then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
-                return Refused("the new address is on the do-not-contact list", then)
             before = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
-            if unfit := under_way(before, channels, to_old_address=True) or self._untexted(before, change):
-                return unfit
-            if is_another:
+            asked = {"another_person": another_person, "by_hand": by_hand}
+            change = self._change(connection, customer, correction, before, **asked, now=now)
+            stored = customer.details
+            if isinstance(change, Refused) or stored is None:
+                return change if isinstance(change, Refused) else ERASED
+            channels = [*change.addresses]
+            if not by_hand and change.is_of_another(stored):
                 admit(connection, [customer_id], keeps=before.row.id if before.row else None, now=now)
             corrected = change.applied(stored)
             self._write(connection, customer, corrected, now=now)
             self._note(connection, customer_id, f"{' and '.join(change.columns)} changed", reason, now)
             if not channels:
-                return Corrected(change.columns, Refused("no address was changed"))
+                return Corrected(change.columns, NO_ADDRESS)
             _put_off(connection, before, channels, now=now)
             known = FoundCustomer(customer.row, corrected.person)
             kinds = changed_addresses(stored.person, corrected.person)
@@ -195,32 +188,76 @@ class ServiceDesk:
                 corrected_addresses.mark(connection, self._keyring, given, now=now)
             case = case_of(connection, self._keyring, self._rules, known, purpose, lock=True, now=now)
             sent = self._follow(connection, known, case, channels, now=now)
-            phone, warning = change.addresses.get("sms"), ""
-            if phone is not None and "sms" in self._rules.channels and is_landline(phone):
-                warning = f"the phone number is {why_not_texted(phone, None)}"
-            return Corrected(change.columns, sent, opens_until(case, now), warning)
+            return Corrected(change.columns, sent, opens_until(case, now), self._warning(change))
 
         return self._locked(customer_id, work)
 
     def may_correct(
-        self, customer_id: str, kinds: Collection[Address], *, purpose: str | None = None, now: datetime
+        self,
+        customer_id: str,
+        correction: Correction | None,
+        *,
+        purpose: str | None = None,
+        another_person: bool = False,
+        by_hand: bool = False,
+        now: datetime,
     ) -> Foreseen | Refused:
-        """What `correct` of such addresses would do about the link, for the question that comes first. Raises as it
-        does."""
+        """What `correct` would do, for the question that comes first. None: of some address that nobody has said yet.
+        Raises as it does."""
 
-        def look(connection: sa.Connection, case: Case) -> Foreseen | Refused:
+        def look(connection: sa.Connection, customer: FoundCustomer, case: Case) -> Foreseen | Refused:
+            kinds, warning = [*ADDRESSES], ""
+            if correction is not None:
+                asked = {"another_person": another_person, "by_hand": by_hand}
+                change = self._change(connection, customer, correction, case, **asked, now=now)
+                if isinstance(change, Refused):
+                    return change
+                kinds, warning = [kind for kind in ADDRESSES if kind in change.values], self._warning(change)
             given = corrected_addresses.find(connection, {customer_id: kinds}, lock=False, now=now)
             good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
             case = replace(case, ways={**case.ways, **good})
             if case.link is not None and case.link.id in given.sessions:
                 case = replace(case, link=replace(case.link, given_away=True))
-            follows, row = self._what_follows(case, [*good], now=now), case.row
+            follows, row = self._what_follows(case, [*good], now=now) if kinds else NO_ADDRESS, case.row
+            until = opens_until(case, now) if kinds else None
             if row is None:
-                return Foreseen(follows, opens_until(case, now))
+                return Foreseen(follows, until, warning=warning)
             account = "" if case.link is not None and case.link.works(now) else row.account
-            return Foreseen(follows, opens_until(case, now), (account, invitation_channels(row.channel)))
+            return Foreseen(follows, until, (account, invitation_channels(row.channel)), warning)
 
         return self._read(customer_id, purpose, look, now)
+
+    def _change(
+        self,
+        connection: sa.Connection,
+        customer: FoundCustomer,
+        correction: Correction,
+        case: Case,
+        *,
+        another_person: bool,
+        by_hand: bool,
+        now: datetime,
+    ) -> Correction | Refused:
+        """What of a correction is to change; or why nothing may."""
+        stored = customer.details
+        if stored is None:
+            return ERASED
+        change = correction.of(stored)
+        if not change.columns:
+            return Refused("that is the customer's address already", "nothing was changed")
+        is_another = not by_hand and change.is_of_another(stored)
+        if is_another and (not another_person or being_called(connection, [case.customer_id], now=now)):
+            problem = IS_CALLED if another_person else ANOTHER_PERSON
+            return Refused(problem.problem, problem.hint)
+        if suppressed(connection, self._keyring, [*change.addresses.items()]):
+            then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
+            return Refused("the new address is on the do-not-contact list", then)
+        return under_way(case, [*change.addresses], to_old_address=True) or self._untexted(case, change) or change
+
+    def _warning(self, change: Correction) -> str:
+        phone = change.addresses.get("sms")
+        is_silent = phone is not None and "sms" in self._rules.channels and is_landline(phone)
+        return f"the phone number is {why_not_texted(phone, None)}" if phone is not None and is_silent else ""
 
     def _untexted(self, case: Case, change: Correction) -> Refused | None:
         """Why a number cannot be that of a customer who gets texts alone: as a list's row with it is refused."""
@@ -313,7 +350,11 @@ class ServiceDesk:
         return outlive_deadlocks(transaction)
 
     def _read(
-        self, customer_id: str, purpose: str | None, look: Callable[[sa.Connection, Case], T | Refused], now: datetime
+        self,
+        customer_id: str,
+        purpose: str | None,
+        look: Callable[[sa.Connection, FoundCustomer, Case], T | Refused],
+        now: datetime,
     ) -> T | Refused:
         # Not `read`: what an older key of the ring finds is stored under the newest key (`suppressions.suppressed`).
         with self._database.write() as connection:
@@ -321,7 +362,7 @@ class ServiceDesk:
             if customer is None:
                 return UNKNOWN
             case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=False, now=now)
-            return look(connection, case)
+            return look(connection, customer, case)
 
     @staticmethod
     def _note(connection: sa.Connection, customer_id: str, what: str, reason: str, now: datetime) -> None:
