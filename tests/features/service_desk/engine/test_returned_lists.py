@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from onboarding_worker.core.customers.customers import UPDATABLE, Details, Person
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
-from onboarding_worker.core.model.channels import Address
 from onboarding_worker.features.service_desk.case import Refused
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.returned_lists import AS_STORED, Returns
@@ -66,7 +65,7 @@ class FakeDesk:
         return Corrected(correction.columns, Sent(channel, "…", now, now))
 
     def may_correct(
-        self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
+        self, customer_id: str, correction: Correction, *, purpose: str | None, another_person: bool, now: datetime
     ) -> Foreseen | Refused:
         return Foreseen(Refused("there is no link that works"), again=("kyc", ("email",)))
 
