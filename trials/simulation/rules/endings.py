@@ -28,6 +28,12 @@ SOON_IN_A_SLOW_PLACE = 1200.0
 A_MINUTE = 60.0
 
 
+def _was_erased_before(history: History, customer: str) -> bool:
+    """Whether the customer was erased on request before anybody asked: the request is refused then."""
+    refused = times(history, "requested: refused", customer)
+    return any(erased < at for erased in times(history, "erased", customer) for at in refused)
+
+
 def everybody_is_accounted_for(history: History) -> Iterator[str]:
     """At the end nobody waits without a reason, and nobody is held whose answers all arrived."""
     yield from history.record.complaints
@@ -36,7 +42,8 @@ def everybody_is_accounted_for(history: History) -> Iterator[str]:
     for person in history.plan.people:
         job, calls = history.jobs.get(person.id), sessions_of(history, person.id)
         if job is None:
-            yield f"{person.id} has no job"
+            if not _was_erased_before(history, person.id):
+                yield f"{person.id} has no job"
         elif job.state in ENDED:
             if job.state == "failed":
                 yield from _failed(history, person.id, job, calls)

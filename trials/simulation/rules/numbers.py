@@ -68,8 +68,10 @@ def who_is_said_to_be_invited_has_a_message(history: History) -> Iterator[str]:
 
 
 def who_is_said_to_be_cancelled_was(history: History) -> Iterator[str]:
-    """What is said to be cancelled somebody has cancelled: it is not of who was erased."""
-    by_hand = [at for what in ("the office: cancel", "cancelled") for at in times(history, what)]
+    """What is said to be cancelled somebody has cancelled: it is not of who was erased. Of an event whose answer was
+    lost, only the next one's is known: a duplicate."""
+    words = ("the office: cancel", "cancelled", "cancelled: duplicate")
+    by_hand = [at for what in words for at in times(history, what)]
     for look in (one for one in history.record.looks if one.said):
         for customer, facts in look.customers.items():
             erased = times(history, "erased", customer)
