@@ -87,10 +87,10 @@ class Reporting(Forecasts):
             return None
         return ahead_at(self.contact, issued_at, expires_at, allowed_from(expires_at))
 
-    def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
-        """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted; what
-        its rows set is left out then."""
-        sets = self.facts.sets(batch.id) if counts is None else {}
+    def status(self, batch: BatchFacts, counts: BatchCounts | None = None, *, with_sets: bool = True) -> dict[str, Any]:
+        """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted.
+        `with_sets`: also what its rows set, which takes a statement more."""
+        sets = self.facts.sets(batch.id) if with_sets else {}
         counts = counts or self.facts.counts(batch.id)
         budgets = Budgets(self.database).all()
         # And the words that this release does not know, with their rows.

@@ -64,7 +64,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         if batch is not None:
             found = find_batch(parts, batch)
             counts = parts.facts.counts(found.id)
-            facts = whole.with_what_is_worked(parts.reporting.status(found))
+            facts = whole.with_what_is_worked(parts.reporting.status(found, counts))
             if as_json:
                 print_json(facts | whole.facts())
             else:
@@ -73,7 +73,9 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
                 _show_needs(whole, rows_to_correct(facts, counts.corrected))
             return
         batches = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
-        every = [whole.with_what_is_worked(parts.reporting.status(one, counts)) for one, counts in batches]
+        every = [
+            whole.with_what_is_worked(parts.reporting.status(one, counts, with_sets=False)) for one, counts in batches
+        ]
         warned = [one.warning(parts.settings, parts.database, parts.clock()) for one in STANDINGS.offered()]
     if as_json:
         print_json({"batches": every, "accounts": whole.accounts} | whole.facts())

@@ -109,7 +109,7 @@ def accounts_now(sources: Sources, now: datetime) -> list[dict[str, Any]]:
 def batch_facts(sources: Sources, whole: OperationReport, batch: BatchFacts) -> dict[str, Any]:
     """The facts of `status --json`, and those that the page shows besides."""
     counts = sources.parts.facts.counts(batch.id)
-    facts = whole.with_what_is_worked(sources.reporting.status(batch, counts))
+    facts = whole.with_what_is_worked(sources.reporting.status(batch, counts, with_sets=False))
     state = "purged" if batch.purged_at is not None else state_of(batch, counts).value
     to_correct = rows_to_correct(facts, counts.corrected)
     parts = {name: number for name, number in facts["rows"].items() if name != "total"}
