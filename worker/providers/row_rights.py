@@ -1,6 +1,6 @@
 """What a row may say to the provider. Parameters that name an address or can weaken the check come from
-`[accounts.NAME.parameters]`; a row sets one only if its account lists it (`per_row`) and whoever brings the row has the
-right to (`[rights]`). The same holds of the column `account`. Pure: it is asked where a row comes in, and again before
+`[accounts.NAME.parameters]`; a row sets one only if its account lists it (`per_row`) and the row's origin has the right
+to (`[rights]`). The same holds of the column `account`. Pure: it is asked where a row comes in, and again before
 each call.
 """
 

@@ -142,7 +142,7 @@ class Forecasts:
         texts: Mapping[str, int] | None = None,
         answering: Collection[str] | None = None,
     ) -> Forecast:
-        """When these calls (by account) and messages (by channel) are done: the one estimate, whoever asks. `ahead`: as
+        """When these calls (by account) and messages (by channel) are done: the one estimate of all. `ahead`: as
         `ahead`. `rest`: those of them that wait for the end of quiet hours. `texts`: by country; None: they go where
         those of the last days went. `answering`: of a list that a process is to start with, the accounts and senders
         that have accepted our credentials just now; None: no process starts."""

@@ -253,8 +253,7 @@ class Operation:
         are named together."""
         stops, failing = [], []
         for rule in sorted({rule.name: rule for rule in self.rules.all().values()}.values(), key=attrgetter("called")):
-            called, names = rule.called, rule.names
-            what = "sender" if names[0] in self.rules.channels else "account"
+            what, called, names = self._kind(rule), rule.called, rule.names
             state = states.get(rule.name, BudgetState())
             if state.stopped_at is not None:
                 # One call asks again: the credentials are refused, or the set-up.
@@ -267,14 +266,16 @@ class Operation:
                 failing.append(Wait(what, called, why, "onboard account list", since=state.opened_at))
         return [*stops, *failing]
 
+    def _kind(self, rule: BudgetRule) -> str:
+        return "sender" if rule.names[0] in self.rules.channels else "account"
+
     def _of_unread(self, now: datetime) -> list[Wait]:
         """The codes of providers and senders that our tables do not have."""
         rules = {rule.name: rule for rule in self.rules.all().values()}
         return [
-            waits.of_unread(what, rule.called, one.code, one.number, one.first_at)
+            waits.of_unread(self._kind(rule), rule.called, one.code, one.number, one.first_at)
             for one in unread_codes(self.database, now=now)
             if (rule := rules.get(one.budget)) is not None
-            for what in ["sender" if rule.names[0] in self.rules.channels else "account"]
         ]
 
     def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Wait]:

@@ -71,8 +71,8 @@ def _facts_of_corrected(parts: Parts, judged: Judged, changes: Iterable[tuple[Ch
         if one.account:
             sessions[one.account] += rows
         messages.update(dict.fromkeys(one.channels, rows))
-        same = "again" if one.again else "wait" if one.waits_until else "" if one.account else "same_link"
-        numbers[same] += rows
+        follows = "again" if one.again else "wait" if one.waits_until else "session" if one.account else "same_link"
+        numbers[follows] += rows
     cost = Prices.of(parts.settings).with_texts_of(segments_of(parts, judged)[1]).total(sessions, messages)
     return {
         "sessions": dict(sorted(sessions.items())),

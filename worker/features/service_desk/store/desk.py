@@ -166,12 +166,13 @@ class ServiceDesk:
         """
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Corrected | Refused:
+            if (stored := customer.details) is None:
+                return ERASED
             before = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
             asked = {"another_person": another_person, "by_hand": by_hand}
-            change = self._change(connection, customer, correction, before, **asked, now=now)
-            stored = customer.details
-            if isinstance(change, Refused) or stored is None:
-                return change if isinstance(change, Refused) else ERASED
+            change = self._change(connection, stored, correction, before, **asked, now=now)
+            if isinstance(change, Refused):
+                return change
             channels = [*change.addresses]
             if not by_hand and change.is_of_another(stored):
                 admit(connection, [customer_id], keeps=before.row.id if before.row else None, now=now)
@@ -208,8 +209,10 @@ class ServiceDesk:
         def look(connection: sa.Connection, customer: FoundCustomer, case: Case) -> Foreseen | Refused:
             kinds, warning = [*ADDRESSES], ""
             if correction is not None:
+                if customer.details is None:
+                    return ERASED
                 asked = {"another_person": another_person, "by_hand": by_hand}
-                change = self._change(connection, customer, correction, case, **asked, now=now)
+                change = self._change(connection, customer.details, correction, case, **asked, now=now)
                 if isinstance(change, Refused):
                     return change
                 kinds, warning = [kind for kind in ADDRESSES if kind in change.values], self._warning(change)
@@ -230,7 +233,7 @@ class ServiceDesk:
     def _change(
         self,
         connection: sa.Connection,
-        customer: FoundCustomer,
+        stored: Details,
         correction: Correction,
         case: Case,
         *,
@@ -239,9 +242,6 @@ class ServiceDesk:
         now: datetime,
     ) -> Correction | Refused:
         """What of a correction is to change; or why nothing may."""
-        stored = customer.details
-        if stored is None:
-            return ERASED
         change = correction.of(stored)
         if not change.columns:
             return Refused("that is the customer's address already", "nothing was changed")

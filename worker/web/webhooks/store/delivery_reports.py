@@ -145,8 +145,8 @@ def apply_delivery_updates(
 
 
 def delivery_update(kept: Mapping[str, Any]) -> DeliveryUpdate:
-    """The update from the output of `given_of`. Raises ValueError for anything else. Whoever says so, what is about us,
-    or of no known meaning, ends no address."""
+    """The update from the output of `given_of`. Raises ValueError for anything else. What is about us, or of no known
+    meaning, ends no address, whatever the reader of the callback says."""
     update = DeliveryUpdate(**read_given(kept, status=DeliveryStatus, stop=Stop, about=About))
     return replace(update, stop=None) if update.is_apart else update
 
