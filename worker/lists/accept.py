@@ -41,6 +41,7 @@ _HINT = "give another id, or use --hash-ids to keep only a hash of it"
 _UNKNOWN = tuple(field.default for field in fields(Person) if field.name in PERSONAL)
 _ADDRESSES = {"email": "an email address", "phone": "a phone number"}
 _EMAIL = Channel.EMAIL  # a member of an enumeration takes its time to find
+_USUAL = {"customer_id", "email"}
 _LONGEST_CELL = 20_000
 _PLAIN_ID = re.compile(r"[A-Za-z][!-?A-~]{0,98}[0-9]\Z")  # in which `customer_id` finds nothing to refuse
 _NOT_STORABLE = Refusal(
@@ -110,6 +111,7 @@ def accept(
     parameters: dict[str, dict[str, Any]] = {}
     for_messages: dict[str, str] = {}
     are_names = True
+    is_usual = not (further or options.defaults or options.hash_ids)  # and all cells: then nothing below finds anything
     for column, cell in cells.items():
         if type(cell) is str and column not in options.values:  # most cells are good, and as most lists have them
             if not cell:
@@ -118,6 +120,7 @@ def accept(
             if plain is not None and (known := plain(cell)) is not None:
                 values[column] = known
                 continue
+        is_usual = False
         rule = rules.RULES.get(column)
         is_own = rule is None and "." in column and own_columns.is_own(column)
         if rule is None and "." in column and not is_own:
@@ -153,6 +156,9 @@ def accept(
         elif not is_own:
             values[column] = value
             are_names = are_names and column not in NAMES
+    if is_usual and "channel" not in values and values.keys() >= _USUAL:
+        person = Person(*map(values.pop, PERSONAL, _UNKNOWN))
+        return AcceptedLine(row, Customer(person=person, channel=_EMAIL, **values))
     for column, default in options.defaults.items():
         value = rules.RULES[column](default)
         if not isinstance(value, Refusal) and all(problem.column != column for problem in problems):

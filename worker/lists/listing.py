@@ -39,7 +39,7 @@ from onboarding_worker.lists.lines import (
     another_person,
 )
 from onboarding_worker.lists.options import ListOptions
-from onboarding_worker.lists.same_person import Earlier, Match, Seen, SeenPeople, marks
+from onboarding_worker.lists.same_person import Earlier, Match, Seen, SeenPeople
 
 BINARY: tuple[Form, ...] = ("xlsx", "parquet")
 
@@ -86,9 +86,7 @@ class CustomerList:
             if isinstance(line, AcceptedLine):
                 customer = line.customer
                 # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
-                earlier = people.match_or_remember(
-                    customer.customer_id, marks(customer.person, customer.kind), line.row, customer.person.message or ()
-                )
+                earlier = people.match_or_remember(customer, line.row)
                 key = (customer.customer_id, customer.purpose)
                 if earlier is not None:
                     again = _again(line, earlier, seen.row_or_remember(*key) if self._repeats else earlier.row)

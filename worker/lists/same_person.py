@@ -12,13 +12,13 @@ part of the customers and grows by itself.
 import re
 import struct
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import CustomerKind, Person
+from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
 from onboarding_worker.core.model.channels import ADDRESSES, Address, folded_email
 from onboarding_worker.lists.other_names import without_accents
 from onboarding_worker.templates.values import NAMES
@@ -44,14 +44,18 @@ class Marks(NamedTuple):
 
 
 def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks:
+    name = " ".join(sorted(_own_words(person, kind)))
+    return Marks(name, person.date_of_birth, folded_email(person.email) if person.email else "", person.phone)
+
+
+def _own_words(person: Person, kind: CustomerKind) -> list[str]:
     first, last = person.first_name, person.last_name
     whole = f"{first} {last}"
     apart = whole.isascii() or not ("\u02bc" in whole or "\u0149" in whole)  # these are letters, and between letters
     own = [*_words(first), *_words(last)] if apart else [*_words(whole)]
     if not own or (person.company_name and kind is CustomerKind.COMPANY):
         own = [*_words(person.company_name)] or own
-    own.sort()
-    return Marks(" ".join(own), person.date_of_birth, folded_email(person.email) if person.email else "", person.phone)
+    return own
 
 
 def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Match:
@@ -211,18 +215,23 @@ class SeenPeople:
         self._kept = bytearray()  # _CUSTOMER of each
         self._own: dict[str, int] = {}  # columns for messages, each with its bit
 
-    def match_or_remember(
-        self, customer_id: str, marks: Marks, row: int, own: Collection[str] = ()
-    ) -> "Earlier | None":
-        """What earlier rows say of this customer; None: there is none. What this row adds is remembered. `own`: the
-        columns for messages that it has a value of."""
-        name, birth, email, phone = marks
+    def match_or_remember(self, customer: Customer, row: int) -> "Earlier | None":
+        """What earlier rows say of this customer; None: there is none. What this row adds is remembered."""
+        person, customer_id = customer.person, customer.customer_id
+        # As `marks`; words in any order have one sum.
+        words, birth, email, phone = (
+            _own_words(person, customer.kind),
+            person.date_of_birth,
+            person.email and folded_email(person.email),
+            person.phone,
+        )
         given = (
-            hash(name) % _HASHES + 1 if name else 0,
+            sum(map(hash, words)) % _HASHES + 1 if words else 0,
             hash(birth) % _HASHES + 1 if birth else 0,
             hash(email) % _HASHES + 1 if email else 0,
             hash(phone) % _HASHES + 1 if phone else 0,
         )
+        own = person.message
         bits = sum(1 << bit for one in own if (bit := self._own.setdefault(one, len(self._own))) < _BITS) if own else 0
         number = self._customers.row_or_remember(customer_id, "", self._count + 1)
         if number is None:
@@ -231,7 +240,7 @@ class SeenPeople:
             return None
         begin = (number - 1) * _CUSTOMER.size
         known = [*_CUSTOMER.unpack_from(self._kept, begin)]
-        match = compare_marks(known[: len(marks)], given)
+        match = compare_marks(known[: len(given)], given)
         above = tuple(name for name, bit in self._own.items() if known[_OWN] & ~bits & (1 << bit))
         changed = None
         for column, place, at in _ADDRESSES:
@@ -244,7 +253,7 @@ class SeenPeople:
                 known[place] = known[place] or one
             known[_OWN] |= bits
             _CUSTOMER.pack_into(self._kept, begin, *known)
-        return Earlier(known[len(marks)], match, changed, above)
+        return Earlier(known[len(given)], match, changed, above)
 
 
 class Earlier(NamedTuple):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from onboarding_worker.core.customers.customers import (
     ACCOUNT_COLUMN,
@@ -107,6 +107,12 @@ class Rule:
 _MOST_KEPT = 1024  # groups of customers
 
 
+class _Fitting(NamedTuple):
+    rule: Rule
+    reason: str  # why it is this one
+    chosen: Chosen  # where each of its accounts can serve the customer
+
+
 class _Routing:
     """The first of these rules that fits a customer. Customers who agree in all columns of the rules have the same one,
     and most lists have few such groups: each is compared with the rules once."""
@@ -116,18 +122,22 @@ class _Routing:
         columns = sorted({column for rule in rules for column in rule.when})
         of_customer = (f"person.{column}" if column in PERSONAL else column for column in columns)
         self._group = attrgetter("kind", *of_customer)
-        self._first: dict[Any, tuple[Rule, str] | None] = {}
+        self._first: dict[Any, _Fitting | None] = {}
 
-    def of(self, customer: Customer) -> tuple[Rule, str] | None:
-        """The rule, and why it is this one."""
+    def of(self, customer: Customer) -> _Fitting | None:
         group = self._group(customer)
         if group in self._first:
             return self._first[group]
         each = ((number, rule, rule.fits(customer)) for number, rule in enumerate(self._rules, start=1))
-        found = next(((rule, f"route {number}: {why}") for number, rule, why in each if why is not None), None)
+        found = next((_fitting(rule, f"route {number}: {why}") for number, rule, why in each if why is not None), None)
         if len(self._first) < _MOST_KEPT:
             self._first[group] = found
         return found
+
+
+def _fitting(rule: Rule, reason: str) -> _Fitting:
+    first, *others = dict.fromkeys(rule.accounts)
+    return _Fitting(rule, reason, Chosen(first, reason, rule.freshness, tuple(others)))
 
 
 _routing = lru_cache(maxsize=64)(_Routing)
@@ -151,7 +161,7 @@ def choose_account(
     if found is None:
         hint = "add a last [[routes]] without `when`, or name an account in the column account"
         return (FieldProblem("account", "no route fits the customer", hint),)
-    rule, reason = found
+    rule, reason, _ = found
     problems: list[FieldProblem] = []
     for place, account in enumerate(rule.accounts):
         lacks = able(account, customer, rule.freshness)
@@ -188,13 +198,13 @@ def _forced(
 def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], timedelta | None]:
     """The freshness floor of the route that would choose this account for a customer; None: it sets none."""
     routing = _routing(tuple(rule for rule in rules if account in rule.accounts))
-    return lambda customer: found[0].freshness if (found := routing.of(customer)) is not None else None
+    return lambda customer: found.rule.freshness if (found := routing.of(customer)) is not None else None
 
 
 def brand_for(customer: Customer, rules: Sequence[Rule]) -> str:
     """The brand of the row; else of the first route that fits, also where the row names its account; else ""."""
     found = None if customer.brand else _routing(tuple(rules)).of(customer)
-    return customer.brand if found is None else found[0].brand
+    return customer.brand if found is None else found.rule.brand
 
 
 def _test_of(column: str, wanted: Wanted) -> _Test:
@@ -260,10 +270,12 @@ class Intake:
     # By account, for customers without parameters of their own.
     _lifetimes: Mapping[str, timedelta | None] = field(init=False, repr=False, compare=False)
     routes_have_brands: bool = field(init=False, repr=False, compare=False)
+    _routing: _Routing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         lifetimes = {account: provider.lifetime_with({}) for account, provider in self.providers.items()}
         object.__setattr__(self, "_lifetimes", lifetimes)
+        object.__setattr__(self, "_routing", _routing(tuple(self.routes)))
         object.__setattr__(self, "routes_have_brands", any(rule.brand for rule in self.routes))
 
     def of(self, origin: str = LISTS, *, account: str = "") -> "Intake":
@@ -272,6 +284,10 @@ class Intake:
 
     def choose(self, customer: Customer) -> Chosen | tuple[FieldProblem, ...]:
         """The account for a row, also one that is made of another row, whose origin is this one's."""
+        if not (customer.account or customer.parameters):  # as most rows: nothing needs a right, no lifetime is its own
+            found = self._routing.of(customer)
+            if found is not None and not any([self.providers[one].refuses(customer) for one in found.rule.accounts]):
+                return found.chosen
         return choose_account(
             customer,
             self.routes,
@@ -444,9 +460,14 @@ def served_by(intake: Intake, line: AcceptedLine, chosen: Chosen) -> AcceptedLin
     line.origin = intake.origin if line.sets else ""
     lifetime = intake.lifetime(chosen.account, line.customer)
     line.account, line.route, line.fallback_accounts = chosen.account, chosen.reason, chosen.fallback_accounts
-    line.floor_seconds = int(floor_of(chosen.freshness, lifetime=lifetime).total_seconds())
-    line.freshness_seconds = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
+    line.floor_seconds, line.freshness_seconds = _seconds(chosen.freshness, lifetime)
     return line
+
+
+@lru_cache  # of the few that a configuration has, for each row of a list
+def _seconds(freshness: timedelta | None, lifetime: timedelta | None) -> tuple[int, int | None]:
+    floor = int(floor_of(freshness, lifetime=lifetime).total_seconds())
+    return floor, None if freshness is None else int(freshness.total_seconds())
 
 
 def _further(intake: Intake, line: RefusedLine) -> tuple[Sequence[str], Sequence[FieldProblem]]:
