@@ -36,6 +36,11 @@ def _one_lost(self: Ledger, customer_id: str, *, reads: Any = Ledger.of) -> Any:
     return found and found._replace(lost_calls={name: 1 for name in ("kyc", "kyb", "au")})
 
 
+def _none_in_doubt(self: Ledger, customer_id: str, *, reads: Any = Ledger.of) -> Any:
+    found = reads(self, customer_id)
+    return found and found._replace(lost_calls={})
+
+
 MENDS: dict[str, tuple[Replaced, ...]] = {
     # what_waits_for_a_time_moves_by_then
     "said-time": ((report_lines, "cause_of", _at_once),),
@@ -51,6 +56,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "said-link": ((ledger, "sessions_of", _opens_longer),),
     # each_customer_has_what_was_counted
     "said-credits": ((Ledger, "of", _one_lost),),
+    "said-certain": ((Ledger, "of", _none_in_doubt),),
     # each_list_has_what_was_counted
     "said-spent": ((spending, "fetch", lambda *_given: []),),
     # who_is_said_to_be_invited_has_a_message
@@ -70,6 +76,7 @@ FOUND_BY = {
     "said-whole": (41,),
     "said-link": (22,),
     "said-credits": (20,),
+    "said-certain": (3037,),
     "said-spent": (22,),
     "said-invited": (22,),
     "said-calls": (22,),

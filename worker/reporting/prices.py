@@ -85,6 +85,10 @@ class Line:
         return sum(self.figures.messages.values())
 
     @property
+    def doubt(self) -> str:
+        return doubt_in_words(self.figures.lost)
+
+    @property
     def amounts(self) -> str:
         return in_words(self.cost)
 
@@ -111,6 +115,12 @@ def costs(routes: Mapping[str, Figures], prices: Prices) -> Costs:
         lines.append(prices.line(f"{len(others)} other routes", sum_of(figures for _, figures in others)))
     everything = sum_of(routes.values())
     return Costs(lines, prices.line("all", everything), prices.missing(everything.calls, everything.messages))
+
+
+def doubt_in_words(lost: Mapping[str, int]) -> str:
+    """What is not known of the credits: of calls that brought no session. "" if there are none."""
+    number = sum(lost.values())
+    return f"at most: {counted(number, 'call')} brought no session, and may have cost nothing" if number else ""
 
 
 def in_words(amounts: Mapping[str, Decimal]) -> str:
@@ -191,7 +201,8 @@ def _facts(line: Line) -> dict[str, Any]:
     figures = line.figures
     facts: dict[str, Any] = {"invited": figures.invited, "finished": figures.finished, "verified": figures.verified}
     facts |= {"calls": dict(sorted(figures.calls.items())), "messages": dict(sorted(figures.messages.items()))}
-    return facts | {"cost": in_json(line.cost)}
+    lost = {name: number for name, number in sorted(figures.lost.items()) if number}
+    return facts | ({"lost_calls": lost} if lost else {}) | {"cost": in_json(line.cost)}
 
 
 def table_of(report: PeriodReport) -> str:
@@ -200,6 +211,8 @@ def table_of(report: PeriodReport) -> str:
     notes = []
     if report.unpriced:
         notes.append(f"not in the cost, without a price in the configuration: {', '.join(report.unpriced)}")
+    if report.all.doubt:
+        notes.append(f"calls and cost are {report.all.doubt}")
     if report.purged:
         notes.append(f"{counted(report.purged, 'batch', 'batches')} of this time purged since: not in these numbers")
     if not report.rows:

@@ -110,7 +110,7 @@ def test_credits_are_counted_without_a_cap_and_a_cap_set_later_covers_them(desk:
     kyc = of(desk, "kyc")
     assert (kyc["credits_used"], kyc["credits_left"]) == (5, 0)
     assert kyc["stop_reason"] == "the cap of 5 credits is used up"
-    assert "5 used, 0 left" in desk.onboard("account", "list").out
+    assert "5 used at most, 0 left" in desk.onboard("account", "list").out
     helps = way_out("kyc", kyc["stop_reason"])
     ended = desk.onboard("account", "resume", "kyc")
     assert (ended.code, ended.err) == (2, f"kyc: the cap of 5 credits is used up, so no call can be tried; {helps}\n")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from math import inf
 
+from onboarding_worker.reporting.store.spending import sum_of
 from trials.simulation.play import History
 from trials.simulation.records import Call, Kind
 from trials.simulation.rules.reading import left_late, may_be_unknown, times
@@ -20,14 +21,15 @@ CANCELLED = "the batch or the job was cancelled"
 
 
 def each_customer_has_what_was_counted(history: History) -> Iterator[str]:
-    """Of each customer: the credits are the sessions that its calls have opened, the messages those that left to it;
-    another tool has bought and sent what was adopted."""
+    """Of each customer: the credits are the sessions that its calls have opened, but for calls that brought none, which
+    are told apart; the messages are those that left to it. Another tool has bought and sent what was adopted."""
     for look in (one for one in history.record.looks if one.said):
         for customer, facts in look.customers.items():
             calls = _until(history, look.at, customer, Kind.SESSION)
             for account in sorted({*facts["credits"], *(call.account for call in calls)}):
                 bought = [call for call in calls if call.account == account]
-                if wrong := _miscounted(history, bought, facts["credits"].get(account, 0), look.at):
+                said = [facts[name].get(account, 0) for name in ("credits", "lost_calls")]
+                if wrong := _misspent(history, bought, *said, look.at):
                     yield f"{customer}: credits of {account} {wrong}"
             texts = [text for _, text in facts["timeline"]]
             opened, left = (sum(bool(one.search(text)) for text in texts) for one in (OPENED, LEFT))
@@ -44,7 +46,8 @@ def each_list_has_what_was_counted(history: History) -> Iterator[str]:
     for look in history.record.looks[-1:]:
         for account in sorted({call.account for call in history.record.of(Kind.SESSION)}):
             calls = [call for call in history.record.of(Kind.SESSION) if call.account == account]
-            if wrong := _miscounted(history, calls, sum(one.calls[account] for one in look.spent.values()), look.at):
+            spent = sum_of(look.spent.values())
+            if wrong := _misspent(history, calls, spent.calls[account], spent.lost[account], look.at):
                 yield f"{account}: credits of the reports {wrong}"
         for channel, kind in BY_CHANNEL.items():
             said, calls = sum(one.messages[channel] for one in look.spent.values()), _each_once(history.record.of(kind))
@@ -153,14 +156,37 @@ def _until(history: History, at: float, customer: str, *kinds: Kind) -> list[Cal
     return [call for call in history.record.of(*kinds) if call.customer == customer and call.sent_at <= at]
 
 
+def _misspent(history: History, calls: list[Call], most: int, lost: int, at: float) -> str:
+    """What is wrong with the credits of these calls; "" for nothing. At most so many, and the `lost` of them are not
+    sure: what is said as certain was bought, and what was bought, and answered, is said."""
+    done = _processed(calls)
+    open_ones = [call for call in calls if call.status >= 500 or _is_open(history, call, at)]
+    if most - lost > done or lost > _most_of(history, len(open_ones)):
+        return f"{most} with {lost} in doubt at {at:.0f} s, and {done} are counted outside"
+    return "" if most >= _sure(history, calls, at) else f"{most} at most at {at:.0f} s, and {done} are counted outside"
+
+
 def _miscounted(history: History, calls: list[Call], said: int, at: float) -> str:
     """What is wrong with this number of calls that were carried out; "" for nothing. A call whose outcome nobody knows
-    may count, and where a process ended or stood still, one that never left."""
+    may count."""
     done = _processed(calls)
-    unsure = sum(_is_unsure(history, call) or call.sent_at > at - IN_FLIGHT for call in calls)
-    sure = sum(call.processed and not _is_unsure(history, call) and call.sent_at <= at - IN_FLIGHT for call in calls)
-    most = inf if history.record.interrupted or history.record.outages else done + unsure
-    return "" if sure <= said <= most else f"{said} at {at:.0f} s, and {done} are counted outside"
+    most = _most_of(history, done + sum(_is_open(history, call, at) for call in calls))
+    is_so = _sure(history, calls, at) <= said <= most
+    return "" if is_so else f"{said} at {at:.0f} s, and {done} are counted outside"
+
+
+def _most_of(history: History, calls: int) -> float:
+    """Where a process ended or stood still, calls may be counted that never left."""
+    return inf if history.record.interrupted or history.record.outages else calls
+
+
+def _sure(history: History, calls: list[Call], at: float) -> int:
+    return sum(call.processed and not _is_open(history, call, at) for call in calls)
+
+
+def _is_open(history: History, call: Call, at: float) -> bool:
+    """Whether it may not be known, or not yet, what became of the call."""
+    return _is_unsure(history, call) or call.sent_at > at - IN_FLIGHT
 
 
 def _is_unsure(history: History, call: Call) -> bool:

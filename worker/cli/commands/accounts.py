@@ -96,7 +96,7 @@ def _credits(item: dict[str, Any]) -> str:
         return ""
     left = "" if item["credits_left"] is None else f", {item['credits_left']:,} left"
     caps = "".join(f"; {cap['used']:,} of {cap['cap']}" for cap in item.get("credit_caps", ()))
-    return f"{item['credits_used']:,} used{left}{caps}"
+    return f"{item['credits_used']:,} used at most{left}{caps}"
 
 
 def _limits(item: dict[str, Any]) -> str:

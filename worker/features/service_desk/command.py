@@ -32,6 +32,7 @@ from onboarding_worker.features.service_desk.opened import finder_of
 from onboarding_worker.features.service_desk.timeline import About, Moment, timeline
 from onboarding_worker.lists.accept import customer_id as id_of_a_list
 from onboarding_worker.providers.values import Refusal
+from onboarding_worker.reporting.prices import doubt_in_words
 from onboarding_worker.reporting.store.ledger import CustomerFacts, Ledger
 from onboarding_worker.reporting.store.restored import why_lost
 from onboarding_worker.reporting.store.waiting import cut_off
@@ -297,5 +298,5 @@ def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> No
         said = "no key decrypts it" if one["words"] is None else f'"{one["words"]}"'
         console.print(f"  {one['at']} {one['account']} {one['outcome']} {numbers}: {said}", soft_wrap=True)
     spent = ", ".join(f"{name} {number}" for name, number in facts["credits"].items())
-    lost = sum(facts["lost_calls"].values())
-    console.print(f"credits: {spent or 'none'}" + (f"; for {lost} of them no session is stored" if lost else ""))
+    doubt = doubt_in_words(facts["lost_calls"])
+    console.print(f"credits: {spent or 'none'}" + (f", {doubt}" if doubt else ""))

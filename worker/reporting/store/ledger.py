@@ -19,13 +19,12 @@ from onboarding_worker.core.database.tables import Attempt, CustomerRow, Invitat
 from onboarding_worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.messages.contact import FIRST
-from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.refusals import of_stored
-from onboarding_worker.core.model.states import DONE, InvitationState, JobState, Result, SessionState
+from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState
 from onboarding_worker.lists.store.admission import finished_in_purged
 from onboarding_worker.reporting.store.counting import of_job
-from onboarding_worker.reporting.store.spending import CALL, COSTS
+from onboarding_worker.reporting.store.spending import CALL, COSTS, LOST
 
 CHUNK = 500
 # A customer whose list was cancelled was not asked any more; one in review has done what was asked.
@@ -129,8 +128,7 @@ class Ledger:
 
     def of(self, customer_id: str) -> CustomerFacts | None:
         """The facts of a customer; None: no customer with that id was imported."""
-        lost = sa.func.sum(sa.case((Attempt.outcome.in_((DONE, Kind.SHORT_LIVED.value)), 0), else_=1)).label("lost")
-        calls = sa.select(Attempt.account, sa.func.count().label("all"), lost).join(Job, Job.id == Attempt.job_id)
+        calls = sa.select(Attempt.account, sa.func.count().label("all"), LOST).join(Job, Job.id == Attempt.job_id)
         calls = calls.where(Job.customer_id == customer_id, CALL, COSTS)
         calls = calls.group_by(Attempt.account).order_by(Attempt.account)
         with self._database.read() as connection:

@@ -22,6 +22,7 @@ from onboarding_worker.core.foundation.clock import EPOCH, MILLISECOND
 from onboarding_worker.core.foundation.notation import as_utc
 from onboarding_worker.core.limits.limits import COST_NOTHING
 from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import DONE, NOT_SENT, JobState, Result, SessionState
 from onboarding_worker.core.work.store.call_costs import not_carried_out
@@ -35,6 +36,9 @@ _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _OURS = of_batch(_BATCH)
 CALL = sa.and_(Attempt.invitation_id.is_(None), Attempt.reconciles.is_(None), Attempt.closed_at.is_not(None))
 COSTS = sa.and_(Attempt.outcome.not_in(COST_NOTHING), ~not_carried_out())
+_SURE = Attempt.outcome.in_((DONE, Kind.SHORT_LIVED.value))
+# Of the calls that cost a credit, or may have: those that brought no session.
+LOST = sa.func.sum(sa.case((_SURE, 0), else_=1)).label("lost")
 OURS_TO_PAY = InvitationRow.reason != Reason.SENT_BY_PROVIDER
 
 _EARLIER = aliased(InvitationRow)
@@ -131,12 +135,13 @@ def aware(begins: Any, unit: str) -> datetime:
 @dataclass
 class Figures:
     """What some rows have used, and what became of their customers. `calls` by account: those that cost a credit, or
-    may have. `messages` by channel: those that left; `charged`: as how many, where a text is charged by its segments.
+    may have; `lost` of them: those that brought no session, and may have cost nothing. `messages` by channel: those that left; `charged`: as how many, where a text is charged by its segments.
     Of a batch the `customers` are counted, of a period those who were `invited` and have `finished` in it."""
 
     calls: Counter[str] = field(default_factory=Counter)
     messages: Counter[str] = field(default_factory=Counter)
     charged: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
     customers: int = 0
     invited: int = 0
     finished: int = 0
@@ -144,6 +149,7 @@ class Figures:
 
     def add(self, other: "Figures") -> None:
         self.calls.update(other.calls)
+        self.lost.update(other.lost)
         self.messages.update(other.messages)
         self.charged.update(other.charged)
         self.customers += other.customers
@@ -175,7 +181,7 @@ def spending_of(database: Database, batch_id: int) -> Spending:
             routes[row.route].customers += row.number
             routes[row.route].verified += row.number if row.result == Result.APPROVED else 0
         for row in fetch(connection, _CALLS, given):
-            routes[row.route].calls[row.account] = row.number
+            routes[row.route].calls[row.account], routes[row.route].lost[row.account] = row.number, row.lost
         for row in fetch(connection, _MESSAGES, given):
             routes[row.route].messages[row.channel] = row.number
             routes[row.route].charged[row.channel] = row.charged
@@ -185,7 +191,7 @@ def spending_of(database: Database, batch_id: int) -> Spending:
 _NUMBER = sa.func.count().label("number")
 _CUSTOMERS = sa.select(Job.route, Job.result, _NUMBER).where(_OURS, Job.leader_id.is_(None))
 _CUSTOMERS = _CUSTOMERS.group_by(Job.route, Job.result).order_by(Job.route)
-_CALLS = sa.select(Job.route, Attempt.account, _NUMBER).join(Attempt, Attempt.job_id == Job.id)
+_CALLS = sa.select(Job.route, Attempt.account, _NUMBER, LOST).join(Attempt, Attempt.job_id == Job.id)
 _CALLS = _CALLS.where(_OURS, CALL, COSTS).group_by(Job.route, Attempt.account).order_by(Job.route, Attempt.account)
 _MESSAGES = (
     sa.select(Job.route, InvitationRow.channel, _NUMBER, sa.func.sum(InvitationRow.segments).label("charged"))
@@ -223,7 +229,8 @@ def figures_of(database: Database, *, begins: datetime, ends: datetime) -> tuple
             found = figures(row)
             found.finished, found.verified = row.finished, row.verified
         for row in fetch(connection, _calls(connection, begins, ends)):
-            figures(row).calls[row.account] = row.number
+            found = figures(row)
+            found.calls[row.account], found.lost[row.account] = row.number, row.lost
         purged = sa.select(sa.func.count()).where(Batch.created_at < ends, Batch.purged_at >= begins)
         return places, connection.execute(purged).scalar_one()
 
@@ -251,7 +258,7 @@ def _finished(connection: sa.Connection, begins: datetime, ends: datetime) -> sa
 
 def _calls(connection: sa.Connection, begins: datetime, ends: datetime) -> sa.Select[*tuple[object, ...]]:
     day = begin_of(connection, Attempt.opened_at, DAY)
-    query = sa.select(Attempt.account, Job.route, day.label("day"), sa.func.count().label("number"))
+    query = sa.select(Attempt.account, Job.route, day.label("day"), _NUMBER, LOST)
     query = query.join(Job, Job.id == Attempt.job_id).group_by(Attempt.account, Job.route, day)
     return query.where(Attempt.id >= _first_id(begins), Attempt.id < _first_id(ends), CALL, COSTS)
 
