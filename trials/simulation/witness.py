@@ -62,7 +62,8 @@ _IMPORTED = """SELECT
     (SELECT count(*) FROM job WHERE batch_id = {batch} AND state = 'waiting' AND leader_id IS NULL
         AND NOT EXISTS (SELECT 1 FROM session WHERE session.customer_id = job.customer_id AND NOT past
         AND state IN ('waiting', 'started') AND expires_at > '{now:%Y-%m-%d %H:%M:%S.%f}')) AS asking,
-    (SELECT count(*) FROM skipped_line WHERE batch_id = {batch} AND duplicate_of IS NULL AND known IS NULL) AS rejected
+    (SELECT count(*) FROM skipped_line WHERE batch_id = {batch} AND duplicate_of IS NULL AND known IS NULL) AS rejected,
+    (SELECT pause_cause FROM batch WHERE id = {batch}) AS pause_cause
 """
 Rows = frozenset[tuple[Any, ...]]
 
@@ -242,7 +243,9 @@ class Witness:
         """What the import has found of the same lines."""
         counts = self._simulation.observer.rows(_IMPORTED.format(batch=batch, now=self.parts.clock()))[0]
         changed = sum(bool(one.links) for one in found.changed)
-        forecast.found.update(asking=counts.asking, rejected=counts.rejected)
+        forecast.found["rejected"] = counts.rejected
+        if not counts.pause_cause:  # a list that waits for a person's word takes over no rows before it
+            forecast.found["asking"] = counts.asking
         if not forecast.facts["returned"]:  # of a report the desk changes the addresses
             forecast.found["changed"] = changed
 

@@ -86,7 +86,7 @@ class Forecasts:
         for kept in counts.kept.values():
             messages -= kept.messages
         calls = self._calls_left(batch, counts)
-        ahead = self.ahead_of(batch, planned, calls)
+        ahead = self.ahead_of(batch, planned, {**calls, **messages})
         ends = self.of_calls(calls, messages, ahead=ahead, rest=counts.waits.get(Reason.QUIET_HOURS))
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
@@ -200,15 +200,15 @@ class Forecasts:
                 calls[what.target] = calls.get(what.target, 0) + rows
         return calls
 
-    def ahead_of(self, batch: BatchFacts, planned: Planned | None, calls: Mapping[str, int]) -> Mapping[str, int]:
-        """How many calls and messages of earlier batches go before those of this one, by account and channel. None
+    def ahead_of(self, batch: BatchFacts, planned: Planned | None, left: Mapping[str, int]) -> Mapping[str, int]:
+        """How many calls and messages of other batches go before those of this one, by account and channel. None
         where a `run` works the batch: it leaves the others alone. Nor before a later start, when they may be gone."""
         now = self.clock()
         began_at = max(batch.created_at, (planned.plan.start_at if planned is not None else None) or batch.created_at)
-        return {} if began_at > now else self.ahead(batch.id, calls, began_at=began_at)
+        return {} if began_at > now else self.ahead(batch.id, left, began_at=began_at)
 
-    def ahead(self, batch_id: int | None, calls: Mapping[str, int], *, began_at: datetime) -> Mapping[str, int]:
-        """How many calls and messages go before these calls of a batch that began then, by account and channel; None:
+    def ahead(self, batch_id: int | None, left: Mapping[str, int], *, began_at: datetime) -> Mapping[str, int]:
+        """How many calls and messages go before these of a batch that began then, by account and channel; None:
         of a list that is not imported yet, if workers are to work it."""
         now, read = self.clock(), self._read
         if read is None or not read[0] <= now < read[0] + timedelta(seconds=1):
@@ -219,7 +219,7 @@ class Forecasts:
         of_batch = {one.batch_id for one in working}
         if None not in of_batch or (batch_id is not None and batch_id in of_batch):
             return {}
-        return lists.ahead_of(batch_id, calls, began_at=began_at, on_click=buys_on_click(self.settings))
+        return lists.ahead_of(batch_id, left, began_at=began_at, on_click=buys_on_click(self.settings))
 
     def ends_by(self, account: str, orphans: Orphans) -> datetime | None:
         rule = self.orphans.get(account, OrphanRule())

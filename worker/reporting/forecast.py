@@ -64,7 +64,7 @@ class Load(NamedTuple):
 
     @property
     def behind_in_words(self) -> str:
-        return f"; {self.ahead:,} of earlier batches go first" if self.ahead else ""
+        return f"; {self.ahead:,} of other batches go first" if self.ahead else ""
 
 
 class Forecast(NamedTuple):

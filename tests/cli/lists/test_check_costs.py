@@ -132,7 +132,7 @@ def test_the_messages_that_the_cap_of_an_address_delays_are_named_apart(desk: De
 def test_what_other_lists_have_left_goes_before_a_new_list_where_workers_run(desk: Desk):
     assert desk.onboard("import", desk.list_of(customers(4))).code == 0
     new = desk.write("new.csv", "customer_id,email\nNEW-1,new@example.com\n")
-    behind = "4 of earlier batches go first"
+    behind = "4 of other batches go first"
     assert behind not in desk.onboard("check", new, "--json").facts["forecast"]["limited_by"]
     with closing(Parts(load(desk.config, environ=desk.environ))) as parts:
         now = parts.clock()

@@ -89,7 +89,7 @@ async def test_a_batch_ends_after_the_rows_of_the_batches_before_it(make):
     work_all(world)
     began_at = world.clock()
     at, why = finishes_at(world.parts, batch)
-    assert why == "kyc: the limit of 20/second; 60 of earlier batches go first"
+    assert why == "kyc: the limit of 20/second; 60 of other batches go first"
     assert finishes_at(world.parts, before)[1] == "kyc: the limit of 20/second"
     await world.live(lambda: world.parts.facts.counts(batch).out == 20)
     assert abs(at - world.clock()) <= (world.clock() - began_at) / 4
@@ -108,7 +108,7 @@ async def test_a_batch_waits_for_no_other_that_is_paused_or_timed_or_that_no_pro
     work_all(world)
     assert finishes_at(world.parts, batch)[1] == alone
     world.parts.decisions.resume(paused, now=world.clock())
-    assert finishes_at(world.parts, batch)[1] == f"{alone}; 100 of earlier batches go first"
+    assert finishes_at(world.parts, batch)[1] == f"{alone}; 100 of other batches go first"
     work_all(world, batch=batch)
     assert finishes_at(world.parts, batch)[1] == alone
 
@@ -126,9 +126,9 @@ async def test_the_order_of_batches_is_that_in_which_their_rows_are_due_and_even
     await asyncio.sleep(120)
     work_all(world)
     alone = "kyc: the limit of 20/second"
-    assert finishes_at(world.parts, events)[1] == alone
-    assert finishes_at(world.parts, batch)[1] == f"{alone}; 10 of earlier batches go first"
-    assert finishes_at(world.parts, started)[1] == f"{alone}; 50 of earlier batches go first"
+    assert finishes_at(world.parts, events)[1] == f"{alone}; 4 of other batches go first"  # the share of the lists
+    assert finishes_at(world.parts, batch)[1] == f"{alone}; 10 of other batches go first"
+    assert finishes_at(world.parts, started)[1] == f"{alone}; 50 of other batches go first"
 
 
 async def test_of_many_batches_what_goes_before_them_is_read_once_and_again_after_a_second(make, monkeypatch):
@@ -144,7 +144,7 @@ async def test_of_many_batches_what_goes_before_them_is_read_once_and_again_afte
     world.add_many(3, "F")
     await asyncio.sleep(1.5)
     last = reporting.status(world.parts.batches.find(str(world.add_many(3, "G"))))
-    assert last["forecast"]["limited_by"] == "kyc: the limit of 20/second; 18 of earlier batches go first"
+    assert last["forecast"]["limited_by"] == "kyc: the limit of 20/second; 18 of other batches go first"
 
 
 WAITS = {

@@ -28,8 +28,8 @@ def each_customer_has_what_was_counted(history: History) -> Iterator[str]:
             calls = _until(history, look.at, customer, Kind.SESSION)
             for account in sorted({*facts["credits"], *(call.account for call in calls)}):
                 bought = [call for call in calls if call.account == account]
-                said = [facts[name].get(account, 0) for name in ("credits", "lost_calls")]
-                if wrong := _misspent(history, bought, *said, look.at):
+                most, lost = (facts[name].get(account, 0) for name in ("credits", "lost_calls"))
+                if wrong := _misspent(history, bought, most, lost, look.at):
                     yield f"{customer}: credits of {account} {wrong}"
             texts = [text for _, text in facts["timeline"]]
             opened, left = (sum(bool(one.search(text)) for text in texts) for one in (OPENED, LEFT))

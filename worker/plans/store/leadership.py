@@ -29,7 +29,7 @@ from onboarding_worker.plans.store import plans
 CHUNK = 500
 _Leader = aliased(Job)
 # A leader in one of these states has no call in flight, and no message of it has left.
-_FREE = (JobState.WAITING, JobState.ISSUED)
+FREE = (JobState.WAITING, JobState.ISSUED)
 
 
 def _is_busy(leader: Any) -> sa.Exists:
@@ -82,7 +82,7 @@ def take_leads(
             of_batch(batch_id, after=after),
             Job.state == JobState.WAITING,
             _Leader.batch_id != batch_id,
-            _Leader.state.in_(_FREE),
+            _Leader.state.in_(FREE),
             _Leader.unknown_attempt.is_(None),
             sa.or_(
                 stopped,
@@ -129,7 +129,7 @@ def take_leads(
         and row.leader in now_are
         and now_are[row.id].leader_id == row.leader
         and now_are[row.leader].leader_id is None
-        and now_are[row.leader].state in _FREE
+        and now_are[row.leader].state in FREE
         and now_are[row.leader].unknown_attempt is None
         and not now_are[row.leader].busy
         and row.leader not in unknown

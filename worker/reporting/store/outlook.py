@@ -22,7 +22,7 @@ from onboarding_worker.core.model.states import PRIORITIES, UNISSUED_JOBS, Invit
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
 from onboarding_worker.core.unknown.store.unknown_outcomes import UNSETTLED
 from onboarding_worker.lists.known_customers import KnownRule
-from onboarding_worker.plans.store.leadership import waits_by_plan
+from onboarding_worker.plans.store.leadership import FREE, waits_by_plan
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
 from onboarding_worker.reporting.store.processes import Processes, kinds_at_work
 from onboarding_worker.reporting.store.waiting import has_spent
@@ -45,7 +45,7 @@ _OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
 )
 _BY_PLAN = waits_by_plan(Job, sa.bindparam("now", type_=Job.due_at.type)).label("by_plan")
 _UNPAUSED = sa.select(Job.id, Batch.pause_cause, _BY_PLAN).join(Batch, Batch.id == Job.batch_id)
-_UNPAUSED = _UNPAUSED.where(bulk.among(Job.id, "ids"), Job.state == JobState.WAITING, Job.unknown_attempt.is_(None))
+_UNPAUSED = _UNPAUSED.where(bulk.among(Job.id, "ids"), Job.state.in_(FREE), Job.unknown_attempt.is_(None))
 _UNPAUSED = _UNPAUSED.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]))
 _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
     # Not of a person who had the id before.
@@ -315,8 +315,8 @@ class CallsNow:
         return asked - linked
 
     def _unworked(self, connection: sa.Connection, leaders: Collection[int], *, now: datetime) -> list[int]:
-        """Those of these rows that wait for their call, and no process makes it: their list was stopped with Ctrl-C,
-        its plan lets them wait, or none works it. Not where a person paused it."""
+        """Those of these rows that wait for their call or message, and no process makes it: their list was stopped with
+        Ctrl-C, its plan lets them wait, or none works it. Not where a person paused it."""
         found = fetch(connection, _UNPAUSED, {"ids": bulk.keys(leaders), "now": now}) if leaders else []
         running = Processes(self._database).running(now=now) if found else []
         free = (row for row in found if row.pause_cause or row.by_plan or not kinds_at_work(running, batch_of(row.id)))

@@ -135,8 +135,9 @@ def aware(begins: Any, unit: str) -> datetime:
 @dataclass
 class Figures:
     """What some rows have used, and what became of their customers. `calls` by account: those that cost a credit, or
-    may have; `lost` of them: those that brought no session, and may have cost nothing. `messages` by channel: those that left; `charged`: as how many, where a text is charged by its segments.
-    Of a batch the `customers` are counted, of a period those who were `invited` and have `finished` in it."""
+    may have; of them `lost` have brought no session, and may have cost nothing. `messages` by channel: those that left;
+    `charged`: as how many, where a text is charged by its segments. Of a batch the `customers` are counted, of a period
+    those who were `invited` and have `finished` in it."""
 
     calls: Counter[str] = field(default_factory=Counter)
     messages: Counter[str] = field(default_factory=Counter)

@@ -37,6 +37,7 @@ from onboarding_worker.plans.store.pilots import NOT_MET
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, first_due
 
 _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
+SHARE = 4  # events for each row of a list, where both wait
 # A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
 SOON = timedelta(days=1)
 _ANY_PRIORITY = [*PRIORITIES, *(priority + states.PAUSED for priority in PRIORITIES)]
@@ -79,18 +80,18 @@ class Queue(NamedTuple):
     of_events: frozenset[int]
 
     def ahead_of(
-        self, batch_id: int | None, calls: Mapping[str, int], *, began_at: datetime, on_click: bool
+        self, batch_id: int | None, left: Mapping[str, int], *, began_at: datetime, on_click: bool
     ) -> Counter[str]:
         """How many calls, by account, and messages, by channel, go before those of this batch, which began then and has
-        these calls left; None: of a list that is not imported yet. Before a day's events no list goes, and they go
-        before each list. `on_click`: a row with a message waits for no call."""
-        found = Counter[str]()
-        for row in () if batch_id in self.of_events else self.rows:
+        these left; None: of a list that is not imported yet. A day's events go before each list, but for the share of
+        the lists. `on_click`: a row with a message waits for no call."""
+        found, of_events = Counter[str](), batch_id in self.of_events
+        for row in self.rows:
             if row.batch_id == batch_id:
                 continue
             began = (max(row.created_at, row.start_at or row.created_at), row.batch_id)
             later = batch_id is not None and began > (began_at, batch_id)
-            if later and row.batch_id not in self.of_events:
+            if (row.batch_id in self.of_events) is of_events and (later or of_events):
                 continue
             if row.kind == CountOf.MESSAGE:
                 found[row.channel] += row.rows
@@ -98,8 +99,10 @@ class Queue(NamedTuple):
             channels = invitation_channels(word_of(Channel, row.channel))
             if not channels or not on_click:
                 found[row.account] += row.rows
-            if calls.get(row.account):  # else they come after this batch's, which wait for no call of the account
+            if left.get(row.account):  # else they come after this batch's, which wait for no call of the account
                 found.update(dict.fromkeys(channels, row.rows))
+        if of_events:  # chance decides each time whose turn it is: of few, it may be once more
+            return Counter({name: min(rows, -(-left.get(name, 0) // SHARE) + 1) for name, rows in found.items()})
         return found
 
 
