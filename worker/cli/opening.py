@@ -80,16 +80,6 @@ def wake_ups_of(settings: Settings) -> "WakeUps":
     return WakeUps(settings)
 
 
-# SQLite's error messages about its file, and what to do.
-HINTS = {
-    "unable to open database file": "its directory must exist and be writable, because SQLite keeps other files in it",
-    "attempt to write a readonly database": "the file and its directory must be writable",
-    "database or disk is full": "its disk is full",
-    "disk I/O error": "its disk is full, or fails",
-    "file is not a database": "it names a file that is not a SQLite database, or a damaged one",
-}
-
-
 @contextmanager
 def refusing_what_fails() -> Iterator[None]:
     """Raises CannotStart where the database cannot be used, or what it holds cannot be decrypted; and for a value that
@@ -109,12 +99,7 @@ def refusing_what_fails() -> Iterator[None]:
 
 def why_unusable(error: sa.exc.DatabaseError) -> str:
     """The database's error for people, and what to do if that is known."""
-    return f"the database cannot be used: {with_hint(reason(error))}"
-
-
-def with_hint(why: str) -> str:
-    """The database's words, and what to do if that is known."""
-    return f"{why} (database.url: {HINTS[why]})" if why in HINTS else why
+    return f"the database cannot be used: {reason(error)}"
 
 
 def why_not_ready(database: Database) -> str:

@@ -1,15 +1,25 @@
 """The commands on PostgreSQL: upgraded by hand, worked by `run` like any other worker."""
 
-from collections.abc import Callable
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.database import schema
 from onboarding_worker.core.database.database import Database
-from tests.desk.desk import Desk, Played, customers
+from onboarding_worker.core.features import FEATURES
+from tests.desk.desk import Desk, Ended, Played, customers
 from tests.suite.databases import in_encoding
 from tests.suite.of_features import needs
 from tests.suite.some import some
+
+VERSION_3 = 3 << 16  # of PostgreSQL's protocol, in a start-up packet
 
 
 @pytest.fixture
@@ -62,6 +72,115 @@ def test_a_database_with_a_table_of_another_program_is_left_alone(bare_pg: Desk,
         assert (ended.code, ended.out) == (2, "")
         assert ended.err.startswith("the database has a table of another program (customer): make another one")
     assert sa.inspect(engine).get_table_names() == ["customer"]
+
+
+@pytest.fixture
+def stranger(empty_url: str) -> Iterator[str]:
+    """The URL of the empty database as a role that may log in, and no more: as on PostgreSQL 15 and newer."""
+    server = sa.create_engine(empty_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {(role := f'stranger_{uuid4().hex}')} LOGIN")
+        yield sa.make_url(empty_url).set(username=role).render_as_string(hide_password=False)
+        connection.exec_driver_sql(f"DROP OWNED BY {role}")
+        connection.exec_driver_sql(f"DROP ROLE {role}")
+
+
+def opening(desk: Desk, url: str) -> Iterator[Ended]:
+    """What commands say that open this database, and `db copy --to` it; `doctor` last."""
+    desk.environ["NEW"] = url
+    yield desk.onboard("db", "copy", "--to", "env:NEW")
+    over(desk, url)
+    for command in (("db", "upgrade"), ("status",), ("import", desk.list_of(customers(1)))):
+        yield desk.onboard(*command)
+    if "doctor" in FEATURES.here:
+        asked = desk.onboard("doctor", "--json")
+        (found,) = (one["found"] for one in asked.facts["findings"] if one["what"] == "database")
+        assert asked.code == 1
+        yield Ended(2, "", f"{found}\n")
+
+
+def test_a_role_that_may_make_no_tables_is_said_in_one_line_with_the_grant_and_that_helps(
+    desk: Desk, stranger: str, empty_url: str
+):
+    role = sa.make_url(stranger).username
+    grant = f"GRANT USAGE, CREATE ON SCHEMA public TO {role}"
+    for ended in opening(desk, stranger):
+        assert (ended.code, ended.out, len(ended.lines)) == (2, "", 1)
+        assert f"`{grant}`" in ended.err
+    with sa.create_engine(empty_url, poolclass=sa.NullPool).begin() as connection:
+        connection.exec_driver_sql(grant)
+    assert desk.onboard("db", "upgrade").code == 0
+
+
+def test_who_may_use_no_schema_and_who_owns_no_table_are_told_so(desk: Desk, stranger: str, empty_url: str):
+    over(desk, f"{stranger}?options=-c%20search_path%3Dnowhere")
+    (line,) = desk.onboard("db", "upgrade").lines
+    assert "any schema of its search_path" in line
+    owner = Database(empty_url)
+    schema.upgrade(owner, "0001")
+    owner.change(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {sa.make_url(stranger).username}"))
+    owner.close()
+    desk.secret("database", stranger)
+    ended = desk.onboard("db", "upgrade")
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert "the role that owns the tables" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("change", "helps"),
+    [
+        ({"database": "nowhere"}, '`CREATE DATABASE "nowhere"`'),
+        ({"username": "nobody_at_all"}, '`CREATE ROLE "nobody_at_all" LOGIN`'),
+        ({"query": {"options": "-c default_transaction_read_only=on"}}, "takes writes"),
+        ({"query": {"sslmode": "require"}}, "TLS"),  # the tests' server may have none
+        ({"port": 1}, "a server that runs"),
+    ],
+    ids=["no database", "no role", "read only", "no TLS", "no server"],
+)
+def test_a_database_that_cannot_be_opened_is_one_line_with_what_to_do(
+    desk: Desk, empty_url: str, change: dict[str, Any], helps: str
+):
+    url = sa.make_url(empty_url).set(**change)
+    if "sslmode" in url.query and offers_tls(empty_url):
+        pytest.skip("the tests' server offers TLS")
+    for ended in opening(desk, url.render_as_string(hide_password=False)):
+        assert (ended.code, ended.out, len(ended.lines)) == (2, "", 1)
+        assert helps in ended.err
+
+
+def offers_tls(url: str) -> bool:
+    with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+        return bool(connection.exec_driver_sql("SHOW ssl").scalar_one() == "on")
+
+
+# What a server says to a log-in that it refuses: `pg_hba.conf` of the tests' server lets everybody in.
+REFUSALS = {
+    'password authentication failed for user "me"': ("28P01", "password"),
+    'no pg_hba.conf entry for host "10.0.0.1", user "me", database "x", no encryption': ("28000", "wants TLS"),
+}
+
+
+@pytest.mark.parametrize("words", REFUSALS)
+def test_a_server_that_refuses_the_log_in_is_one_line_with_what_to_do(desk: Desk, words: str):
+    code, helps = REFUSALS[words]
+    fields = "".join(f"{field}\0" for field in ("SFATAL", f"C{code}", f"M{words}")).encode() + b"\0"
+
+    def refuse(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                with listening.accept()[0] as client:
+                    while struct.unpack("!i", client.recv(1 << 16)[4:8])[0] != VERSION_3:
+                        client.sendall(b"N")  # neither TLS nor GSSAPI
+                    client.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        Thread(target=refuse, args=(listening,), daemon=True).start()
+        port = listening.getsockname()[1]
+        for ended in opening(desk, f"postgresql+psycopg://me@127.0.0.1:{port}/x"):
+            assert (ended.code, ended.out, len(ended.lines)) == (2, "", 1)
+            assert words in ended.err
+            assert helps in ended.err.partition(words)[2]
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 @needs("doctor")

@@ -376,26 +376,3 @@ def test_a_statement_timeout_of_the_server_is_reported_with_what_to_do(open_data
     told, _, does = reason(caught.value).partition(" (")
     assert told == "canceling statement due to statement timeout"
     assert does.startswith("statement_timeout is too short for this worker: `ALTER ROLE … SET statement_timeout = 0`")
-
-
-@pytest.mark.parametrize(
-    ("code", "words", "hint"),
-    [
-        ("57014", "storniere Anfrage wegen Zeitüberschreitung der Anfrage", "SET statement_timeout = 0"),
-        ("25P04", "terminating connection due to transaction timeout", "SET transaction_timeout = 0"),
-        ("57014", "canceling statement due to user request", ""),  # a person
-        ("55P03", "canceling statement due to lock timeout", ""),  # ours
-    ],
-)
-def test_a_limit_of_the_server_is_known_by_its_code(code, words, hint):
-    error = Exception(words)
-    error.sqlstate = code
-    told = reason(TEMPORARY(None, None, error))
-    assert told.startswith(words)
-    assert hint in told
-    assert ("ALTER ROLE" in told) == bool(hint)
-
-
-def test_a_reason_is_one_line():
-    assert reason(TEMPORARY(None, None, Exception("connection refused\n\tIs it running?"))) == "connection refused"
-    assert reason(TEMPORARY(None, None, Exception())) == "OperationalError"

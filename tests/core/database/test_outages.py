@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_worker.core.database.database import Database
-from onboarding_worker.core.database.outages import LOST, is_outage, leave_lost_servers, naming_outages
+from onboarding_worker.core.database.outages import LOST, is_outage, leave_lost_servers, naming_outages, reason
 
 
 class Coded(Exception):
@@ -81,3 +81,47 @@ def test_the_connections_of_a_lost_server_are_replaced_and_those_of_no_other(tmp
         connection.exec_driver_sql("SELECT 1")
     assert len(connected) == (2 if code in LOST else 1)
     database.close()
+
+
+# What a database says, with its SQLSTATE if the driver has one; and what of our own words stands behind it.
+AT = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
+SAID = [
+    ("57014", "storniere Anfrage wegen Zeitüberschreitung der Anfrage", "SET statement_timeout = 0"),
+    ("25P04", "terminating connection due to transaction timeout", "SET transaction_timeout = 0"),
+    ("57014", "canceling statement due to user request", ""),  # a person
+    ("55P03", "canceling statement due to lock timeout", ""),  # ours
+    ("42501", "keine Berechtigung für Tabelle job", "`onboard db grant`"),
+    ("42501", "must be owner of table job", "the role that owns the tables"),
+    ("25006", "cannot execute INSERT in a read-only transaction", "takes writes"),
+    (None, f"{AT}session is read-only", "takes writes"),
+    (None, f'{AT}FATAL:  database "x y" does not exist', '`CREATE DATABASE "x y"`'),
+    (None, f'{AT}FATAL:  role "me" does not exist', '`CREATE ROLE "me" LOGIN`'),
+    (None, f'{AT}FATAL:  role "me" is not permitted to log in', '`ALTER ROLE "me" LOGIN`'),
+    (None, f'{AT}FATAL:  permission denied for database "x"', '`GRANT CONNECT ON DATABASE "x"'),
+    (None, f'{AT}FATAL:  password authentication failed for user "me"', "password"),
+    (None, f"{AT}fe_sendauth: no password supplied", "password"),
+    (None, f'{AT}FATAL:  no pg_hba.conf entry for host "::1", user "me", database "x", no encryption', "wants TLS"),
+    (None, f'{AT}FATAL:  no pg_hba.conf entry for host "::1", user "me", database "x", SSL encryption', "pg_hba.conf"),
+    (None, f"{AT}server does not support SSL, but SSL was required", "TLS"),
+    (None, f"{AT}SSL error: certificate verify failed", "[database] ca"),
+    (None, f"{AT}FATAL:  sorry, too many clients already", "max_connections"),
+    (None, f"{AT}Connection refused", "a server that runs"),
+    (None, f'{AT}FATAL:  Datenbank "x" existiert nicht', "a server that runs"),  # in the server's own language
+    (None, "unable to open database file", "database.url: "),
+    (None, "the database has not answered for 5 s", ""),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "helps"), SAID)
+def test_what_a_database_says_is_followed_by_what_to_do_if_that_is_known(code, words, helps):
+    error = Exception(f"{words}\n\tand a second line")
+    error.sqlstate = code
+    told = reason(sa.exc.OperationalError(None, None, error))
+    assert told.startswith(words)
+    assert helps in told.removeprefix(words)
+    assert (told == words) == (helps == "")
+    assert "\n" not in told
+
+
+def test_an_error_without_words_has_its_kind():
+    assert reason(sa.exc.OperationalError(None, None, Exception())) == "OperationalError"

@@ -348,7 +348,7 @@ def test_a_server_without_a_free_connection_is_not_said_to_be_away(desk: Desk, e
             connection.exec_driver_sql(f"DROP ROLE {role}")
     server.dispose()
     (found,) = findings(ended)["database"]
-    assert (found[0], found[2].endswith("or raise max_connections")) == ("failure", True)
+    assert (found[0], found[1].endswith("or raise max_connections)")) == ("failure", True)
 
 
 @pytest.mark.parametrize(("free", "grade"), [(50 << 20, "failure"), (500 << 20, "warning"), (5 << 30, "ok")])

@@ -22,7 +22,6 @@ import click
 import sqlalchemy as sa
 
 from onboarding_worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped, refusing
-from onboarding_worker.cli.opening import with_hint
 from onboarding_worker.cli.running.summary import changed_in_words, deciding, show_changes, show_refusals, show_warned
 from onboarding_worker.cli.shared_options import counting
 from onboarding_worker.core.foundation.notation import counted
@@ -266,7 +265,7 @@ def import_listed(
             )
     except CutOff as error:
         without = " (without --again)" if choices.again else ""
-        why = f"the database could not be used for too long, the import is cut off: {with_hint(str(error))}"
+        why = f"the database could not be used for too long, the import is cut off: {error}"
         raise Stopped(f"{why}\nthe imported rows stay; the same command{without} imports the rest") from None
     for warning in imported.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -28,7 +28,6 @@ from onboarding_worker.cli.lists.listed import (
     refuse_what_cannot_work,
     refusing_lists,
 )
-from onboarding_worker.cli.opening import with_hint
 from onboarding_worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
 from onboarding_worker.cli.running.summary import as_facts, can_ask, channels_of, in_words, left_alone, lift_stopped
 from onboarding_worker.cli.shared_options import print_json
@@ -105,7 +104,7 @@ def run_list(
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except Unusable as error:
-            why = f"the database could not be used for longer than --patience: {with_hint(str(error))}"
+            why = f"the database could not be used for longer than --patience: {error}"
             stays = "what is written stays; the same command goes on, and finds out about calls whose results are lost"
             raise Stopped(f"{why}\n{stays}") from None
         # This process ends: what is left has an end only where another one works it.

@@ -207,6 +207,19 @@ class Database:
             return ""
         return "the database's disk is full: make space"
 
+    def why_it_takes_no_tables(self) -> str:
+        """Why its role cannot make the tables in the database, in words; "": it can."""
+        if self.is_sqlite:
+            return ""
+        if unwritable := self.why_nothing_is_written():
+            return f"{unwritable}: let its URL name one that takes writes, or switch default_transaction_read_only off"
+        query = "has_schema_privilege(current_schema(), 'CREATE'), quote_ident(current_schema()), quote_ident(user)"
+        may, schema, role = self.first(sa.text(f"SELECT {query}"))
+        place = f"the schema {schema}" if schema else "any schema of its search_path"
+        grant = f"GRANT USAGE, CREATE ON SCHEMA {schema or '…'} TO {role}"
+        how = f"let its owner run `{grant}`, or let its URL name the owner"
+        return "" if may else f"{role} may make no tables in {place}: {how}"
+
     def why_it_holds_not_every_text(self) -> str:
         """Why the database cannot hold every name, in words; "": it can."""
         if self.is_sqlite:

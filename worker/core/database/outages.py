@@ -1,6 +1,7 @@
 """Which failures of the database pass by themselves: deadlocks, and outages."""
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from onboarding_worker.core.foundation.connection_failures import certificate_help
 from onboarding_worker.core.model.endings import Backoff
 
 T = TypeVar("T")
@@ -25,6 +27,35 @@ LOST = frozenset({"25006", "57P01", "57P02", "57P03"})  # read only, shut down b
 CANCELLED = "57014"  # SQLSTATE: by a statement_timeout, or by a person
 LIMITS = {CANCELLED: "statement_timeout", "25P04": "transaction_timeout"}
 BY_A_PERSON = "user request"  # pg_cancel_backend has the SQLSTATE of statement_timeout
+
+# What to do, by what a database says behind its SQLSTATE, the first that matches. A refused log-in comes without its
+# SQLSTATE, so it is known by its words; of a server that speaks another language the last line is left.
+HELP = {
+    "unable to open database file": (
+        "database.url: its directory must exist and be writable, because SQLite keeps other files in it"
+    ),
+    "attempt to write a readonly database": "database.url: the file and its directory must be writable",
+    "database or disk is full": "database.url: its disk is full",
+    "disk I/O error": "database.url: its disk is full, or fails",
+    "file is not a database": "database.url: it names a file that is not a SQLite database, or a damaged one",
+    "^25006|session is read-only": "let its URL name the server that takes writes, as a role that may write",
+    "must be owner": "run it as the role that owns the tables",
+    "^42501": "`onboard db grant`, run as the role that owns the tables, gives another one its rights",
+    'database ("[^"]+") does not exist': r"`CREATE DATABASE \1` makes it, or its URL must name another one",
+    'role ("[^"]+") does not exist': r"`CREATE ROLE \1 LOGIN` makes it, or its URL must name another one",
+    'role ("[^"]+") is not permitted to log in': r"`ALTER ROLE \1 LOGIN` lets it, or its URL must name another one",
+    'permission denied for database ("[^"]+")': r"`GRANT CONNECT ON DATABASE \1 TO …` lets its role in",
+    "authentication failed|no password supplied": "its URL must have the role's name and password",
+    "no pg_hba.conf entry.*no encryption": (
+        "if the server wants TLS, take `sslmode` out of its URL; else its pg_hba.conf must let this role in from here"
+    ),
+    "no pg_hba.conf entry": "its pg_hba.conf must let this role in from here",
+    "does not support SSL": "let it offer TLS, as its URL or [database] asks",
+    "too many (clients|connections)|connection slots are reserved": (
+        "end connections that are not used (`pg_stat_activity` has them), or raise max_connections"
+    ),
+    "^ (connection|failed to resolve)": "its URL must name a server that runs and can be reached",
+}
 
 
 def outlive_deadlocks(
@@ -60,17 +91,20 @@ def outlive_deadlocks(
 
 
 def reason(error: sa.exc.SQLAlchemyError) -> str:
-    """The first line of the database's or driver's message, for people, and what to do about a limit of the server.
+    """The first line of the database's or driver's message, for people, and what to do if that is known.
 
     It names the server and holds no values.
     """
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     text = str(cause).strip()
     first = text.splitlines()[0] if text else type(error).__name__
-    limit = LIMITS.get(getattr(cause, "sqlstate", ""))
-    if limit is None or BY_A_PERSON in first:
-        return first
-    return f"{first} ({limit} is too short for this worker: `ALTER ROLE … SET {limit} = 0`, then start it again)"
+    state = getattr(cause, "sqlstate", None) or ""
+    if (limit := LIMITS.get(state)) and BY_A_PERSON not in first:
+        helps = f"{limit} is too short for this worker: `ALTER ROLE … SET {limit} = 0`, then start it again"
+    else:
+        found = ((re.search(words, f"{state} {first}"), helps) for words, helps in HELP.items())
+        helps = certificate_help(first, "database") or next((match.expand(one) for match, one in found if match), "")
+    return f"{first} ({helps})" if helps else first
 
 
 def leave_lost_servers(engine: sa.Engine) -> None:

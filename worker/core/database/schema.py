@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from onboarding_worker.core import shipped
 from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.outages import naming_outages
 from onboarding_worker.core.database.tables import AuditHead
 from onboarding_worker.core.database.tables.types import NAMING, OPTIONS, Base
 from onboarding_worker.core.features import FEATURES, NOT_INSTALLED, Hook
@@ -129,6 +130,8 @@ def why_not_ready(database: Database) -> str | None:
         return _newer(at)
     if foreign := tables_of_others(database):
         return foreign
+    if at is None and (unable := database.why_it_takes_no_tables()):
+        return f"the database is empty, and {unable}; then run `onboard db upgrade`"
     return f"the database is {'empty' if at is None else f'at revision {at}'}: run `onboard db upgrade`"
 
 
@@ -156,7 +159,7 @@ class TableInUse(Exception):
 
 class NotMigrated(Exception):
     """Nothing has changed: Alembic does not know the database's revision, or the wanted one, the database's encoding
-    cannot hold every name, or tables of another program have the names of ours."""
+    cannot hold every name, tables of another program have the names of ours, or this role may make none."""
 
 
 def upgrade(
@@ -167,20 +170,23 @@ def upgrade(
     pause: Callable[[float], None] = time.sleep,
     migrations: Path = MIGRATIONS,
 ) -> None:
-    """Migrate up, with one transaction for each step. A second run changes nothing. Raises TableInUse, NotMigrated."""
+    """Migrate up, with one transaction for each step. A second run changes nothing. Raises TableInUse, NotMigrated,
+    and sqlalchemy.exc.OperationalError where the database cannot be used, or does not let this role."""
     from alembic import command  # imported here: it takes a twentieth of a command's time to load
     from alembic.config import Config
     from alembic.util import CommandError
 
     if unfit := database.why_it_holds_not_every_text() or tables_of_others(database):
         raise NotMigrated(unfit)
+    if current(database) is None and (unable := database.why_it_takes_no_tables()):
+        raise NotMigrated(unable)
     config = Config()
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     for tried in range(tries):
         if tried:
             pause(PAUSE_SECONDS)  # outside of the transaction, so that the waiting transactions go on
         try:
-            with database.engine.connect() as connection, ExitStack() as at_the_end:
+            with naming_outages(), database.engine.connect() as connection, ExitStack() as at_the_end:
                 if not database.is_sqlite:
                     # It does not go back to the pool: its settings and its lock end with it.
                     at_the_end.callback(connection.invalidate)

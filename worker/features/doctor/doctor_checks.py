@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -47,9 +46,6 @@ LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20  # bytes
 CLOCK_MAY_DIFFER = timedelta(seconds=2)
 CONNECT_SECONDS = 5
 
-# PostgreSQL's words when it, a database or a role has as many connections as it may have.
-FULL = re.compile(r"too many (clients|connections)|connection slots are reserved")
-
 SHOWS = "`onboard template preview` shows the messages"
 
 
@@ -60,21 +56,9 @@ def check_database(parts: Parts, *, is_there: bool) -> Iterator[Finding]:
         return
     why = why_not_ready(parts.database)
     if why:
-        yield failure("database", f"{where}: {why}", _what_helps(why, is_sqlite=parts.database.is_sqlite))
+        yield failure("database", f"{where}: {why}", "")  # it says what helps
     else:
         yield ok("database", f"{where}, revision {schema.newest()}")
-
-
-def _what_helps(why: str, *, is_sqlite: bool) -> str:
-    if any(words in why for words in ("run `", "upgrade the worker", "make another one")):
-        return ""  # it says so itself
-    if certificate := certificate_help(why, "database"):
-        return certificate
-    if is_sqlite:
-        return "check [database] url, the file, its directory and its disk"
-    if FULL.search(why):
-        return "end connections that are not used (`pg_stat_activity` has them), or raise max_connections"
-    return "check [database] url, and whether the server runs"
 
 
 def check_adapters(parts: Parts) -> Iterator[Finding]:
