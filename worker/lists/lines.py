@@ -92,8 +92,8 @@ class AcceptedLine:
 
     `fallback_accounts` could serve the job too, in order of preference. `freshness_seconds` is the route's floor, which
     holds for all accounts; None: the floor of the account. `quiet_until`: no session before then; None: at once.
-    `sets`: the columns by which it sets what needs a right. `origin`: who has brought them (`row_rights`); "": it sets
-    none. A row that is made of another one takes its values and its origin, and is judged by the same right.
+    `sets`: the columns by which it sets what needs a right. `origin`: who has brought it (`row_rights`); "": it says
+    nothing to a provider. A row that is made of another one takes its values and its origin (`made_of_another`).
     `lacks`: columns for messages that it needs and has no value of. It is refused unless the customer has them stored.
     """
 

@@ -51,6 +51,8 @@ Able = Callable[[str, Customer, timedelta | None], list[FieldProblem]]
 Forbids = Callable[[str, Customer], Sequence[FieldProblem]]
 
 
+_DEFAULT = "default account"  # why an account was chosen, if its list names it for rows that name none
+
 # The columns that a route may use.
 _OF_CUSTOMER = "kind purpose country locale timezone channel entity_id external_ref template brand customer_id"
 _USABLE = (*_OF_CUSTOMER.split(), *PERSONAL, "tags", "consent")
@@ -151,12 +153,14 @@ def choose_account(
     known: Collection[str],
     forbids: Forbids = lambda _account, _customer: (),
     default: str = "",
+    keeps_back: bool = False,
 ) -> Chosen | tuple[FieldProblem, ...]:
     """The account for the customer; or what each candidate lacks, at least one problem. The first rule that fits
     decides; later rules are not used. What a row may not say to an account leads to no other one. `default`: the
-    account of rows that name none."""
+    account of rows that name none. `keeps_back`: it is chosen all the same, and its call waits for the right."""
     if customer.account:
-        return _forced(customer, rules, able, known, forbids, default)
+        refused = () if keeps_back else tuple(forbids(customer.account, customer))
+        return refused or _forced(customer, rules, able, known, default)
     found = _routing(tuple(rules)).of(customer)
     if found is None:
         hint = "add a last [[routes]] without `when`, or name an account in the column account"
@@ -166,6 +170,8 @@ def choose_account(
     for place, account in enumerate(rule.accounts):
         lacks = able(account, customer, rule.freshness)
         if wrong := forbids(account, customer):
+            if keeps_back and not lacks:
+                return Chosen(account, reason, rule.freshness)
             bad = {problem.column for problem in lacks}
             return (*lacks, *(problem for problem in wrong if problem.column not in bad))
         if not lacks:
@@ -180,11 +186,9 @@ def choose_account(
 
 
 def _forced(
-    customer: Customer, rules: Sequence[Rule], able: Able, known: Collection[str], forbids: Forbids, default: str
+    customer: Customer, rules: Sequence[Rule], able: Able, known: Collection[str], default: str
 ) -> Chosen | tuple[FieldProblem, ...]:
     account = customer.account
-    if wrong := forbids(account, customer):
-        return tuple(wrong)
     if account not in known:
         hint = f"use one of {', '.join(sorted(known))}, or leave it empty"
         return (FieldProblem("account", "no account of that name is configured", hint, unread=True),)
@@ -192,7 +196,7 @@ def _forced(
     problems = able(account, customer, freshness)
     if problems:
         return tuple(problems)
-    return Chosen(account, "default account" if account == default else ACCOUNT_COLUMN, freshness)
+    return Chosen(account, _DEFAULT if account == default else ACCOUNT_COLUMN, freshness)
 
 
 def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], timedelta | None]:
@@ -282,8 +286,8 @@ class Intake:
         """The same for rows that come from there, and are of this account if they name none."""
         return replace(self, origin=origin, default_account=account)
 
-    def choose(self, customer: Customer) -> Chosen | tuple[FieldProblem, ...]:
-        """The account for a row, also one that is made of another row, whose origin is this one's."""
+    def choose(self, customer: Customer, *, keeps_back: bool = False) -> Chosen | tuple[FieldProblem, ...]:
+        """The account for a row."""
         if not (customer.account or customer.parameters):  # as most rows: nothing needs a right, no lifetime is its own
             found = self._routing.of(customer)
             if found is not None and not any([self.providers[one].refuses(customer) for one in found.rule.accounts]):
@@ -295,6 +299,7 @@ class Intake:
             known=self.providers.keys(),
             forbids=lambda account, row: self.says(account, row).problems,
             default=self.default_account,
+            keeps_back=keeps_back,
         )
 
     def says(self, account: str, customer: Customer) -> RowSays:
@@ -445,19 +450,22 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     return served_by(intake, line, chosen)
 
 
-def made_of_another(intake: Intake, customer: Customer, origin: str, *, default: str = "") -> AcceptedLine | None:
+def made_of_another(intake: Intake, customer: Customer, origin: str, *, route: str) -> AcceptedLine | None:
     """The line, with a row number to be given, of a row that a row of ours makes, such as a renewal; None: no account
-    serves it, or it says what may not be said. `customer` has the values of that row, and `origin` is its own
-    (`LineDetails`): they are judged by the right of who brought them. `default`: as `Intake.of` has it."""
-    intake = intake.of(origin, account=default)
-    chosen = intake.choose(customer)
+    serves it. `customer` has all that the row was (`new_rows.as_it_was`), so the same route fits; the `route` of a row
+    that named its account, or whose list did, is that account. It is judged by the right of who brought that row
+    (`origin`): what it may not say keeps it back before its call, with the reason, and is never left out."""
+    if route not in (_DEFAULT, ACCOUNT_COLUMN):
+        customer = replace(customer, account="")
+    intake = intake.of(origin, account=customer.account if route == _DEFAULT else "")
+    chosen = intake.choose(customer, keeps_back=True)
     return served_by(intake, AcceptedLine(0, customer), chosen) if isinstance(chosen, Chosen) else None
 
 
 def served_by(intake: Intake, line: AcceptedLine, chosen: Chosen) -> AcceptedLine:
     """The line of a customer for whom this account was chosen."""
     line.sets = intake.says(chosen.account, line.customer).sets
-    line.origin = intake.origin if line.sets else ""
+    line.origin = intake.origin if line.sets or line.customer.parameters else ""
     lifetime = intake.lifetime(chosen.account, line.customer)
     line.account, line.route, line.fallback_accounts = chosen.account, chosen.reason, chosen.fallback_accounts
     line.floor_seconds, line.freshness_seconds = _seconds(chosen.freshness, lifetime)

@@ -12,15 +12,18 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer, FieldProblem
+from onboarding_worker.core.customers.customers import Customer, FieldProblem, Person
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.bulk import Columns, picked, rows_of
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.encrypted_values import (
     CUSTOMER,
     contact_digests,
+    context_of_line,
+    decrypt_line,
     encrypt_line,
     encrypt_person,
+    of_our_shape,
     read_person,
 )
 from onboarding_worker.core.database.job_ids import Key, job_id
@@ -35,18 +38,16 @@ from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 LONGEST_KNOWN = 200
 FALLBACK_ACCOUNTS_LENGTH = 400  # the column's
 _OF_CUSTOMER = ("customer_id", "purpose", "channel", "template", "brand", "entity_id", "consent")
+_OF_CUSTOMER_ROW = ("kind", "country", "locale", "timezone")
 _OF_LINE = ("row", "account", "floor_seconds", "freshness_seconds", "quiet_until", "planned_at")
 # What newer details of a known customer replace, whether a list or an event brings them.
-DETAILS = (
-    *("kind", "country", "locale", "timezone"),
-    *("encrypted", "email_digest", "phone_digest", "details_at", "changed_at"),
-)
+DETAILS = (*_OF_CUSTOMER_ROW, *("encrypted", "email_digest", "phone_digest", "details_at", "changed_at"))
 
 
 def customer_values(keyring: Keyring, customers: Sequence[Customer]) -> Columns:
     """What lines or an event say of their customers."""
     digests = [contact_digests(keyring, customer.person) for customer in customers]
-    names = ("customer_id", "kind", "country", "locale", "timezone")
+    names = ("customer_id", *_OF_CUSTOMER_ROW)
     return {name: [getattr(customer, name) for customer in customers] for name in names} | {
         "encrypted": [encrypt_person(keyring, customer.customer_id, customer.person) for customer in customers],
         "email_digest": [found["email_digest"] for found in digests],
@@ -70,7 +71,7 @@ _CHANGE = bulk.Change(CustomerRow.customer_id, bulk.new(*DETAILS), by="new_custo
 
 def opened(keyring: Keyring, row: Mapping[str, Any]) -> Customer:
     """The customer of one of `Chunk.customers`."""
-    named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
+    named = {name: row[name] for name in _OF_CUSTOMER_ROW}
     person = read_person(keyring, row["customer_id"], row["encrypted"])
     return Customer(row["customer_id"], person=person, **named)
 
@@ -90,6 +91,17 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
             fallbacks_text(line.account, line.fallback_accounts) if line.fallback_accounts else "" for line in lines
         ],
     }
+
+
+def as_it_was(keyring: Keyring, job: Any, known: Any, person: Person) -> tuple[Customer, str]:
+    """All that the row of this job was, for a row that it makes (`intake.made_of_another`); and its origin. `known`:
+    the customer's own row. Raises keyring.CannotDecrypt, Erased."""
+    with of_our_shape(context_of_line(job.batch_id, job.row)):
+        line = decrypt_line(keyring, job.batch_id, job.row, job.encrypted)
+    values = {name: getattr(job, name) for name in (*_OF_CUSTOMER, "account")}
+    values |= {name: getattr(known, name) for name in _OF_CUSTOMER_ROW}
+    values |= {"external_ref": line.external_ref, "tags": line.tags, "parameters": line.parameters}
+    return Customer(person=person, **values), line.origin
 
 
 def fallbacks_text(account: str, fallback_accounts: Sequence[str]) -> str:

@@ -11,7 +11,6 @@ import pytest
 
 from onboarding_worker.core.customers.customers import ACCOUNT_COLUMN
 from onboarding_worker.core.database.tables import Job
-from onboarding_worker.core.model.http_messages import HttpAnswer
 from onboarding_worker.core.model.incoming import EventKind, EventSender, Outcome
 from onboarding_worker.core.model.states import BATCH, JobState
 from onboarding_worker.lists.importing.intake import made_of_another
@@ -21,6 +20,7 @@ from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.providers.row_rights import ACCOUNT
 from onboarding_worker.wiring.container import build_providers
 from tests.simulated.events import requested
+from tests.simulated.two_brands import opened
 from tests.simulated.world import customer
 from tests.stored.shelf import add_lines
 
@@ -40,15 +40,6 @@ GUARDED = {
 }
 SIGNUP = EventSender("signup", frozenset(EventKind))
 _serials = itertools.count(1)
-
-
-def opened(request):
-    """The provider's answer that opens a session; to a look-up, that it has none."""
-    if not request.body:
-        return HttpAnswer(200, {}, b'{"count": 0, "next": null, "previous": null, "results": []}')
-    serial, sent = next(_serials), json.loads(request.body)
-    body = {"authToken": f"token-{serial}", "scanRef": f"ref-{serial}", "clientId": sent["clientId"]}
-    return HttpAnswer(201, {}, json.dumps(body | {"tokenType": sent["tokenType"]}).encode())
 
 
 def world_of(make, per_row=(), rights="", **how):
@@ -219,14 +210,31 @@ async def test_what_one_account_may_not_get_leads_to_no_other_one(make):
 
 
 async def test_a_row_that_another_row_makes_is_judged_by_the_right_of_who_brought_that_one(make):
-    world = world_of(make, ["checkAml"], 'senders = { signup = ["idenfy-kyc.checkAml"] }')
+    world = world_of(make, ["checkAml"], 'senders = { signup = ["idenfy-kyc.checkAml"] }', route=["kyc", "au"])
     intake, one = world.parts.intake, stored_row("A", checkAml=False)
-    made = made_of_another(intake, one, "senders.signup")
-    assert (made.account, made.sets, made.origin) == ("kyc", ("idenfy-kyc.checkAml",), "senders.signup")
-    assert made_of_another(intake, one, "lists") is None
-    assert made_of_another(intake, one, "") is None
-    plain = made_of_another(intake, stored_row("B"), "lists")
-    assert (plain.sets, plain.origin) == ((), "")
+    for origin in ("senders.signup", "lists", ""):
+        made = made_of_another(intake, one, origin, route="route 1: every customer")
+        assert (made.account, made.sets, made.origin) == ("kyc", ("idenfy-kyc.checkAml",), origin)
+    plain = made_of_another(intake, stored_row("B"), "lists", route="")
+    assert (plain.account, plain.sets, plain.origin) == ("kyc", (), "")
+    said = made_of_another(intake, stored_row("C", locale="lt"), "lists", route="")
+    assert (said.sets, said.origin) == ((), "lists")  # another account of another day may have it need a right
+
+
+async def test_a_row_that_another_row_makes_names_an_account_only_if_that_one_did(make):
+    world = world_of(make, [ACCOUNT], 'lists = ["account"]', route=["kyc"])
+    intake, one = world.parts.intake, replace(stored_row("A"), account="au")
+    one = replace(one, entity_id="00000000-0000-4000-8000-000000000000")
+    by_list, by_default, by_route = (
+        made_of_another(intake, one, "lists", route=route)
+        for route in (ACCOUNT_COLUMN, "default account", "route 1: country=LT; kyc cannot serve the customer")
+    )
+    assert (by_list.account, by_list.route, by_list.sets) == ("au", ACCOUNT_COLUMN, (ACCOUNT,))
+    assert (by_default.account, by_default.route, by_default.sets) == ("au", "default account", ())
+    assert (by_route.account, by_route.sets) == ("kyc", ())
+    gone = replace(one, account="gone")
+    assert made_of_another(intake, gone, "lists", route=ACCOUNT_COLUMN) is None
+    assert made_of_another(intake, gone, "lists", route="default account") is None
 
 
 async def test_a_row_that_is_kept_back_keeps_no_row_of_another_list_back_nor_gives_it_its_account(make):

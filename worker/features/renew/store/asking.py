@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, Customer, Person, invitation_channels
+from onboarding_worker.core.customers.customers import Person, invitation_channels
 from onboarding_worker.core.customers.store.suppressions import reachable
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.bulk import rows_of
@@ -34,8 +34,7 @@ from onboarding_worker.lists.importing.intake import made_of_another
 from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.lists.store.admission import lock_customers
 from onboarding_worker.lists.store.batches import next_rows
-from onboarding_worker.lists.store.new_rows import erased_among, job_values, new_jobs
-from onboarding_worker.providers.row_rights import NOBODY
+from onboarding_worker.lists.store.new_rows import as_it_was, erased_among, job_values, new_jobs
 from onboarding_worker.reporting.store.look import Looked
 from onboarding_worker.wiring.background import Ticks
 from onboarding_worker.wiring.container import Parts
@@ -121,6 +120,8 @@ class _Known:
         for row in rows:
             with suppress(CannotDecrypt, Erased):
                 self._people[row.customer_id] = read_person(parts.keyring, row.customer_id, row.encrypted)
+        past = sa.select(SessionRow.id).where(SessionRow.id.in_({row.session_id for row in due}), SessionRow.past)
+        self._of_another = set(connection.execute(past).scalars())
         self._ways = reachable(connection, parts.keyring, self._people)
         jobs = sa.select(Job.__table__).where(Job.customer_id.in_(ids), Job.leader_id.is_(None))
         self._jobs: dict[Key, list[Any]] = {}
@@ -140,30 +141,25 @@ class _Known:
             return "being_asked"
         if row.customer_id in self._erased:
             return "erased"
+        if row.session_id in self._of_another:
+            return "another_person"
         if self._was_cancelled(row, jobs):
             return "cancelled"
-        person = self._people.get(row.customer_id)
-        if customer is None or person is None:
-            return "details_gone" if customer is None or customer.encrypted is None else "no_key"
-        last = jobs[-1] if jobs else None
-        channel = last.channel if last is not None else Channel.EMAIL if person.email else Channel.SMS
-        channels, ways = invitation_channels(channel), self._ways.get(row.customer_id, {})
+        person, job = self._people.get(row.customer_id), _asked_by(row, jobs)
+        if customer is None or customer.encrypted is None or job is None:
+            return "details_gone"
+        try:
+            if person is None:
+                return "no_key"
+            renewed, origin = as_it_was(self._parts.keyring, job, customer, person)
+        except CannotDecrypt:
+            return "no_key"
+        except Erased:
+            return "details_gone"
+        channels, ways = invitation_channels(job.channel), self._ways.get(row.customer_id, {})
         if channels and not writable(channels, self._parts.contact.fallbacks, ways):
             return "suppressed" if ways else "details_gone"
-        renewed = Customer(
-            customer_id=row.customer_id,
-            kind=customer.kind,
-            purpose=row.purpose,
-            person=person,
-            country=customer.country,
-            locale=customer.locale,
-            timezone=customer.timezone,
-            channel=channel,
-            entity_id=last.entity_id if last is not None else "",
-            template=last.template if last is not None else "",
-            consent=last.consent if last is not None else None,
-        )
-        return made_of_another(self._parts.intake, renewed, NOBODY) or "no_route"
+        return made_of_another(self._parts.intake, renewed, origin, route=job.route) or "no_route"
 
     def _was_cancelled(self, row: Any, jobs: Sequence[Any]) -> bool:
         """By an event since the last request, or with its row; the customer may have finished after that."""
@@ -171,6 +167,11 @@ class _Known:
         since = min([row.approved_at, *(job.created_at for job in jobs[-1:])])
         cancelled = [job for job in jobs if job.state is JobState.CANCELLED and job.created_at >= since]
         return bool(cancelled) or (ended is not None and ended >= since)
+
+
+def _asked_by(row: Any, jobs: Sequence[Any]) -> Any | None:
+    """The row in which the customer was approved: a later one was never worked. If it is purged, the last one."""
+    return next((job for job in reversed(jobs) if job.session_id == row.session_id), jobs[-1] if jobs else None)
 
 
 def swept(parts: Parts) -> Callable[[Looked], None]:
