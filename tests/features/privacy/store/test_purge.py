@@ -191,8 +191,9 @@ def test_a_batch_purged_twice_keeps_the_first_word_on_who_has_finished(shelf, pu
 
 @pytest.mark.both_databases
 def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_message(shelf, purge):
-    first = listed(shelf, customer("Ona"))
+    first = listed(shelf, customer("Ona", brand="nova"))
     second, third = listed(shelf, customer("Ona")), listed(shelf, customer("Ona"))
+    shelf.set(Job, Job.batch_id == first, route="route 2: tags=nova")
     shelf.issue(reference="scan-7")
     shelf.send()
     before = [next(iter(shelf.facts.lines(batch, with_links=True))) for batch in (second, third)]
@@ -204,6 +205,7 @@ def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_mes
     assert [line.state for line in (*before, *after)] == ["joined", "joined", "invited", "joined"]
     successor, other = shelf.rows(Job)
     assert (successor.leader_id, other.leader_id) == (None, successor.id)
+    assert (successor.brand, successor.route, other.brand) == ("nova", "route 2: tags=nova", "")
     assert other.detail == f"joined batch {second}, row 2"
     for batch in (third, second):
         purge(batch)

@@ -398,3 +398,14 @@ async def test_a_link_that_would_lead_nowhere_any_more_is_not_sent_again(ahead):
     refused = desk_of(ahead.parts).resend("A", now=ahead.clock())
     assert isinstance(refused, Refused)
     assert "the customer's link ended" in refused.why
+
+
+async def test_the_page_of_a_customer_who_has_finished_keeps_the_brand_that_wrote_to_them(make):
+    world = make(sender=AHEAD, follow_up='most = 2\n[brand]\nname = "Example"\n[brand.nova]\nname = "Nova"')
+    (secret,) = await sent(world, brand="nova")
+    world.set(SessionRow, state="completed", result="approved", check_at=None)
+    world.set(Job, state="completed", result="approved")
+    world.add(customer("A"))  # of another list, and skipped
+
+    assert [row.reason for row in world.rows(Job)] == ["", "already_finished"]
+    assert (see(world, secret).brand, see(world, secret).decision) == ("nova", Finished())

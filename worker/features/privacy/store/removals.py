@@ -250,7 +250,10 @@ def _kept_by(since: datetime, now: datetime) -> list[tuple[sa.ColumnElement[bool
 
 
 # The values that a row of another batch got from the row it joined, and must hold itself once that row is gone.
-_INHERITED = ("state", "account", "result", "reason", "detail", "session_id", "attempts", "reissues", "changed_at")
+_INHERITED = (
+    *("state", "account", "route", "brand", "result", "reason", "detail"),
+    *("session_id", "attempts", "reissues", "changed_at"),
+)
 
 
 def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
