@@ -154,6 +154,7 @@ def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.Te
         sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
         Job.unknown_attempt.is_(None),
         Job.needs_status_check.is_(False),  # only the account that opened a session can be asked about it
+        Job.reason != bulk.fixed(Reason.RIGHT_MISSING),  # what it may not say to one account leads to no other one
         sa.text("job.fallback_accounts <> ''"),
         target > 0,
         *(sa.or_(other == 0, other > target) for other in preferred),
