@@ -72,6 +72,23 @@ def test_open_sessions_become_invited_rows_without_a_paid_call_and_without_a_fir
     assert not any(row["session_token"] in first.out + first.err for row in rows)
 
 
+def test_an_adopted_session_is_replaced_in_the_brand_of_its_row_and_with_what_the_row_says(desk: Desk, played: Played):
+    desk.change("[accounts.kyc]", '[accounts.kyc]\nper_row = ["checkAml"]')
+    desk.add('[rights]\nlists = ["idenfy-kyc.checkAml"]\n[brand]\nname = "Example"\n[brand.nova]\nname = "Nova"\n')
+    says = {"brand": "nova", "tags": "nova", "idenfy-kyc.checkAml": "false"}
+    rows = [row | says for row in exported(desk, customers(1))]
+    assert desk.onboard("import", desk.list_of(rows), "--adopt", "--invite").code == 0
+    desk.sql("UPDATE session SET state = 'expired', check_at = NULL")
+    desk.sql("UPDATE job SET state = 'waiting', due_at = created_at")
+
+    assert worked(desk) == 0
+
+    mail = played.sandbox.mailbox[-1].facts()
+    assert mail["subject"].startswith("Nova: ")
+    assert desk.sql("SELECT brand, sets FROM job WHERE batch_id = 1") == [("nova", "idenfy-kyc.checkAml")]
+    assert [entry["client"] for entry in played.calls("idenfy-kyc")].count(rows[0]["customer_id"]) == 2
+
+
 @needs("service_desk")
 def test_of_an_adopted_customer_nothing_is_said_to_be_bought_or_sent(desk: Desk):
     rows = exported(desk, customers(1))

@@ -57,6 +57,7 @@ class Row:
     outcome_unknown: bool = False
     settled_by: datetime | None = None
     pressed: bool = False
+    entity_id: str = ""
 
     @property
     def place(self) -> str:

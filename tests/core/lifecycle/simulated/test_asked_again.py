@@ -18,6 +18,7 @@ from onboarding_worker.core.model.states import JobState
 from onboarding_worker.providers.webhooks.contract import Delivery
 from onboarding_worker.providers.webhooks.idenfy import IdenfyKycWebhooks
 from onboarding_worker.web.webhooks.store.webhooks import Arrived, update_as_json
+from tests.simulated.two_brands import ASKED, asked, brands, bring_in, two_brands
 from tests.simulated.world import World, customer
 
 NAMED = ("DOC_TOO_BLURRY", "DOC_NOT_FULLY_VISIBLE", "FACE_TOO_BLURRY", "NAME")
@@ -140,6 +141,18 @@ async def test_of_hundreds_of_webhooks_the_named_reasons_bring_one_more_session_
     assert {len(of.sessions(name)) for name in again} == {2}
     ends = {number: {of.end(name) for name in again[number::3]} for number in range(3)}
     assert ends == {0: {(JobState.COMPLETED, "approved")}, 1: {ENDED}, 2: {ENDED}}
+
+
+async def test_the_second_session_is_asked_for_with_all_that_the_row_says_and_its_link_leaves_in_the_rows_brand(make):
+    desk = Desk(two_brands(make, f"most = 2\n{SECTION}"))
+    bring_in(desk.world, "Ona")
+    await desk.world.work()
+    desk.receive(denied(desk.session("Ona"), NAMED[0]))
+    for _ in range(3):
+        await desk.world.work()
+        desk.world.clock.advance(days=1)
+    assert asked(desk.world) == [ASKED | {"clientId": "Ona"}] * 2
+    assert brands(desk.world) == ["nova"] * 2
 
 
 async def test_the_message_says_what_to_do_and_later_messages_are_reminders(desk):

@@ -230,6 +230,15 @@ def test_a_failed_row_that_a_report_gives_to_another_person_can_be_tried_again(o
     assert [job.id for job in ona.claim()] == [row.id]
 
 
+def test_a_row_with_the_entity_of_the_first_person_is_given_to_no_other_one(ona, desk):
+    ona.set(Job, entity_id="e-1")
+    refused = desk.correct("Ona", JONAS, another_person=True, now=ona.clock())
+    assert isinstance(refused, Refused)
+    assert "entity_id" in refused.why
+    assert desk.may_correct("Ona", JONAS, another_person=True, now=ona.clock()) == refused
+    assert isinstance(desk.correct("Ona", Correction({"email": "o@example.org"}), now=ona.clock()), Corrected)
+
+
 def test_no_row_is_given_to_another_person_while_a_call_is_under_way(shelf):
     person = Person(email="ona@example.org", phone="+37060000001", first_name="Ona", last_name="Petraitė")
     shelf.add(customer("Ona", person=person))

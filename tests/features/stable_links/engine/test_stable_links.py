@@ -20,6 +20,7 @@ from onboarding_worker.features.stable_links.store.landings import Landings
 from onboarding_worker.reporting.store.ledger import Ledger
 from onboarding_worker.reporting.store.report_rows import with_own_links
 from onboarding_worker.settings.policies import stable_links
+from tests.simulated.two_brands import ASKED, asked, brands, bring_in, two_brands
 from tests.simulated.world import customer
 from tests.stored.row_locks import waiting
 from tests.suite.of_features import needs
@@ -409,3 +410,18 @@ async def test_the_page_of_a_customer_who_has_finished_keeps_the_brand_that_wrot
 
     assert [row.reason for row in world.rows(Job)] == ["", "already_finished"]
     assert (see(world, secret).brand, see(world, secret).decision) == ("nova", Finished())
+
+
+async def test_a_session_that_a_visitor_asks_for_is_asked_for_with_what_the_row_says(make):
+    world = two_brands(make, sender=ON_CLICK)
+    bring_in(world, "Ona")
+    await world.work()
+    (secret,) = secrets_of(world)
+    assert (asked(world), brands(world), see(world, secret).brand) == ([], ["nova"], "nova")
+    assert await got(world, secret) == Lead()
+    assert asked(world) == [ASKED | {"clientId": "Ona"}]
+
+    later = two_brands(make, sender=ON_CLICK, rights="lists = []")
+    later.clock.advance(days=8)
+    assert isinstance(await got(later, secret), Wait)
+    assert (later.job("Ona").reason, asked(later)) == ("right_missing", [])

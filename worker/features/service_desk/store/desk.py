@@ -249,6 +249,8 @@ class ServiceDesk:
         if is_another and (not another_person or being_called(connection, [case.customer_id], now=now)):
             problem = IS_CALLED if another_person else ANOTHER_PERSON
             return Refused(problem.problem, problem.hint)
+        if is_another and case.row is not None and case.row.entity_id:  # which no report can change
+            return Refused("the row has the entity_id of the first person", "put the other person on a list")
         if suppressed(connection, self._keyring, [*change.addresses.items()]):
             then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
             return Refused("the new address is on the do-not-contact list", then)
