@@ -56,6 +56,7 @@ _REPORT = (
     " link digits vendor vendor_parameters next_at"
 )
 REPORT_COLUMNS = frozenset(_REPORT.split())
+_READ = {"state": STATE, "account": "account", "brand": "brand"}
 _NEEDED = {
     # A person may have removed columns that no one needs: two of the others are enough.
     OwnFile.REPORT: ({"row", "customer_id", "state"}, {"invitation", "attempts", "waits", "error", "next_at"}),
@@ -84,10 +85,11 @@ def own_file(titles: Collection[str]) -> OwnFile | None:
 
 
 def _name_of(title: str, options: ListOptions, own: OwnFile | None) -> str | None:
-    """As `our_name`, of a list or of a file of ours. Of the file's own columns only a report's state is read."""
+    """As `our_name`, of a list or of a file of ours. Of the file's own columns only a report's state is read, and what
+    a row that is filled in may say."""
     its_own = normal(title).removesuffix(_UTC)
     if own is OwnFile.REPORT and its_own in REPORT_COLUMNS:
-        return STATE if its_own == "state" else _NOTHING
+        return _READ.get(its_own, _NOTHING)
     if own is OwnFile.PROBLEMS and its_own in ERRORS_COLUMNS:
         return _NOTHING
     return our_name(title, options)

@@ -18,6 +18,7 @@ from onboarding_worker.providers.values import Refusal, masked_email, masked_pho
 from onboarding_worker.templates.no_values import is_no_value, real_name, real_names
 from onboarding_worker.templates.values import NAMES
 
+OF_ROW = ("customer_id", "purpose", "account", "brand")  # what a report says of a row itself
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _NOT_PERSONAL = tuple(column for column in UPDATABLE if column not in PERSONAL)
 _FIXED = "a report cannot change it for a customer who is known"
@@ -86,7 +87,7 @@ def correction_of(
     given = {column: text for column, text in given.items() if names.get(column) != "" or not is_no_value(text)}
     changed: dict[str, Any] = {}
     for column, text in given.items():
-        if column in ("customer_id", "purpose"):
+        if column in OF_ROW:
             continue
         if column == "kind" and text.lower() == stored.kind.value:
             continue

@@ -15,7 +15,7 @@ from onboarding_worker.core.foundation.keyring import CannotDecrypt
 from onboarding_worker.core.model.channels import CALLED
 from onboarding_worker.core.model.states import LineState
 from onboarding_worker.features.service_desk.case import Refused, place_in_words
-from onboarding_worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
+from onboarding_worker.features.service_desk.corrections import OF_ROW, Correction, correction_of, guessed_letters
 from onboarding_worker.features.service_desk.links import NewLink, Resend
 from onboarding_worker.features.service_desk.opened import desk_of
 from onboarding_worker.features.service_desk.store.cases import Place, StoredCustomer, stored_customers
@@ -180,7 +180,7 @@ def _place(line: Returned, stored: StoredCustomer) -> tuple[str, Place] | FieldP
 
 
 def _is_filled_in(line: Returned) -> bool:
-    return any(cell not in (None, "") for name, cell in line.cells.items() if name not in ("customer_id", "purpose"))
+    return any(cell not in (None, "") for name, cell in line.cells.items() if name not in OF_ROW)
 
 
 def _not_done(line: Returned, correction: Correction, why: Refused) -> RefusedLine:
