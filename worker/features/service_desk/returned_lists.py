@@ -58,7 +58,7 @@ class Returns:
 
     @cached_property
     def _intake(self) -> Intake:
-        return self.parts.intake.of(self.report.origin)
+        return self.parts.intake.of(self.report.origin, account=self.report.options.defaults.get("account", ""))
 
     @property
     def corrected(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer, FieldProblem, Person
+from onboarding_worker.core.customers.customers import Customer, FieldProblem
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.bulk import Columns, picked, rows_of
 from onboarding_worker.core.database.database import fetch
@@ -93,15 +93,14 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
     }
 
 
-def as_it_was(keyring: Keyring, job: Any, known: Any, person: Person) -> tuple[Customer, str]:
+def as_it_was(keyring: Keyring, job: sa.Row[Any], known: sa.Row[Any]) -> tuple[Customer, str]:
     """All that the row of this job was, for a row that it makes (`intake.made_of_another`); and its origin. `known`:
     the customer's own row. Raises keyring.CannotDecrypt, Erased."""
     with of_our_shape(context_of_line(job.batch_id, job.row)):
-        line = decrypt_line(keyring, job.batch_id, job.row, job.encrypted)
-    values = {name: getattr(job, name) for name in (*_OF_CUSTOMER, "account")}
-    values |= {name: getattr(known, name) for name in _OF_CUSTOMER_ROW}
-    values |= {"external_ref": line.external_ref, "tags": line.tags, "parameters": line.parameters}
-    return Customer(person=person, **values), line.origin
+        line = asdict(decrypt_line(keyring, job.batch_id, job.row, job.encrypted))
+    origin = line.pop("origin")
+    of_job = {name: getattr(job, name) for name in (*_OF_CUSTOMER, "account")}
+    return replace(opened(keyring, known._asdict()), **of_job, **line), origin
 
 
 def fallbacks_text(account: str, fallback_accounts: Sequence[str]) -> str:

@@ -80,14 +80,12 @@ class Renewing:
             lines: list[AcceptedLine] = []
             facts = _Known(self._parts, connection, due, now)
             for row in due:
-                key = row.customer_id, row.purpose
                 found = facts.line_or_why(row)
                 if isinstance(found, AcceptedLine):
                     lines.append(found)
-                elif found in AGAIN:
-                    changes[key] = {"why": found, "next_at": now + AGAIN[found]}
                 else:
-                    changes[key] = {"why": found, "over_at": now}
+                    then = {"next_at": now + AGAIN[found]} if found in AGAIN else {"over_at": now}
+                    changes[row.customer_id, row.purpose] = {"why": found, **then}
             changes |= self._add(connection, lines, now=now)
             renewals.write(connection, changes)
         return len(lines)
@@ -116,13 +114,13 @@ class _Known:
         rows = fetch(connection, sa.select(CustomerRow.__table__).where(CustomerRow.customer_id.in_(ids)))
         self._customers = {row.customer_id: row for row in rows}
         self._erased = erased_among(connection, parts.keyring, ids)
-        self._people: dict[str, Person] = {}
+        people: dict[str, Person] = {}
         for row in rows:
             with suppress(CannotDecrypt, Erased):
-                self._people[row.customer_id] = read_person(parts.keyring, row.customer_id, row.encrypted)
+                people[row.customer_id] = read_person(parts.keyring, row.customer_id, row.encrypted)
         past = sa.select(SessionRow.id).where(SessionRow.id.in_({row.session_id for row in due}), SessionRow.past)
         self._of_another = set(connection.execute(past).scalars())
-        self._ways = reachable(connection, parts.keyring, self._people)
+        self._ways = reachable(connection, parts.keyring, people)
         jobs = sa.select(Job.__table__).where(Job.customer_id.in_(ids), Job.leader_id.is_(None))
         self._jobs: dict[Key, list[Any]] = {}
         for row in fetch(connection, jobs.order_by(*AS_THEY_CAME)):
@@ -145,13 +143,11 @@ class _Known:
             return "another_person"
         if self._was_cancelled(row, jobs):
             return "cancelled"
-        person, job = self._people.get(row.customer_id), _asked_by(row, jobs)
-        if customer is None or customer.encrypted is None or job is None:
+        job = _asked_by(row, jobs)
+        if customer is None or job is None:
             return "details_gone"
         try:
-            if person is None:
-                return "no_key"
-            renewed, origin = as_it_was(self._parts.keyring, job, customer, person)
+            renewed, origin = as_it_was(self._parts.keyring, job, customer)
         except CannotDecrypt:
             return "no_key"
         except Erased:

@@ -210,9 +210,9 @@ def _job(connection: sa.Connection, customer_id: str, purpose: str) -> Any:
     """The job that serves the customer: the open one, or the last that ended and was not skipped."""
     own = _JOBS.where(Job.customer_id == customer_id, Job.purpose == purpose)
     rows = fetch(connection, own.order_by(*AS_THEY_CAME))
+    rows = [row for row in rows if row.reason != Reason.ALREADY_FINISHED] or rows
     open_ = [row for row in rows if row.state in OPEN_JOBS]
-    served = [row for row in rows if row.reason != Reason.ALREADY_FINISHED]
-    return (open_ or served or rows or [None])[-1]
+    return (open_ or rows or [None])[-1]
 
 
 def _buy(connection: sa.Connection, job: Any, decision: Buy, *, now: datetime) -> None:
