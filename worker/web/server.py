@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
-from aiohttp.http_exceptions import HttpProcessingError
 
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.logs import CountLog, logged
@@ -52,7 +51,7 @@ class _NoStrangers(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if record.exc_info else None
-        return kind is None or not issubclass(kind, (HttpProcessingError, *BROKEN_OFF))
+        return kind is None or not issubclass(kind, BROKEN_OFF)
 
 
 _connections = logging.getLogger(f"{__name__}.connections")

@@ -18,8 +18,6 @@ from onboarding_worker.core.database.tables import (
     UploadedList,
     UploadedPart,
 )
-from onboarding_worker.features.dashboard import files
-from onboarding_worker.features.dashboard import site as site_module
 from onboarding_worker.features.dashboard.contract import Asked, Refused, Sources
 from onboarding_worker.features.dashboard.pages import batch
 from onboarding_worker.features.dashboard.users import Person, Role, is_one_person
@@ -27,10 +25,10 @@ from onboarding_worker.features.uploads import check
 from onboarding_worker.features.uploads.pages import ACTIONS
 from onboarding_worker.lists.store.taken import MOST_TRIES
 from tests.features.dashboard.conftest import USERS, rows
-from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
+from tests.features.dashboard.visitor import HASHES, PASSWORDS, users_toml
 from tests.features.uploads.conftest import GOOD, do, give, needs
 from tests.suite.waiting import ENDS_WITHIN
-from tests.web.site import THIRD, hash_of, until
+from tests.web.site import THIRD, hash_of
 
 APPROVE = "/dashboard/do/approve-list?list=1&version="
 READ = "/dashboard/lists/1/read"
@@ -407,46 +405,6 @@ async def test_a_form_with_another_version_changes_nothing(site, ona, checked, v
     assert (await ona.post(READ, form | {"version": version})).status == 409
 
     assert rows(site, UploadedList.state, UploadedList.version) == [("checked", 1)]
-
-
-async def test_a_file_that_is_too_large_is_not_kept(site, ona, monkeypatch):
-    monkeypatch.setattr(site_module, "receive", lambda *given, most: files.receive(*given, most=2000))
-    monkeypatch.setattr(files, "CHUNK", 500)
-
-    answer = await give(ona, GOOD * 50)
-
-    assert answer.status == 413
-    assert rows(site, UploadedPart.id) == []
-
-
-async def test_a_file_that_stops_coming_is_not_kept(site, ona, monkeypatch):
-    monkeypatch.setattr(files, "IDLE_SECONDS", 1.0)
-    token = (await ona.get("/dashboard/lists")).form["token"]
-
-    async def stops():
-        yield f'--b\r\nContent-Disposition: form-data; name="token"\r\n\r\n{token}\r\n'.encode()
-        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="l.csv"\r\n\r\n' + GOOD * 20
-        await until(lambda: state(site) == ["discarded"])
-
-    headers = FROM_HERE | {"Content-Type": "multipart/form-data; boundary=b"}
-    async with ona.client.post("/dashboard/lists", data=stops(), headers=headers) as answer:
-        assert answer.status == 408
-
-    assert state(site) == ["discarded"]
-    assert rows(site, UploadedPart.id) == []
-
-
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        ("../../etc/passwd", "passwd"),
-        ("C:\\lists\\a b.csv", "a b.csv"),
-        ("a\nb\x1b[0m.csv", "a b [0m.csv"),
-        ("/", "list"),
-    ],
-)
-def test_a_file_keeps_its_name_without_folders(given, name):
-    assert files.named(given) == name
 
 
 async def test_reports_that_take_long_hold_no_page_up(site, ona, imported, monkeypatch):

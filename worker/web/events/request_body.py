@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
-from aiohttp.http_exceptions import PayloadEncodingError
+from aiohttp.http_exceptions import HttpProcessingError
 
 from onboarding_worker.events.cloudevents import LARGEST, LARGEST_LIST, is_json, is_list
 from onboarding_worker.lists.traces import TRACEPARENT
@@ -16,8 +16,9 @@ from onboarding_worker.web.problems import Refused, problem
 BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
 # Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.
 FREE, ROOM = 64 * 1024, 64 * 1024 * 1024
-# The sender hung up in the middle, or sent a wrong length. It is no bug, and often no client reads the answer.
-BROKEN_OFF = (ConnectionError, PayloadEncodingError, web.RequestPayloadError)
+# The sender hung up in the middle, or sent a wrong length, or headers that are none. It is no bug, and often no client
+# reads the answer.
+BROKEN_OFF = (ConnectionError, HttpProcessingError, web.RequestPayloadError)
 TWICE = "a header that shows whose the request is comes twice"
 _PREFIX = "ce-"
 # What says whose a request is. Of two headers of one name, one program believes the first and another the last.
