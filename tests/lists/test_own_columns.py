@@ -59,6 +59,21 @@ def test_a_list_has_at_most_so_many(read, refusal):
     [
         *("two\nlines", "x\r\nBcc: y", "a\x00b", "\u202eevil", "x" * 201, "#REF!", "####", True, [1], {"a": 1}),
         *("http://a.example", "evil.example", "a@b", "www.x", "javascript:x"),
+        *(
+            "//185.12.3.4/pay",
+            "//[2001:db8::1]/pay",
+            "//3115123456/pay",
+            "//localhost/pay",
+            "/\\evil",
+            "\\\\host\\share",
+        ),
+        *(
+            "185.12.3.4/pay",
+            "pay at 185.12.3.4.",
+            "1\u30022\u30023\u30024/p",
+            "１８５．１２．３．４",
+            "185\uff6112\u20243\ufe524",
+        ),
     ],
 )
 def test_a_value_that_no_message_may_have_rejects_its_row_and_is_not_repeated(problems, value):

@@ -117,12 +117,27 @@ def test_a_long_value_and_an_address_are_not_written(own, subtests):
         "a@evil",
         "javascript:x",
         "tel:1",
+        "//localhost/pay",
+        "\\\\host\\share",
+        "/\\evil",
+        "185.12.3.4/pay",
+        "pay at 185.12.3.4.",
+        "185\u300212\uff0e3\uff614",
+        "１８５.12.3.4",
     ]:
         with subtests.test(value=value):
             assert sent(own(FILES), code=value).text == f"Code. {LINK}"
 
 
-@pytest.mark.parametrize("value", ["x" * 200, "AB-12_34", "a/b+c==", "3.14", "Müller & Co."])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("x" * 200, "AB-12_34", "a/b+c==", "a//b+//c", "3.14", "Müller & Co."),
+        "1.234.567.890",
+        "01.23.45.67.89",
+        "1.2.3",
+    ],
+)
 def test_a_short_code_is(own, value):
     assert f"Code {value}. " in sent(own(FILES), code=value).text
 

@@ -19,8 +19,8 @@ NO_VALUE = Refusal(  # it refuses no row: its cell counts as empty
 )
 _ADDRESS = Refusal(
     "it looks like an address, which mail programs make a link of",
-    "write it without ://, www., an @, a colon after its first word, or a dot before letters (St. Gallen); an email"
-    " address alone, and of the domain of a `from` or `reply_to`, is good",
+    "write it without //, www., an @, a colon after its first word, four numbers with dots, or a dot before letters"
+    " (St. Gallen); an email address alone, and of the domain of a `from` or `reply_to`, is good",
 )
 _TOO_MANY = Refusal(f"more than {MOST_OWN} columns for messages", "leave out those that no template has")
 

@@ -46,8 +46,11 @@ READ = 200  # characters of a company's name that are tested; fewer are shown
 SENTENCE_WORDS = 4
 SHORT_WORD = 3
 PARTICLES = re.compile("binti?|dalla|degli|dela|dell[aeio]|kyzy|ogl[uy]|qizi|sant[ao]?|ugli|uulu|vande[nr]")
-# Mail programs and phones make links of these.
-_ADDRESS = r"://|@|www\.|\w\.\w{2}|[a-z][a-z0-9+.-]*:\S"
+# Mail programs and phones make links of these, and browsers take `//` and `/\` in an `href` for another host; within a
+# code in Base64 `//` is none. Five numbers with dots, or a larger one, are a phone number or a sum.
+_NUMBER = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
+_HOST = rf"(?<![\w+])[/\\]{{2}}|@|www\.|(?<!\d)(?<!\d\.){_NUMBER}(?:\.{_NUMBER}){{3}}(?!\.?\d)"
+_ADDRESS = rf"{_HOST}|\w\.\w{{2}}|[a-z][a-z0-9+.-]*:\S"
 _MONEY = "[$\u00a2-\u00a5\u058f\u060b\u09f2\u09f3\u0e3f\u20a0-\u20cf]"
 # A host that only a person reads: letters that stand alone, a dot that does, or the word for it. The alphabets whose
 # names are not written so; three initials are usual.
@@ -112,8 +115,7 @@ RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ps", "ur", "yi"})
 VENDOR = "vendor"
 VALUE_LENGTH = 200  # of a vendor's value: nobody reads a longer one, and a part of it would be a wrong code
 OWN_NAME = re.compile("[a-z][a-z0-9_]{0,31}")  # of a column of the list's own, message.NAME
-# Mail programs make links of these, and a template may put a value into an `href`.
-ADDRESS_IN_VALUE = re.compile(r"://|@|www\.|\w\.[^\W\d_]{2}|^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+ADDRESS_IN_VALUE = re.compile(rf"{_HOST}|\w\.[^\W\d_]{{2}}|^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 # A plain address with nothing that an address of a page, or of a mail to somebody else, could begin with.
 _MAILBOX = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+)")
