@@ -161,6 +161,20 @@ def test_web_answers_requests_while_its_address_is_still_known_and_only_to_the_i
     assert namespaces == {"ingress-nginx", "monitoring"}
 
 
+def test_the_outside_reaches_webhooks_callbacks_and_stable_links_by_tls_and_no_log_has_their_paths():
+    (ingress,) = (one for one in manifests() if one["kind"] == "Ingress")
+    (rule,), (tls,) = ingress["spec"]["rules"], ingress["spec"]["tls"]
+    (service,) = (one for one in manifests() if one["kind"] == "Service")
+
+    assert {path["path"] for path in rule["http"]["paths"]} == {"/webhooks/", "/callbacks/", "/s/"}
+    for path in rule["http"]["paths"]:
+        backend = path["backend"]["service"]
+        assert (backend["name"], path["pathType"]) == (service["metadata"]["name"], "Prefix")
+        assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
+    assert tls["hosts"] == [rule["host"]]
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/enable-access-log"] == "false"
+
+
 def test_web_is_asked_for_its_life_and_its_readiness_apart_and_beat_is_one():
     (web,) = pods()["web"]["containers"]
     beat = of_kind("Deployment")["beat"]
