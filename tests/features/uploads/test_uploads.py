@@ -305,6 +305,10 @@ async def test_the_file_of_problems_comes_back_mended(site, ona, look, checked):
         assert "attachment" in answer.headers["Content-Disposition"]
 
     assert "C-3,no-address,LT" in text
+    (who, asked) = ("ona (operator), dashboard", "problems of list")
+    assert rows(site, Audit.actor, Audit.action).count((who, asked)) == 1
+    assert (await ona.get("/dashboard/lists/1/problems.csv", Sec_Fetch_Site="cross-site")).status == 409
+    assert rows(site, Audit.actor, Audit.action).count((who, asked)) == 1
     await give(ona, text.replace("no-address", "ada@example.com").encode(), "mended.csv")
     look(site)
     assert "accepted 1" in (await ona.get("/dashboard/lists/2")).words

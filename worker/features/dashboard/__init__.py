@@ -17,7 +17,7 @@ then the keyboard's focus stays.
 **An action** is a `contract.Action` in a module of `pages/`; name it in `pages/__init__`. A template links to it by
 `ui.action(do("pause", batch=3), "Pause")` if `person.may_change(Role.OPERATOR)`. The site shows what `plan` returns,
 asks for the reason, and checks form, role, reason and that the plan is still the same; then `carry_out` does it with
-`sources.acting(asked.person, "pause", reason)`, whose changes have the person's name in the audit log. Call the same
+`sources.acting(asked, "pause", reason)`, whose changes have the person's name in the audit log. Call the same
 functions of the store or the engine as the command does.
 
 **Styles** are in static/dashboard.css, with both colour schemes. No inline style or script: the policy forbids both, so

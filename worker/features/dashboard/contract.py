@@ -36,9 +36,14 @@ class Sources:
     def outbox(self) -> OutboxReport:
         return OutboxReport(self.parts.settings, self.parts.database)
 
-    def acting(self, person: Person, action: str, reason: str) -> Stores:
-        """The store's objects, whose changes the audit log ascribes to this person, action and reason."""
-        return self.parts.acting(Act(person.actor, action, reason))
+    def acting(self, asked: "Asked", action: str, reason: str) -> Stores:
+        """The store's objects, whose changes the audit log ascribes to this person, action and reason. Raises Refused
+        where the person has not asked for it on a page of ours: any link could write there in the person's name."""
+        if asked.led_here:
+            refused = Refused("A link led here, and the audit log will say that you have looked. Go on if you mean to.")
+            refused.title, refused.back, refused.button = "Not yet", asked.led_here, "Go on"
+            raise refused
+        return self.parts.acting(Act(asked.person.actor, action, reason))
 
 
 class NotThere(Exception):
@@ -52,18 +57,20 @@ class Elsewhere(Exception):
 class Refused(Exception):
     """It cannot be done, or not as it was asked. The text says why, for the person. `back`: the page to go on from."""
 
-    back = "/"
+    title, back, button = "Not possible", "/", "Back"
 
 
 @dataclass(frozen=True)
 class Asked:
     """A request as pages and actions see it. `values`: the parts of the path and of the query, or of the form. Each may
-    be any text. `posted`: it is a form of ours. Anything else may be a link of a stranger, and changes nothing."""
+    be any text. `posted`: it is a form of ours. Anything else may be a link of a stranger, and changes nothing.
+    `led_here`: the request's own address, unless the person has asked for it on a page of ours."""
 
     values: Mapping[str, str]
     person: Person
     now: datetime
     posted: bool = False
+    led_here: str = ""
 
     @property
     def seen_at(self) -> datetime:

@@ -10,6 +10,8 @@ from onboarding_worker.features.dashboard.passwords import LONGEST_PASSWORD, Pas
 from onboarding_worker.features.dashboard.rendering import page, see
 from onboarding_worker.features.dashboard.store.log_ins import LONGEST
 from onboarding_worker.features.dashboard.visits import (
+    ENTERED,
+    SAID_SECONDS,
     Visits,
     cookie_name,
     drop_cookie,
@@ -99,6 +101,8 @@ class LogInPage:
             await self._visits.end(before)
         answer = see(to)
         set_cookie(answer, request, secret, max_age=int(LONGEST.total_seconds()))
+        if to != "/":
+            set_cookie(answer, request, "1", of=ENTERED, max_age=SAID_SECONDS)
         drop_cookie(answer, request, of=FORM)
         return answer
 

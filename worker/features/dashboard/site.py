@@ -38,6 +38,7 @@ from onboarding_worker.features.dashboard.route import LOG_IN_WAYS
 from onboarding_worker.features.dashboard.store.log_ins import LogIns
 from onboarding_worker.features.dashboard.users import Dashboard, Role
 from onboarding_worker.features.dashboard.visits import (
+    ENTERED,
     SAID,
     Visit,
     Visits,
@@ -213,7 +214,7 @@ class Site:
             except NotThere as error:
                 return self._sorry(visit, 404, "Not found", str(error))
             except Refused as error:
-                return self._sorry(visit, 409, "Not possible", str(error), back=local_path(error.back))
+                return self._sorry(visit, 409, error.title, str(error), local_path(error.back), error.button)
 
         return self._open(handle)
 
@@ -226,7 +227,8 @@ class Site:
                 if not is_from_here(request.headers) or not visit.has_sent(form):
                     return self._sorry(visit, 403, "Not done", TOO_OLD)
                 values |= {name: value for name, value in form.items() if name != "token"}
-            asked = Asked(values, visit.person, self._clock(), posted=request.method == "POST")
+            posted = request.method == "POST"
+            asked = Asked(values, visit.person, self._clock(), posted, "" if posted else visit.led_here)
             # In the key the values as they are: two requests share an answer only if they are the same.
             key = (one.path, tuple(sorted(values.items())), None if one.shared else visit.secret)
 
@@ -245,7 +247,8 @@ class Site:
             if not visit.person.name:
                 raise Refused("You came with the key to look: files are for users. Log in as one.")
             values = {**visit.request.query, **visit.request.match_info}
-            file = await self._in_file_thread(one.read, self._sources, Asked(values, visit.person, self._clock()))
+            asked = Asked(values, visit.person, self._clock(), led_here=visit.led_here)
+            file = await self._in_file_thread(one.read, self._sources, asked)
             return await send(visit.request, file, self._in_file_thread)
 
         return give
@@ -324,10 +327,12 @@ class Site:
         shown |= {"back": local_path(action.back(asked)), "reason": asked.text("reason") if posted else ""}
         return self._shown(visit, "confirm.html", status=422 if wrong else 200, title=plan.title, **shown)
 
-    def _sorry(self, visit: Visit, status: int, title: str, text: str, *, back: str = "/") -> web.StreamResponse:
+    def _sorry(
+        self, visit: Visit, status: int, title: str, text: str, back: str = "/", button: str = "Back"
+    ) -> web.StreamResponse:
         if HTMX in visit.request.headers:
             return _failed(status, title, text)
-        return self._shown(visit, "sorry.html", status=status, title=title, text=text, back=back)
+        return self._shown(visit, "sorry.html", status=status, title=title, text=text, back=back, button=button)
 
     def _common(self, visit: Visit) -> dict[str, Any]:
         """What each template has."""
@@ -340,6 +345,8 @@ class Site:
         answer = page(template, status=status, **(common | shown))
         if said:
             drop_cookie(answer, visit.request, of=SAID)
+        if visit.has_entered:
+            drop_cookie(answer, visit.request, of=ENTERED)
         return answer
 
 

@@ -24,6 +24,7 @@ from onboarding_worker.web.turns import InThread
 KNOWN_SECONDS = 3.0
 MOST_KNOWN = 1000
 SAID, SAID_SECONDS, LONGEST_SAID = "_said", 60, 1500  # characters
+ENTERED = "_entered"  # the first page after a log-in, which any link to the log-in may have named
 LOOKER = Person("", Role.VIEWER)
 
 
@@ -67,6 +68,18 @@ class Visit:
 
     def has_sent(self, form: Mapping[str, str]) -> bool:
         return is_form_token(form.get("token", ""), self.secret)
+
+    @property
+    def has_entered(self) -> bool:
+        """Whether this may be the first page after the log-in."""
+        return bool(self.request.cookies.get(cookie_name(self.request, ENTERED)))
+
+    @property
+    def led_here(self) -> str:
+        """The request's own address, if something else than a page of ours may have led there: a link of another site
+        or in a mail, or the log-in. Browsers of before 2023 do not say which site did."""
+        by_us = self.request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin" and not self.has_entered
+        return "" if by_us else self.request.path_qs
 
 
 class Visits:

@@ -45,7 +45,7 @@ def path_of(list_id: int) -> str:
 
 def uploads_of(sources: Sources, asked: Asked, action: str = "", reason: str = "") -> Uploads:
     """`action`: what the person does, for the audit log."""
-    stores = sources.acting(asked.person, action, reason) if action else sources.parts
+    stores = sources.acting(asked, action, reason) if action else sources.parts
     return Uploads(stores.database, stores.keyring)
 
 
@@ -183,7 +183,7 @@ def _problems(sources: Sources, asked: Asked) -> File:
     one = upload_of(sources, asked)
     if uploads_of(sources, asked).how_and_found(one.id)[1] is None:
         raise Refused("The list is being checked, or it has ended: then its batch's report has the rejected rows.")
-    database = sources.acting(asked.person, "problems of list", "").database
+    database = sources.acting(asked, "problems of list", "").database
     note_alone(database, f"uploaded list {one.id}", now=asked.now, reason="the file of its problems")
     out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
     for content in uploads_of(sources, asked).content(one.id, PROBLEMS):

@@ -164,7 +164,7 @@ KINDS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocume
 
 def _report(sources: Sources, asked: Asked, *, ending: str) -> File:
     batch = refuse_purged(batch_of(sources, asked))
-    database = sources.acting(asked.person, "report", "").database
+    database = sources.acting(asked, "report", "").database
     note_alone(database, f"batch {batch.id}", now=asked.now, reason=ending)
     out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
     try:

@@ -77,7 +77,7 @@ def _plan_pause(sources: Sources, asked: Asked) -> Plan:
 def _pause(sources: Sources, asked: Asked, reason: str) -> Done:
     batch = _going(sources, asked)
     # The reason is the pause's own, which all viewers see: the audit log has it from there.
-    stores = sources.acting(asked.person, "pause", "")
+    stores = sources.acting(asked, "pause", "")
     stores.decisions.pause(batch.id, by=f"{asked.person.name} (dashboard)", why=reason, now=asked.now)
     return Done(f"Batch {batch.id} is paused: {rows_left(stores.facts.left(batch.id))}.")
 
@@ -105,7 +105,7 @@ def _plan_resume(sources: Sources, asked: Asked) -> Plan:
 
 def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
     batch = _going(sources, asked)
-    stores = sources.acting(asked.person, "resume", reason)
+    stores = sources.acting(asked, "resume", reason)
     decided = stores.decisions.resume(batch.id, now=asked.now)
     left = rows_left(stores.facts.left(batch.id), with_joined=stores.facts.counts(batch.id).left)
     return Done(f"Batch {batch.id} goes on: {left}.", decided.due)
@@ -131,7 +131,7 @@ def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
 
 def _cancel(sources: Sources, asked: Asked, reason: str) -> Done:
     batch = refuse_purged(batch_of(sources, asked))
-    decided = sources.acting(asked.person, "cancel", reason).decisions.cancel(batch.id, now=asked.now)
+    decided = sources.acting(asked, "cancel", reason).decisions.cancel(batch.id, now=asked.now)
     return Done(f"Batch {batch.id} is cancelled: {counted(decided.rows, 'row')} ended.")
 
 
@@ -171,7 +171,7 @@ def _plan_retry(sources: Sources, asked: Asked) -> Plan:
 
 def _retry(sources: Sources, asked: Asked, reason: str) -> Done:
     batch = _going(sources, asked)
-    decided = sources.acting(asked.person, "retry", reason).decisions.retry(_which(batch, asked), now=asked.now)
+    decided = sources.acting(asked, "retry", reason).decisions.retry(_which(batch, asked), now=asked.now)
     return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} went back to waiting.", decided.due)
 
 
@@ -217,7 +217,7 @@ def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
 
 def _resolve(sources: Sources, asked: Asked, reason: str) -> Done:
     batch, which, verdict = _to_resolve(sources, asked)
-    decided = sources.acting(asked.person, "resolve", reason).decisions.resolve(which, verdict, now=asked.now)
+    decided = sources.acting(asked, "resolve", reason).decisions.resolve(which, verdict, now=asked.now)
     done = "given up" if verdict is Verdict.ABANDON else "called again"
     return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} {are(decided.rows)} {done}.", decided.due)
 
@@ -258,7 +258,7 @@ def _plan_test(sources: Sources, asked: Asked) -> Plan:
 
 def _test(sources: Sources, asked: Asked, reason: str) -> Done:
     batch_id, row, customer = _row(sources, asked)
-    stores, settings = sources.acting(asked.person, ACTION, reason), sources.parts.settings
+    stores, settings = sources.acting(asked, ACTION, reason), sources.parts.settings
     kind, to = Wording.INVITATION.value, asked.text("to", most=TO.most)
     try:
         templates = templates_of(settings)  # anew: they may have changed

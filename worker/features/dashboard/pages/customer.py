@@ -49,10 +49,10 @@ def page_of(customer_id: str) -> str:
 
 def find(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     """One hit leads to the customer's page. The audit log says who has looked: seven searches show who is a customer,
-    though each address is masked."""
-    text = asked.text("q", most=320)
+    though each address is masked. So a link searches nothing."""
+    text = asked.text("q", most=320) if asked.posted else ""
     if text:
-        finder_of(sources.acting(asked.person, "customer find", "")).searched(text, now=asked.now)
+        finder_of(sources.acting(asked, "customer find", "")).searched(text, now=asked.now)
     found = finder_of(sources.parts).find(wanted(text, asked.text("country", most=2).upper())) if text else []
     if len(found) == 1:
         raise Elsewhere(page_of(found[0].customer_id))
@@ -104,7 +104,7 @@ def _shown_to(asked: Asked, sources: Sources) -> Iterator[Stores]:
     if not asked.person.name:
         raise Refused("Log in as a user: the audit log must say who has seen them.")
     try:
-        yield sources.acting(asked.person, "customer show", "")
+        yield sources.acting(asked, "customer show", "")
     except CannotDecrypt:
         raise Refused("No key decrypts this customer's details.") from None
 
@@ -162,7 +162,7 @@ def _begun(words: str) -> str:
 
 def _desk(sources: Sources, asked: Asked, action: str, reason: str) -> ServiceDesk:
     """What the person does there has the person's name in the audit log."""
-    return desk_of(sources.parts, sources.acting(asked.person, action, reason).database)
+    return desk_of(sources.parts, sources.acting(asked, action, reason).database)
 
 
 def _back(asked: Asked) -> str:

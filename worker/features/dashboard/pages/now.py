@@ -196,7 +196,7 @@ def _plan_stop(sources: Sources, _asked: Asked) -> Plan:
 
 def _stop(sources: Sources, asked: Asked, reason: str) -> Done:
     # The reason is the stop's own, which everybody sees: the audit log has it from there.
-    stores = sources.acting(asked.person, "stop", "")
+    stores = sources.acting(asked, "stop", "")
     stores.emergency_stops.stop(by=asked.person.actor, reason=reason, now=asked.now)
     in_flight = sum(stores.emergency_stops.in_flight(now=asked.now).values())
     calls = counted(in_flight, "call in flight ends by itself", "calls in flight end by themselves")
@@ -220,7 +220,7 @@ def _plan_go_on(sources: Sources, _asked: Asked) -> Plan:
 
 
 def _go_on(sources: Sources, asked: Asked, reason: str) -> Done:
-    ended = sources.acting(asked.person, "resume", reason).emergency_stops.go_on(now=asked.now)
+    ended = sources.acting(asked, "resume", reason).emergency_stops.go_on(now=asked.now)
     return Done("Everything goes on." if ended is not None else "Nothing was stopped.")
 
 
@@ -243,7 +243,7 @@ def _plan_try(sources: Sources, asked: Asked) -> Plan:
 
 def _try(sources: Sources, asked: Asked, reason: str) -> Done:
     name = asked.text("name")
-    stores = sources.acting(asked.person, "account resume", reason)
+    stores = sources.acting(asked, "account resume", reason)
     try:
         ended, _ = try_again(name, stores, now=asked.now)
     except NotTried as error:

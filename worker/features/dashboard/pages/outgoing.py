@@ -48,7 +48,7 @@ def _plan(sources: Sources, asked: Asked) -> Plan:
 
 def _retry(sources: Sources, asked: Asked, reason: str) -> Done:
     target, number = _target(sources, asked)
-    database = sources.acting(asked.person, "events outgoing retry", reason).database
+    database = sources.acting(asked, "events outgoing retry", reason).database
     rows = relay.retry(database, target=target, number=number, now=asked.now)
     return Done(f"{counted(rows, 'event')} will be published again.")
 
@@ -107,7 +107,7 @@ def _requeue(sources: Sources, asked: Asked, reason: str) -> Done:
     from onboarding_worker.events.bus.dead_letters import put_back  # imported here: kombu, for those who put one back
 
     one, settings = _refused(sources, asked), sources.parts.settings
-    stores = sources.acting(asked.person, "events dead requeue", reason)
+    stores = sources.acting(asked, "events dead requeue", reason)
     try:
         now = sources.parts.database_clock()
         done = put_back(settings, stores.database, stores.refused_events, one, until=asked.seen_at, now=now)
@@ -137,7 +137,7 @@ def _plan_drop(sources: Sources, asked: Asked) -> Plan:
 
 def _drop(sources: Sources, asked: Asked, reason: str) -> Done:
     one = _refused(sources, asked)
-    refused = sources.acting(asked.person, "events dead drop", reason).refused_events
+    refused = sources.acting(asked, "events dead drop", reason).refused_events
     dropped = refused.drop(one, until=asked.seen_at, now=sources.parts.database_clock())
     return Done(f"{counted(dropped, 'event was', 'events were')} removed.")
 
