@@ -85,8 +85,8 @@ def confirm(question: str) -> None:
     """Ask the operator. Raises Stopped if the answer is no, CannotStart if there is no terminal to ask on."""
     try:
         agreed = click.confirm(question, err=True)
-    except click.Abort as error:
-        if isinstance(error.__context__, EOFError):
+    except (click.Abort, OSError) as error:  # EIO: the terminal of a process in the background is gone
+        if isinstance(error, OSError) or isinstance(error.__context__, EOFError):
             click.echo(err=True)
             raise CannotStart("this needs a confirmation, and there is no terminal to ask on; give --yes") from None
         raise

@@ -1,4 +1,4 @@
-"""What a link of another site, of a mail or of the log-in leads to: nothing is written in the name of who followed it."""
+"""A link of another site, of a mail or of the log-in: nothing is written in the name of who follows it."""
 
 import pytest
 
@@ -10,11 +10,7 @@ from tests.features.dashboard.visitor import FROM_HERE
 from tests.stored.shelf import Shelf, customer
 
 # Each address whose answer has an entry in the audit log; the feature `uploads` has another one, under its lists.
-NOTED = (
-    "/dashboard/customers/Ona/contact",
-    "/dashboard/customers/Ona/messages",
-    "/dashboard/batches/1/report.csv",
-)
+NOTED = ("/dashboard/customers/Ona/contact", "/dashboard/customers/Ona/messages", "/dashboard/batches/1/report.csv")
 
 
 @pytest.fixture

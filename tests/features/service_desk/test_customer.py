@@ -155,6 +155,25 @@ def test_where_an_id_that_is_unknown_was_not_looked_for_is_said(desk: Desk, comm
     assert desk.onboard("customer", command, who, *(["--yes"] if command == "erase" else [])).code == 0
 
 
+@pytest.mark.parametrize(
+    "waits",
+    [
+        "INSERT INTO uploaded_part (list_id, what, number, encrypted) VALUES (7, 'list', 0, x'00')",
+        "UPDATE batch SET imported_at = NULL",
+    ],
+)
+def test_who_may_be_in_a_list_that_waits_is_kept_out_of_it_without_more(desk: Desk, waits: str):
+    imported(desk)
+    desk.sql(waits)
+    ended = desk.onboard("customer", "erase", "nobody", "--yes")
+    assert ended.code == 0
+    assert "nothing is stored under that id (not searched: " in ended.err
+    assert "no list brings it in from now on" in ended.err
+    assert "ID: it looks like" in desk.onboard("customer", "erase", "ona@example.com", "--yes").err
+    listed = desk.list_of([{"customer_id": "nobody", "email": "n@example.com", "country": "DE"}], "later.csv")
+    assert desk.onboard("import", listed, "--json").facts["rows"]["rejected"] == 1
+
+
 def test_who_is_only_in_rows_that_were_left_out_is_exported_and_erased_again_without_more(desk: Desk):
     listed = desk.list_of([{"customer_id": "C-9", "email": "no address", "country": "DE"}])
     assert desk.onboard("import", listed).code == 1

@@ -76,12 +76,14 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
         _show(facts, moments, now)
 
 
-def _nothing(parts: Parts, requests: SubjectRequests, more: str = "") -> CannotStart:
-    """Lists that are not imported may name the id, and are not searched: they are named."""
+NOTHING = "nothing is stored under that id"
+
+
+def _unread(parts: Parts, requests: SubjectRequests) -> str:
+    """The lists that are not imported, in words: they may name the id, and are not searched."""
     coming = [f"uploaded list {one}" for one in requests.uploaded()]
     coming += [f"rows of batch {one.id} that are not imported yet" for one in cut_off(parts.database)]
-    unread = f" (not searched: {', '.join(coming)})" if coming else ""
-    return CannotStart(f"nothing is stored under that id{unread}; give the customer_id of the list{more}")
+    return f" (not searched: {', '.join(coming)})" if coming else ""
 
 
 @click.command()
@@ -98,7 +100,7 @@ def _nothing(parts: Parts, requests: SubjectRequests, more: str = "") -> CannotS
     help="Also forget that the customer's addresses, if no other customer has them, asked for no messages, or returned"
     " them. A later list with one of them writes to it again.",
 )
-@click.option("--unknown", is_flag=True, help="Also if nothing is stored under the id: so that no list brings it in.")
+@click.option("--unknown", is_flag=True, help="Also if nothing is stored and no list waits: so that none brings it in.")
 @OUT
 @YES
 @JSON
@@ -117,8 +119,8 @@ def erase(
 
     ID is the customer_id of your list. Open rows end, and nothing more is sent. Erased are the person, the values of
     lists, links and tokens, what providers and senders said, updates, refused events, and copies of webhooks. Your own
-    id, states and times stay. Lists and events that name the customer later are refused, row by row;
-    `onboard import --allow-erased` brings the customer back. At the providers nothing is erased: ask them.
+    id, states and times stay. Lists and events that name the customer later, and lists that wait, are refused, row by
+    row; `onboard import --allow-erased` brings the customer back. At the providers nothing is erased: ask them.
 
     The command prints a proof of what was erased, or writes it to --out. Its SHA-256 is in the audit log, so that a
     later change of it shows.
@@ -128,18 +130,21 @@ def erase(
     sha256sum proof.json; onboard audit --action "customer erase"
     """
     with invocation.parts(ENCRYPTING, migrate=True) as parts:
-        requests = SubjectRequests(parts.database, parts.keyring)
+        requests, nothing = SubjectRequests(parts.database, parts.keyring), ""
         if not requests.is_known(customer_id):
             # The audit log and the proof keep the id for ever: so no email address, which no list can have as one.
             read = id_of_a_list(customer_id, hash_ids=False, phone="", country="")
             if isinstance(read, Refusal):
                 raise CannotStart(f"ID: {read.problem}; give the customer_id, which `onboard customer find` shows")
-            if not unknown:
-                raise _nothing(parts, requests, ", or --unknown: then no list brings it in")
+            unread = _unread(parts, requests)
+            if not unknown and not unread:
+                raise CannotStart(f"{NOTHING}; give the list's customer_id, or --unknown: then no list brings it in")
+            nothing = f"{NOTHING}{unread}: no list brings it in from now on"
         if out is not None and out.exists():
             raise CannotStart(f"--out: {out.name} exists; name another file")
         if not yes:
-            confirm(f"erase the customer {customer_id} for good?")
+            question = f"erase the customer {customer_id} for good?"
+            confirm(f"{nothing}; {question}" if nothing else question)
         proof = None
         try:
             with whole_file(out) as stream:  # before the erasure: its proof cannot be made again
@@ -152,7 +157,7 @@ def erase(
                 click.echo(proof.text)
             raise
     if not as_json:
-        erased = ", ".join(f"{name} {number:,}" for name, number in proof.facts["erased"].items() if number)
+        erased = nothing or ", ".join(f"{name} {number:,}" for name, number in proof.facts["erased"].items() if number)
         # Not among the proof: a proof that a script keeps from standard output must have the hash.
         click.echo(f"customer {customer_id} is erased: {erased or 'nothing was left to erase'}", err=out is None)
         click.echo(f"proof: sha256 {proof.sha256}" + (f", {out}" if out else ""), err=out is None)
@@ -213,7 +218,7 @@ def export(invocation: Invocation, customer_id: str, out: Path | None, as_json: 
     with invocation.parts(STORED, migrate=True) as parts:
         requests = SubjectRequests(parts.database, parts.keyring)
         if not requests.is_known(customer_id):
-            raise _nothing(parts, requests)
+            raise CannotStart(f"{NOTHING}{_unread(parts, requests)}; give the customer_id of the list")
         facts = requests.export(customer_id, now=parts.clock())
     with whole_file(out) as stream:
         print_json_or(facts, "\n".join(_readable(facts)), as_json=as_json, out=stream)
