@@ -21,9 +21,11 @@ from trials.simulation.mends import FOUND_BY, MENDS, without
 from trials.simulation.plan import Plan, month_of, plan_of
 from trials.simulation.play import History, play
 from trials.simulation.rules import broken
+from trials.simulation.rules.exact import Held, held_to_the_number
 from trials.simulation.shrink import shrink
 
 Planned = Callable[[int], Plan]
+Played = tuple[int, list[str], Held]  # the seed, the complaints
 CHUNK = 25  # histories that a process plays before it reports
 REPORT_EVERY = 10  # chunks
 MOST_FAILURES = 5  # then it ends
@@ -51,7 +53,11 @@ def main() -> int:
     began, failures = time.monotonic(), 0
     made = month_of if chosen.month else plan_of
     seeds: Sequence[int] = chosen.only or range(chosen.first, chosen.first + chosen.seeds)
-    for seed, complaints in _all(seeds, chosen.without, chosen.postgresql, chosen.jobs, made):
+    held = Held()
+    for seed, complaints, of_seed in _all(seeds, chosen.without, chosen.postgresql, chosen.jobs, made):
+        held += of_seed
+        if not complaints:
+            continue
         failures += 1
         print(
             f"seed {seed}: {complaints[0]}" + (f" (and {len(complaints) - 1} more)" * (len(complaints) > 1)), flush=True
@@ -59,6 +65,7 @@ def main() -> int:
         if failures >= MOST_FAILURES or chosen.until_found:
             break
     seconds = time.monotonic() - began
+    print(held)
     if failures:
         print(f"{failures} histories break a rule; repeat one: make simulate SEED={seed}")
         return 1
@@ -66,20 +73,18 @@ def main() -> int:
     return 0
 
 
-def _all(
-    seeds: Sequence[int], mend: str | None, server: str | None, jobs: int, planned: Planned
-) -> Iterator[tuple[int, list[str]]]:
-    """The seeds whose histories break a rule, in order."""
+def _all(seeds: Sequence[int], mend: str | None, server: str | None, jobs: int, planned: Planned) -> Iterator[Played]:
+    """The seeds, in order, with the complaints about their histories."""
     if jobs == 1:
-        yield from _failing(seeds, mend, server, planned)
+        yield from _played(seeds, mend, server, planned)
         return
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
         try:
             given = [(mend, server, planned)] * len(chunks)
-            ended = pool.map(_failing_of_chunk, chunks, *zip(*given, strict=True))
-            for number, failing in enumerate(ended, 1):
-                yield from failing
+            ended = pool.map(_played_of_chunk, chunks, *zip(*given, strict=True))
+            for number, played in enumerate(ended, 1):
+                yield from played
                 if number % REPORT_EVERY == 0:
                     print(
                         f"{min(number * CHUNK, len(seeds))} of {len(seeds)} histories are played",
@@ -90,19 +95,19 @@ def _all(
             pool.shutdown(cancel_futures=True)
 
 
-def _failing_of_chunk(
-    seeds: Sequence[int], mend: str | None, server: str | None, planned: Planned
-) -> list[tuple[int, list[str]]]:
-    return list(_failing(seeds, mend, server, planned))
+def _played_of_chunk(seeds: Sequence[int], mend: str | None, server: str | None, planned: Planned) -> list[Played]:
+    return list(_played(seeds, mend, server, planned))
 
 
-def _failing(
-    seeds: Iterable[int], mend: str | None, server: str | None, planned: Planned = plan_of
-) -> Iterator[tuple[int, list[str]]]:
+def _played(seeds: Iterable[int], mend: str | None, server: str | None, planned: Planned) -> Iterator[Played]:
     with _stage(mend, server) as made:
         for seed in seeds:
-            if complaints := broken(play(planned(seed), made)):
-                yield seed, complaints
+            history = play(planned(seed), made)
+            yield seed, broken(history), held_to_the_number(history)
+
+
+def _failing(seeds: Iterable[int], mend: str | None, server: str | None) -> Iterator[tuple[int, list[str]]]:
+    return ((seed, complaints) for seed, complaints, _ in _played(seeds, mend, server, plan_of) if complaints)
 
 
 @contextmanager

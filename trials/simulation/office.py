@@ -57,7 +57,7 @@ def import_list(
         )
         for person in people
     ]
-    forecast = witness.forecast(lines, name, choices) if witness is not None else None
+    forecast = witness.forecast(lines, name, choices, plan=plan, held=bool(hold)) if witness is not None else None
     batch, _ = parts.batches.open(name="list.csv", digest=name, again=False, now=now, plan=plan, hold=hold)
     chunk = Chunk.of(parts.batches.keyring, batch.id, lines)
     found = add_lines(parts.batches, batch.id, chunk, priority=BATCH, now=now, added=added, choices=choices)

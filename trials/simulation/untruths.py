@@ -7,12 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 from onboarding_worker.cli.lists import foreseen
+from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.lists.decisions.store.decisions import Decisions
+from onboarding_worker.lists.importing import judging
 from onboarding_worker.reporting import batch_forecast, report_lines, row_groups
 from onboarding_worker.reporting.store import ledger, outlook, spending, waiting
 from onboarding_worker.reporting.store.ledger import Ledger
+from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.reporting.waits import Wait, cause_of, of_row
 
 Replaced = tuple[Any, str, Any]  # as in `mends.py`
@@ -41,6 +44,12 @@ def _none_in_doubt(self: Ledger, customer_id: str, *, reads: Any = Ledger.of) ->
     return found and found._replace(lost_calls={})
 
 
+def _none_joined(self: CallsNow, keys: Any, *, now: Any, finds: Any = CallsNow.of) -> Any:
+    found = finds(self, keys, now=now)
+    self.joined = 0
+    return found
+
+
 MENDS: dict[str, tuple[Replaced, ...]] = {
     # what_waits_for_a_time_moves_by_then
     "said-time": ((report_lines, "cause_of", _at_once),),
@@ -61,8 +70,12 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "said-spent": ((spending, "fetch", lambda *_given: []),),
     # who_is_said_to_be_invited_has_a_message
     "said-invited": ((row_groups, "REACHED_JOBS", tuple(JobState)),),
-    # each_list_becomes_what_was_forecast, no_list_costs_more_than_was_forecast
+    # each_list_becomes_what_was_forecast, each_list_brings_what_was_forecast, no_list_costs_more_than_was_forecast
     "said-calls": ((outlook.CallsNow, "of", lambda _self, _keys, *, now: set()),),
+    # each_list_brings_what_was_forecast
+    "said-messages": ((judging, "invitation_channels", lambda channel: invitation_channels(channel)[:1]),),
+    # each_list_becomes_what_was_forecast
+    "said-joined": ((outlook.CallsNow, "of", _none_joined),),
     # a_new_address_gets_what_was_forecast
     "said-address": ((foreseen, "_facts_of_corrected", lambda *_given: {"sessions": {}, "messages": {}}),),
     # who_is_said_to_be_cancelled_was
@@ -80,6 +93,8 @@ FOUND_BY = {
     "said-spent": (22,),
     "said-invited": (22,),
     "said-calls": (22,),
+    "said-messages": (100,),
+    "said-joined": (126,),
     "said-address": (104, 132),
     "said-cancelled": (28,),
 }

@@ -11,7 +11,7 @@ that takes the most time. Before each list is imported it asks what `check` fore
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
@@ -19,12 +19,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onboarding_worker.cli.lists.foreseen import foreseen
 from onboarding_worker.cli.lists.found_rows import ListFound
+from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.database.job_ids import Key
 from onboarding_worker.core.features import loaded
 from onboarding_worker.core.foundation.version import __version__
+from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.lists.importing.judging import judge_all
 from onboarding_worker.lists.importing.list_import import USUAL, ImportChoices
-from onboarding_worker.lists.lines import Line, Settles
+from onboarding_worker.lists.lines import AcceptedLine, Line, Settles
 from onboarding_worker.lists.store.added_lines import Adding
+from onboarding_worker.plans.store.plans import Plan as ListPlan
 from onboarding_worker.reporting.report_lines import line_values, wait_for
 from onboarding_worker.reporting.row_groups import headline
 from onboarding_worker.reporting.store.outlook import CallsNow
@@ -57,13 +61,20 @@ _ROWS = {
     "call": """SELECT job.customer_id, attempt.id, attempt.account, attempt.outcome, attempt.closed_at
         FROM attempt JOIN job ON job.id = attempt.job_id""",
 }
+# The customers whom a list that goes has not served yet.
+_BUSY = f"""
+SELECT job.customer_id FROM job JOIN batch ON batch.id = job.batch_id
+WHERE leader_id IS NULL AND job.state IN ('waiting', 'working', 'issued') AND batch.pause_cause = ''
+UNION SELECT session.customer_id FROM invitation AS message JOIN session ON session.id = message.session_id
+WHERE message.state IN ('waiting', 'working') AND message.kind = '{FIRST}'
+"""
 # Of a list that was imported now: the rows that a session is asked for, and those that were refused.
 _IMPORTED = """SELECT
     (SELECT count(*) FROM job WHERE batch_id = {batch} AND state = 'waiting' AND leader_id IS NULL
         AND NOT EXISTS (SELECT 1 FROM session WHERE session.customer_id = job.customer_id AND NOT past
         AND state IN ('waiting', 'started') AND expires_at > '{now:%Y-%m-%d %H:%M:%S.%f}')) AS asking,
     (SELECT count(*) FROM skipped_line WHERE batch_id = {batch} AND duplicate_of IS NULL AND known IS NULL) AS rejected,
-    (SELECT pause_cause FROM batch WHERE id = {batch}) AS pause_cause
+    (SELECT count(*) FROM job WHERE batch_id = {batch} AND leader_id IS NOT NULL) AS joined
 """
 Rows = frozenset[tuple[Any, ...]]
 
@@ -112,13 +123,30 @@ class Look:
         return found
 
 
+class Each(NamedTuple):
+    """What `check` counts one customer as: the account of its session, and the channels of its first messages."""
+
+    sessions: Sequence[str] = ()
+    channels: Sequence[str] = ()
+
+
+NOTHING = Each()
+
+
 @dataclass(frozen=True)
 class Forecast:
-    """What `check --json` says of a list just before its import, and what the import finds of its rows, by name."""
+    """What `check --json` says of a list just before its import, and what the import finds of its rows, by name.
+    `each`: who is in its numbers; None: where it changes addresses of a live link, that is only known of all together.
+    `busy`: customers whom another list works then. `held`: it waits for a person's word."""
 
     at: float
     facts: Mapping[str, Any]
     found: dict[str, int] = field(default_factory=dict)
+    customers: frozenset[str] = frozenset()
+    each: Mapping[str, Each] | None = None
+    busy: frozenset[str] = frozenset()
+    plan: ListPlan | None = None
+    held: bool = False
 
 
 class Witness:
@@ -223,19 +251,42 @@ class Witness:
     # What `check` forecasts.
 
     def forecast(
-        self, lines: Sequence[Line], name: str, choices: ImportChoices = USUAL, returns: Settles | None = None
+        self,
+        lines: Sequence[Line],
+        name: str,
+        choices: ImportChoices = USUAL,
+        returns: Settles | None = None,
+        *,
+        plan: ListPlan | None = None,
+        held: bool = False,
     ) -> Forecast:
-        """What `check` says of these lines, which are about to be imported."""
+        """What `check` says of these lines, which are about to be imported with this plan."""
         parts, returns = self.parts, returns.foreseeing() if returns is not None else None
         with chance.untouched():
-            found = ListFound(parts, CallsNow(parts.database, digest=name, rule=choices.rule))
+            calls = _Asked(parts.database, digest=name, rule=choices.rule)
+            found, judged = ListFound(parts, calls), []
             for line in judge_all(parts.intake.of(), parts.batches, lines, choices, returns=returns):
                 found.add(line)
+                judged.append(line)
             found.cost.finish()
-            due, apart = found.cost.due, found.cost.beyond_cap()
+            cost = found.cost
+            apart, joined = cost.beyond_cap(), calls.joined
             changes = returns.changes if returns is not None else ()
-            facts = foreseen(parts, found.judged, due, (), apart=apart, batch=None, changes=changes, alone=False)
-        made = Forecast(self._world.elapsed, facts | {"returned": returns is not None})
+            how: dict[str, Any] = {"apart": apart, "batch": None, "changes": changes, "alone": False, "joined": joined}
+            facts = foreseen(parts, found.judged, cost.due, (), **how)
+            busy = frozenset(row.customer_id for row in self._simulation.observer.rows(_BUSY))
+        each = {
+            line.customer.customer_id: Each([line.account], invitation_channels(line.customer.channel))
+            for line in judged
+            if isinstance(line, AcceptedLine) and (line.takes_id or line.customer.customer_id in calls.asked)
+        }
+        each |= {one.customer_id: Each([one.account] if one.account else [], one.channels) for one in changes}
+        facts |= {"returned": returns is not None}
+        customers = frozenset(
+            line.customer.customer_id if isinstance(line, AcceptedLine) else line.customer_id for line in lines
+        )
+        known = None if found.judged.changed else each
+        made = Forecast(self._world.elapsed, facts, {}, customers, known, busy, plan, held)
         self._simulation.record.forecasts.append(made)
         return made
 
@@ -244,10 +295,23 @@ class Witness:
         counts = self._simulation.observer.rows(_IMPORTED.format(batch=batch, now=self.parts.clock()))[0]
         changed = sum(bool(one.links) for one in found.changed)
         forecast.found["rejected"] = counts.rejected
-        if not counts.pause_cause:  # a list that waits for a person's word takes over no rows before it
-            forecast.found["asking"] = counts.asking
+        if not forecast.held:  # a list that waits for a person's word takes over no rows before it
+            forecast.found.update(asking=counts.asking, joined=counts.joined)
+            if forecast.plan is not None:  # that decides which of them go first; `check` is not told it
+                forecast.found["asking or joined"] = forecast.found.pop("asking") + forecast.found.pop("joined")
         if not forecast.facts["returned"]:  # of a report the desk changes the addresses
             forecast.found["changed"] = changed
+
+
+class _Asked(CallsNow):
+    """Remembers for whom it said that a session is asked."""
+
+    asked: frozenset[str] = frozenset()
+
+    def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
+        found = super().of(keys, now=now)
+        self.asked |= {customer for customer, _ in found}
+        return found
 
 
 def slack_of(plan: Plan) -> float:

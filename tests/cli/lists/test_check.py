@@ -64,6 +64,7 @@ def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Playe
             "served",
             "now",
             "credits",
+            "first_messages",
             "messages",
             "forecast",
         ),

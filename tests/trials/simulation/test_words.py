@@ -13,7 +13,7 @@ from trials.simulation.plan import Person, Plan
 from trials.simulation.play import History
 from trials.simulation.records import Call, Happened, Kind, Life, Record
 from trials.simulation.rules import SAID
-from trials.simulation.witness import SLACK, Forecast, Look, Next, Shown
+from trials.simulation.witness import SLACK, Each, Forecast, Look, Next, Shown
 from trials.simulation.world import World
 
 WHO, TOKEN, REFERENCE = "c000", "t" * 40, "r-1"
@@ -43,18 +43,21 @@ def seen(
     record = Record([*calls], {0: Life(0, 0, 0.0)}, [Happened(at, what, WHO, detail) for at, what, detail in lines])
     record.looks, record.forecasts = [*looks], [*forecasts]
     plan = Plan(0, (Person(0, "kyb"),), hosts=1, rate=0, capped=False)
-    return History(plan, record, references={TOKEN: REFERENCE})
+    return History(plan, record, references={TOKEN: REFERENCE}, ended_at=1700.0)
 
 
-def a_forecast(messages: int = 1, sessions: int = 1, **found: int) -> Forecast:
+def a_forecast(messages: int = 1, sessions: int = 1, at: float = 3.0, **found: int) -> Forecast:
     facts = {
         "rows": {"rejected": 0},
         "changed_addresses": 0,
         "returned": False,
         "now": {"kyb": 1},
         "credits": {"kyb": sessions},
+        "first_messages": {"email": messages, "sms": 0},
+        "messages": {"email": messages, "sms": 0},
+        "forecast": {"finishes_at": World.at(4).isoformat(), "limited_by": "kyb"},
     }
-    return Forecast(3.0, facts | {"messages": {"email": messages, "sms": 0}}, found)
+    return Forecast(at, facts, found, frozenset({WHO}), {WHO: Each(["kyb"], ["email"] * messages)})
 
 
 def until(at: float, action: str = "") -> list[Next]:
@@ -110,6 +113,10 @@ TRIED: dict[str, tuple[History, History]] = {
     "each_list_becomes_what_was_forecast": (
         seen(forecasts=[a_forecast(rejected=0, changed=0, asking=1)]),
         seen(forecasts=[a_forecast(rejected=1, changed=0, asking=1)]),
+    ),
+    "each_list_brings_what_was_forecast": (
+        seen(forecasts=[a_forecast(at=0.0)]),
+        seen(forecasts=[a_forecast(at=0.0, messages=0)]),
     ),
     "no_list_costs_more_than_was_forecast": (seen(forecasts=[a_forecast()]), seen(forecasts=[a_forecast(messages=0)])),
     "a_new_address_gets_what_was_forecast": (

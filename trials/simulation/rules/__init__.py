@@ -7,7 +7,7 @@ trials/promises.py has too says the same there, about a database and a real sand
 from collections.abc import Callable, Iterator
 
 from trials.simulation.play import History
-from trials.simulation.rules import calls, customers, endings, numbers, words
+from trials.simulation.rules import calls, customers, endings, exact, numbers, words
 
 Rule = Callable[[History], Iterator[str]]
 RULES: tuple[Rule, ...] = (
@@ -54,6 +54,7 @@ SAID: tuple[Rule, ...] = (
     numbers.who_is_said_to_be_cancelled_was,
     numbers.a_proof_names_who_was_there,
     numbers.each_list_becomes_what_was_forecast,
+    exact.each_list_brings_what_was_forecast,
     numbers.no_list_costs_more_than_was_forecast,
     numbers.a_new_address_gets_what_was_forecast,
 )

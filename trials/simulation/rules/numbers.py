@@ -93,18 +93,17 @@ def a_proof_names_who_was_there(history: History) -> Iterator[str]:
 
 
 def each_list_becomes_what_was_forecast(history: History) -> Iterator[str]:
-    """The import finds what `check` said a moment before: the rejected rows, those with a changed address, and those
-    for which a session is asked for now."""
+    """The import finds what `check` said a moment before: the rejected rows, those with a changed address, those for
+    which a session is asked for now, and those that join another list's row."""
     for one in history.record.forecasts:
-        rows = one.facts["rows"]
-        for name, said in (
-            ("rejected", rows["rejected"]),
-            ("changed", one.facts["changed_addresses"]),
-            ("asking", sum(one.facts["now"].values())),
-        ):
-            later = name == "asking" and history.plan.stable == "on-click"
-            if name in one.found and one.found[name] != said and not later:
-                yield f"the list of {one.at:.0f} s has {one.found[name]} {name} rows, and `check` said {said}"
+        rows, found = one.facts["rows"], one.found
+        asking, joined = sum(one.facts["now"].values()), rows.get("joined", 0)
+        said = {"rejected": rows["rejected"], "changed": one.facts["changed_addresses"], "joined": joined}
+        if history.plan.stable != "on-click":  # else a session is asked for later
+            said |= {"asking": asking, "asking or joined": asking + joined}
+        for name in found.keys() & said.keys():
+            if found[name] != said[name]:
+                yield f"the list of {one.at:.0f} s has {found[name]} {name} rows, and `check` said {said[name]}"
 
 
 def no_list_costs_more_than_was_forecast(history: History) -> Iterator[str]:

@@ -187,6 +187,7 @@ def _facts(
         changes=changes,
         planned=planned,
         alone=False,
+        joined=found.cost.calls.joined,
     )
     beside = [one.foreseen(parts.settings, parts.database, parts.clock()) for one in STANDINGS.offered()]
     facts |= {

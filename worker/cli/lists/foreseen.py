@@ -119,11 +119,13 @@ def foreseen(
     changes: Sequence[Change] = (),
     planned: Planned | None = None,
     alone: bool = True,
+    joined: int = 0,
 ) -> dict[str, Any]:
     """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now.
     `apart`: what the forecast leaves out, in words. `batch`: the list's own, whose rows may wait for lost answers.
     `changes`: of a report that comes back. `planned`: how it goes out, if the forecast is to follow that. `alone`: a
-    `run` is to work this list alone; else what goes before it at running workers counts."""
+    `run` is to work this list alone; else what goes before it at running workers counts. `joined`: rows that follow
+    another list's row."""
     settings = parts.settings
     now, at_most = _calls(parts, due)
     known = parts.batches.find(str(batch)) if batch is not None and not alone else None
@@ -156,6 +158,7 @@ def foreseen(
             "rejected": judged.rejected,
             "duplicate": judged.duplicate,
             **({"known": judged.known} if judged.known else {}),
+            **({"joined": joined} if joined else {}),
         },
         "changed_addresses": judged.changed + len(returned) - others.get("again", 0),
         **({"corrected": others} if judged.changed or returned else {}),
@@ -165,6 +168,7 @@ def foreseen(
         "served": judged.accepted - due.accepted,
         "now": now,
         "credits": at_most,
+        "first_messages": {channel: due.messages.get(channel, 0) for channel in shown},
         "messages": most_messages,
         **({"cost": {words: in_json(amounts) for words, amounts in costs.items()}} if costs else {}),
         **({"without_price": Prices.of(settings).missing(at_most, used)} if costs else {}),

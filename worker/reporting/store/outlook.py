@@ -288,8 +288,9 @@ class CallsNow:
 
     def __init__(self, database: Database, *, digest: str, rule: KnownRule) -> None:
         """`digest` is the list's: a list that was imported before continues with its own batch. `rule`: what becomes
-        of known customers. Its own `batch`: None where it was not imported yet."""
-        self._database, self._rule = database, rule
+        of known customers. Its own `batch`: None where it was not imported yet. `joined`: how many of the customers
+        that were asked about have a row in another list, which goes on for both."""
+        self._database, self._rule, self.joined = database, rule, 0
         newest = sa.select(Batch.id).where(Batch.digest == digest, Batch.cancelled_at.is_(None))
         self.batch: int | None = database.value(newest.order_by(Batch.generation.desc()).limit(1))
 
@@ -307,7 +308,9 @@ class CallsNow:
             others = set(keys) - own.keys()
             followed = following(connection, others, now=now, lock=False, rule=self._rule) if others else {}
             leaders = {values["leader_id"]: key for key, values in followed.items() if "leader_id" in values}
-            followers = followed.keys() - {leaders[id_] for id_ in self._unworked(connection, leaders, now=now)}
+            taken = {leaders[id_] for id_ in self._unworked(connection, leaders, now=now)}
+            self.joined += len(leaders) - len(taken)
+            followers = followed.keys() - taken
             followers |= set(left_out(connection, others - followed.keys(), rule=self._rule))
             waiting = {key for key, state in own.items() if state in UNISSUED_JOBS}
             asked = waiting | (others - followers)
