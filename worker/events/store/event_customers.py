@@ -40,6 +40,7 @@ from onboarding_worker.events.standing import (
     spares_newer,
 )
 from onboarding_worker.events.store.refused_events import erase_refused
+from onboarding_worker.events.store.unmatched_webhooks import erase_unmatched
 from onboarding_worker.lists.same_person import Match, changed_addresses, in_words
 from onboarding_worker.lists.store.corrected_addresses import give_away
 from onboarding_worker.lists.store.new_rows import bury, change_details, customer_row
@@ -279,10 +280,11 @@ def erase_customer(
             .scalar_subquery()
         )
         jobs = jobs.where(sa.func.coalesce(requested_at, Job.created_at) <= at)
+    unmatched = erase_unmatched(connection, keyring, customer_id, until=at)
     rows = fetch(connection, jobs)
     ended = [row.id for row in rows if row.state in OPEN_JOBS]
     cancel_open(connection, ended, reason=Reason.ERASED, now=now)
-    counts = Counter({"jobs ended": len(ended)})
+    counts = Counter({"jobs ended": len(ended), "webhooks that match no session": unmatched})
     counts["updates"] += erase_updates(connection, [customer_id], until=at)
     counts["refused events"] += erase_refused(connection, keyring, [customer_id])
     if spares:

@@ -160,9 +160,11 @@ def test_the_proof_says_what_was_erased_and_the_audit_log_has_its_hash(ona, requ
         "jobs ended": 1,
         "links and tokens": 1,
         "persons": 1,
+        "reasons of refusals": 0,
         "refused events": 1,
         "updates": 1,
         "values of lists": 1,
+        "webhooks that match no session": 0,
         "words of providers and senders": 1,
     }
     assert proof.facts["kept"]["suppressed addresses found"] == 1

@@ -28,8 +28,8 @@ PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None} | 
 
 
 def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
-    """Erase the personal data of these jobs' lines, their sessions' links, what was said about their calls, and the
-    copies of webhooks about them."""
+    """Erase the personal data of these jobs' lines, their sessions' links and why those were refused, what was said
+    about their calls, and the copies of webhooks about them."""
     # Jobs before their sessions. Only those that hold data, and NULL is none: each updated job row costs writes to six
     # indexes.
     lines = sa.update(Job).where(Job.id.in_(ids), Job.encrypted != ERASED)
@@ -37,6 +37,7 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
     sessions = sa.select(SessionRow.id).where(SessionRow.job_id.in_(ids))
     messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids))
     links = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.encrypted != ERASED)
+    reasons = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.reasons != "")
     # Their own links are gone: a later list must not take their messages for its own.
     deferred = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.state == SessionState.DEFERRED)
     connection.execute(deferred.values(check_at=None))
@@ -52,6 +53,7 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
     return Counter(
         {
             "links and tokens": connection.execute(links.values(encrypted=ERASED)).rowcount,
+            "reasons of refusals": connection.execute(reasons.values(reasons="")).rowcount,
             "words of providers and senders": connection.execute(words.values(encrypted=None)).rowcount,
             "copies of webhooks": connection.execute(copies.values(encrypted=None)).rowcount,
             # A mark that the customer's own are not released holds none.

@@ -36,6 +36,7 @@ from onboarding_worker.core.foundation.notation import written, written_if_any
 from onboarding_worker.core.model.channels import CHANNELS, address_of, detail_of
 from onboarding_worker.core.model.incoming import OPERATOR, EventKind
 from onboarding_worker.events.standing import Arrival, EarlierEvents, NewEvent
+from onboarding_worker.events.store import unmatched_webhooks
 from onboarding_worker.events.store.event_customers import HeldCustomers, erase_customer
 from onboarding_worker.events.store.refused_events import about
 from onboarding_worker.lists.store.admission import finished_in_purged
@@ -47,6 +48,9 @@ _OF_JOB = (
     *("row", "purpose", "channel", "template", "brand", "account", "route", "entity_id", "consent", "state", "reason"),
     *("detail", "result", "created_at", "changed_at"),
 )
+_WEBHOOKS = sa.select(
+    *(tables.Webhook.received_at, tables.Webhook.source, tables.Webhook.event, tables.Webhook.state)
+).order_by(tables.Webhook.received_at)
 UNREADABLE, ERASED_VALUE = "no key of the ring decrypts it", "erased"
 
 
@@ -123,6 +127,7 @@ class SubjectRequests:
                     "a keyed hash of your own id": "so that no list and no event brings the customer back",
                     "entries of the audit log": "they name your own id at most",
                     "refused events that name no customer": "until their time is over",
+                    "webhooks that match no session and have no id of yours": "until their time is over",
                     OUTSIDE: "see docs/features/privacy.md",
                 },
             }
@@ -151,6 +156,7 @@ class SubjectRequests:
                 person = {"known_since": written(customer.created_at)}
                 person |= {"details_from": written_if_any(customer.details_at)} | _details(self._keyring, customer)
             kept = suppressed(connection, self._keyring, _addresses(self._keyring, customer_id, encrypted))
+            unmatched = unmatched_webhooks.about(connection, self._keyring, customer_id)
             shown = {name: _shown(connection, query) for name, query in _queries(customer_id, job_ids).items()}
             facts = {
                 "customer": customer_id,
@@ -172,6 +178,7 @@ class SubjectRequests:
                 "events": self._events(connection, customer_id),
                 "refused_events": self._refused(connection, customer_id),
                 "webhooks": shown["webhooks"],
+                "webhooks_that_match_no_session": _shown(connection, _WEBHOOKS.where(tables.Webhook.id.in_(unmatched))),
                 "outgoing_events": shown["outgoing_events"],
                 "uploaded_lists_not_searched": _uploaded(connection),
                 "suppressed": [
@@ -305,9 +312,7 @@ def _queries(customer_id: str, job_ids: Sequence[int]) -> dict[str, sa.Select[An
         )
         .where(call.job_id.in_(job_ids))
         .order_by(call.opened_at, call.id),
-        "webhooks": sa.select(webhook.received_at, webhook.source, webhook.event, webhook.state)
-        .where(sa.or_(webhook.session_id.in_(sessions), webhook.invitation_id.in_(messages)))
-        .order_by(webhook.received_at),
+        "webhooks": _WEBHOOKS.where(sa.or_(webhook.session_id.in_(sessions), webhook.invitation_id.in_(messages))),
         # That their targets have not accepted yet.
         "outgoing_events": sa.select(event.kind.label("type"), event.target, event.occurred_at, event.data)
         .where(event.customer_id == customer_id)

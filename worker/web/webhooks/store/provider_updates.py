@@ -16,7 +16,7 @@ from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import known, made_of
 from onboarding_worker.core.database.job_ids import Key, among_keys, rows_of
-from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.types import DETAIL_LENGTH, member_of
 from onboarding_worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from onboarding_worker.core.foundation.keyring import Keyring
@@ -26,6 +26,7 @@ from onboarding_worker.core.model.refusals import of_stored, stored
 from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.events.store.unmatched_webhooks import OF_ERASED, customer_of, erased_of
 from onboarding_worker.providers.webhooks.contract import Rank, SessionUpdate
 from onboarding_worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay
 from onboarding_worker.web.webhooks.store.session_lookup import find
@@ -56,6 +57,8 @@ def apply_provider_updates(
         name = one.source.removeprefix(ACCOUNT)
         updates[one.id] = session_update(one.update), peers.get(name, frozenset({name}))
     found = find(connection, keyring, updates, all_accounts=frozenset(peers))
+    strangers = {one: customer_of(update.match) for one, (update, _) in updates.items() if one not in found}
+    erased = erased_of(connection, keyring, {*filter(None, strangers.values())})
     chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
     before = {key: chain.copy() for key, chain in chains.items()}
     results = {}
@@ -64,7 +67,7 @@ def apply_provider_updates(
         row = found.get(one.id)
         chain = chains.get((row.customer_id, row.purpose)) if row is not None else None
         if row is None or chain is None or row.id not in chain.links:
-            results[one.id] = _unknown(update)
+            results[one.id] = _unknown(update, is_erased=strangers.get(one.id) in erased)
             continue
         link = chain.links[row.id]
         if may_be_replay(link.known, update, opened_at=link.issued_at, received_at=one.received_at):
@@ -77,8 +80,11 @@ def apply_provider_updates(
     return results
 
 
-def _unknown(update: SessionUpdate) -> WebhookResult:
-    """The result where no session matches; an update that changes no session needs no match."""
+def _unknown(update: SessionUpdate, *, is_erased: bool) -> WebhookResult:
+    """The result where no session matches; an update that changes no session needs no match. `is_erased`: its customer
+    is, so nothing of it stays."""
+    if is_erased:
+        return WebhookResult(WebhookState.IGNORED, OF_ERASED)
     if update.state is None and not update.company_id:
         # It may name no session: then none is looked for.
         detail = "; ".join(filter(None, [update.note, UNMATCHED if update.match else ""]))
@@ -122,6 +128,11 @@ _SESSIONS = (
     .where(*among_keys(SessionRow))
     .order_by(SessionRow.id)
     .with_for_update(key_share=True)
+)
+_OF_ERASED = (
+    sa.select(SessionRow.id)
+    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    .where(bulk.among(SessionRow.id, "sessions"), CustomerRow.encrypted.is_(None))
 )
 _MESSAGED = sa.select(InvitationRow.session_id).where(
     bulk.among(InvitationRow.session_id, "sessions"), InvitationRow.state.in_(OUT)
@@ -176,7 +187,9 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
             for was, job in moved
         ):
             over += after.links
-    _UPDATE_SESSIONS.run(connection, [_known(link) for _, link in links])
+    explained = [link.id for _, link in links if link.known.reasons]
+    of_erased = set(connection.execute(_OF_ERASED, {"sessions": bulk.keys(explained)}).scalars() if explained else ())
+    _UPDATE_SESSIONS.run(connection, [_known(link, explains=link.id not in of_erased) for _, link in links])
     _MOVE_JOBS.run(connection, [_move(job, now=now) for _, job in jobs])
     unknown_outcomes.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
     if over:
@@ -194,7 +207,8 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
     happened(connection, JobsStopped(failed), now=now)
 
 
-def _known(link: Link) -> dict[str, Any]:
+def _known(link: Link, *, explains: bool) -> dict[str, Any]:
+    """`explains`: the reasons are kept; not of an erased customer."""
     known = link.known
     return {
         "id_": link.id,
@@ -204,7 +218,7 @@ def _known(link: Link) -> dict[str, Any]:
         "new_update_rank": int(known.rank),
         "new_update_at": known.at,
         "new_update_weight": known.weight,
-        "new_reasons": stored(known.reasons),
+        "new_reasons": stored(known.reasons) if explains else "",
         "new_note": known.note[:400],
         "new_company_id": link.company_id,
     }
