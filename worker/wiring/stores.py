@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from onboarding_worker.events.store.inbox import Inboxes
     from onboarding_worker.events.store.refused_events import RefusedEvents
     from onboarding_worker.lists.decisions.store.decisions import Decisions
-    from onboarding_worker.lists.importing.intake import Rule
+    from onboarding_worker.lists.importing.routing import Rule
     from onboarding_worker.senders.contract import Sender
     from onboarding_worker.templates.pages import Pages
     from onboarding_worker.templates.render import Templates
@@ -194,7 +194,7 @@ class Stores:
 
     @cached_property
     def routes(self) -> "tuple[Rule, ...]":
-        from onboarding_worker.lists.importing.intake import Rule
+        from onboarding_worker.lists.importing.routing import Rule
 
         return tuple(Rule(one.when, one.accounts, one.freshness, one.brand or "") for one in self.settings.routes)
 

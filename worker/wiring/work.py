@@ -13,7 +13,7 @@ from onboarding_worker.core.unknown.reconciliation import MARGIN
 from onboarding_worker.core.work.kinds import FirstLinks, InviteWork, IssueWork, WakeInvite
 from onboarding_worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from onboarding_worker.http.client import Http
-from onboarding_worker.lists.importing.intake import freshness_of
+from onboarding_worker.lists.importing.routing import freshness_of
 from onboarding_worker.providers.contract import Provider
 from onboarding_worker.providers.row_rights import judged
 from onboarding_worker.senders.contract import Sender

@@ -1,20 +1,13 @@
-"""What a row of a list, or an event, is judged by: the routes, and what the accounts and channels can serve.
-
-A customer goes to the first able account of the first route whose `when` fits. Refused is whom no account can serve, or
-no sender can write to.
-"""
+"""What a row of a list, or an event, is judged by: the routes (`routing`), and what accounts and channels can serve.
+Refused is whom no account can serve, or no sender can write to."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from difflib import get_close_matches
 from functools import lru_cache
-from operator import attrgetter
-from typing import Any, NamedTuple
 
 from onboarding_worker.core.customers.customers import (
     ACCOUNT_COLUMN,
-    PERSONAL,
     Channel,
     Customer,
     FieldProblem,
@@ -26,218 +19,19 @@ from onboarding_worker.core.messages.quiet_hours import Hours, issue_at
 from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
 from onboarding_worker.core.model.sessions import floor_of, max_age_of, never_fresh
 from onboarding_worker.lists.cells import DECIDING, empty_word
+from onboarding_worker.lists.importing.routing import DEFAULT_ACCOUNT, Routing, Rule, brand_for, choose_account, routing
 from onboarding_worker.lists.lines import AcceptedLine, Chosen, Line, RefusedLine, Returned
 from onboarding_worker.lists.options import Values
 from onboarding_worker.lists.own_columns import is_own
 from onboarding_worker.lists.rules import LEFT_OUT
 from onboarding_worker.lists.traces import NO_TRACES, Traces
 from onboarding_worker.plans.deadlines import Paces
-from onboarding_worker.providers import countries
 from onboarding_worker.providers.account import AccountSettings
 from onboarding_worker.providers.contract import Provider
 from onboarding_worker.providers.facts import facts_of, lifetime_parameter
 from onboarding_worker.providers.parameters import parameter_warnings
 from onboarding_worker.providers.row_rights import ACCOUNT, LISTS, NOBODY, NOTHING, Right, RowSays, judged, no_account
 from onboarding_worker.templates.values import NAMES
-
-Wanted = str | bool | tuple[str, ...]
-# One key of a `when`: whether it must be present; or None, and the folded values that fit, each with the
-# configuration's spelling.
-_Test = tuple[str, bool | None, Mapping[str, str]]
-# able(account, customer, the route's freshness floor or None): the problems that keep the account from serving the
-# customer, if any.
-Able = Callable[[str, Customer, timedelta | None], list[FieldProblem]]
-# forbids(account, customer): what the row says and may not say to this account's provider.
-Forbids = Callable[[str, Customer], Sequence[FieldProblem]]
-
-
-_DEFAULT = "default account"  # why an account was chosen, if its list names it for rows that name none
-
-# The columns that a route may use.
-_OF_CUSTOMER = "kind purpose country locale timezone channel entity_id external_ref template brand customer_id"
-_USABLE = (*_OF_CUSTOMER.split(), *PERSONAL, "tags", "consent")
-
-
-def _texts_of(customer: Customer, column: str) -> Sequence[str]:
-    """The customer's values for the comparison."""
-    if column == "tags":
-        return customer.tags
-    if column == "consent":  # "present" means that it is true: `consent = false` fits every customer without consent
-        return ("true",) if customer.consent else ()
-    return (str(getattr(customer.person if column in PERSONAL else customer, column) or ""),)  # a date in ISO 8601
-
-
-@dataclass(frozen=True, eq=False)  # so a rule is a key
-class Rule:
-    """One route of the configuration.
-
-    `when` maps a column to a value, several values, or true/false for present/absent. All must fit; an empty `when`
-    fits every customer. `accounts` are in order of preference; `brand` is that of customers who have none.
-    Raises ValueError, with the key, for a `when` that can never fit.
-    """
-
-    when: Mapping[str, Wanted]
-    accounts: tuple[str, ...]
-    freshness: timedelta | None = None
-    brand: str = ""
-    _tests: Sequence[_Test] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.accounts:
-            raise ValueError("accounts: name at least one")
-        object.__setattr__(self, "_tests", tuple(_test_of(column, wanted) for column, wanted in self.when.items()))
-
-    def fits(self, customer: Customer, but: str = "") -> str | None:
-        """Why the rule fits, in the configuration's own words; None when it does not. `but`: a column that fits."""
-        words = []
-        for column, present, spelling in self._tests:
-            if column == but:
-                continue
-            found = _texts_of(customer, column)
-            if present is not None:
-                if any(found) is not present:
-                    return None
-                words.append(f"{column} {'present' if present else 'absent'}")
-                continue
-            spelled = [spelling[one] for text in found if text and (one := _compared(column, text)) in spelling]
-            if not spelled:
-                return None
-            words.append(f"{column}={spelled[0]}")
-        return ", ".join(words) or "every customer"
-
-
-_MOST_KEPT = 1024  # groups of customers
-
-
-class _Fitting(NamedTuple):
-    rule: Rule
-    reason: str  # why it is this one
-    chosen: Chosen  # where each of its accounts can serve the customer
-
-
-class _Routing:
-    """The first of these rules that fits a customer. Customers who agree in all columns of the rules have the same one,
-    and most lists have few such groups: each is compared with the rules once."""
-
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
-        self._rules = rules
-        columns = sorted({column for rule in rules for column in rule.when})
-        of_customer = (f"person.{column}" if column in PERSONAL else column for column in columns)
-        self._group = attrgetter("kind", *of_customer)
-        self._first: dict[Any, _Fitting | None] = {}
-
-    def of(self, customer: Customer) -> _Fitting | None:
-        group = self._group(customer)
-        if group in self._first:
-            return self._first[group]
-        each = ((number, rule, rule.fits(customer)) for number, rule in enumerate(self._rules, start=1))
-        found = next((_fitting(rule, f"route {number}: {why}") for number, rule, why in each if why is not None), None)
-        if len(self._first) < _MOST_KEPT:
-            self._first[group] = found
-        return found
-
-
-def _fitting(rule: Rule, reason: str) -> _Fitting:
-    first, *others = dict.fromkeys(rule.accounts)
-    return _Fitting(rule, reason, Chosen(first, reason, rule.freshness, tuple(others)))
-
-
-_routing = lru_cache(maxsize=64)(_Routing)
-
-
-def choose_account(
-    customer: Customer,
-    rules: Sequence[Rule],
-    *,
-    able: Able,
-    known: Collection[str],
-    forbids: Forbids = lambda _account, _customer: (),
-    default: str = "",
-    keeps_back: bool = False,
-) -> Chosen | tuple[FieldProblem, ...]:
-    """The account for the customer; or what each candidate lacks, at least one problem. The first rule that fits
-    decides; later rules are not used. What a row may not say to an account leads to no other one. `default`: the
-    account of rows that name none. `keeps_back`: it is chosen all the same, and its call waits for the right."""
-    if customer.account:
-        refused = () if keeps_back else tuple(forbids(customer.account, customer))
-        return refused or _forced(customer, rules, able, known, default)
-    found = _routing(tuple(rules)).of(customer)
-    if found is None:
-        hint = "add a last [[routes]] without `when`, or name an account in the column account"
-        return (FieldProblem("account", "no route fits the customer", hint),)
-    rule, reason, _ = found
-    problems: list[FieldProblem] = []
-    for place, account in enumerate(rule.accounts):
-        lacks = able(account, customer, rule.freshness)
-        if wrong := forbids(account, customer):
-            if keeps_back and not lacks:
-                return Chosen(account, reason, rule.freshness)
-            bad = {problem.column for problem in lacks}
-            return (*lacks, *(problem for problem in wrong if problem.column not in bad))
-        if not lacks:
-            if place:
-                reason += f"; {' and '.join(rule.accounts[:place])} cannot serve the customer"
-            others = dict.fromkeys(rule.accounts[place + 1 :])
-            able_too = [other for other in others if not able(other, customer, rule.freshness)]
-            fallback_accounts = tuple([other for other in able_too if not forbids(other, customer)])
-            return Chosen(account, reason, rule.freshness, fallback_accounts)
-        problems += lacks
-    return tuple(dict.fromkeys(problems))
-
-
-def _forced(
-    customer: Customer, rules: Sequence[Rule], able: Able, known: Collection[str], default: str
-) -> Chosen | tuple[FieldProblem, ...]:
-    account = customer.account
-    if account not in known:
-        hint = f"use one of {', '.join(sorted(known))}, or leave it empty"
-        return (FieldProblem("account", "no account of that name is configured", hint, unread=True),)
-    freshness = freshness_of(account, rules)(customer)
-    problems = able(account, customer, freshness)
-    if problems:
-        return tuple(problems)
-    return Chosen(account, _DEFAULT if account == default else ACCOUNT_COLUMN, freshness)
-
-
-def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], timedelta | None]:
-    """The freshness floor of the route that would choose this account for a customer; None: it sets none."""
-    routing = _routing(tuple(rule for rule in rules if account in rule.accounts))
-    return lambda customer: found.rule.freshness if (found := routing.of(customer)) is not None else None
-
-
-def brand_for(customer: Customer, rules: Sequence[Rule]) -> str:
-    """The brand of the row; else of the first route that fits, also where the row names its account; else ""."""
-    found = None if customer.brand else _routing(tuple(rules)).of(customer)
-    return customer.brand if found is None else found.rule.brand
-
-
-def _test_of(column: str, wanted: Wanted) -> _Test:
-    if column not in _USABLE:
-        near = get_close_matches(column, _USABLE, n=1)
-        nearest = f"; the nearest is {near[0]}" if near else ""
-        raise ValueError(f"when.{column}: not a column that routes can use{nearest}")
-    if isinstance(wanted, bool):
-        return column, wanted, {}
-    values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-    if not values:
-        raise ValueError(f"when.{column}: an empty list matches no customer; name a value, or use true or false")
-    return column, None, {_folded(column, value): value for value in values}
-
-
-def _compared(column: str, value: str) -> str:
-    folded = value.casefold()
-    return folded.replace("_", "-") if column == "locale" else folded
-
-
-def _folded(column: str, value: str) -> str:
-    """A configured value in the form used for comparison. A country may be written with three letters."""
-    if column in ("country", "nationality"):
-        code = countries.alpha2(value)
-        if code is None:
-            raise ValueError(f'when.{column}: "{value}" is not an ISO 3166 country code')
-        value = code
-    return _compared(column, value)
-
 
 _SMS = Channel.SMS.value  # a member of an enumeration takes its time to find
 _LANDLINE = FieldProblem("phone", "a landline: no text goes to it", "give a mobile number, or leave the cell empty")
@@ -274,12 +68,12 @@ class Intake:
     # By account, for customers without parameters of their own.
     _lifetimes: Mapping[str, timedelta | None] = field(init=False, repr=False, compare=False)
     routes_have_brands: bool = field(init=False, repr=False, compare=False)
-    _routing: _Routing = field(init=False, repr=False, compare=False)
+    _routing: Routing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         lifetimes = {account: provider.lifetime_with({}) for account, provider in self.providers.items()}
         object.__setattr__(self, "_lifetimes", lifetimes)
-        object.__setattr__(self, "_routing", _routing(tuple(self.routes)))
+        object.__setattr__(self, "_routing", routing(tuple(self.routes)))
         object.__setattr__(self, "routes_have_brands", any(rule.brand for rule in self.routes))
 
     def of(self, origin: str = LISTS, *, account: str = "") -> "Intake":
@@ -455,9 +249,9 @@ def made_of_another(intake: Intake, customer: Customer, origin: str, *, route: s
     serves it. `customer` has all that the row was (`new_rows.as_it_was`), so the same route fits; the `route` of a row
     that named its account, or whose list did, is that account. It is judged by the right of who brought that row
     (`origin`): what it may not say keeps it back before its call, with the reason, and is never left out."""
-    if route not in (_DEFAULT, ACCOUNT_COLUMN):
+    if route not in (DEFAULT_ACCOUNT, ACCOUNT_COLUMN):
         customer = replace(customer, account="")
-    intake = intake.of(origin, account=customer.account if route == _DEFAULT else "")
+    intake = intake.of(origin, account=customer.account if route == DEFAULT_ACCOUNT else "")
     chosen = intake.choose(customer, keeps_back=True)
     return served_by(intake, AcceptedLine(0, customer), chosen) if isinstance(chosen, Chosen) else None
 
