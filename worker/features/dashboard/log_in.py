@@ -9,8 +9,10 @@ from aiohttp import web
 from onboarding_worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, digest_of
 from onboarding_worker.features.dashboard.rendering import page, see
 from onboarding_worker.features.dashboard.store.log_ins import LONGEST
+from onboarding_worker.features.dashboard.users import Person
 from onboarding_worker.features.dashboard.visits import (
     ENTERED,
+    LOOKER,
     SAID_SECONDS,
     Visits,
     cookie_name,
@@ -66,20 +68,21 @@ class LogInPage:
             await self._refusals.delay(request, "dashboard: name or password", name=guessed)
 
         try:
-            if not await self._checks.fits(name, password, user, delay, self._refusals.peer(request)):
+            fits = await self._checks.fits(name, password, user, delay, self._refusals.peer(request))
+            if user is None or not fits:
                 return self.form(request, to=to, said=WRONG, status=403)
         except TooMany:
             request[REFUSED] = "dashboard: too many log-ins at once"
             return self.form(request, to=to, said=BUSY, status=429)
         log.info("%s logged in to the dashboard", name)
-        return await self.entered(request, name, to)
+        return await self.entered(request, Person(name, user.role), to)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """With the key in the address; on to an address without it."""
         if not self._visits.is_key(request.match_info["key"]):
             request[REFUSED] = "dashboard: key"
             return self.form(request, to="/", said="The key is not the one of this process.", status=403)
-        return await self.entered(request, "", "/")
+        return await self.entered(request, LOOKER, "/")
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visits.of(request, by_itself=False)
@@ -93,9 +96,9 @@ class LogInPage:
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer
 
-    async def entered(self, request: web.Request, name: str, to: str, *, role: str | None = None) -> web.StreamResponse:
-        """Begin the visit, and end the one before. `role`: of a person whom another way names."""
-        secret = await self._visits.begin(name, None if role is None else self._visits.entry(role))
+    async def entered(self, request: web.Request, person: Person, to: str) -> web.StreamResponse:
+        """Begin the visit, and end the one before."""
+        secret = await self._visits.begin(person)
         before = await self._visits.of(request, by_itself=True)
         if before is not None:
             await self._visits.end(before)

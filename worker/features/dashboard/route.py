@@ -1,15 +1,16 @@
-"""When a web application has the dashboard: where people can log in, or with a key to look; and how they may log in,
-besides a name and a password."""
+"""When a web application has the dashboard: where people can log in, or with a key to look; how they may log in,
+besides a name and a password; and what a log-in counts for."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
 from onboarding_worker.core.features import Hook
 from onboarding_worker.core.foundation.clock import Clock
-from onboarding_worker.features.dashboard.users import Dashboard
+from onboarding_worker.features.dashboard.users import OIDC, Dashboard, Role
 from onboarding_worker.runtime.web_application import FeatureRoutes, Shared
 from onboarding_worker.settings.model import Settings
 
@@ -27,16 +28,16 @@ class LogInRoutes(Protocol):
     async def leave(self, request: web.Request) -> web.StreamResponse: ...
     async def back(self, request: web.Request) -> web.StreamResponse: ...
     async def close(self) -> None: ...
-    def entry(self, role: str) -> str:
-        """What a log-in with this role counts for: once it changes, the log-in counts no more."""
 
 
 @dataclass(frozen=True)
 class LogInWay:
-    """`open`: None where the configuration has nothing for it, as `is_there` says."""
+    """`open`, `entry`: None and "" where the configuration has nothing for it, as `is_there` says. `entry`: what a
+    log-in by it with this role counts for."""
 
     is_there: Callable[[Settings], bool]
     open: Callable[[Settings, Clock, Delay, "LogInPage"], LogInRoutes | None]
+    entry: Callable[[Settings, Role], str]
 
 
 # The feature `oidc` lets people in whom an identity provider names.
@@ -46,6 +47,17 @@ LOG_IN_WAYS = Hook("LOG_IN_WAYS", LogInWay)
 def has_people(settings: Settings) -> bool:
     """Whether people can log in."""
     return settings.section(Dashboard).users.is_given or any(way.is_there(settings) for way in LOG_IN_WAYS.offered())
+
+
+def entry_of(settings: Settings, name: str, role: Role) -> str:
+    """What a log-in of this person with this role counts for: once it changes, the log-in counts no more. "": nobody
+    has this name and this role now."""
+    if name.startswith(OIDC):
+        return next(filter(None, (way.entry(settings, role) for way in LOG_IN_WAYS.offered())), "")
+    user = settings.section(Dashboard).users.current().get(name)
+    if user is None or user.role is not role:
+        return ""
+    return sha256(f"{role.value} {user.password.reveal()}".encode()).hexdigest()
 
 
 def _add(application: web.Application, shared: Shared) -> None:

@@ -81,6 +81,7 @@ class UserList(dict[str, User]):
     file: Path | None = None
     is_given: bool = False
     _stamp: tuple[int, ...] = ()
+    _newest: "UserList | None" = None
 
     @classmethod
     def of(cls, text: Referenced) -> "UserList":
@@ -91,12 +92,11 @@ class UserList(dict[str, User]):
         return users
 
     def current(self) -> "UserList":
-        """The users of the file as it is now. A file that cannot be read, or that others can read, changes nothing."""
-        if self.file is None:
-            return self
-        stamp = _stamp(self.file)
-        if stamp == self._stamp:
-            return self
+        """The users of the file as it is now, for each who holds this list. A file that cannot be read, or that others
+        can read, changes nothing."""
+        newest = self._newest or self
+        if self.file is None or (stamp := _stamp(self.file)) == self._stamp:
+            return newest
         self._stamp = stamp  # a bad file is reported once
         try:
             text = Referenced.from_file(self.file)
@@ -106,8 +106,9 @@ class UserList(dict[str, User]):
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             log.warning("the users are not read again: the file %s: %s", self.file, why)
-            return self
+            return newest
         log.info("the users were read again: the file %s has changed", self.file)
+        self._newest = found
         return found
 
 

@@ -26,6 +26,7 @@ MOST_KNOWN = 1000
 SAID, SAID_SECONDS, LONGEST_SAID = "_said", 60, 1500  # characters
 ENTERED = "_entered"  # the first page after a log-in, which any link to the log-in may have named
 LOOKER = Person("", Role.VIEWER)
+EntryOf = Callable[[str, Role], str]
 
 
 def is_from_here(headers: Mapping[str, str]) -> bool:
@@ -83,12 +84,13 @@ class Visit:
 
 
 class Visits:
-    """`users`: of the configuration. `key`: opens the pages for looking; "": nothing does. `entry`: what a log-in by
-    another way counts for, by its role; "": there is none."""
+    """`users`: of the configuration. `entry_of`: what a log-in counts for, by name and role. `key`: opens the pages for
+    looking; "": nothing does."""
 
-    def __init__(self, log_ins: LogIns, users: UserList, key: str, clock: Clock, in_thread: InThread) -> None:
-        self._log_ins, self._users, self._key = log_ins, users, key
-        self.entry: Callable[[str], str] = lambda _role: ""
+    def __init__(
+        self, log_ins: LogIns, users: UserList, entry_of: EntryOf, key: str, clock: Clock, in_thread: InThread
+    ) -> None:
+        self._log_ins, self._users, self._entry_of, self._key = log_ins, users, entry_of, key
         self._clock, self._in_thread = clock, in_thread
         self._known: OrderedDict[str, tuple[float, Person | None]] = OrderedDict()
         self._noted: dict[str, float] = {}  # when the last request was written down
@@ -99,8 +101,7 @@ class Visits:
 
     def user(self, name: str) -> User | None:
         """The user of this name, in the file as it is now."""
-        self._users = self._users.current()
-        return self._users.get(name)
+        return self._users.current().get(name)
 
     def is_key(self, given: str) -> bool:
         return bool(self._key) and compare_digest(_bytes(given), self._key.encode())
@@ -118,10 +119,9 @@ class Visits:
             await self._note_seen(secret)
         return Visit(person, secret, request)
 
-    async def begin(self, name: str, entry: str | None = None) -> str:
-        """Log a user in, with "" a person who has the key, with `entry` one whom another way names. Returns the text of
-        the cookie."""
-        secret, entry = secrets.token_urlsafe(32), self._entry(name) or "" if entry is None else entry
+    async def begin(self, person: Person) -> str:
+        """Log a person in. Returns the text of the cookie."""
+        name, secret, entry = person.name, secrets.token_urlsafe(32), self._entry(person.name, person.role)
         await self._in_thread(lambda: self._log_ins.start(secret, name=name, entry=entry, now=self._clock()))
         return secret
 
@@ -147,14 +147,11 @@ class Visits:
 
     def _look(self, secret: str) -> Person | None:
         found = self._log_ins.find(secret, now=self._clock())
-        if found is not None and found.name.startswith(OIDC):
-            # With the role that the issuer gave at the log-in, while its section is the same.
-            roles = [role for role in Role if found.entry and found.entry == self.entry(role)]
-            return Person(found.name, roles[0]) if roles else None
-        if found is None or not found.entry or found.entry != self._entry(found.name):
+        if found is None or not found.entry:
             return None
-        user = self.user(found.name)
-        return LOOKER if not found.name else Person(found.name, user.role) if user is not None else None
+        # With the role that it began with, of the file or of the issuer, while the entry or the section is the same.
+        roles = [role for role in Role if found.entry == self._entry(found.name, role)]
+        return Person(found.name, roles[0]) if roles else None
 
     async def _note_seen(self, secret: str) -> None:
         now = monotonic()
@@ -164,12 +161,11 @@ class Visits:
         self._noted[secret] = now
         await self._in_thread(lambda: self._log_ins.seen(secret, now=self._clock()))
 
-    def _entry(self, name: str) -> str | None:
-        """What a log-in counts for: the user as the file has it now, or the key of this process."""
-        if not name:
-            return sha256(self._key.encode()).hexdigest() if self._key else None
-        user = self.user(name)
-        return None if user is None else sha256(f"{user.role.value} {user.password.reveal()}".encode()).hexdigest()
+    def _entry(self, name: str, role: Role) -> str:
+        """What a log-in counts for: of one who has only the key, the key of this process."""
+        if name or not self._key:
+            return self._entry_of(name, role) if name else ""
+        return sha256(self._key.encode()).hexdigest()
 
 
 def cookie_name(request: web.Request, of: str = "") -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from dataclasses import replace
 from hmac import compare_digest
 
 from aiohttp import web
@@ -76,8 +77,9 @@ class OidcRoutes:
         except NotProven as error:
             await self._delay(request, f"dashboard: oidc: {error}")
             return self._log_in.form(request, to=to, said=NOT_PROVEN, status=403)
-        log.info("%s logged in to the dashboard", OIDC + person.name)
-        return await self._log_in.entered(request, OIDC + person.name, to, role=person.role)
+        person = replace(person, name=OIDC + person.name)
+        log.info("%s logged in to the dashboard", person.name)
+        return await self._log_in.entered(request, person, to)
 
     async def _person(self, request: web.Request, flow: Flow) -> Person:
         named, given = (await self._issuer.endpoints()).names_itself, request.query.getall("iss", [])
@@ -104,13 +106,15 @@ class OidcRoutes:
     async def close(self) -> None:
         await self._issuer.close()
 
-    def entry(self, role: str) -> str:
-        return self._issuer.oidc.entry(Role(role))
-
 
 def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInPage) -> LogInRoutes | None:
     oidc = settings.section_if_any(Oidc)
     return None if oidc is None else OidcRoutes(Issuer(oidc, clock), delay, log_in)
 
 
-LOG_IN_WAY = LogInWay(lambda settings: settings.section_if_any(Oidc) is not None, _open)
+def _entry(settings: Settings, role: Role) -> str:
+    oidc = settings.section_if_any(Oidc)
+    return "" if oidc is None else oidc.entry(role)
+
+
+LOG_IN_WAY = LogInWay(lambda settings: settings.section_if_any(Oidc) is not None, _open, _entry)

@@ -27,9 +27,9 @@ from onboarding_worker.features.dashboard.contract import (
     Sources,
 )
 from onboarding_worker.features.dashboard.users import Role
+from onboarding_worker.features.uploads.agreeing import Agreeing
 from onboarding_worker.features.uploads.store.uploads import PROBLEMS, Uploads
 from onboarding_worker.features.uploads.uploaded import AGREED, ENDED, MOST_BYTES, OPEN, PATH, How, Upload, UploadState
-from onboarding_worker.features.uploads.uploaded import Uploads as Section
 from onboarding_worker.lists.dates import DateForm
 from onboarding_worker.lists.rules import COLUMNS, WORDED
 from onboarding_worker.reporting.store.processes import WORK
@@ -50,9 +50,9 @@ def uploads_of(sources: Sources, asked: Asked, action: str = "", reason: str = "
 
 
 def upload_of(sources: Sources, asked: Asked) -> Upload:
-    """The list that a request names. Raises NotThere."""
-    number = asked.number("list", least=1)
-    found = uploads_of(sources, asked).find(number) if number is not None else None
+    """The list that a request names, with the agreements that count. Raises NotThere."""
+    number, agreeing = asked.number("list", least=1), Agreeing(sources.parts.settings)
+    found = uploads_of(sources, asked).find(number, agreeing, now=asked.now) if number is not None else None
     if found is None:
         raise NotThere("There is no such list.")
     return found
@@ -70,11 +70,6 @@ def changed(sources: Sources, asked: Asked) -> Refused:
     refused = Refused(f"Since you looked, the list was {became}. Look again.")
     refused.back = path_of(one.id)
     return refused
-
-
-def needed(sources: Sources) -> int:
-    """How many persons must agree."""
-    return sources.parts.settings.section(Section).approvals
 
 
 def _read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
@@ -97,7 +92,7 @@ def _read_one(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "upload": one,
         "found": found,
         "can_read": one.state in OPEN and found is not None,
-        "needed": needed(sources),
+        "needed": Agreeing(sources.parts.settings).needed,
         "has_agreed": one.has_agreed(asked.person.actor),
         "working": is_worked(sources),
         "ended": one.state in ENDED,
@@ -210,8 +205,8 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
     _, found = uploads_of(sources, asked).how_and_found(one.id)
     if found is None:
         raise changed(sources, asked)
-    rows, most = found["rows"], needed(sources)
-    left = most - len(one.agreed) - 1
+    rows, needed = found["rows"], Agreeing(sources.parts.settings).needed
+    left = needed - len(one.agreed) - 1
     then = "Then its rows are imported and sent." if not left else f"{counted(left, 'other person')} must agree too."
     calls, worst = (
         ", ".join(f"{name} {number:,}" for name, number in found[of].items() if number) for of in ("now", "credits")
@@ -237,8 +232,8 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
 
 def _approve(sources: Sources, asked: Asked, reason: str) -> Done:
     one = _as_seen(sources, asked)
-    uploads = uploads_of(sources, asked, "approve list", reason)
-    agreed = uploads.agree(one.id, one.version, by=asked.person.actor, needed=needed(sources), now=asked.now)
+    uploads, settings = uploads_of(sources, asked, "approve list", reason), sources.parts.settings
+    agreed = uploads.agree(one.id, one.version, by=asked.person, agreeing=Agreeing(settings), now=asked.now)
     if agreed is None:
         raise changed(sources, asked)
     if agreed.state is not UploadState.CHECKED:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.database.audit_entries import Act
 from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.features.uploads.agreeing import Agreeing
 from onboarding_worker.features.uploads.store.uploads import Uploads, undecided
 from onboarding_worker.features.uploads.uploaded import How, Upload, UploadState
 from onboarding_worker.lists.importing.list_import import CutOff, ImportChoices, import_list
@@ -52,11 +53,16 @@ class Looking:
             for one in found:
                 if one.is_over(now):
                     tidying.discard(one.id, now=now, why="no one decided about it in time")
+        agreeing = Agreeing(parts.settings)
         for one in found:
             if self.stopping():
                 return
-            if one.is_due(now):
-                self._take(uploads, one)
+            # Before the import too: who agreed may not be there any more. Few looks find so, and write.
+            still: Upload | None = one
+            if one.agreed and uploads.find(one.id, agreeing, now=now) != one:
+                still = uploads.standing(one, agreeing, now=now)
+            if still is not None and still.is_due(now):
+                self._take(uploads, still)
 
     def _take(self, uploads: Uploads, one: Upload) -> None:
         clock, now = self.parts.database_clock, self.parts.database_clock()

@@ -118,8 +118,8 @@ class UploadedList(Base):
     uploaded_at: ColumnOf[datetime]
     version: ColumnOf[int] = column(doc="Grows when it is read in another way: people agree to one version.")
     agreed: ColumnOf[list[str]] = column(sa.JSON(), doc="Who has agreed to this version.")
-    encrypted: ColumnOf[bytes] = column(doc="How it is read, and what its check found; empty once it has ended.")
-    reason: ColumnOf[str] = column(sa.String(400), doc="Why it was refused, without personal values.")
+    encrypted: ColumnOf[bytes] = column(doc="How it is read, what its check found, who agreed by which log-in; empty in the end.")
+    reason: ColumnOf[str] = column(sa.String(400), doc="Why it was refused, or who agreed and counts no more.")
     batch_id: ColumnOf[int | None] = column(sa.ForeignKey("batch.id"))
     tries: ColumnOf[int] = column(doc="How often a process took it and neither ended nor released it.")
     until: ColumnOf[datetime | None] = column(doc="Until when no other process takes it.")

@@ -44,6 +44,13 @@ class LogIns:
         self._database.change(sa.delete(LogIn).where(LogIn.digest == _digest(secret)))
 
 
+def newest_entry(connection: sa.Connection, name: str) -> str | None:
+    """The `entry` of this person's newest log-in; None if there is none left."""
+    query = sa.select(LogIn.entry).where(LogIn.name == name).order_by(LogIn.started_at.desc()).limit(1)
+    newest: str | None = connection.execute(query).scalar()
+    return newest
+
+
 def _digest(secret: str) -> str:
     """A plain hash is enough: nobody guesses 256 random bits."""
     return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

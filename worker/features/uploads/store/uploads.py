@@ -9,16 +9,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.database.audit_entries import note
+from onboarding_worker.core.database.audit_entries import Act, note
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import ERASED, context_of_uploaded_list, context_of_uploaded_part
 from onboarding_worker.core.database.tables import UploadedList as Row
 from onboarding_worker.core.database.tables import UploadedPart as Part
-from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.features.dashboard.users import Person
+from onboarding_worker.features.uploads.agreeing import Agreeing
 from onboarding_worker.features.uploads.uploaded import AGREED, ENDED, FOR_PROCESSES, OPEN, How, Upload, UploadState
 from onboarding_worker.lists.store.taken import FREE, Ending, TakenLists
 
 LIST, PROBLEMS = "list", "problems"
+DROPS = Act("uploads", "approve list")
+FEWER = "more must agree now"
+NO_MORE = "the person was removed or changed since, or had logged in by [oidc] more than 12 hours ago"
 _COLUMNS = [getattr(Row, name) for name in Upload._fields]
 _INSERT_PART = sa.insert(Part)
 
@@ -58,16 +64,18 @@ class Uploads(TakenLists[Upload]):
             number = connection.execute(sa.select(sa.func.count()).select_from(Row)).scalar_one()
             return [_upload(row) for row in fetch(connection, query)], number
 
-    def find(self, list_id: int) -> Upload | None:
-        rows = self._database.rows(sa.select(*_COLUMNS).where(Row.id == list_id))
-        return _upload(rows[0]) if rows else None
+    def find(self, list_id: int, agreeing: Agreeing, *, now: datetime) -> Upload | None:
+        """The list, as `standing` leaves it."""
+        with self._database.read() as connection:
+            rows = fetch(connection, sa.select(*_COLUMNS, Row.encrypted).where(Row.id == list_id))
+            return self._judged(connection, rows[0], agreeing, now) if rows else None
 
     def how_and_found(self, list_id: int) -> tuple[How, dict[str, Any] | None]:
         """How it is read, and what the check of that has found: None before it, and once the list has ended."""
         kept = self._database.value(sa.select(Row.encrypted).where(Row.id == list_id))
         if not kept:
             return How(), None
-        given = self._keyring.decrypt(kept, context=context_of_uploaded_list(list_id))
+        given = self._opened(list_id, kept)
         return How.of_json(given["how"]), given["found"]
 
     def content(self, list_id: int, what: str = LIST) -> Iterator[bytes]:
@@ -118,21 +126,32 @@ class Uploads(TakenLists[Upload]):
             note(connection, f"uploaded list {list_id}", now=now, reason="read in another way")
             return True
 
-    def agree(self, list_id: int, version: int, *, by: str, needed: int, now: datetime) -> Upload | None:
+    def agree(self, list_id: int, version: int, *, by: Person, agreeing: Agreeing, now: datetime) -> Upload | None:
         """A person agrees to this version: with so many of them it is approved. A person counts once, and gets
         the list as it is now. None: it was changed, or decided, meanwhile."""
         with self._database.write() as connection:
             here = (Row.id == list_id, Row.version == version)
-            rows = fetch(connection, sa.select(*_COLUMNS).where(*here).with_for_update())
-            if rows and rows[0].state in AGREED and _upload(rows[0]).has_agreed(by):
-                return _upload(rows[0])
-            if not rows or rows[0].state != UploadState.CHECKED:
+            one, sealed = self._standing(connection, here, agreeing, now)
+            if one is None or (one.state in AGREED and one.has_agreed(by.actor)):
+                return one
+            if one.state is not UploadState.CHECKED:
                 return None
-            agreed = [*rows[0].agreed, by]
-            state = UploadState.APPROVED if len(agreed) >= needed else UploadState.CHECKED
-            connection.execute(sa.update(Row).where(*here).values(agreed=agreed, state=state, tries=0))
-            note(connection, f"uploaded list {list_id}", now=now, reason=f"{len(agreed)} of {needed} agreed")
-            return _upload(rows[0])._replace(agreed=agreed, state=state)
+            one = one._replace(agreed=(*one.agreed, by.actor))
+            if len(one.agreed) >= agreeing.needed:
+                one = one._replace(state=UploadState.APPROVED, reason="")
+            given = self._opened(list_id, sealed)
+            given["agreed"] = given.get("agreed", {}) | {by.actor: [agreeing.entry(by), written(now)]}
+            sealed = self._keyring.encrypt(given, context=context_of_uploaded_list(list_id))
+            connection.execute(sa.update(Row).where(*here).values(**_decided(one), tries=0, encrypted=sealed))
+            told = f"{len(one.agreed)} of {agreeing.needed} agreed"
+            note(connection, f"uploaded list {list_id}", now=now, reason=told)
+            return one
+
+    def standing(self, one: Upload, agreeing: Agreeing, *, now: datetime) -> Upload | None:
+        """Take back what counts no more of who has agreed: a list that was approved then waits for people again, unless
+        a process is importing it. Returns the list as it is now. None: it was changed meanwhile."""
+        with self._database.write() as connection:
+            return self._standing(connection, self._which(one), agreeing, now)[0]
 
     def discard(self, list_id: int, *, now: datetime, why: str = "") -> bool:
         """Discard a list that was not approved, with its bytes. False: it was approved, or has ended."""
@@ -161,6 +180,38 @@ class Uploads(TakenLists[Upload]):
             note(connection, f"uploaded list {list_id}", now=now, reason=reason or end.value)
             return True
 
+    def _standing(
+        self, connection: sa.Connection, here: tuple[Any, ...], agreeing: Agreeing, now: datetime
+    ) -> tuple[Upload | None, bytes]:
+        """`standing`, and what is kept encrypted of the list. Its row is locked."""
+        rows = fetch(connection, sa.select(*_COLUMNS, Row.encrypted).where(*here).with_for_update())
+        if not rows:
+            return None, ERASED
+        one = self._judged(connection, rows[0], agreeing, now)
+        if one != _upload(rows[0]):
+            connection.execute(sa.update(Row).where(*here).values(_decided(one)))
+            note(connection, f"uploaded list {one.id}", now=now, reason=one.reason or FEWER, act=DROPS)
+        return one, rows[0].encrypted
+
+    def _judged(self, connection: sa.Connection, row: Any, agreeing: Agreeing, now: datetime) -> Upload:
+        """The list, without the agreements that count no more."""
+        one = _upload(row)
+        waits = one.state is UploadState.CHECKED or (one.state is UploadState.APPROVED and one.is_due(now))
+        if not one.agreed or not waits:
+            return one
+        try:
+            proofs = self._opened(one.id, row.encrypted).get("agreed", {})
+        except CannotDecrypt:
+            proofs = {}
+        kept = []
+        for by in one.agreed:
+            entry, since = proofs.get(by, ("", ""))  # none: it was written by another program
+            if entry and agreeing.counts(connection, by, entry, since=datetime.fromisoformat(since), now=now):
+                kept.append(by)
+        if gone := " and ".join(by for by in one.agreed if by not in kept):
+            one = one._replace(agreed=tuple(kept), reason=f"{gone} agreed, which counts no more: {NO_MORE}"[:400])
+        return one if len(kept) >= agreeing.needed else one._replace(state=UploadState.CHECKED)
+
     @contextmanager
     def _ours(self, one: Upload, owner: str) -> Iterator[sa.Connection]:
         """A transaction about a list that this process has. Raises Ending if it has it no more."""
@@ -175,6 +226,9 @@ class Uploads(TakenLists[Upload]):
         sealed = self._keyring.encrypt(value, context=context_of_uploaded_part(list_id, what, number))
         return {"list_id": list_id, "what": what, "number": number, "encrypted": sealed}
 
+    def _opened(self, list_id: int, kept: bytes) -> dict[str, Any]:
+        return self._keyring.decrypt(kept, context=context_of_uploaded_list(list_id))
+
     def _sealed(self, list_id: int, how: How, found: Mapping[str, Any] | None) -> bytes:
         value = {"how": asdict(how), "found": found}
         return self._keyring.encrypt(value, context=context_of_uploaded_list(list_id))
@@ -186,5 +240,10 @@ def undecided(database: Database) -> list[Upload]:
     return [_upload(row) for row in database.rows(query)]
 
 
+def _decided(one: Upload) -> dict[str, Any]:
+    return {"agreed": list(one.agreed), "state": one.state, "reason": one.reason}
+
+
 def _upload(row: Any) -> Upload:
-    return Upload(**(row._asdict() | {"state": UploadState(row.state), "agreed": tuple(row.agreed)}))
+    values = {name: getattr(row, name) for name in Upload._fields}
+    return Upload(**values | {"state": UploadState(row.state), "agreed": tuple(row.agreed)})
