@@ -32,11 +32,10 @@ class LogInRoutes(Protocol):
 
 @dataclass(frozen=True)
 class LogInWay:
-    """`open`, `entry`: None and "" where the configuration has nothing for it, as `is_there` says. `entry`: what a
-    log-in by it with this role counts for."""
+    """`open`, `entry`: where `is_there`. `entry`: what a log-in with this role counts for."""
 
     is_there: Callable[[Settings], bool]
-    open: Callable[[Settings, Clock, Delay, "LogInPage"], LogInRoutes | None]
+    open: Callable[[Settings, Clock, Delay, "LogInPage"], LogInRoutes]
     entry: Callable[[Settings, Role], str]
 
 
@@ -44,16 +43,21 @@ class LogInWay:
 LOG_IN_WAYS = Hook("LOG_IN_WAYS", LogInWay)
 
 
+def another_way(settings: Settings) -> LogInWay | None:
+    return next((way for way in LOG_IN_WAYS.offered() if way.is_there(settings)), None)
+
+
 def has_people(settings: Settings) -> bool:
     """Whether people can log in."""
-    return settings.section(Dashboard).users.is_given or any(way.is_there(settings) for way in LOG_IN_WAYS.offered())
+    return settings.section(Dashboard).users.is_given or another_way(settings) is not None
 
 
 def entry_of(settings: Settings, name: str, role: Role) -> str:
     """What a log-in of this person with this role counts for: once it changes, the log-in counts no more. "": nobody
     has this name and this role now."""
     if name.startswith(OIDC):
-        return next(filter(None, (way.entry(settings, role) for way in LOG_IN_WAYS.offered())), "")
+        way = another_way(settings)
+        return "" if way is None else way.entry(settings, role)
     user = settings.section(Dashboard).users.current().get(name)
     if user is None or user.role is not role:
         return ""

@@ -34,9 +34,9 @@ from onboarding_worker.features.dashboard.log_in import LEAVE, LogInPage, local_
 from onboarding_worker.features.dashboard.log_in import PATH as LOG_IN
 from onboarding_worker.features.dashboard.passwords import PasswordChecks
 from onboarding_worker.features.dashboard.rendering import ASSETS, asset, page, see
-from onboarding_worker.features.dashboard.route import LOG_IN_WAYS, entry_of
+from onboarding_worker.features.dashboard.route import another_way
 from onboarding_worker.features.dashboard.store.log_ins import LogIns
-from onboarding_worker.features.dashboard.users import Dashboard, Role
+from onboarding_worker.features.dashboard.users import Role
 from onboarding_worker.features.dashboard.visits import (
     ENTERED,
     SAID,
@@ -128,13 +128,12 @@ class Site:
         self._in_thread = partial(in_thread_of, self._threads)
         self._in_file_thread = partial(in_thread_of, self._file_threads)
         self._reads, settings = SharedReads(), shared.parts.settings
-        log_ins, users = LogIns(shared.parts.database), settings.section(Dashboard).users
-        self._visits = Visits(log_ins, users, partial(entry_of, settings), key, self._clock, self._in_thread)
-        checks, ways = PasswordChecks(self._in_thread), LOG_IN_WAYS.offered()
-        another = any(way.is_there(settings) for way in ways)
-        self._log_in = LogInPage(self._visits, checks, shared.refusals, shared.body_seconds, another)
-        routes = (way.open(settings, self._clock, shared.refusals.delay, self._log_in) for way in ways)
-        self._log_in_routes = next((each for each in routes if each is not None), None)
+        log_ins, checks, way = LogIns(shared.parts.database), PasswordChecks(self._in_thread), another_way(settings)
+        self._visits = Visits(log_ins, settings, key, self._clock, self._in_thread)
+        self._log_in = LogInPage(self._visits, checks, shared.refusals, shared.body_seconds, way is not None)
+        self._log_in_routes = None
+        if way is not None:
+            self._log_in_routes = way.open(settings, self._clock, shared.refusals.delay, self._log_in)
 
     def add_to(self, application: web.Application) -> None:
         router = application.router

@@ -5,7 +5,7 @@ next."""
 import base64
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest, digest
@@ -15,8 +15,10 @@ from aiohttp import web
 
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.features.dashboard.route import entry_of
 from onboarding_worker.features.dashboard.store.log_ins import SEEN_EVERY, LogIns
-from onboarding_worker.features.dashboard.users import OIDC, Person, Role, User, UserList
+from onboarding_worker.features.dashboard.users import OIDC, Dashboard, Person, Role, User
+from onboarding_worker.settings.model import Settings
 from onboarding_worker.web.middlewares import came_by_tls
 from onboarding_worker.web.turns import InThread
 
@@ -26,7 +28,6 @@ MOST_KNOWN = 1000
 SAID, SAID_SECONDS, LONGEST_SAID = "_said", 60, 1500  # characters
 ENTERED = "_entered"  # the first page after a log-in, which any link to the log-in may have named
 LOOKER = Person("", Role.VIEWER)
-EntryOf = Callable[[str, Role], str]
 
 
 def is_from_here(headers: Mapping[str, str]) -> bool:
@@ -84,13 +85,11 @@ class Visit:
 
 
 class Visits:
-    """`users`: of the configuration. `entry_of`: what a log-in counts for, by name and role. `key`: opens the pages for
-    looking; "": nothing does."""
+    """`key`: opens the pages for looking; "": nothing does."""
 
-    def __init__(
-        self, log_ins: LogIns, users: UserList, entry_of: EntryOf, key: str, clock: Clock, in_thread: InThread
-    ) -> None:
-        self._log_ins, self._users, self._entry_of, self._key = log_ins, users, entry_of, key
+    def __init__(self, log_ins: LogIns, settings: Settings, key: str, clock: Clock, in_thread: InThread) -> None:
+        self._log_ins, self._settings, self._key = log_ins, settings, key
+        self._users = settings.section(Dashboard).users
         self._clock, self._in_thread = clock, in_thread
         self._known: OrderedDict[str, tuple[float, Person | None]] = OrderedDict()
         self._noted: dict[str, float] = {}  # when the last request was written down
@@ -162,10 +161,10 @@ class Visits:
         await self._in_thread(lambda: self._log_ins.seen(secret, now=self._clock()))
 
     def _entry(self, name: str, role: Role) -> str:
-        """What a log-in counts for: of one who has only the key, the key of this process."""
-        if name or not self._key:
-            return self._entry_of(name, role) if name else ""
-        return sha256(self._key.encode()).hexdigest()
+        """What a log-in counts for: without a name, the key of this process."""
+        if name:
+            return entry_of(self._settings, name, role)
+        return sha256(self._key.encode()).hexdigest() if self._key else ""
 
 
 def cookie_name(request: web.Request, of: str = "") -> str:

@@ -11,7 +11,7 @@ from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.features.dashboard.log_in import BUSY, LogInPage, local_path
 from onboarding_worker.features.dashboard.rendering import see
 from onboarding_worker.features.dashboard.route import Delay, LogInRoutes, LogInWay
-from onboarding_worker.features.dashboard.users import OIDC, Person, Role
+from onboarding_worker.features.dashboard.users import OIDC, Person
 from onboarding_worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
 from onboarding_worker.features.oidc.id_token import NotProven
 from onboarding_worker.features.oidc.issuer import BACK, Flow, Issuer, Unavailable, flow_of, new_flow
@@ -107,14 +107,12 @@ class OidcRoutes:
         await self._issuer.close()
 
 
-def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInPage) -> LogInRoutes | None:
-    oidc = settings.section_if_any(Oidc)
-    return None if oidc is None else OidcRoutes(Issuer(oidc, clock), delay, log_in)
+def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInPage) -> LogInRoutes:
+    return OidcRoutes(Issuer(settings.section(Oidc), clock), delay, log_in)
 
 
-def _entry(settings: Settings, role: Role) -> str:
-    oidc = settings.section_if_any(Oidc)
-    return "" if oidc is None else oidc.entry(role)
-
-
-LOG_IN_WAY = LogInWay(lambda settings: settings.section_if_any(Oidc) is not None, _open, _entry)
+LOG_IN_WAY = LogInWay(
+    lambda settings: settings.section_if_any(Oidc) is not None,
+    _open,
+    lambda settings, role: settings.section(Oidc).entry(role),
+)

@@ -57,10 +57,8 @@ class Looking:
         for one in found:
             if self.stopping():
                 return
-            # Before the import too: who agreed may not be there any more. Few looks find so, and write.
-            still: Upload | None = one
-            if one.agreed and uploads.find(one.id, agreeing, now=now) != one:
-                still = uploads.standing(one, agreeing, now=now)
+            # Before the import too: who agreed may not be there any more.
+            still = uploads.standing(one, agreeing, now=now) if one.agreed else one
             if still is not None and still.is_due(now):
                 self._take(uploads, still)
 
