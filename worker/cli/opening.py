@@ -141,7 +141,7 @@ def parts_of(given: Settings, act: Act, needs: Needs, *, migrate: bool, or_empty
             settings = settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
         with refusing(SettingsError, ValueError):
             parts = Parts(settings, act=act)
-        parts.knows_keys = knows_keys
+        parts.knows_keys = parts.facts.checks_verdicts = knows_keys
         exits.enter_context(closing(parts))
         exits.enter_context(refusing_what_fails())
         not_ready = why_not_ready(parts.database)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from onboarding_worker.core.customers.customers import OWN_PREFIX, UPDATABLE
+from onboarding_worker.core.customers.store.verdicts import Verdict
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.keyring import NEEDS_THE_KEY
 from onboarding_worker.core.foundation.notation import spreadsheet_safe, written
@@ -119,6 +120,9 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"
         error = f"{error}; {late}" if error else late
         action = action or "end the session that the error names at the provider, or let it expire unused"
+    if doubt := line.verdict.doubt:
+        error = f"{error}; {doubt}" if error else doubt
+        action = action or "ask the provider what it decided"
     if line.unreadable:
         error = f"{error}; {line.unreadable}" if error else line.unreadable
         put_back = f"put the key back into [encryption] keys{hint('keys', ' (`onboard keys status`)')}"
@@ -126,6 +130,8 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     values = {name: getattr(line, name, "") for name in COLUMNS}
     values |= {"issued_at": columns.time(line.issued_at), "expires_at": columns.time(line.expires_at)}
     values |= {"error": error, "action": action}
+    if line.verdict is Verdict.CHANGED:  # who reads this column alone must not take it for the provider's
+        values["result"] = line.verdict.value
     values |= {"route": line.route, "brand": line.brand} if columns.routes else {}
     if columns.links:
         opening = line.opening

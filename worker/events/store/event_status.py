@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from onboarding_worker.core.customers.store.verdicts import Verdict, verdict_of_row, verdicts_of
 from onboarding_worker.core.database.audit_entries import Entry, note_all
-from onboarding_worker.core.database.database import Database
+from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import Erased, decrypt_link
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from onboarding_worker.core.database.tables.work import DUE_AT, LEAD, RESULT, STATE
@@ -39,8 +40,15 @@ class EventStatuses:
         self._keyring = keyring
 
     def of(self, event_id: uuid.UUID, sender: str) -> Any:
-        """Status of this sender's event with this id, as `_EVENT` has it; None when there is none."""
-        return self._database.first(_EVENT.where(Inbox.id == event_id, Inbox.sender == sender))
+        """Status of this sender's event with this id, as `_EVENT` has it; None when there is none. A result that was
+        changed in the database is `changed`."""
+        with self._database.read() as connection:
+            rows = fetch(connection, _EVENT.where(Inbox.id == event_id, Inbox.sender == sender))
+            if not rows or rows[0].state is not JobState.COMPLETED:
+                return rows[0] if rows else None
+            (row,) = rows
+            verdict = verdict_of_row(verdicts_of(connection, self._keyring, [row.customer_id]), row.customer_id, row)
+        return row._replace(result=verdict.value) if verdict is Verdict.CHANGED else row
 
     def is_newest(self, event_id: uuid.UUID, signed_at: datetime) -> bool:
         """Whether no other message with this event was signed at this time or later; it is the newest then. Both times
@@ -87,6 +95,7 @@ _EVENT = (
     sa.select(
         Inbox.id,
         Inbox.kind,
+        Inbox.customer_id,
         Inbox.outcome,
         Inbox.detail,
         Inbox.occurred_at,
@@ -97,6 +106,7 @@ _EVENT = (
         STATE.label("state"),
         _REASON.label("reason"),
         RESULT.label("result"),
+        Job.purpose,
         Job.created_at,
         sa.func.coalesce(LEAD.changed_at, Job.changed_at, type_=Job.changed_at.type).label("changed_at"),
         DUE_AT.label("due_at"),

@@ -23,6 +23,8 @@ from onboarding_worker.cli.shared_options import (
     together,
     whole_file,
 )
+from onboarding_worker.core.customers.store.verdicts import Verdict
+from onboarding_worker.core.customers.store.verdicts import check as check_verdicts
 from onboarding_worker.core.foundation.notation import as_utc, counted, parse_duration
 from onboarding_worker.features.audit.store.reading import AuditLog, Wanted
 from onboarding_worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
@@ -98,21 +100,24 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
     Each entry has a number, and a hash over itself and the entry before it. The head is the last number and hash,
     signed by the digest key of [encryption]. A change by a user who can write to the database, but has no key, is
     found. A user who has both can make the whole log anew, or put an older state of it back: only a head that you kept
-    elsewhere shows that.
+    elsewhere shows that. It also checks whether each provider's result is the one that its webhook brought.
 
     \b
     onboard audit verify
     onboard audit verify --head 1204:9f86d0...
 
-    Exit codes: 0 the log is whole; 1 it was changed, and each place is named; 2 could not start.
+    Exit codes: 0 the log is whole; 1 it, or a result, was changed, and each place is named; 2 could not start.
     """
     with invocation.parts(STORED, migrate=True) as parts:
         with suppress(NotSigned):  # the check says it
             parts.once(seals_of).seal()
         found = AuditLog(parts.database, parts.keyring).verify(head, progress=_progress("checked"))
+        results = check_verdicts(parts.database, parts.keyring)
+    by = {one.value: results.numbers[one] for one in Verdict if one}
     if as_json:
         facts: dict[str, Any] = {"whole": found.is_whole, "entries": found.entries, "removed_to": found.removed}
         facts |= {"unsealed": found.unsealed, "head": str(found.end)}
+        facts |= {"results": by, "changed_results_of": [*results.changed]}
         print_json(facts | {"problems": found.problems, "more_problems": found.more})
     else:
         entries = counted(found.entries, "entry", "entries")
@@ -122,11 +127,15 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
         if found.unsealed:
             click.echo(f"{counted(found.unsealed, 'entry', 'entries')} not sealed yet, and not checked")
         click.echo(f"head {found.end}")
+        each = ", ".join(f"{number:,} {what}" for what, number in by.items() if number)
+        click.echo(f"{counted(sum(by.values()), 'result')} of sessions checked{f': {each}' if each else ''}")
+        for customer_id in results.changed:
+            click.echo(f"customer {customer_id}: {Verdict.CHANGED.doubt}", err=True)
         for problem in found.problems:
             click.echo(problem, err=True)
         if found.more:
             click.echo(f"and {counted(found.more, 'other problem')}", err=True)
-    raise SystemExit(0 if found.is_whole else NEEDS_A_PERSON)
+    raise SystemExit(0 if found.is_whole and not results.changed else NEEDS_A_PERSON)
 
 
 @audit.command()

@@ -70,6 +70,7 @@ class RowFact(NamedTuple):
     called_at: datetime | None = None
     needs_status_check: bool = False
     brand: str = ""
+    doubt: str = ""  # of its result
 
     @property
     def place(self) -> str:
@@ -188,7 +189,8 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
     match row.state:
         case "completed":
             what = "Finished" if row.reason != Reason.ALREADY_FINISHED else "Skipped: the customer has finished"
-            yield Moment(row.changed_at, About.RESULT, f"{what}: {row.result or 'no result is known'}.")
+            doubt = f" ({row.doubt})" if row.doubt else ""
+            yield Moment(row.changed_at, About.RESULT, f"{what}: {row.result or 'no result is known'}{doubt}.")
         case "lapsed":
             yield Moment(row.changed_at, About.TROUBLE, f"Given up: {why or 'the customer never finished'}.", then)
         case "held" | "failed" as state:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from onboarding_worker.core.customers.store.usage import messages_of
+from onboarding_worker.core.customers.store.verdicts import verdict_of, verdict_of_row, verdicts_of
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.encrypted_values import decrypt_words
@@ -67,6 +68,7 @@ class SessionFacts:
     expires_at: datetime
     check_at: datetime | None
     reasons: tuple[str, ...]
+    verdict: str  # whether the result is what a webhook has said
     messages: list[MessageFacts] = field(default_factory=list)
 
 
@@ -85,6 +87,7 @@ class JobFacts(NamedTuple):
     joined: bool
     purged: bool = False
     brand: str = ""
+    verdict: str = ""
 
 
 class CustomerFacts(NamedTuple):
@@ -136,12 +139,17 @@ class Ledger:
             erased = connection.execute(query).scalar()
             if erased is None:
                 return None
-            spent, jobs = fetch(connection, calls), jobs_of(connection, [customer_id]).get(customer_id, ())
+            spent = fetch(connection, calls)
+            verdicts = verdicts_of(connection, self._keyring, [customer_id])
+            jobs = [
+                job._replace(verdict=verdict_of_row(verdicts, customer_id, job).value)
+                for job in jobs_of(connection, [customer_id]).get(customer_id, ())
+            ]
             return CustomerFacts(
                 customer_id=customer_id,
                 erased=erased,
                 jobs=sorted(jobs, key=lambda job: (0, 0) if job.purged else (job.batch, job.row)),
-                sessions=sessions_of(connection, customer_id),
+                sessions=sessions_of(connection, self._keyring, customer_id),
                 credits={row.account: row.all for row in spent},
                 lost_calls={row.account: row.lost for row in spent if row.lost},
                 messages=messages_of(connection, [customer_id])[customer_id].all,
@@ -186,7 +194,7 @@ def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[st
     return found
 
 
-def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:
+def sessions_of(connection: sa.Connection, keyring: Keyring, customer_id: str) -> list[SessionFacts]:
     query = sa.select(SessionRow.__table__).where(SessionRow.customer_id == customer_id)
     rows = fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
     messages = _messages(connection, [row.id for row in rows])
@@ -198,6 +206,7 @@ def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFact
             state=row.state.value,
             because=_because(row, by_id.get(row.replaces), messages.get(row.replaces, ())),
             reasons=of_stored(row.reasons),
+            verdict=verdict_of(keyring, row).value,
             messages=messages.get(row.id, []),
         )
         for row in rows

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from onboarding_worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels
+from onboarding_worker.core.customers.store.verdicts import Verdict, verdict_of_row, verdicts_of
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
@@ -115,6 +116,7 @@ class LineFacts:
     opening: Opening = field(default_factory=lambda: Opening(""))
     unreadable: str = ""  # why it has no opening or no details, where the caller asked for them
     purpose: str = ""
+    verdict: Verdict = Verdict.NONE  # whether the result is what a webhook has said
     details: Details | None = None  # of the customer, where the caller asked for them; None: erased, or no customer
 
 
@@ -122,6 +124,7 @@ class Facts:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
+        self.checks_verdicts = True  # False: there is no key to check them with
 
     def counts(self, batch_id: int) -> BatchCounts:
         with self._database.read() as connection:
@@ -183,6 +186,8 @@ class Facts:
         }
         of_jobs = _first_messages(connection, InvitationRow.job_id, on_their_own)
         late = opened_late(connection, [row.id for row in rows])
+        finished = {row.customer_id for row in rows if row.state is JobState.COMPLETED and self.checks_verdicts}
+        verdicts = verdicts_of(connection, self._keyring, finished)
         for row in rows:
             opening, unreadable = _opening(self._keyring, row) if with_links else (Opening(""), "")
             bought = row.session_state is not SessionState.DEFERRED
@@ -196,6 +201,7 @@ class Facts:
             yield LineFacts(
                 **{name: getattr(row, name) for name in _AS_READ},
                 state=str(state_of_line(row.state, joined=row.lead_id != row.id)),
+                verdict=verdict_of_row(verdicts, row.customer_id, row) if self.checks_verdicts else Verdict.NONE,
                 reasons=row.reasons or row.refused_for or "",
                 reference=row.reference or "",
                 issued_at=row.issued_at if bought else None,

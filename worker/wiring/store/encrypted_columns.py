@@ -75,6 +75,13 @@ _OF_CUSTOMERS = (
 _OF_TOKENS = (Hashed(tables.SessionRow.token_digest, values.TOKEN, itemgetter("token"), once=True),)
 _OF_SECRETS = (Hashed(tables.StableLink.digest, values.STABLE, itemgetter("secret")),)
 _OF_REFUSED = (Hashed(tables.RefusedEvent.customer_digest, values.CUSTOMER, itemgetter("customer_id")),)
+# Signed of columns that are not encrypted, also where the row's value is erased.
+VERDICTS = EncryptedColumn(
+    "results",
+    tables.SessionRow,
+    values.context_of_session,
+    (Hashed(tables.SessionRow.verdict_digest, "verdict", itemgetter("result")),),
+)
 _PART = (tables.UploadedPart.list_id, tables.UploadedPart.what, tables.UploadedPart.number)
 ENCRYPTED = (
     ADDRESSES,
@@ -111,6 +118,7 @@ DIGESTS = (
     DigestColumn("emails of customers", tables.CustomerRow.email_digest, lasts=True),
     DigestColumn("phones of customers", tables.CustomerRow.phone_digest, lasts=True),
     DigestColumn("tokens of sessions", tables.SessionRow.token_digest, lasts=True),
+    DigestColumn("results", tables.SessionRow.verdict_digest, lasts=True),
     DigestColumn("stable links", tables.StableLink.digest, lasts=True),
     # The feature `audit` signs it again when it seals an entry, at the end of the next command at the latest.
     DigestColumn("the audit log's head", tables.AuditHead.digest, lasts=True),
@@ -134,7 +142,7 @@ def uses_of_keys(connection: sa.Connection) -> Uses:
 
 def uses_of_digest_keys(connection: sa.Connection) -> Uses:
     """How many digests need each key. Reads every row."""
-    return _uses(connection, ((one.name, one.start, one.digest.is_not(None)) for one in DIGESTS), str)
+    return _uses(connection, ((one.name, one.start, sa.func.length(one.digest) > 0) for one in DIGESTS), str)
 
 
 def retired_keys(database: Database) -> dict[str, datetime]:

@@ -7,16 +7,15 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.schema import VERSION, all_tables
-from onboarding_worker.core.database.tables import Audit, AuditHead
+from onboarding_worker.core.database.tables import Audit, AuditHead, SessionRow
 from onboarding_worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 # Sealing an entry writes these (the feature `audit`); the rest of it is never changed.
 SEAL = (Audit.number.key, Audit.hash.key)
-# What a person who may not decrypt it need not read, and digests, on which addresses could be tried. The audit log's
-# head is a signature, which `onboard audit verify` reads.
-HIDDEN = {column.value for column in ENCRYPTED} | {
-    column.digest for column in DIGESTS if column.digest is not AuditHead.digest
-}
+# What a person who may not decrypt it need not read, and digests, on which addresses could be tried. Those of the audit
+# log's head and of verdicts are signatures, which `onboard audit verify` and `report` read.
+_SHOWN = {AuditHead.digest, SessionRow.verdict_digest}
+HIDDEN = {column.value for column in ENCRYPTED} | {column.digest for column in DIGESTS if column.digest not in _SHOWN}
 
 
 def may_write(database: Database) -> bool:

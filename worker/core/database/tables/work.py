@@ -271,6 +271,11 @@ class SessionRow(Base):
     update_rank: ColumnOf[int] = column(sa.SmallInteger, server_default="0")
     update_at: ColumnOf[datetime | None]
     update_weight: ColumnOf[int] = column(server_default="0")
+    verdict_digest: ColumnOf[str] = column(
+        sa.String(64),
+        server_default="",
+        doc="A keyed hash that signs result, state and time (`customers.store.verdicts`); empty: not signed.",
+    )
     reasons: ColumnOf[str] = column(
         sa.String(STORED_LENGTH), server_default="", doc="The provider's codes of why it decided so, spaces between."
     )

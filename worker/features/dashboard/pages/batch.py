@@ -114,8 +114,9 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     state = state if state in STATES else ""
     after = asked.number("after", most=2**31 - 1) or 0
     purged = batch.purged_at is not None
-    database, most = sources.parts.database, SHOWN + 1
-    rows = [] if purged else page_of_rows(database, batch.id, after=after, most=most, state=state, text=text)
+    database, keyring = sources.parts.database, sources.parts.keyring
+    which: dict[str, Any] = {"after": after, "most": SHOWN + 1, "state": state, "text": text}
+    rows = [] if purged else page_of_rows(database, keyring, batch.id, **which)
     here = page_of(batch.id)
     query = {name: value for name, value in (("state", state), ("q", text)) if value}
     older = f"{here}?{urlencode(query | {'after': rows[SHOWN - 1].row})}#rows" if len(rows) > SHOWN else ""

@@ -5,13 +5,14 @@ Each read is bounded, whatever the size of a batch: a page of rows through the i
 sums by hour, the kept counts, and through an index the sessions that end within the hour.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from onboarding_worker.core.customers.customers import Channel, Customer, invitation_channels
+from onboarding_worker.core.customers.store.verdicts import verdict_of_row, verdicts_of
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.fast.tally import CountOf
@@ -37,12 +38,14 @@ _SKIPPED: dict[str, tuple[sa.ColumnElement[bool], ...]] = {
 
 
 def page_of_rows(
-    database: Database, batch_id: int, *, after: int, most: int, state: str = "", text: str = ""
+    database: Database, keyring: Keyring, batch_id: int, *, after: int, most: int, state: str = "", text: str = ""
 ) -> list[LineFacts]:
     """The next rows after row `after`: of a state, or with `text` as their number or customer's id."""
     with database.read() as connection:
         queries = [] if state in _SKIPPED else _jobs(batch_id, after, most, state)
-        rows = [_of_job(row) for query in queries for row in fetch(connection, query.where(*_named(Job, text)))]
+        found = [row for query in queries for row in fetch(connection, query.where(*_named(Job, text)))]
+        verdicts = verdicts_of(connection, keyring, {row.customer_id for row in found if row.result})
+        rows = [replace(_of_job(row), verdict=verdict_of_row(verdicts, row.customer_id, row)) for row in found]
         if state in ("", *_SKIPPED):
             which = (*_SKIPPED.get(state, ()), *_named(SkippedLine, text))
             rows += refused_lines(connection, batch_id, *which, after=after, most=most)
@@ -65,7 +68,7 @@ def hours_of(database: Database, batch_id: int) -> dict[str, Points]:
 
 
 _ROWS = sa.select(
-    *(Job.row, Job.customer_id, Job.leader_id, STATE.label("state"), RESULT.label("result")),
+    *(Job.row, Job.customer_id, Job.purpose, Job.leader_id, STATE.label("state"), RESULT.label("result")),
     *(ACCOUNT.label("account"), REASON.label("reason"), DETAIL.label("detail"), DUE_AT.label("due_at")),
     sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
 ).join(LEAD, LEAD.id == Job.leader_id, isouter=True)

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from onboarding_worker.core.customers.store.suppressions import hash_anew
+from onboarding_worker.core.customers.store.verdicts import sign_anew
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database
@@ -22,6 +23,7 @@ from onboarding_worker.wiring.store.encrypted_columns import (
     ADDRESSES,
     DIGESTS,
     ENCRYPTED,
+    VERDICTS,
     EncryptedColumn,
     Uses,
     uses_of_digest_keys,
@@ -50,7 +52,7 @@ class Rotated:
 
 
 class KeyRotation:
-    columns = ENCRYPTED
+    columns = (*ENCRYPTED, VERDICTS)
 
     def __init__(self, database: Database, keyring: Keyring, *, look: int = LOOK, most: int = MOST) -> None:
         self._database, self._keyring, self._look, self._most = database, keyring, look, most
@@ -74,15 +76,17 @@ class KeyRotation:
 
     def _is_old(self, column: EncryptedColumn, start: bytes | None, digests: Sequence[str | None]) -> bool:
         """True for a value, or a digest of it, that is not by the first key."""
-        if any(key_id_of(one) != self._keyring.digest_ids[0] for one in digests if one is not None):
+        if any(key_id_of(one) != self._keyring.digest_ids[0] for one in digests if one):
             return True
-        return start is not None and start != b"" and not self._keyring.is_current(bytes(start))
+        return column is not VERDICTS and bool(start) and not self._keyring.is_current(bytes(start or b""))
 
     def _change(self, column: EncryptedColumn, ids: Sequence[Any], *, now: datetime) -> tuple[int, int]:
         """How many of these rows were changed, and how many are unreadable. The others are locked, or gone."""
         with self._database.write() as connection:
             if column is ADDRESSES:
                 return hash_anew(connection, self._keyring, ids)
+            if column is VERDICTS:
+                return sign_anew(connection, self._keyring, ids)
             digests = len(column.hashed)
             columns = (column.id.label("id"), column.value.label("value"), *(one.column for one in column.hashed))
             query = sa.select(*columns, *column.named_by)
@@ -165,7 +169,7 @@ class KeyUse:
                 *(_by_others(digests, hashed[id(one.column)], first_digest) for one in column.hashed),
                 0,
             )
-            for column in ENCRYPTED
+            for column in KeyRotation.columns
         }
 
     def needs(self, key_id: str, *, now: datetime) -> Needs:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.customers.store.suppressions import suppressed
 from onboarding_worker.core.customers.store.usage import messages_of
+from onboarding_worker.core.customers.store.verdicts import verdict_of_row, verdicts_of
 from onboarding_worker.core.database.audit_entries import Entry, note, note_alone
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
@@ -120,7 +121,8 @@ class Finder:
         with self._database.read() as connection:
             rows = _history_rows(connection, customer_id)
             job_ids = [row.id for row in rows]
-            sessions = sessions_of(connection, customer_id)
+            sessions = sessions_of(connection, self._keyring, customer_id)
+            verdicts = verdicts_of(connection, self._keyring, [customer_id])
             return History(
                 rows=[
                     made_of(
@@ -128,6 +130,7 @@ class Finder:
                         row,
                         channel=str(row.channel),
                         state=str(row.state),
+                        doubt=verdict_of_row(verdicts, customer_id, row).doubt,
                         joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
                         is_listed=row.last_row is None,
                         is_event=row.last_row is not None and row.batch.startswith(DAILY),

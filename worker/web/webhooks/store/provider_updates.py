@@ -4,6 +4,7 @@ Jobs are locked before their sessions, and both are read under the locks. So of 
 is compared with what the first has stored.
 """
 
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.customers.store.verdicts import Verdict, signature, verdict_of
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import known, made_of
 from onboarding_worker.core.database.job_ids import Key, among_keys, rows_of
@@ -32,6 +34,7 @@ from onboarding_worker.web.webhooks.session_chain import Again, Chain, JobNow, K
 from onboarding_worker.web.webhooks.store.session_lookup import find
 from onboarding_worker.web.webhooks.store.webhooks import UNMATCHED, KeptWebhook, WebhookResult, session_update
 
+log = logging.getLogger(__name__)
 CONTRADICTED = (
     "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"
     " copy of an old webhook; if the provider shows {new}, run `onboard events webhooks retry ID` to apply it"
@@ -59,7 +62,7 @@ def apply_provider_updates(
     found = find(connection, keyring, updates, all_accounts=frozenset(peers))
     strangers = {one: customer_of(update.match) for one, (update, _) in updates.items() if one not in found}
     erased = erased_of(connection, keyring, {*filter(None, strangers.values())})
-    chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
+    chains = _chains(connection, keyring, {(row.customer_id, row.purpose) for row in found.values()})
     before = {key: chain.copy() for key, chain in chains.items()}
     results = {}
     for one in webhooks:
@@ -76,7 +79,7 @@ def apply_provider_updates(
         changed = chain.apply(row.id, update, again=again, received_at=one.received_at, now=now)
         state = WebhookState.ALERT if update.alert else WebhookState.APPLIED if changed else WebhookState.IGNORED
         results[one.id] = WebhookResult(state, update.note, row.id, changed=_in_words(update) if changed else "")
-    _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
+    _write(connection, keyring, [(key, before[key], chain) for key, chain in chains.items()], now=now)
     return results
 
 
@@ -108,7 +111,10 @@ def _contradicted(update: SessionUpdate, known: KnownSession, session_id: uuid.U
 
 # What updates change of a job, and of a session.
 _MOVED = ("state", "session_id", "result", "reason", "due_at", "refused_session", "unknown_attempt")
-_LEARNT = ("state", "check_at", "result", "reasons", "note", "company_id", "update_rank", "update_at", "update_weight")
+_LEARNT = (
+    *("state", "check_at", "result", "reasons", "note", "company_id", "update_rank", "update_at", "update_weight"),
+    "verdict_digest",
+)
 _JOBS = (
     sa.select(
         *(Job.id, Job.customer_id, Job.purpose, Job.channel, Job.detail),
@@ -139,7 +145,7 @@ _MESSAGED = sa.select(InvitationRow.session_id).where(
 )
 
 
-def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
+def _chains(connection: sa.Connection, keyring: Keyring, keys: set[Key]) -> dict[Key, Chain]:
     """The sessions and jobs of these customers and purposes, locked. Raises NotKnown."""
     chains = {key: Chain() for key in keys}
     jobs = [known(row) for row in rows_of(connection, _JOBS, keys)]
@@ -168,17 +174,26 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
         result, rank = member_of(Result, row.result) if row.result else None, member_of(Rank, row.update_rank)
         reasons = of_stored(row.reasons)
         stands = KnownSession(row.state, result, rank, row.update_at, row.update_weight, reasons, row.note)
+        if verdict_of(keyring, row) is Verdict.CHANGED:
+            log.error("session %s: %s; the provider's next word counts", row.id, Verdict.CHANGED.doubt)
+            stands = KnownSession(SessionState.EXPIRED)
         chains[row.customer_id, row.purpose].links[row.id] = made_of(Link, row, known=stands)
     return chains
 
 
-def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:
-    """Write the changes of each chain, and tell them. A pair is (before, after)."""
+def _write(
+    connection: sa.Connection, keyring: Keyring, chains: Sequence[tuple[Key, Chain, Chain]], *, now: datetime
+) -> None:
+    """Write the changes of each chain, and tell them. Each has its customer and purpose, and is before and after."""
     links: list[tuple[Link, Link]] = []
+    digests: dict[uuid.UUID, str] = {}
     jobs: list[tuple[JobNow, JobNow]] = []
     over: list[uuid.UUID] = []
-    for before, after in chains:
+    for key, before, after in chains:
         links += [(before.links[id_], link) for id_, link in after.links.items() if link != before.links[id_]]
+        for link in after.links.values():
+            known = link.known
+            digests[link.id] = signature(keyring, key, link.id, known.state, known.result_word, known.at)
         moved = [(before.jobs[id_], job) for id_, job in after.jobs.items() if job != before.jobs[id_]]
         jobs += moved
         if any(
@@ -189,7 +204,8 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
             over += after.links
     explained = [link.id for _, link in links if link.known.reasons]
     of_erased = set(connection.execute(_OF_ERASED, {"sessions": bulk.keys(explained)}).scalars() if explained else ())
-    _UPDATE_SESSIONS.run(connection, [_known(link, explains=link.id not in of_erased) for _, link in links])
+    learnt = [_known(link, digests[link.id], explains=link.id not in of_erased) for _, link in links]
+    _UPDATE_SESSIONS.run(connection, learnt)
     _MOVE_JOBS.run(connection, [_move(job, now=now) for _, job in jobs])
     unknown_outcomes.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
     if over:
@@ -207,7 +223,7 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
     happened(connection, JobsStopped(failed), now=now)
 
 
-def _known(link: Link, *, explains: bool) -> dict[str, Any]:
+def _known(link: Link, digest: str, *, explains: bool) -> dict[str, Any]:
     """`explains`: the reasons are kept; not of an erased customer."""
     known = link.known
     return {
@@ -218,6 +234,7 @@ def _known(link: Link, *, explains: bool) -> dict[str, Any]:
         "new_update_rank": int(known.rank),
         "new_update_at": known.at,
         "new_update_weight": known.weight,
+        "new_verdict_digest": digest,
         "new_reasons": stored(known.reasons) if explains else "",
         "new_note": known.note[:400],
         "new_company_id": link.company_id,
