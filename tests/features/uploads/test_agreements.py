@@ -110,14 +110,19 @@ async def test_one_agreement_is_not_enough_once_two_must_agree(open_site, enter,
     assert decided(two) == [("checked", [ONA])]
 
 
-async def test_an_agreement_that_only_the_database_has_does_not_count(site_of_two, agreed, look):
+@pytest.mark.parametrize("other", ["desk (operator), dashboard", "oidc:ona (operator), dashboard", ONA, ""])
+async def test_an_agreement_that_only_the_database_has_does_not_count(site_of_two, agreed, look, other):
     with site_of_two.parts.database.write() as connection:
-        both = ["desk (operator), dashboard", ONA]
+        both = [other, ONA]
         connection.execute(UploadedList.__table__.update().values(agreed=both, state="approved"))
 
     look(site_of_two)
-
     assert decided(site_of_two) == [("checked", [ONA])]
+
+    with site_of_two.parts.database.write() as connection:
+        connection.execute(UploadedList.__table__.update().values(agreed=[], state="approved"))
+    look(site_of_two)
+    assert decided(site_of_two) == [("checked", [])]
 
 
 @pytest.fixture

@@ -57,8 +57,9 @@ class Looking:
         for one in found:
             if self.stopping():
                 return
-            # Before the import too: who agreed may not be there any more.
-            still = uploads.standing(one, agreeing, now=now) if one.agreed else one
+            still: Upload | None = one
+            if one.agreed or one.state is UploadState.APPROVED:  # who agreed may not be there any more
+                still = uploads.standing(one, agreeing, now=now)
             if still is not None and still.is_due(now):
                 self._take(uploads, still)
 

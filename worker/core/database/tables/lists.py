@@ -118,9 +118,7 @@ class UploadedList(Base):
     uploaded_at: ColumnOf[datetime]
     version: ColumnOf[int] = column(doc="Grows when it is read in another way: people agree to one version.")
     agreed: ColumnOf[list[str]] = column(sa.JSON(), doc="Who has agreed to this version.")
-    encrypted: ColumnOf[bytes] = column(
-        doc="How it is read, its check, and proofs of who agreed; empty at the end."
-    )
+    encrypted: ColumnOf[bytes] = column(doc="How it is read, its check, and proofs of who agreed; empty at the end.")
     reason: ColumnOf[str] = column(sa.String(400), doc="Why it was refused, or who agreed and counts no more.")
     batch_id: ColumnOf[int | None] = column(sa.ForeignKey("batch.id"))
     tries: ColumnOf[int] = column(doc="How often a process took it and neither ended nor released it.")

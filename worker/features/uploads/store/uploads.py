@@ -16,7 +16,7 @@ from onboarding_worker.core.database.tables import UploadedList as Row
 from onboarding_worker.core.database.tables import UploadedPart as Part
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.features.dashboard.users import Person
+from onboarding_worker.features.dashboard.users import Person, is_one_person
 from onboarding_worker.features.uploads.agreeing import Agreeing
 from onboarding_worker.features.uploads.uploaded import AGREED, ENDED, FOR_PROCESSES, OPEN, How, Upload, UploadState
 from onboarding_worker.lists.store.taken import FREE, Ending, TakenLists
@@ -196,20 +196,21 @@ class Uploads(TakenLists[Upload]):
     def _judged(self, connection: sa.Connection, row: Any, agreeing: Agreeing, now: datetime) -> Upload:
         """The list, without the agreements that count no more."""
         one = _upload(row)
-        waits = one.state is UploadState.CHECKED or (one.state is UploadState.APPROVED and one.is_due(now))
-        if not one.agreed or not waits:
+        if one.state is not UploadState.CHECKED and not (one.state is UploadState.APPROVED and one.is_due(now)):
             return one
         try:
             proofs = self._opened(one.id, row.encrypted).get("agreed", {})
         except CannotDecrypt:
             proofs = {}
-        kept = []
+        kept: tuple[str, ...] = ()
         for by in one.agreed:
-            entry, since = proofs.get(by, ("", ""))  # none: it was written by another program
-            if entry and agreeing.counts(connection, by, entry, since=datetime.fromisoformat(since), now=now):
-                kept.append(by)
-        if gone := " and ".join(by for by in one.agreed if by not in kept):
-            one = one._replace(agreed=tuple(kept), reason=f"{gone} agreed, which counts no more: {NO_MORE}"[:400])
+            entry, since = proofs.get(by, ("", ""))  # none: another program wrote it
+            once = entry and not any(is_one_person(by, other) for other in kept)
+            if once and agreeing.counts(connection, by, entry, since=datetime.fromisoformat(since), now=now):
+                kept = (*kept, by)
+        if kept != one.agreed:
+            gone = " and ".join(by for by in one.agreed if by not in kept) or "one person twice"
+            one = one._replace(agreed=kept, reason=f"{gone} agreed, which counts no more: {NO_MORE}"[:400])
         return one if len(kept) >= agreeing.needed else one._replace(state=UploadState.CHECKED)
 
     @contextmanager
