@@ -24,7 +24,7 @@ from onboarding_worker.lists.store.taken import FREE, Ending, TakenLists
 LIST, PROBLEMS = "list", "problems"
 DROPS = Act("uploads", "approve list")
 FEWER = "more must agree now"
-NO_MORE = "the person was removed or changed since, or had logged in by [oidc] more than 12 hours ago"
+NO_MORE = "the person was removed or changed since, or agreed by [oidc] more than 12 hours ago"
 _COLUMNS = [getattr(Row, name) for name in Upload._fields]
 _INSERT_PART = sa.insert(Part)
 
