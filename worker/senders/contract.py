@@ -28,6 +28,12 @@ MESSAGE_ID = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255
 TOO_LATE = Problem(Kind.TRANSIENT, "too late to be handed over when there was a connection")
 
 
+def message_key(given: object) -> str:
+    """The key in our own Message-ID, as a report repeats it; "" for all else."""
+    match = MESSAGE_ID.fullmatch(given.strip()[:500]) if isinstance(given, str) else None
+    return match[1] if match else ""
+
+
 def event_name(given: object) -> str:
     """A service's own name of an event, for people; "event" for what is none. It reaches terminals, and no database
     takes a NUL."""

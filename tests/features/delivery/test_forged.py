@@ -7,8 +7,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.features.delivery import postmark
 from onboarding_worker.features.delivery.ses import TOPIC_HEADER
-from onboarding_worker.features.delivery.sources import FOR_ALL, FOR_EACH_MACHINE, WITH_KEYS, SesSource, Sns
+from onboarding_worker.features.delivery.sources import FOR_ALL, FOR_EACH_MACHINE, SesSource, Sns, of_mails
 from onboarding_worker.providers.webhooks.contract import Delivery
 from tests.features.delivery.sns import (
     CERTIFICATE_URL,
@@ -213,6 +214,6 @@ POSTMARK: dict[str, str | None] = {
 def test_a_webhook_that_does_not_show_postmarks_key_is_refused_before_its_body_is_read(subtests):
     for what in POSTMARK:
         with subtests.test(case=what):
-            source, given = WITH_KEYS["postmark"]([SECRET], Keyring([new_key()]), lambda: NOON), POSTMARK[what]
+            source, given = of_mails(postmark, [SECRET], Keyring([new_key()]), lambda: NOON), POSTMARK[what]
             assert source.refuses_unread(Delivery(b"", {} if given is None else {"authorization": given}))
             assert not source.refuses_unread(Delivery(b"", {"authorization": f"Bearer {SECRET}"}))

@@ -56,7 +56,7 @@ def test_mailguns_events_mean_what_callbacks_of_ours_mean(subtests):
     for event, meaning in cases:
         with subtests.test(event=event):
             body = mailgun(event)
-            assert mailgun_callbacks.refusal(body, keys=["x" * 32, SIGNING], now=NOON) == ""
+            assert mailgun_callbacks.refusal({}, body, keys=["x" * 32, SIGNING], now=NOON) == ""
             update = mailgun_callbacks.read(body)
             assert isinstance(update, DeliveryUpdate)
             assert (update.reference, (update.status, update.stop)) == (KEY, meaning)
@@ -76,14 +76,14 @@ def test_what_mailgun_has_not_signed_just_now_is_refused():
         b'{"signature": {"timestamp": "1", "token": "x", "signature": "\\ud800"}}',
         b'{"signature": {"timestamp": "' + b"9" * 400 + b'", "token": "x", "signature": "x"}}',
     ]
-    assert [body for body in cases if not mailgun_callbacks.refusal(body, keys=[SIGNING], now=NOON)] == []
+    assert [body for body in cases if not mailgun_callbacks.refusal({}, body, keys=[SIGNING], now=NOON)] == []
 
 
 def test_a_mailgun_signature_is_good_for_one_webhook_since_it_does_not_cover_the_content():
     changed = mailgun({"event": "delivered"}).replace(b"delivered", b"complained")
-    assert mailgun_callbacks.refusal(changed, keys=[SIGNING], now=NOON) == ""
-    assert mailgun_callbacks.named(changed) == mailgun_callbacks.named(mailgun({"event": "delivered"}))
-    assert mailgun_callbacks.named(mailgun({}, token="u" * 50)) != mailgun_callbacks.named(mailgun({}))
+    assert mailgun_callbacks.refusal({}, changed, keys=[SIGNING], now=NOON) == ""
+    assert mailgun_callbacks.named({}, changed) == mailgun_callbacks.named({}, mailgun({"event": "delivered"}))
+    assert mailgun_callbacks.named({}, mailgun({}, token="u" * 50)) != mailgun_callbacks.named({}, mailgun({}))
 
 
 def event(kind: object, **more: object) -> dict:
@@ -117,7 +117,7 @@ def test_sendgrids_events_mean_what_callbacks_of_ours_mean(subtests):
             updates = sendgrid_callbacks.read(body)
             assert not isinstance(updates, NotUnderstood)
             ((named, update),) = updates
-            assert (named, update.reference, (update.status, update.stop)) == (b"e1", KEY, meaning)
+            assert (named, update.reference, (update.status, update.stop)) == (b"sendgrid.e1", KEY, meaning)
 
 
 def test_a_bounce_of_sendgrids_without_a_message_names_its_address():
@@ -178,6 +178,6 @@ def test_what_sendgrid_has_not_signed_is_refused():
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_refused_or_read_without_an_exception(body: bytes):
-    assert mailgun_callbacks.refusal(body, keys=[SIGNING], now=NOON)
+    assert mailgun_callbacks.refusal({}, body, keys=[SIGNING], now=NOON)
     assert isinstance(mailgun_callbacks.read(body), NotUnderstood)
     assert isinstance(sendgrid_callbacks.read(body), NotUnderstood | list)

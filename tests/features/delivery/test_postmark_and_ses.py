@@ -119,8 +119,8 @@ def basic(text: str) -> str:
 
 @pytest.mark.parametrize("given_", [basic(f"postmark:{SECRET}"), basic(f":{SECRET}"), f"Bearer {SECRET}"])
 def test_postmark_shows_the_key_as_a_password_or_as_a_bearer_token(given_):
-    assert postmark_callbacks.refusal({"authorization": given_}, keys=["x" * 32, SECRET]) == ""
-    assert postmark_callbacks.refusal({"authorization": given_}, keys=["x" * 32])
+    assert postmark_callbacks.unsigned({"authorization": given_}, ["x" * 32, SECRET]) == ""
+    assert postmark_callbacks.unsigned({"authorization": given_}, ["x" * 32])
 
 
 @given(ANY_BYTES)
@@ -129,4 +129,4 @@ def test_any_bytes_are_refused_or_read_without_an_exception(body: bytes):
     assert isinstance(ses_callbacks.read(body.decode("utf-8", "surrogateescape")), NotUnderstood)
     assert isinstance(ses_callbacks.read_message(body, topics=["x"]), str)
     assert ses_callbacks.read_certificate(body) is None
-    assert postmark_callbacks.refusal({"authorization": body.decode("latin-1")}, keys=[SECRET])
+    assert postmark_callbacks.unsigned({"authorization": body.decode("latin-1")}, [SECRET])

@@ -6,25 +6,13 @@ is used once: `named` is what a webhook is recognised by, whatever its content s
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from onboarding_worker.providers.strict_json import NoObject, read_object
-from onboarding_worker.senders.contract import (
-    ARRIVED,
-    ASKED_FOR_NO_MORE,
-    COMPLAINED,
-    MESSAGE_ID,
-    NOT_TAKEN,
-    NOT_YET,
-    NOTHING_FOLLOWS,
-    DeliveryUpdate,
-    NotUnderstood,
-    Said,
-    event_name,
-    ours,
-)
+from onboarding_worker.senders import contract
+from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood, Said, message_key
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure
 
 LARGEST = 64 * 1024
@@ -33,21 +21,24 @@ OLDEST = timedelta(minutes=15)
 # By the event. Of others, such as accepted, opened and clicked, nothing follows. Source: documentation.mailgun.com,
 # "Event structure" and "Tracking failures".
 MEANINGS: Mapping[str, Said] = {
-    "delivered": ARRIVED,
-    "complained": COMPLAINED,
-    "unsubscribed": ASKED_FOR_NO_MORE,
-    "failed": NOT_YET,
+    "delivered": contract.ARRIVED,
+    "complained": contract.COMPLAINED,
+    "unsubscribed": contract.ASKED_FOR_NO_MORE,
+    "failed": contract.NOT_YET,
 }
 # By the reason of a permanent failure. Of others, such as bounce and generic, the server's words say what it means.
 REASONS: Mapping[str, Said] = {
     # Mailgun's own lists: nothing was sent.
-    **dict.fromkeys(("suppress-bounce", "suppress-complaint", "suppress-unsubscribe"), NOT_TAKEN),
-    "espblock": ours("the recipient's service blocks our domain or Mailgun's address", "espblock"),
+    **dict.fromkeys(("suppress-bounce", "suppress-complaint", "suppress-unsubscribe"), contract.NOT_TAKEN),
+    "espblock": contract.ours("the recipient's service blocks our domain or Mailgun's address", "espblock"),
 }
 
 
-def refusal(body: bytes, *, keys: Iterable[str], now: datetime) -> str:
-    """Why the webhook is refused; "" if one of the keys signed it. Never raises, and names no value."""
+def unsigned(_headers: Mapping[str, str], _keys: Sequence[str]) -> str:
+    return ""  # the signature is in the body
+
+
+def refusal(_headers: Mapping[str, str], body: bytes, *, keys: Sequence[str], now: datetime) -> str:
     fields = read_object(body) if len(body) <= LARGEST else None
     signed = fields.get("signature") if isinstance(fields, dict) else None
     if not isinstance(signed, dict):
@@ -64,28 +55,27 @@ def refusal(body: bytes, *, keys: Iterable[str], now: datetime) -> str:
     return "" if abs(now.timestamp() - int(at)) <= OLDEST.total_seconds() else "it is too old, or of a wrong clock"
 
 
-def named(body: bytes) -> bytes:
-    """What a webhook is recognised by: its token. For webhooks that are not refused."""
+def named(_headers: Mapping[str, str], body: bytes) -> bytes:
     fields = read_object(body)
     signed = fields.get("signature") if isinstance(fields, dict) else None
-    return str(signed.get("token", "")).encode("utf-8", "surrogatepass") if isinstance(signed, dict) else body
+    token = str(signed.get("token", "")).encode("utf-8", "surrogatepass") if isinstance(signed, dict) else body
+    return b"mailgun." + token
 
 
 def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
-    """The update in the webhook. Never raises on the bytes that were sent."""
     fields = read_object(body)
     if isinstance(fields, NoObject):
         return NotUnderstood("it is not a readable JSON object")
     event = fields.get("event-data")
     if not isinstance(event, dict):
         return NotUnderstood("it has no event-data")
-    match = MESSAGE_ID.fullmatch(str(_within(event, "message", "headers").get("message-id", ""))[:500])
-    if match is None:
+    reference = message_key(_within(event, "message", "headers").get("message-id"))
+    if not reference:
         return NotUnderstood("it names no message")
     said = _meaning(event)
-    kind, given = event_name(event.get("event")), event.get("timestamp", 0)
+    kind, given = contract.event_name(event.get("event")), event.get("timestamp", 0)
     at = datetime.fromtimestamp(given, UTC) if type(given) in (int, float) and 0 < given < 4e9 else None
-    return DeliveryUpdate(kind, match[1], happened_at=at, **said._asdict())
+    return DeliveryUpdate(kind, reference, happened_at=at, **said._asdict())
 
 
 def _meaning(event: Mapping[str, Any]) -> Said:
@@ -94,7 +84,7 @@ def _meaning(event: Mapping[str, Any]) -> Said:
         words = f"{report.get('message', '')} {report.get('description', '')}"
         code = enhanced_code(report.get("enhanced-code"), report.get("message"), report.get("description"))
         return REASONS.get(str(event.get("reason"))) or of_permanent_failure(code, words)
-    return MEANINGS.get(str(event.get("event")), NOTHING_FOLLOWS)
+    return MEANINGS.get(str(event.get("event")), contract.NOTHING_FOLLOWS)
 
 
 def _within(fields: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -7,27 +7,15 @@ names a mail by an id of its own, and repeats what the mail's `X-PM-Metadata-` h
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.core.model.stops import About
 from onboarding_worker.providers.strict_json import NoObject, read_object
-from onboarding_worker.senders.contract import (
-    ARRIVED,
-    ASKED_FOR_NO_MORE,
-    COMPLAINED,
-    MESSAGE_ID,
-    NOT_KNOWN,
-    NOT_TAKEN,
-    NOT_YET,
-    NOTHING_FOLLOWS,
-    DeliveryUpdate,
-    NotUnderstood,
-    Said,
-    event_name,
-    ours,
-)
+from onboarding_worker.senders import contract
+from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood, Said, message_key
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address
 
 LARGEST = 1024 * 1024  # a bounce may carry the whole mail, if the webhook is set so
@@ -35,18 +23,20 @@ NAME = "message"
 # By the type of a bounce. Source: postmarkapp.com/developer/api/bounce-api, "Bounce types". Of a HardBounce the
 # server's words say what it means.
 BOUNCES: Mapping[str, Said] = {
-    **dict.fromkeys(("Transient", "DnsError", "SoftBounce", "Undeliverable"), NOT_YET),
+    **dict.fromkeys(("Transient", "DnsError", "SoftBounce", "Undeliverable"), contract.NOT_YET),
     # Answers of people and of machines, which say nothing about the delivery.
-    **dict.fromkeys(("AutoResponder", "AddressChange", "Subscribe", "OpenRelayTest"), NOTHING_FOLLOWS),
-    "ChallengeVerification": NOTHING_FOLLOWS,
-    "SpamComplaint": COMPLAINED,
-    "Unsubscribe": ASKED_FOR_NO_MORE,
-    **dict.fromkeys(("SpamNotification", "VirusNotification", "ManuallyDeactivated", "Unconfirmed"), NOT_TAKEN),
-    "BadEmailAddress": NOT_TAKEN._replace(about=About.ADDRESS),
-    "Blocked": ours("the recipient's service blocks our text or Postmark's address", "Blocked"),
-    "DMARCPolicy": ours("the DMARC record of our domain does not allow Postmark", "DMARCPolicy"),
-    "SMTPApiError": ours("Postmark could not take the mail", "SMTPApiError"),
-    "Unknown": NOT_KNOWN._replace(code="Unknown"),
+    **dict.fromkeys(("AutoResponder", "AddressChange", "Subscribe", "OpenRelayTest"), contract.NOTHING_FOLLOWS),
+    "ChallengeVerification": contract.NOTHING_FOLLOWS,
+    "SpamComplaint": contract.COMPLAINED,
+    "Unsubscribe": contract.ASKED_FOR_NO_MORE,
+    **dict.fromkeys(
+        ("SpamNotification", "VirusNotification", "ManuallyDeactivated", "Unconfirmed"), contract.NOT_TAKEN
+    ),
+    "BadEmailAddress": contract.NOT_TAKEN._replace(about=About.ADDRESS),
+    "Blocked": contract.ours("the recipient's service blocks our text or Postmark's address", "Blocked"),
+    "DMARCPolicy": contract.ours("the DMARC record of our domain does not allow Postmark", "DMARCPolicy"),
+    "SMTPApiError": contract.ours("Postmark could not take the mail", "SMTPApiError"),
+    "Unknown": contract.NOT_KNOWN._replace(code="Unknown"),
 }
 
 
@@ -56,9 +46,8 @@ def headers_of(key: str) -> tuple[str, ...]:
     return "X-PM-KeepID: true", f"X-PM-Metadata-{NAME}: {key}"
 
 
-def refusal(headers: Mapping[str, str], *, keys: Iterable[str]) -> str:
-    """Why the webhook is refused; "" if it shows one of the keys. Never raises, and names no value. `headers` has
-    lower-case names. The key is the password of Basic authentication with any user, or a bearer token."""
+def unsigned(headers: Mapping[str, str], keys: Sequence[str]) -> str:
+    """The key is the password of Basic authentication with any user, or a bearer token."""
     scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
     given = rest.strip()
     match scheme.lower():
@@ -75,8 +64,15 @@ def refusal(headers: Mapping[str, str], *, keys: Iterable[str]) -> str:
     return "" if any([hmac.compare_digest(key.encode(), shown) for key in keys]) else "its credentials are not ours"
 
 
+def refusal(headers: Mapping[str, str], _body: bytes, *, keys: Sequence[str], now: datetime) -> str:
+    return unsigned(headers, keys)
+
+
+def named(_headers: Mapping[str, str], body: bytes) -> bytes:
+    return b"postmark." + body
+
+
 def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
-    """The update in the webhook. Never raises on the bytes that were sent."""
     fields = read_object(body)
     if isinstance(fields, NoObject):
         return NotUnderstood("it is not a readable JSON object")
@@ -91,7 +87,7 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     released = kind == "SubscriptionChange" and fields.get("SuppressSending") is False
     times = (utc_time(fields.get(name)) for name in ("DeliveredAt", "BouncedAt", "ChangedAt"))
     return DeliveryUpdate(
-        event_name(kind),
+        contract.event_name(kind),
         reference,
         address,
         # Only by the person's own wish. An operator uses `onboard suppress --remove`, which leaves a name on it.
@@ -104,32 +100,32 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
 def _reference(fields: Mapping[str, Any]) -> str:
     kept = fields.get("Metadata")
     for name, value in kept.items() if isinstance(kept, dict) else ():
-        if name.lower() == NAME and isinstance(value, str) and (match := MESSAGE_ID.fullmatch(value[:500])):
-            return match[1]
+        if name.lower() == NAME and (key := message_key(value)):
+            return key
     return ""
 
 
 def _meaning(kind: str, fields: Mapping[str, Any]) -> Said:
     match kind:
         case "Delivery":
-            return ARRIVED
+            return contract.ARRIVED
         case "SpamComplaint":
-            return COMPLAINED
+            return contract.COMPLAINED
         case "Bounce":
             return _bounce(fields)
         case "SubscriptionChange" if fields.get("SuppressSending") is True:
             # A hard bounce has a webhook of its own, with the server's words.
-            stops = {"SpamComplaint": COMPLAINED, "ManualSuppression": ASKED_FOR_NO_MORE}
-            return stops.get(str(fields.get("SuppressionReason")), NOTHING_FOLLOWS)
+            stops = {"SpamComplaint": contract.COMPLAINED, "ManualSuppression": contract.ASKED_FOR_NO_MORE}
+            return stops.get(str(fields.get("SuppressionReason")), contract.NOTHING_FOLLOWS)
         case _:
-            return NOTHING_FOLLOWS  # open, click
+            return contract.NOTHING_FOLLOWS  # open, click
 
 
 def _bounce(fields: Mapping[str, Any]) -> Said:
-    kind, words = event_name(fields.get("Type")), fields.get("Details")
+    kind, words = contract.event_name(fields.get("Type")), fields.get("Details")
     words = words if isinstance(words, str) else ""
     code = enhanced_code(words)
     if kind == "HardBounce":
         return of_permanent_failure(code, words)
-    said = BOUNCES.get(kind, NOT_KNOWN._replace(code=kind))
+    said = BOUNCES.get(kind, contract.NOT_KNOWN._replace(code=kind))
     return said._replace(code=code) if said.status is not None and not said.code else said

@@ -5,7 +5,7 @@ SendGrid signs the time and the body with its key (ECDSA, SHA-256); the account 
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,21 +16,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from onboarding_worker.core.model.stops import About
 from onboarding_worker.providers.strict_json import NoObject, read_list
-from onboarding_worker.senders.contract import (
-    ARRIVED,
-    ASKED_FOR_NO_MORE,
-    COMPLAINED,
-    MESSAGE_ID,
-    NOT_KNOWN,
-    NOT_TAKEN,
-    NOT_YET,
-    NOTHING_FOLLOWS,
-    DeliveryUpdate,
-    NotUnderstood,
-    Said,
-    event_name,
-    ours,
-)
+from onboarding_worker.senders import contract
+from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood, Said, message_key
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address
 
 LARGEST = 1024 * 1024
@@ -40,32 +27,35 @@ OLDEST = timedelta(hours=25)  # SendGrid repeats a webhook for a day
 # By the event. Of others, such as processed, open and click, nothing follows. Source: twilio.com/docs/sendgrid, "Event
 # Webhook reference".
 MEANINGS: Mapping[str, Said] = {
-    "delivered": ARRIVED,
-    "spamreport": COMPLAINED,
-    **dict.fromkeys(("unsubscribe", "group_unsubscribe"), ASKED_FOR_NO_MORE),
-    "deferred": NOT_YET,
+    "delivered": contract.ARRIVED,
+    "spamreport": contract.COMPLAINED,
+    **dict.fromkeys(("unsubscribe", "group_unsubscribe"), contract.ASKED_FOR_NO_MORE),
+    "deferred": contract.NOT_YET,
 }
 # By the reason of a drop: nothing was sent. Source: the same.
 DROPS: Mapping[str, Said] = {
     # SendGrid's own lists of addresses.
-    **dict.fromkeys(("Bounced Address", "Unsubscribed Address", "Spam Reporting Address"), NOT_TAKEN),
-    "Invalid": NOT_TAKEN._replace(about=About.ADDRESS),
-    "Invalid SMTPAPI header": ours("the header X-SMTPAPI of our mails cannot be read"),
-    "Spam Content": ours("SendGrid takes our text for spam"),
-    "Recipient List over Package Quota": ours("the mails of our plan are used up"),
+    **dict.fromkeys(("Bounced Address", "Unsubscribed Address", "Spam Reporting Address"), contract.NOT_TAKEN),
+    "Invalid": contract.NOT_TAKEN._replace(about=About.ADDRESS),
+    "Invalid SMTPAPI header": contract.ours("the header X-SMTPAPI of our mails cannot be read"),
+    "Spam Content": contract.ours("SendGrid takes our text for spam"),
+    "Recipient List over Package Quota": contract.ours("the mails of our plan are used up"),
 }
 # By what SendGrid makes of a bounce that it calls blocked. Source: twilio.com/docs/sendgrid, "Bounce and block
 # classifications".
 BLOCKS: Mapping[str, Said] = {
-    "Content": ours("the recipient's server refuses our text", "Content"),
-    "Reputation": ours("the recipient's server refuses our domain or SendGrid's address", "Reputation"),
-    "Unclassified": NOT_KNOWN._replace(code="Unclassified"),
+    "Content": contract.ours("the recipient's server refuses our text", "Content"),
+    "Reputation": contract.ours("the recipient's server refuses our domain or SendGrid's address", "Reputation"),
+    "Unclassified": contract.NOT_KNOWN._replace(code="Unclassified"),
 }
 
 
-def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now: datetime) -> str:
-    """Why the webhook is refused; "" if one of the keys signed it. Never raises, and names no value. `headers` has
-    lower-case names. `keys` are public keys as SendGrid shows them: DER in base64."""
+def unsigned(headers: Mapping[str, str], _keys: Sequence[str]) -> str:
+    return "" if headers.get(SIGNATURE) else "it is not signed"
+
+
+def refusal(headers: Mapping[str, str], body: bytes, *, keys: Sequence[str], now: datetime) -> str:
+    """`keys` are public keys as SendGrid shows them: DER in base64."""
     given, at = headers.get(SIGNATURE, ""), headers.get(TIME, "")
     if not given or not at:
         return "it is not signed"
@@ -98,9 +88,12 @@ def _signed(key: str, given: str, content: bytes) -> bool:
     return True
 
 
+def named(_headers: Mapping[str, str], body: bytes) -> bytes:
+    return body  # of one without readable events
+
+
 def read(body: bytes) -> list[tuple[bytes, DeliveryUpdate]] | NotUnderstood:
-    """The updates in the webhook, each with what it is recognised by. Never raises on the bytes that were sent. Events
-    that name no mail of this form are left out: an account may send other mails, too."""
+    """Events that name no mail of this form are left out: an account may send other mails, too."""
     events = read_list(body)
     if isinstance(events, NoObject):
         return NotUnderstood("it is not a readable JSON list")
@@ -111,16 +104,15 @@ def read(body: bytes) -> list[tuple[bytes, DeliveryUpdate]] | NotUnderstood:
 
 
 def _update(event: Mapping[str, Any]) -> tuple[bytes, DeliveryUpdate] | None:
-    id_, reference = event.get("sg_event_id"), event.get("smtp-id")
-    match = MESSAGE_ID.fullmatch(reference.strip()) if isinstance(reference, str) and len(reference) <= 500 else None
+    id_, reference = event.get("sg_event_id"), message_key(event.get("smtp-id"))
     # A bounce that comes after the server had taken the mail names only the address.
-    address = usable_address(event.get("email")) if match is None and event.get("event") == "bounce" else ""
-    if not isinstance(id_, str) or not id_ or not (match or address):
+    address = usable_address(event.get("email")) if not reference and event.get("event") == "bounce" else ""
+    if not isinstance(id_, str) or not id_ or not (reference or address):
         return None
-    kind, given = event_name(event.get("event")), event.get("timestamp")
+    kind, given = contract.event_name(event.get("event")), event.get("timestamp")
     at = datetime.fromtimestamp(given, UTC) if type(given) is int and 0 < given < 4_000_000_000 else None
-    update = DeliveryUpdate(kind, match[1] if match else "", address, happened_at=at, **_meaning(event)._asdict())
-    return id_.encode("utf-8", "surrogatepass"), update
+    update = DeliveryUpdate(kind, reference, address, happened_at=at, **_meaning(event)._asdict())
+    return b"sendgrid." + id_.encode("utf-8", "surrogatepass"), update
 
 
 def _meaning(event: Mapping[str, Any]) -> Said:
@@ -129,9 +121,9 @@ def _meaning(event: Mapping[str, Any]) -> Said:
             code = enhanced_code(event.get("status"), event.get("reason"))
             if event.get("type") != "blocked":
                 return of_permanent_failure(code, str(event.get("reason", "")))
-            return BLOCKS.get(str(event.get("bounce_classification")), NOT_TAKEN._replace(code=code))
+            return BLOCKS.get(str(event.get("bounce_classification")), contract.NOT_TAKEN._replace(code=code))
         case "dropped":
             reason = str(event.get("reason"))
-            return next((said for begins, said in DROPS.items() if reason.startswith(begins)), NOT_KNOWN)
+            return next((said for begins, said in DROPS.items() if reason.startswith(begins)), contract.NOT_KNOWN)
         case kind:
-            return MEANINGS.get(str(kind), NOTHING_FOLLOWS)
+            return MEANINGS.get(str(kind), contract.NOTHING_FOLLOWS)

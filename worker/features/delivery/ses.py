@@ -24,21 +24,8 @@ from cryptography.x509 import Certificate, load_pem_x509_certificate
 from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.features.delivery.section import host_of
 from onboarding_worker.providers.strict_json import NoObject, read_object
-from onboarding_worker.senders.contract import (
-    ARRIVED,
-    ASKED_FOR_NO_MORE,
-    COMPLAINED,
-    MESSAGE_ID,
-    NOT_KNOWN,
-    NOT_TAKEN,
-    NOT_YET,
-    NOTHING_FOLLOWS,
-    DeliveryUpdate,
-    NotUnderstood,
-    Said,
-    event_name,
-    ours,
-)
+from onboarding_worker.senders import contract
+from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood, Said, message_key
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure
 
 MOST_HEADERS = 500
@@ -47,9 +34,11 @@ NOT_TRIED = ("Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient")
 # By type and subtype of a bounce; of other permanent ones the server's words say what they mean, and other transient
 # ones may pass. Source: docs.aws.amazon.com/ses/latest/dg/notification-contents.html, "Bounce types".
 BOUNCES: Mapping[tuple[str, str], Said] = {
-    **{("Permanent", part): NOT_TAKEN for part in NOT_TRIED},
-    **{("Transient", part): NOT_TAKEN for part in ("MessageTooLarge", "ContentRejected", "AttachmentRejected")},
-    ("Undetermined", "Undetermined"): NOT_KNOWN,
+    **{("Permanent", part): contract.NOT_TAKEN for part in NOT_TRIED},
+    **{
+        ("Transient", part): contract.NOT_TAKEN for part in ("MessageTooLarge", "ContentRejected", "AttachmentRejected")
+    },
+    ("Undetermined", "Undetermined"): contract.NOT_KNOWN,
 }
 # The object that has the time and the facts, by the event.
 _PARTS = {
@@ -80,40 +69,39 @@ def read(message: str) -> DeliveryUpdate | NotUnderstood:
     facts = fields.get(_PARTS.get(kind, ""))
     facts = facts if isinstance(facts, dict) else {}
     at, said = utc_time(facts.get("timestamp")), _meaning(kind, facts)
-    return DeliveryUpdate(event_name(kind), reference, happened_at=at, **said._asdict())
+    return DeliveryUpdate(contract.event_name(kind), reference, happened_at=at, **said._asdict())
 
 
 def _reference(headers: list[Any]) -> str:
     for header in headers[:MOST_HEADERS]:
         name, value = (header.get("name"), header.get("value")) if isinstance(header, dict) else (None, None)
         if isinstance(name, str) and isinstance(value, str) and name.lower() == "message-id":
-            match = MESSAGE_ID.fullmatch(value.strip()[:500])
-            return match[1] if match else ""
+            return message_key(value)
     return ""
 
 
 def _meaning(kind: str, facts: Mapping[str, Any]) -> Said:
     match kind:
         case "Delivery":
-            return ARRIVED
+            return contract.ARRIVED
         case "Complaint" if facts.get("complaintSubType") in NOT_TRIED:
-            return NOT_TAKEN
+            return contract.NOT_TAKEN
         case "Complaint" if facts.get("complaintFeedbackType") == "not-spam":
-            return NOTHING_FOLLOWS
+            return contract.NOTHING_FOLLOWS
         case "Complaint":
-            return COMPLAINED
+            return contract.COMPLAINED
         case "Bounce":
             return _bounce(facts)
         case "DeliveryDelay":
-            return NOT_YET
+            return contract.NOT_YET
         case "Reject":
-            return ours("Amazon SES found a virus in our mail", "Reject")
+            return contract.ours("Amazon SES found a virus in our mail", "Reject")
         case "Subscription":
             wanted = facts.get("newTopicPreferences")
             leaves = isinstance(wanted, dict) and wanted.get("unsubscribeAll") is True
-            return ASKED_FOR_NO_MORE if leaves else NOTHING_FOLLOWS
+            return contract.ASKED_FOR_NO_MORE if leaves else contract.NOTHING_FOLLOWS
         case _:
-            return NOTHING_FOLLOWS  # send, open, click
+            return contract.NOTHING_FOLLOWS  # send, open, click
 
 
 def _bounce(facts: Mapping[str, Any]) -> Said:
@@ -126,7 +114,7 @@ def _bounce(facts: Mapping[str, Any]) -> Said:
         return said._replace(code=code)
     if kind == "Permanent":
         return of_permanent_failure(code, words)
-    return (NOT_YET if kind == "Transient" else NOT_KNOWN)._replace(code=code)
+    return (contract.NOT_YET if kind == "Transient" else contract.NOT_KNOWN)._replace(code=code)
 
 
 LARGEST = 64 * 1024

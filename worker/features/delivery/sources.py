@@ -9,8 +9,9 @@ an allowance of its own: who uses up theirs does not keep SNS's own certificate 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from cryptography.x509 import Certificate
 
@@ -21,14 +22,13 @@ from onboarding_worker.core.model.http_messages import HttpAnswer, HttpRequest
 from onboarding_worker.features.delivery import mailgun, postmark, sendgrid, ses, standard
 from onboarding_worker.features.delivery.section import Delivery as DeliverySection
 from onboarding_worker.features.delivery.ses import SnsMessage, read_certificate
-from onboarding_worker.features.delivery.texts import Found, ServiceSource, text_sources
+from onboarding_worker.features.delivery.texts import Report, ServiceSource, text_sources
 from onboarding_worker.http.client import Http, open_http_session
-from onboarding_worker.providers.webhooks.contract import Delivery, Unreadable
+from onboarding_worker.providers.webhooks.contract import Delivery
 from onboarding_worker.senders.contract import NotUnderstood
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.web.turns import Allowance
 from onboarding_worker.web.webhooks.sources import Closed, Get, Source, digests_of, of_sender
-from onboarding_worker.web.webhooks.standard_webhooks import ID
 from onboarding_worker.web.webhooks.store.webhooks import EMAIL, Arrived
 
 log = logging.getLogger(__name__)
@@ -141,76 +141,38 @@ class SesSource:
                 return of_sender(self.name, digests, ses.read(message.message))
 
 
-def _standard(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSource:
-    """The callbacks of a mail system of your own, or those of a program that translates them."""
-    logged: set[str] = set()
+class MailService(Protocol):
+    """A module that reads one mail service's webhooks. Nothing in it raises on what was sent, nor names a value of it;
+    `headers` have lower-case names. A refusal is "" if one of the keys signed the webhook; that of `unsigned` is of the
+    headers alone. `named`: what a webhook is recognised by."""
 
-    def found(delivery: Delivery) -> Found:
-        update = standard.read(delivery.body)
-        if isinstance(update, NotUnderstood) and update.malformed:
-            return Unreadable(update.reason, status=400)
-        if isinstance(update, NotUnderstood) and update.reason not in logged:
-            logged.add(update.reason)
-            log.info("%s: a callback is stored as ignored, as are all like it: %s", EMAIL, update.reason)
-        # The digest includes the id, which a repetition keeps: two bounces may have the same text.
-        return [(delivery.headers[ID].encode("utf-8", "surrogatepass") + b"." + delivery.body, update)]
+    LARGEST: int
 
-    return ServiceSource(
-        EMAIL,
-        standard.LARGEST,
-        keyring,
-        refuses_unread=lambda given: "" if given.headers.get(ID) else "it is not signed",
-        refuses=lambda given, _: standard.refusal(given.headers, given.body, keys=keys, now=clock()),
-        found=found,
-    )
+    def unsigned(self, headers: Mapping[str, str], keys: Sequence[str], /) -> str: ...
+    def refusal(self, headers: Mapping[str, str], body: bytes, /, *, keys: Sequence[str], now: datetime) -> str: ...
+    def named(self, headers: Mapping[str, str], body: bytes, /) -> bytes: ...
+    def read(self, body: bytes, /) -> Report | Sequence[tuple[bytes, Report]]: ...
 
 
-def _mailgun(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSource:
-    return ServiceSource(
-        EMAIL,
-        mailgun.LARGEST,
-        keyring,
-        refuses_unread=lambda _: "",  # the signature is in the body
-        refuses=lambda given, _: mailgun.refusal(given.body, keys=keys, now=clock()),
-        found=lambda given: [(b"mailgun." + mailgun.named(given.body), mailgun.read(given.body))],
-    )
-
-
-def _sendgrid(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSource:
-    def found(delivery: Delivery) -> Found:
-        read = sendgrid.read(delivery.body)  # many events in each webhook
-        if isinstance(read, NotUnderstood):
-            return [(delivery.body, read)]
-        return [(b"sendgrid." + named, update) for named, update in read]
-
-    return ServiceSource(
-        EMAIL,
-        sendgrid.LARGEST,
-        keyring,
-        refuses_unread=lambda given: "" if given.headers.get(sendgrid.SIGNATURE) else "it is not signed",
-        refuses=lambda given, _: sendgrid.refusal(given.headers, given.body, keys=keys, now=clock()),
-        found=found,
-    )
-
-
-def _postmark(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSource:
-    return ServiceSource(
-        EMAIL,
-        postmark.LARGEST,
-        keyring,
-        refuses_unread=lambda given: postmark.refusal(given.headers, keys=keys),
-        refuses=lambda _given, _query: "",  # its credentials are in a header
-        found=lambda given: [(b"postmark." + given.body, postmark.read(given.body))],
-    )
-
-
-# By the service's table. A new service is a module, a table in `section.py`, and a function and a line here.
-WITH_KEYS: Mapping[str, Callable[[Sequence[str], Keyring, Clock], Source]] = {
-    "standard": _standard,
-    "mailgun": _mailgun,
-    "sendgrid": _sendgrid,
-    "postmark": _postmark,
+# By the service's table. A new service is a module, a table in `section.py`, and its name here.
+WITH_KEYS: Mapping[str, MailService] = {
+    "standard": standard,
+    "mailgun": mailgun,
+    "sendgrid": sendgrid,
+    "postmark": postmark,
 }
+
+
+def of_mails(service: MailService, keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSource:
+    return ServiceSource(
+        EMAIL,
+        service.LARGEST,
+        keyring,
+        refuses_unread=lambda given: service.unsigned(given.headers, keys),
+        refuses=lambda given, _: service.refusal(given.headers, given.body, keys=keys, now=clock()),
+        named=lambda given: service.named(given.headers, given.body),
+        reports=service.read,
+    )
 
 
 def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, fetch: Get | None) -> Mapping[str, Source]:
@@ -223,5 +185,5 @@ def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, fetch: Ge
                 sources["email"] = SesSource(delivery.ses.topics, keyring, clock, Sns(fetch or get))
             else:
                 keys = [key.reveal() for key in getattr(delivery, name).keys]
-                sources["email"] = WITH_KEYS[name](keys, keyring, clock)
+                sources["email"] = of_mails(WITH_KEYS[name], keys, keyring, clock)
     return sources

@@ -5,12 +5,12 @@ docs/features/delivery.md, and the operator translates the mail service's callba
 Standard Webhooks specifies.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.providers.strict_json import NoObject, read_object
-from onboarding_worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, message_key
 from onboarding_worker.senders.smtp_answers import usable_address
 from onboarding_worker.web.webhooks import standard_webhooks
 
@@ -18,17 +18,23 @@ LARGEST = 64 * 1024
 TYPES = ("delivered", "bounced", "complained")
 
 
-def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now: datetime) -> str:
-    """Why the callback is refused; "" if one of the keys signed it. Never raises, and names no value. `now` is aware
-    UTC."""
+def unsigned(headers: Mapping[str, str], _keys: Sequence[str]) -> str:
+    return "" if headers.get(standard_webhooks.ID) else "it is not signed"
+
+
+def refusal(headers: Mapping[str, str], body: bytes, *, keys: Sequence[str], now: datetime) -> str:
     if len(body) > LARGEST:
         return "it is too large"
     found = standard_webhooks.signing_key(headers, body, keys, now=now)
     return found if isinstance(found, str) else ""
 
 
+def named(headers: Mapping[str, str], body: bytes) -> bytes:
+    """With the id, which a repetition keeps: two bounces may have the same text."""
+    return headers[standard_webhooks.ID].encode("utf-8", "surrogatepass") + b"." + body
+
+
 def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
-    """The update in the callback. Never raises on the bytes that were sent."""
     fields = read_object(body)
     if isinstance(fields, NoObject):
         return NotUnderstood(f"the body {fields.words}", malformed=True)
@@ -45,9 +51,7 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     for name in ("message_id", "email"):
         if not isinstance(fields.get(name), str | None):
             return NotUnderstood(f"{name} is not a text", malformed=True)
-    given, address = str(fields.get("message_id") or ""), usable_address(fields.get("email"))
-    match = MESSAGE_ID.fullmatch(given.strip()) if len(given) <= 500 else None
-    reference = match[1] if match else ""
+    reference, address = message_key(fields.get("message_id")), usable_address(fields.get("email"))
     if not reference and not address:
         # It may be about a mail of another program: the mail system must not repeat it for ever.
         return NotUnderstood("neither its message_id nor its email can be one of ours")

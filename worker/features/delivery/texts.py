@@ -1,8 +1,9 @@
 """The callbacks of the service for texts: about texts and WhatsApp messages, and about answers to them; and what
 messages carry so that the services that report on them name them."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.model.channels import channels_of
@@ -19,26 +20,33 @@ from onboarding_worker.wiring.senders import WayBack
 
 # Of the services that are ours. The adapter of another package brings its own.
 OURS = {"twilio": TextCallbacks(twilio.unsigned, twilio.refusal, twilio.signed_part, twilio.read, twilio.LARGEST)}
-# The reports in a callback, each with what it is recognised by; Unreadable: its sender should learn that it is none.
-Found = Sequence[tuple[bytes, DeliveryUpdate | NotUnderstood]] | Unreadable
+Report = DeliveryUpdate | NotUnderstood
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ServiceSource:
-    """One service's callbacks. `refuses_unread` and `refuses` are those of a `Source`."""
+    """One service's callbacks. `refuses_unread` and `refuses` are those of a `Source`. `named`: what a callback is
+    recognised by; of a callback with several reports `reports` says it."""
 
     name: str
     largest: int
     keyring: Keyring
     refuses_unread: Callable[[Delivery], str]
     refuses: Callable[[Delivery, str], str]
-    found: Callable[[Delivery], Found]
+    named: Callable[[Delivery], bytes]
+    reports: Callable[[bytes], Report | Sequence[tuple[bytes, Report]]]
+    _logged: set[str] = field(default_factory=set)
 
     def read(self, delivery: Delivery) -> Sequence[Arrived] | Unreadable:
-        found = self.found(delivery)
-        if isinstance(found, Unreadable):
-            return found
-        return [of_sender(self.name, digests_of(self.keyring, named), update) for named, update in found]
+        found = self.reports(delivery.body)
+        several = [(self.named(delivery), found)] if isinstance(found, Report) else found
+        if isinstance(found, NotUnderstood) and found.malformed:
+            return Unreadable(found.reason, status=400)  # its sender should learn it
+        if isinstance(found, NotUnderstood) and found.reason not in self._logged:
+            self._logged.add(found.reason)
+            log.info("%s: a callback is stored as ignored, as are all like it: %s", self.name, found.reason)
+        return [of_sender(self.name, digests_of(self.keyring, named), update) for named, update in several]
 
 
 def _of_texts(
@@ -54,7 +62,8 @@ def _of_texts(
             given.headers, given.body, f"{address}?{query}" if query else address, keys
         ),
         # A digest of what is signed, not of the bytes: the same callback in another order would be another genuine one.
-        found=lambda given: [(callbacks.signed_part(given.body), callbacks.read(given.body))],
+        named=lambda given: callbacks.signed_part(given.body),
+        reports=callbacks.read,
     )
 
 

@@ -12,17 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from onboarding_worker.core.model.endings import AddressIs
 from onboarding_worker.core.model.stops import About
-from onboarding_worker.senders.contract import (
-    NOT_KNOWN,
-    NOT_TAKEN,
-    NOT_YET,
-    DeliveryStatus,
-    DeliveryUpdate,
-    NotUnderstood,
-    Said,
-    Stop,
-    ours,
-)
+from onboarding_worker.senders import contract
+from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Said, Stop
 from onboarding_worker.senders.twilio_answers import PREFIX, TEXTS, WHATSAPP
 
 SIGNATURE = "x-twilio-signature"
@@ -104,17 +95,21 @@ def _lost(code: str, *, by_whatsapp: bool) -> Said:
     """What became of a message that did not arrive, and of its number, by Twilio's code, as in an answer. What Twilio
     reports of a WhatsApp message is final: Twilio does not try it again, and a text may reach the number."""
     if not code:
-        return NOT_TAKEN
+        return contract.NOT_TAKEN
     said = (WHATSAPP if by_whatsapp else TEXTS).get(int(code))
     if said is None:
-        return NOT_KNOWN
+        return contract.NOT_KNOWN
     if said.address in STOPS:
         return Said(DeliveryStatus.BOUNCED, STOPS[said.address], said.about)
     if said.address is AddressIs.ELSEWHERE:
         return Said(DeliveryStatus.ELSEWHERE, about=said.about)
     if said.about is About.US:
-        return ours(said.words)
-    return NOT_YET if said.about is About.WAY and not by_whatsapp else NOT_TAKEN._replace(about=said.about)
+        return contract.ours(said.words)
+    return (
+        contract.NOT_YET
+        if said.about is About.WAY and not by_whatsapp
+        else contract.NOT_TAKEN._replace(about=said.about)
+    )
 
 
 def _answer(fields: Mapping[str, str]) -> DeliveryUpdate:

@@ -16,7 +16,7 @@ from onboarding_worker.core.model.channels import CHANNELS, folded_email
 from onboarding_worker.lists import phone_numbers, rules
 from onboarding_worker.lists.cells import text_of
 from onboarding_worker.providers.bodies import mail_date
-from onboarding_worker.senders.contract import MESSAGE_ID
+from onboarding_worker.senders.contract import message_key
 from onboarding_worker.templates.no_values import LOOKUPS
 
 
@@ -215,7 +215,7 @@ def charge_of(row: int, cells: Mapping[str, Any]) -> Charge | str:
 def sending_of(row: int, cells: Mapping[str, Any]) -> Sending | str:
     """What a row says; or why it says nothing, in words that hold nothing of the row."""
     texts = _texts(cells, SENDER)
-    keys = [found[1] for name in MESSAGE_KEYS if (found := MESSAGE_ID.fullmatch(texts[name]))]
+    keys = [key for name in MESSAGE_KEYS if (key := message_key(texts[name]))]
     email, phone = _address(texts["to"].removeprefix(WHATSAPP))
     if not (keys or email or phone or texts["customer_id"]):
         return "it has no message_id, sid, address or customer_id"
