@@ -160,7 +160,8 @@ async def test_a_traceparent_of_another_form_is_ignored_and_a_trace_is_begun(mak
     assert receipt.job_id is not None
     root = collector.one("take in event")
     assert root.parent is None
-    assert first.row(Job).traceparent == f"00-{root.context.trace_id:032x}-{root.context.span_id:016x}-01"
+    here = f"00-{root.context.trace_id:032x}-{root.context.span_id:016x}-{root.context.trace_flags:02x}"
+    assert first.row(Job).traceparent == here
 
 
 async def test_without_traces_nothing_of_a_trace_is_kept(make):

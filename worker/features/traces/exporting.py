@@ -1,11 +1,10 @@
 """Records the spans of rows that are traced, and sends them to a collector: OTLP over HTTP, by OpenTelemetry, which is
 the extra `otel`. OpenTelemetry's own variables say where to, and it is imported only where they do. What others give as
-a `traceparent` (W3C Trace Context) is checked here: another form is ignored, as the specification asks."""
+a `traceparent` (W3C Trace Context) is ignored in another form, as the specification asks."""
 
 import logging
 import os
 import random
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,13 +20,14 @@ from onboarding_worker.core.limits.store.flush import Flushed
 from onboarding_worker.core.limits.throughput import Stretch
 from onboarding_worker.core.model.http_messages import MayWrite
 from onboarding_worker.core.model.wakeups import WakeUp, WorkStep
-from onboarding_worker.lists.traces import NO_TRACES, Facts, Span, Traces
+from onboarding_worker.lists.traces import NO_TRACES, TRACEPARENT, Facts, Span, Traces
 from onboarding_worker.wiring.background import Tracer
 
 NAMES = {WorkStep.ISSUE: ("claim job", "call provider"), WorkStep.INVITE: ("claim message", "hand over message")}
 
 if TYPE_CHECKING:
     from opentelemetry import trace
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import SpanProcessor
 
 log = logging.getLogger(__name__)
@@ -37,31 +37,15 @@ CLOSE_SECONDS = 3.0
 # Spans that wait to be sent; of more, the oldest are dropped and OpenTelemetry logs it.
 WAITING, AT_ONCE = 8192, 512
 PREFIX = "onboarding."
-LONGEST = 512  # characters of a `traceparent`: one of version 00 has 55
-# A later version may say more behind these four, which mean the same in each version.
-_FORM = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Context:
-    """One place in a trace. `sampled`: its spans are recorded."""
+def parent_in(given: Any) -> "Context":
+    """The context that a `traceparent` names, whatever it is; an empty one if it names none: what the process that
+    embeds us traces by itself is not the parent."""
+    from opentelemetry.context import Context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    trace_id: int
-    span_id: int
-    sampled: bool = True
-
-    def __str__(self) -> str:
-        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{int(self.sampled):02x}"
-
-
-def context_of(given: Any) -> Context | None:
-    """The context in a `traceparent`, whatever it is; None if it is none."""
-    if not isinstance(given, str) or len(given) > LONGEST or (parts := _FORM.fullmatch(given)) is None:
-        return None
-    version, trace_id, span_id, flags, more = parts.groups()
-    if (version == "00" and more is not None) or not int(trace_id, 16) or not int(span_id, 16):
-        return None
-    return Context(int(trace_id, 16), int(span_id, 16), bool(int(flags, 16) & 1))
+    return TraceContextTextMapPropagator().extract({TRACEPARENT: given} if isinstance(given, str) else {}, Context())
 
 
 class TracedWork:
@@ -154,8 +138,12 @@ class _Span:
 
     @property
     def traceparent(self) -> str:
-        context = self.span.get_span_context()
-        return str(Context(context.trace_id, context.span_id))
+        from opentelemetry.trace import set_span_in_context
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        written = dict[str, str]()
+        TraceContextTextMapPropagator().inject(written, set_span_in_context(self.span, parent_in(None)))
+        return written[TRACEPARENT]
 
     def end(self, at: datetime, outcome: str, *, failed: bool = False, facts: Facts | None = None) -> None:
         from opentelemetry.trace import StatusCode
@@ -185,12 +173,12 @@ class OtelTraces(Traces):
         self._row_share, self._draw = row_share, draw
 
     def of_event(self, given: Any, at: datetime, facts: Facts) -> Span | None:
-        return _recording(self._begun(context_of(given), "take in event", at, facts, "CONSUMER"))
+        return _recording(self._begun(parent_in(given), "take in event", at, facts, "CONSUMER"))
 
     def of_row(self, at: datetime, facts: Facts) -> Span | None:
         if self._draw() >= self._row_share:
             return None
-        return _recording(self._begun(None, "take in row", at, facts, "INTERNAL"))
+        return _recording(self._begun(parent_in(None), "take in row", at, facts, "INTERNAL"))
 
     def of_work(self, work: Any, wake_up: WakeUp, clock: Clock) -> TracedWork:
         return TracedWork(work, wake_up, self, clock)
@@ -207,24 +195,16 @@ class OtelTraces(Traces):
         failed: bool = False,
         leaves: bool = False,
     ) -> None:
-        parent, kind = context_of(traceparent), "CLIENT" if leaves else "INTERNAL"
-        if parent is not None:
+        kind = "CLIENT" if leaves else "INTERNAL"
+        if parent := parent_in(traceparent):
             self._begun(parent, name, began_at, facts, kind).end(ended_at, outcome, failed=failed)
 
-    def _begun(self, parent: Context | None, name: str, at: datetime, facts: Facts, kind: str) -> _Span:
+    def _begun(self, parent: "Context", name: str, at: datetime, facts: Facts, kind: str) -> _Span:
         """`kind`: a name of SpanKind."""
-        from opentelemetry.context import Context as Nothing
-        from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
+        from opentelemetry.trace import SpanKind
 
-        # An own context: what the process that embeds us traces by itself is not the parent.
-        within = Nothing()
-        if parent is not None:
-            remote = SpanContext(
-                parent.trace_id, parent.span_id, is_remote=True, trace_flags=TraceFlags(parent.sampled)
-            )
-            within = set_span_in_context(NonRecordingSpan(remote), within)
         start, named = _nanoseconds(at), _named(facts)
-        return _Span(self._tracer.start_span(name, within, SpanKind[kind], attributes=named, start_time=start))
+        return _Span(self._tracer.start_span(name, parent, SpanKind[kind], attributes=named, start_time=start))
 
     def close(self) -> None:
         closing = Thread(target=self._provider.shutdown, name="traces", daemon=True)
