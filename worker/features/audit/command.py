@@ -126,9 +126,9 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
             click.echo(f"entries to {found.removed} were removed by [retention]")
         if found.unsealed:
             click.echo(f"{counted(found.unsealed, 'entry', 'entries')} not sealed yet, and not checked")
-        click.echo(f"head {found.end}")
         each = ", ".join(f"{number:,} {what}" for what, number in by.items() if number)
         click.echo(f"{counted(sum(by.values()), 'result')} of sessions checked{f': {each}' if each else ''}")
+        click.echo(f"head {found.end}")
         for customer_id in results.changed:
             click.echo(f"customer {customer_id}: {Verdict.CHANGED.doubt}", err=True)
         for problem in found.problems:

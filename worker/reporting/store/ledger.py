@@ -68,8 +68,8 @@ class SessionFacts:
     expires_at: datetime
     check_at: datetime | None
     reasons: tuple[str, ...]
-    verdict: str  # whether the result is what a webhook has said
     messages: list[MessageFacts] = field(default_factory=list)
+    verdict: str = ""  # whether the result is what a webhook has said
 
 
 class JobFacts(NamedTuple):
