@@ -4,9 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from onboarding_worker.core.customers.store.verdicts import signature
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, Outbox, SessionRow
 from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender, Outcome
+from onboarding_worker.core.model.states import SessionState
 from onboarding_worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from onboarding_worker.events.store.event_status import EventStatuses
 from tests.simulated.events import cancelled, erased, outcomes, person, requested, updated
@@ -174,6 +177,25 @@ async def test_an_events_status_is_its_senders_alone(inlet):
     assert statuses.of(receipt.id, "signup") is not None
     for other in ("billing", "privacy", ""):
         assert statuses.of(receipt.id, other) is None
+
+
+async def test_a_result_that_was_changed_in_the_database_is_not_told_as_the_providers(inlet):
+    world, receiver = inlet()
+    (receipt,) = receiver.receive([of(SIGNUP, requested("C-1"))]).receipts
+    await world.work()
+    statuses, completed = EventStatuses(world.parts.database, world.parts.keyring), SessionState.COMPLETED
+    (row,) = world.rows(SessionRow)
+    digest = signature(world.parts.keyring, ("C-1", row.purpose), row.id, completed, "suspected", None)
+
+    def told_after(result: str, digest: str = digest) -> str:
+        for table, more in ((SessionRow, {"verdict_digest": digest}), (Job, {"session_id": row.id})):
+            world.parts.database.change(sa.update(table).values(state=completed.value, result=result, **more))
+        return statuses.of(receipt.id, "signup").result
+
+    assert (told_after("suspected"), told_after("approved"), told_after("approved", "")) == (
+        *("suspected", "changed"),
+        "approved",  # as one of before
+    )
 
 
 @pytest.mark.parametrize("kind", list(EventKind))

@@ -1,16 +1,20 @@
 """The rows of batches that a page shows: those of one, and the customers who are not invited yet."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from onboarding_worker.core.customers.store.verdicts import Verdict
 from onboarding_worker.core.database.tables import Job, SessionRow
 from onboarding_worker.core.model.states import JobState, LineState
 from onboarding_worker.features.dashboard.store.batch_rows import kept_back, page_of_rows, rows_in_need
+from onboarding_worker.providers.webhooks.contract import Key
 from tests.reporting.store.test_report_rows import filled, lines, names
 from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
+from tests.stored.webhook_feed import APPROVED
 
 pytestmark = pytest.mark.both_databases
 
@@ -20,7 +24,10 @@ def test_a_page_of_rows_in_a_rare_state_reads_no_other_rows_of_the_batch(shelf, 
     shelf.set(Job, Job.row.in_([7, 99]), state=JobState.HELD)
     tidy(database, "job")
     with plans_of(database, "SELECT job.") as plans:
-        assert [one.row for one in page_of_rows(database, batch, after=0, most=50, state="held")] == [7, 99]
+        assert [one.row for one in page_of_rows(database, shelf.keyring, batch, after=0, most=50, state="held")] == [
+            7,
+            99,
+        ]
     # Of few held rows, PostgreSQL sorts those of the other index.
     few = "ix_job_rare" in plans[0] or "ix_job_held" in plans[0]
     assert [few, "ix_job_followers" in plans[1]] == [True, True], plans
@@ -32,11 +39,21 @@ def test_a_page_has_the_rows_of_a_state_and_those_that_need_a_person(shelf, give
     batch = filled(shelf, given_lines)
     found = list(shelf.facts.lines(batch))
     for state in (*JobState, *LineState):
-        page = page_of_rows(shelf.database, batch, after=2, most=25, state=state)
+        page = page_of_rows(shelf.database, shelf.keyring, batch, after=2, most=25, state=state)
         assert [one.row for one in page] == [one.row for one in found if one.state == state and one.row > 2]
     needing = [one.row for one in found if one.state in ("held", "failed", "rejected")]
     assert [one.row for one in rows_in_need(shelf.database, batch)] == needing
     assert [one.row for one in rows_in_need(shelf.database, batch, most=2)] == needing[:2]
+
+
+def test_a_row_whose_result_no_webhook_has_brought_says_so(shelf, feed):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue()
+    reference = {row.customer_id: row.reference for row in shelf.rows(SessionRow)}
+    feed.receive(replace(APPROVED, match=((Key.SCAN_REF, reference["Ona"]),)))
+    shelf.set(Job, Job.customer_id == "Jonas", state=JobState.COMPLETED, result="approved")
+    page = page_of_rows(shelf.database, shelf.keyring, batch, after=0, most=9)
+    assert {one.customer_id: one.verdict for one in page} == {"Ona": Verdict.SIGNED, "Jonas": Verdict.NOT_SIGNED}
 
 
 def test_open_sessions_are_told_from_calls_to_come_and_those_that_end_in_the_hour_are_found_by_the_index(
