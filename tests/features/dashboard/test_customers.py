@@ -228,6 +228,14 @@ async def test_nothing_is_left_of_the_messages_of_an_erased_customer(site, shelf
     assert "https://" not in seen.words
 
 
+async def test_details_that_no_key_decrypts_are_no_bug(site, shelf, desk):
+    shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", encrypted=b"no key " * 9)
+
+    seen = await desk.get("/dashboard/customers/Ona/contact")
+
+    assert (seen.status, "No key decrypts" in seen.words) == (409, True)
+
+
 WHATSAPP = '[whatsapp]\nfrom = "+15005550006"\n'
 
 

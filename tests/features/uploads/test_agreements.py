@@ -125,6 +125,17 @@ async def test_an_agreement_that_only_the_database_has_does_not_count(site_of_tw
     assert decided(site_of_two) == [("checked", [])]
 
 
+async def test_a_list_that_no_key_decrypts_says_so_and_can_be_discarded(site_of_two, agreed):
+    with site_of_two.parts.database.write() as connection:
+        connection.execute(UploadedList.__table__.update().values(encrypted=b"no key " * 9))
+
+    page = await agreed.get("/dashboard/lists/1")
+    assert (page.status, "No key decrypts" in page.words) == (409, True)
+
+    await agreed.do("/dashboard/do/discard-list?list=1", reason="asked by the branch")
+    assert rows(site_of_two, UploadedList.state) == [("discarded",)]
+
+
 @pytest.fixture
 def by_issuer(site, monkeypatch):
     """Whether an agreement of `oidc:rita` counts; the identity provider's section has this entry for each role."""

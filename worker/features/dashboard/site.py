@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.keyring import CannotDecrypt
 from onboarding_worker.features.dashboard.contract import (
     Action,
     Arrival,
@@ -212,6 +213,8 @@ class Site:
                 return self._sorry(visit, 404, "Not found", str(error))
             except Refused as error:
                 return self._sorry(visit, 409, error.title, str(error), local_path(error.back), error.button)
+            except CannotDecrypt:
+                return self._sorry(visit, 409, Refused.title, "No key decrypts what is stored of this.")
 
         return self._open(handle)
 
@@ -241,8 +244,6 @@ class Site:
 
     def _download(self, one: Download) -> Handler:
         async def give(visit: Visit) -> web.StreamResponse:
-            if not visit.person.name:
-                raise Refused("You came with the key to look: files are for users. Log in as one.")
             values = {**visit.request.query, **visit.request.match_info}
             asked = Asked(values, visit.person, self._clock(), led_here=visit.led_here)
             file = await self._in_file_thread(one.read, self._sources, asked)

@@ -3,7 +3,6 @@ of one's own, as a test."""
 
 from onboarding_worker.core.customers.customers import Customer
 from onboarding_worker.core.database.encrypted_values import Erased
-from onboarding_worker.core.foundation.keyring import CannotDecrypt
 from onboarding_worker.core.foundation.notation import are, counted
 from onboarding_worker.core.messages.contact import Wording
 from onboarding_worker.core.model.states import JobState
@@ -231,8 +230,6 @@ def _row(sources: Sources, asked: Asked) -> tuple[int, int, Customer]:
         customer = customer_of_row(sources.parts.database, sources.parts.keyring, batch.id, row)
     except Erased:
         raise Refused("The customer was erased: nothing is left to write to.") from None
-    except CannotDecrypt:
-        raise Refused("No key decrypts this customer's details.") from None
     if customer is None:
         raise Refused(f"Row {row} of batch {batch.id} was rejected, or is not there: it has no message.")
     return batch.id, row, customer
