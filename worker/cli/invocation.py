@@ -1,16 +1,19 @@
-"""The options of every command: --config and those of the log, before or after the command's name."""
+"""The options of every command: --config and those of the log, before or after the command's name. And how a command
+that has something to say is written: `saying`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from onboarding_worker.cli.exits import CannotStart
-from onboarding_worker.cli.shared_options import NAMES_OF_BATCHES, Named
+from onboarding_worker.cli.shared_options import JSON, NAMES_OF_BATCHES, Named, print_json_or
 from onboarding_worker.runtime import logs
 from onboarding_worker.settings.needs import EVERYTHING, Needs
 from onboarding_worker.wiring.os_user import os_user
@@ -52,6 +55,34 @@ class Invocation:
         from onboarding_worker.cli.opening import parts_of
 
         return parts_of(self.settings(needs), act_of_command(), needs, migrate=migrate, or_empty=or_empty)
+
+
+class Said(NamedTuple):
+    """The facts of --json, and the lines for people. `ends`: raised after they were printed."""
+
+    facts: Mapping[str, Any]
+    lines: Sequence[str]
+    ends: BaseException | None = None
+
+
+def saying(needs: Needs, *, migrate: bool = False) -> Callable[[Callable[..., Said]], Callable[..., None]]:
+    """A command with --json: it gets the parts (`Invocation.parts`), and what it returns is printed once they are
+    closed."""
+
+    def decorate(command: Callable[..., Said]) -> Callable[..., None]:
+        @JSON
+        @click.pass_obj
+        @wraps(command)
+        def run(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+            with invocation.parts(needs, migrate=migrate) as parts:
+                said = command(parts, **given)
+            print_json_or(said.facts, *said.lines, as_json=as_json)
+            if said.ends is not None:
+                raise said.ends
+
+        return run
+
+    return decorate
 
 
 def act_of_command() -> Act:

@@ -60,14 +60,11 @@ def print_json_or(facts: Mapping[str, Any], *lines: str, as_json: bool, out: Tex
         click.echo(line, file=out)
 
 
-def print_table(
-    lines: Sequence[Sequence[str]], *, right: Callable[[int], bool] = lambda _at: False, indent: str = ""
-) -> None:
+def in_columns(lines: Sequence[Sequence[str]], *, right: Callable[[int], bool] = lambda _at: False) -> list[str]:
     """Lines that are never cut or folded: programs and people search them. `right`: which columns are numbers."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [f"{cell:{'>' if right(at) else '<'}{widths[at]}}" for at, cell in enumerate(line)]
-        click.echo(f"{indent}{'  '.join(cells)}".rstrip())
+    rows = ([f"{cell:{'>' if right(at) else '<'}{widths[at]}}" for at, cell in enumerate(line)] for line in lines)
+    return ["  ".join(cells).rstrip() for cells in rows]
 
 
 def together(*options: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,12 +7,13 @@ import click
 
 from onboarding_worker.cli.completions import AccountName
 from onboarding_worker.cli.exits import refusing
-from onboarding_worker.cli.invocation import Invocation
-from onboarding_worker.cli.shared_options import JSON, print_json, print_json_or, print_table
+from onboarding_worker.cli.invocation import Said, saying
+from onboarding_worker.cli.shared_options import in_columns
 from onboarding_worker.core.foundation.notation import are, listed_in_words
 from onboarding_worker.reporting.operation_report import WORKING, state_in_words
 from onboarding_worker.settings.needs import STORED, WAKING
 from onboarding_worker.wiring.account_budgets import NotTried, try_again
+from onboarding_worker.wiring.container import Parts
 
 
 @click.group()
@@ -21,17 +22,11 @@ def account() -> None:
 
 
 @account.command("list")
-@JSON
-@click.pass_obj
-def list_accounts(invocation: Invocation, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def list_accounts(parts: Parts) -> Said:
     """Show the limits, credits and state of each account and sender."""
-    with invocation.parts(STORED, migrate=True) as parts:
-        facts, stopped = parts.operation.of_accounts(now=parts.clock()), parts.emergency_stops.find()
-    if as_json:
-        print_json({"accounts": facts, **({"stopped": stopped.as_facts()} if stopped is not None else {})})
-        return
-    if stopped is not None:
-        click.echo(f"{stopped.in_words}; `onboard resume --all` goes on")
+    facts, stopped = parts.operation.of_accounts(now=parts.clock()), parts.emergency_stops.find()
+    lines = [f"{stopped.in_words}; `onboard resume --all` goes on"] if stopped is not None else []
     table = [("account", "provider", "limits", "in flight", "credits", "now")]
     # Accounts that share a budget have its numbers together: they are one line, and are named alike everywhere.
     together: dict[str, list[dict[str, Any]]] = {}
@@ -44,13 +39,14 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
         table.append(
             (_each_once(each, "account"), _each_once(each, "provider"), _limits(item), in_flight, _credits(item), state)
         )
-    print_table(table)
+    lines += in_columns(table)
     for each in together.values():  # long texts have a line of their own
         if (state := state_in_words(each[0])) != WORKING:
-            click.echo(f"{_each_once(each, 'account')} {are(len(each))} {state}")
+            lines.append(f"{_each_once(each, 'account')} {are(len(each))} {state}")
         for one in each:
             if takers := one["taken_over_by"]:
-                click.echo(f"{' and '.join(takers)} may take the rows of {one['account']} over")
+                lines.append(f"{' and '.join(takers)} may take the rows of {one['account']} over")
+    return Said({"accounts": facts, **({"stopped": stopped.as_facts()} if stopped is not None else {})}, lines)
 
 
 def _each_once(each: Sequence[dict[str, Any]], what: str) -> str:
@@ -59,19 +55,16 @@ def _each_once(each: Sequence[dict[str, Any]], what: str) -> str:
 
 @account.command("resume")
 @click.argument("name", type=AccountName(senders=True))
-@JSON
-@click.pass_obj
-def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
+@saying(WAKING)
+def resume_account(parts: Parts, name: str) -> Said:
     """Try the stopped or paused account or sender NAME again: with a single call first.
 
     First remove the cause, which `onboard account list` shows. If the call succeeds, the account works again. Accounts
     that share its key share its stop and its pause: they go on as well.
     """
-    with invocation.parts(WAKING) as parts:
-        with refusing(NotTried):
-            ended, shared = try_again(name, parts, now=parts.clock())
-        stopped = parts.emergency_stops.find()
-        kept = _from_variables(parts.settings.sources, name)
+    with refusing(NotTried):
+        ended, shared = try_again(name, parts, now=parts.clock())
+    stopped, kept = parts.emergency_stops.find(), _from_variables(parts.settings.sources, name)
     also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
     tried = "" if stopped is not None else " is tried again with a single call"
     lines = [f"{name}{also}{tried}: its {' and its '.join(ended)} ended"]
@@ -82,7 +75,7 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
     if "stop" in ended and kept:
         lines.append(f"if you changed {kept}: a running process keeps the value it started with; restart it")
     facts = {"account": name, "resumed": bool(ended), "ended": ended, "shared": shared}
-    print_json_or(facts, *(lines if ended else [f"{name} was neither stopped nor paused"]), as_json=as_json)
+    return Said(facts, lines if ended else [f"{name} was neither stopped nor paused"])
 
 
 def _from_variables(sources: Mapping[str, str], name: str) -> str:

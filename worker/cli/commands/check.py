@@ -34,7 +34,7 @@ from onboarding_worker.cli.lists.listed import (
 from onboarding_worker.cli.lists.options import LIST_HELP, deadline_option, known_options, list_options
 from onboarding_worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
 from onboarding_worker.cli.running.summary import changed_in_words, next_step, show_changes
-from onboarding_worker.cli.shared_options import JSON, Named, print_json, print_table, whole_file
+from onboarding_worker.cli.shared_options import JSON, Named, in_columns, print_json, whole_file
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.notation import counted
@@ -53,7 +53,6 @@ from onboarding_worker.reporting.batch_forecast import AWAITS_VERDICT
 from onboarding_worker.reporting.report_lines import BYTE_ORDER_MARK
 from onboarding_worker.reporting.standings import STANDINGS
 from onboarding_worker.settings.needs import NOTHING, Need
-from onboarding_worker.settings.policies import texted_countries
 from onboarding_worker.templates.checks import problems as problems_of_templates
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.templates import doubtful_templates
@@ -109,7 +108,7 @@ def check(
         digest = content_digest(listed.content)
         found, returns = read_through(parts, listed, asked, listed.choices(parts), reading, digest, deadline)
         judged = found.judged
-        if texted_countries(parts.settings) is None and reached_on("sms", parts, found.cost.due):
+        if parts.contact.countries is None and reached_on("sms", parts, found.cost.due):
             found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
         asked_now = event_loop.run(answers_of(parts, judged.routes, channels_of(parts, judged))) if online else {}
         answers = {name: in_words(answer) for name, answer in asked_now.items()}
@@ -230,7 +229,7 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
         for account, number in facts["routes"].items():
             calls = facts["now"].get(account, 0), facts["credits"].get(account, 0)
             table.append((account, f"{number:,}", *(f"{one:,}" for one in calls)))
-        print_table(table, right=lambda at: at > 0)
+        click.echo("\n".join(in_columns(table, right=lambda at: at > 0)))
         click.echo(_calls_in_words(facts, reissues))
     if brands := facts.get("brands"):
         numbers = (f"{name or 'the default one'} {rows:,}" for name, rows in brands.items())
@@ -273,13 +272,15 @@ def _show(found: ListFound, facts: dict[str, Any], errors: Path | None) -> None:
         if shown:
             click.echo("problems by kind:")
             titles = ("rows", "column", "such as", "what to do")
-            print_table([titles, *shown], right=lambda at: at == 0, indent="  ")
+            for text in in_columns([titles, *shown], right=lambda at: at == 0):
+                click.echo(f"  {text}")
         if len(kinds) > SHOWN_KINDS:
             click.echo("  … and more kinds")
         click.echo(f"the first {SHOWN}:" if number > SHOWN else "problems:")
         first = islice(found.problems, SHOWN)
         lines = [(f"{row:,}" if row else "", one.column or "the row", one.problem) for row, one in first]
-        print_table([("row", "column", "problem"), *lines], right=lambda at: at == 0, indent="  ")
+        for text in in_columns([("row", "column", "problem"), *lines], right=lambda at: at == 0):
+            click.echo(f"  {text}")
         if number > SHOWN:
             where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
             click.echo(f"… and {number - SHOWN:,} more problems; {where}")

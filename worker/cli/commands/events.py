@@ -8,13 +8,14 @@ from uuid import UUID
 import click
 
 from onboarding_worker.cli.exits import CannotStart, Stopped, refusing
-from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.invocation import Said, saying
 from onboarding_worker.cli.registry import Commands
-from onboarding_worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
+from onboarding_worker.cli.shared_options import YES, confirm
 from onboarding_worker.core.foundation.notation import counted, written, written_if_any
 from onboarding_worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from onboarding_worker.events.store.refused_events import KeptMessage, NotPutBack, RefusedEvents, dead_queue_of
 from onboarding_worker.settings.needs import ENCRYPTING, STORED, Need
+from onboarding_worker.wiring.container import Parts
 
 MOST_LISTED = 10_000
 LOOKING = frozenset({Need.BUS, Need.BROKER})  # to put events back
@@ -46,36 +47,29 @@ def dead() -> None:
     show_default=True,
     help="Show at most this many of each queue.",
 )
-@JSON
-@click.pass_obj
-def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def list_dead(parts: Parts, limit: int) -> Said:
     """List refused events with their reasons, the oldest of each queue first. They stay."""
-    with invocation.parts(STORED, migrate=True) as parts:
-        totals = parts.refused_events.totals()
-        found = {name: parts.refused_events.oldest(name, most=limit) for name in totals}
-    if as_json:
-        events = [_facts(one) for some in found.values() for one in some]
-        queues = {dead_queue_of(name): number for name, number in totals.items()}
-        print_json({"total": sum(totals.values()), "queues": queues, "events": events})
-    elif totals:
-        for name, some in found.items():
-            number = totals[name]
-            rest = f", the oldest {len(some):,} of them; --limit shows more" if number > len(some) else ""
-            click.echo(f"{dead_queue_of(name)}: {number:,}{rest}")
-            # Two lines each, never wrapped: operators copy the id, and a narrow table would break every word.
-            for one in map(_facts, some):
-                click.echo("  ".join(filter(None, [one["id"], one["refused_at"], one["type"], one["event"]])))
-                not_kept = "" if one["content"] == "kept" else f"; {one['content']}"
-                click.echo(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
-    else:
-        click.echo("there is no refused event")
+    queues, events, lines = dict[str, int](), list[dict[str, Any]](), list[str]()
+    for name, number in parts.refused_events.totals().items():
+        queues[dead_queue_of(name)] = number
+        some = [_facts(one) for one in parts.refused_events.oldest(name, most=limit)]
+        events += some
+        rest = f", the oldest {len(some):,} of them; --limit shows more" if number > len(some) else ""
+        lines.append(f"{dead_queue_of(name)}: {number:,}{rest}")
+        # Two lines each, never wrapped: operators copy the id, and a narrow table would break every word.
+        for one in some:
+            lines.append("  ".join(filter(None, [one["id"], one["refused_at"], one["type"], one["event"]])))
+            not_kept = "" if one["content"] == "kept" else f"; {one['content']}"
+            lines.append(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
+    facts = {"total": sum(queues.values()), "queues": queues, "events": events}
+    return Said(facts, lines or ["there is no refused event"])
 
 
 @dead.command("show")
 @click.argument("id_", metavar="ID", type=click.UUID)
-@JSON
-@click.pass_obj
-def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def show_dead(parts: Parts, id_: UUID) -> Said:
     """Show why the event ID was refused, and the event's keys.
 
     Personal data is not shown: of each value you see only its kind and its length.
@@ -83,25 +77,23 @@ def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
     from onboarding_worker.events.bus.dead_lettering import message_in
     from onboarding_worker.events.bus.dead_letters import shown
 
-    with invocation.parts(STORED, migrate=True) as parts:
-        found = parts.refused_events.find(id_)
+    found = parts.refused_events.find(id_)
     if found is None:
         raise CannotStart(NOT_FOUND.format(id_))
     facts = _facts(found) | ({} if found.content is None else shown(message_in(found.content)))
-    if as_json:
-        print_json(facts)
-        return
-    for name, value in facts.items():
-        click.echo(f"{name}: {value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)}")
+    lines = [
+        f"{name}: {value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in facts.items()
+    ]
+    return Said(facts, lines)
 
 
 @dead.command("requeue")
 @ID
 @ALL
 @YES
-@JSON
-@click.pass_obj
-def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
+@saying(STORED | LOOKING, migrate=True)
+def requeue_dead(parts: Parts, id_: UUID | None, everything: bool, yes: bool) -> Said:
     """Put refused events back into the queue that they came from.
 
     Give the ID of an event (`onboard events dead list` shows it), or --all. An event of the bus goes back into the
@@ -115,13 +107,12 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
     """
     from onboarding_worker.events.bus.dead_letters import put_back
 
-    with invocation.parts(STORED | LOOKING, migrate=True) as parts:
-        refused = parts.refused_events
-        one = _chosen(refused, id_, everything=everything, ask="" if id_ or yes else "put {} back?")
-        if one is not None and one.content is None:
-            raise CannotStart(f"the event {id_} cannot be put back: {one.why_not}")
-        with refusing(NotPutBack):
-            done = put_back(parts.settings, parts.database, refused, one, now=parts.database_clock())
+    refused = parts.refused_events
+    one = _chosen(refused, id_, everything=everything, ask="" if id_ or yes else "put {} back?")
+    if one is not None and one.content is None:
+        raise CannotStart(f"the event {id_} cannot be put back: {one.why_not}")
+    with refusing(NotPutBack):
+        done = put_back(parts.settings, parts.database, refused, one, now=parts.database_clock())
     number = sum(done.went.values())
     facts = {"requeued": number, "queues": done.went, "not_kept": done.not_kept, "unreachable": [*done.missed]}
     each = ", ".join(f"{name} {count:,}" for name, count in done.went.items())
@@ -129,31 +120,25 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
     if done.not_kept:
         them = "it" if done.not_kept == 1 else "them"
         lines.append(f"{counted(done.not_kept, 'event')} without content: the sender must send {them} again")
-    print_json_or(facts, *lines, as_json=as_json)
-    if done.missed:
-        why = "\n".join(f"{name}: nothing was put back: {reason}" for name, reason in done.missed.items())
-        raise Stopped(why) if number else CannotStart(why)
+    why = "\n".join(f"{name}: nothing was put back: {reason}" for name, reason in done.missed.items())
+    return Said(facts, lines, ends=(Stopped(why) if number else CannotStart(why)) if why else None)
 
 
 @dead.command("drop")
 @ID
 @ALL
 @YES
-@JSON
-@click.pass_obj
-def drop_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def drop_dead(parts: Parts, id_: UUID | None, everything: bool, yes: bool) -> Said:
     """Remove refused events for good, before their 14 days are over. What they asked for is not done.
 
     Give the ID of an event (`onboard events dead list` shows it), or --all. Only the database is needed: the notice of
     a removed event stays in the dead queue, and names nothing of it.
     """
-    with invocation.parts(STORED, migrate=True) as parts:
-        refused = parts.refused_events
-        one = _chosen(refused, id_, everything=everything, ask="" if yes else "remove {} for good?")
-        dropped = refused.drop(one, now=parts.database_clock())
+    one = _chosen(parts.refused_events, id_, everything=everything, ask="" if yes else "remove {} for good?")
+    dropped = parts.refused_events.drop(one, now=parts.database_clock())
     stay = "; the notices stay in the dead queue (docs/reference/bus.md)" if dropped else ""
-    words = f"{counted(dropped, 'event was', 'events were')} removed{stay}"
-    print_json_or({"dropped": dropped}, words, as_json=as_json)
+    return Said({"dropped": dropped}, [f"{counted(dropped, 'event was', 'events were')} removed{stay}"])
 
 
 def _chosen(refused: RefusedEvents, id_: UUID | None, *, everything: bool, ask: str) -> KeptMessage | None:
@@ -203,9 +188,8 @@ def webhooks() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, MOST_LISTED), default=100, show_default=True, help="Show at most this many."
 )
-@JSON
-@click.pass_obj
-def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def list_webhooks(parts: Parts, states: tuple[str, ...], limit: int) -> Said:
     """List webhooks that need a person, newest first: why each is listed, and its customer.
 
     States: waiting (not processed yet, or its session is not known here: it is tried again for a day), applied,
@@ -216,39 +200,34 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
     shortened.
     """
     wanted = [WebhookState(state) for state in states] or list(LISTED_WEBHOOKS)
-    with invocation.parts(STORED, migrate=True) as parts:
-        counts = parts.webhook_list.count()
-        waiting, unmatched = parts.webhook_list.waiting()
-        found = [
-            vars(one)
-            | {"id": str(one.id), "state": one.state.value}
-            | {"received_at": written(one.received_at), "due_at": written_if_any(one.due_at)}
-            for one in parts.webhook_list.newest(wanted, most=limit)
-        ]
-    if as_json:
-        print_json({"counts": {state.value: count for state, count in counts.items()}, "webhooks": found})
-        return
+    counts = parts.webhook_list.count()
+    found = [
+        vars(one)
+        | {"id": str(one.id), "state": one.state.value}
+        | {"received_at": written(one.received_at), "due_at": written_if_any(one.due_at)}
+        for one in parts.webhook_list.newest(wanted, most=limit)
+    ]
+    lines = list[str]()
+    for one in found:
+        lines.append(f"{one['id']}  {one['received_at']}  {one['source']}  {one['event']}")
+        lines.append(f"    {one['state']}{': ' if one['detail'] else ''}{one['detail']}")
+        if about := ", ".join([*([f"customer {one['customer']}"] if one["customer"] else []), *one["ids"]]):
+            lines.append(f"    about {about}")
     if not found:
+        waiting, unmatched = parts.webhook_list.waiting()
         there = {**counts, WebhookState.WAITING: waiting}
         others = [f"{count:,} {state.value}" for state, count in there.items() if count and state not in wanted]
         if unmatched and WebhookState.WAITING not in wanted:
             others[-1] += f" ({unmatched:,} for a session that is not known here)"
-        click.echo(f"there is no webhook that is {' or '.join(wanted)}" + (f"; {', '.join(others)}" if others else ""))
-        if others:
-            click.echo("`onboard events webhooks list --state STATE` lists them")
-        return
-    for one in found:
-        click.echo(f"{one['id']}  {one['received_at']}  {one['source']}  {one['event']}")
-        click.echo(f"    {one['state']}{': ' if one['detail'] else ''}{one['detail']}")
-        if about := ", ".join([*([f"customer {one['customer']}"] if one["customer"] else []), *one["ids"]]):
-            click.echo(f"    about {about}")
+        lines = ["; ".join(filter(None, [f"there is no webhook that is {' or '.join(wanted)}", ", ".join(others)]))]
+        lines += ["`onboard events webhooks list --state STATE` lists them"] if others else []
+    return Said({"counts": {state.value: count for state, count in counts.items()}, "webhooks": found}, lines)
 
 
 @webhooks.command("retry")
 @click.argument("id_", metavar="[ID]", required=False)
-@JSON
-@click.pass_obj
-def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> None:
+@saying(ENCRYPTING, migrate=True)
+def retry_webhooks(parts: Parts, id_: str | None) -> Said:
     """Process unknown and broken webhooks again: the webhook ID, or all of them.
 
     `onboard events webhooks list` shows the IDs. Use this command after the missing list was imported, a key was put
@@ -259,30 +238,27 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
         chosen = UUID(id_) if id_ is not None else None
     except ValueError:
         raise CannotStart(f"{id_[:40]!r} is not an id of `onboard events webhooks list`" if id_ else "no id") from None
-    with invocation.parts(ENCRYPTING, migrate=True) as parts:
-        rows = parts.webhook_list.retry(id_=chosen, now=parts.clock())
+    rows = parts.webhook_list.retry(id_=chosen, now=parts.clock())
     if chosen is not None and not rows:
         raise CannotStart(f"there is no webhook {chosen} to process again, or its content was deleted")
-    words = f"{counted(rows, 'webhook')} put back, to be processed again"
-    print_json_or({"webhooks": rows}, words, as_json=as_json)
+    return Said({"webhooks": rows}, [f"{counted(rows, 'webhook')} put back, to be processed again"])
 
 
 @webhooks.command("done")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
-@JSON
-@click.pass_obj
-def webhooks_done(invocation: Invocation, ids: tuple[UUID, ...], as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def webhooks_done(parts: Parts, ids: tuple[UUID, ...]) -> Said:
     """Say that you have looked at listed webhooks: `onboard events webhooks list` and `status` name them no more.
 
     Nothing else changes. A webhook that is to be applied needs `onboard events webhooks retry`, before that.
 
     Exit codes: 0 all are done; 1 some IDs are of no listed webhook, the others are done; 2 none is.
     """
-    with invocation.parts(STORED, migrate=True) as parts:
-        rows = parts.webhook_list.done(ids, now=parts.clock())
+    rows = parts.webhook_list.done(ids, now=parts.clock())
     done, missing = f"{counted(rows, 'webhook')} done", len(set(ids)) - rows
-    if rows and (as_json or not missing):
-        print_json_or({"webhooks": rows}, done, as_json=as_json)
-    if missing:
-        why = f"{done}; {counted(missing, 'id is', 'ids are')} of no webhook in `onboard events webhooks list`"
-        raise Stopped(why) if rows else CannotStart(why)
+    if not missing:
+        return Said({"webhooks": rows}, [done])
+    why = f"{done}; {counted(missing, 'id is', 'ids are')} of no webhook in `onboard events webhooks list`"
+    if not rows:
+        raise CannotStart(why)
+    return Said({"webhooks": rows}, [], ends=Stopped(why))

@@ -11,7 +11,7 @@ from rich.text import Text
 from onboarding_worker.cli.completions import Batch
 from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.invocation import Invocation, find_batch
-from onboarding_worker.cli.shared_options import JSON, print_json, print_json_or, print_table
+from onboarding_worker.cli.shared_options import JSON, in_columns, print_json, print_json_or
 from onboarding_worker.core.foundation.notation import are, counted, listed_in_words, written
 from onboarding_worker.core.model.reasons import Reason, meaning_of
 from onboarding_worker.core.model.states import BatchState, JobState, LineState, PauseCause
@@ -262,4 +262,4 @@ def _show_all(every: list[dict[str, Any]], outs: list[int], corrections: list[in
         state = "purged" if "purged_at" in facts else facts["state"]
         numbers = f"{facts['rows']['total']:,}", f"{out:,}", f"{to_correct:,}" if to_correct else ""
         table.append((str(facts["batch"]), facts["name"], state, *numbers, facts["forecast"]["finishes_at"] or ""))
-    print_table(table, right=lambda at: at in (0, 3, 4, 5))
+    click.echo("\n".join(in_columns(table, right=lambda at: at in (0, 3, 4, 5))))

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from onboarding_sandbox.options import Share
-from onboarding_worker.cli.shared_options import print_table, whole_file
+from onboarding_worker.cli.shared_options import in_columns, whole_file
 from onboarding_worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
 from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.model.states import JobState
@@ -247,7 +247,7 @@ def _show_days(facts: Mapping[str, Any]) -> None:
         for day in facts["days"]
     ]
     lines.append(["", "in all", *_cells(facts, used, facts)])
-    print_table(lines, right=lambda at: at != 1)
+    click.echo("\n".join(in_columns(lines, right=lambda at: at != 1)))
 
 
 def _cells(of: Mapping[str, Any], used: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
