@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, auto
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -46,19 +45,8 @@ class NotTaken(Exception):
         self.for_good = for_good
 
 
-class Kind(Enum):
-    """What a name in a folder stands for."""
-
-    FILE = auto()
-    LINK = auto()
-    DIRECTORY = auto()
-    OTHER = auto()
-
-
-_ODD = {
-    Kind.LINK: "it is a link, and links are not followed: put the file itself there",
-    Kind.OTHER: "it is a pipe, a device or a socket: put a file there",
-}
+_LINK = "it is a link, and links are not followed: put the file itself there"
+_OTHER = "it is a pipe, a device or a socket: put a file there"
 
 
 @dataclass
@@ -76,12 +64,12 @@ class Found:
         self.entries += 1
         return is_list(name) and "/" not in name
 
-    def add(self, name: str, kind: Kind, stamp: str) -> None:
-        """A name that `wants` accepted. `stamp` tells whether the file has changed."""
-        if kind is Kind.DIRECTORY:
+    def add(self, name: str, kind: int, stamp: str) -> None:
+        """A name that `wants` accepted. `kind`: of `stat.S_IFMT`. `stamp` tells whether the file has changed."""
+        if kind == stat.S_IFDIR:
             return
-        if kind is not Kind.FILE:
-            self.odd[shortened(name)] = _ODD[kind]
+        if kind != stat.S_IFREG:
+            self.odd[shortened(name)] = _LINK if kind == stat.S_IFLNK else _OTHER
         elif not name.isprintable():  # a terminal would not show it, and a name that is not UTF-8 cannot be stored
             self.odd[shortened(name)] = UNSEEN
         elif len(os.fsencode(name)) > LONGEST_NAME:
@@ -185,9 +173,6 @@ def not_kept(error: OSError) -> NotTaken:
     return NotTaken(f"it cannot be kept on this machine: {error.strerror}; set TMPDIR", for_good=False)
 
 
-_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.LINK}
-
-
 @dataclass(frozen=True)
 class LocalFolder:
     path: Path
@@ -206,7 +191,7 @@ class LocalFolder:
                 with suppress(FileNotFoundError):  # gone since the folder was read
                     if found.wants(entry.name):
                         facts = entry.stat(follow_symlinks=False)
-                        found.add(entry.name, _KINDS.get(stat.S_IFMT(facts.st_mode), Kind.OTHER), stamp_of(facts))
+                        found.add(entry.name, stat.S_IFMT(facts.st_mode), stamp_of(facts))
                     elif is_left_over(entry.name):
                         facts = entry.stat(follow_symlinks=False)
                         if facts.st_uid == os.geteuid():

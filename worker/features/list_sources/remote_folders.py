@@ -10,25 +10,16 @@ An SFTP server: its key is always checked, and the configuration alone says who 
 import asyncio
 import secrets
 import ssl
+import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from onboarding_worker.core.foundation.clock import monotonic
-from onboarding_worker.features.list_sources.place import (
-    Away,
-    Copy,
-    Copying,
-    Found,
-    Kind,
-    NotTaken,
-    Write,
-    kept,
-    prepared,
-)
+from onboarding_worker.features.list_sources.place import Away, Copy, Copying, Found, NotTaken, Write, kept, prepared
 from onboarding_worker.features.list_sources.remote_lists import extra, in_words, known_hosts
 from onboarding_worker.features.list_sources.settings import Intake, Remote
 from onboarding_worker.http import event_loop
@@ -44,46 +35,11 @@ FILE_SECONDS = 3600.0
 _CLOSE_SECONDS = 5.0
 
 
-class Calls:
-    """A connection, from `connect`, for the time of a `with` block. All errors of the library are CannotFetch."""
-
-    def __init__(self, connect: Callable[[AsyncExitStack], Coroutine[Any, Any, Any]]) -> None:
-        """`connect` opens the connection on the exit stack, and returns what the calls are made with."""
-        self._connect = connect
-        self._runner = event_loop.runner()
-        self._exits = AsyncExitStack()
-        self.client: Any = None
-
-    def __enter__(self) -> "Calls":
-        self._runner.__enter__()
-        try:
-            self.client = self.do(self._connect(self._exits), CONNECT_SECONDS)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            # A connection that broke cannot be closed in order; what was done is done.
-            with suppress(CannotFetch):
-                self.do(self._exits.aclose(), _CLOSE_SECONDS)
-        finally:
-            self._runner.close()
-
-    def do(self, call: Coroutine[Any, Any, T], seconds: float = CALL_SECONDS) -> T:
-        """The call's result. Raises CannotFetch."""
-
-        async def within() -> T:
-            async with asyncio.timeout(seconds):
-                return await call
-
-        with in_words():
-            return self._runner.run(within())
-
-    def hold(self, opening: AbstractAsyncContextManager[T]) -> T:
-        """Open what is closed with the connection. Raises CannotFetch."""
-        return self.do(self._exits.enter_async_context(opening))
+async def _call(call: Awaitable[T], seconds: float = CALL_SECONDS) -> T:
+    """The call's result. All errors of the library are CannotFetch."""
+    with in_words():
+        async with asyncio.timeout(seconds):
+            return await call
 
 
 @dataclass(frozen=True)
@@ -96,8 +52,7 @@ class RemoteFolder(ABC):
 
     def found(self, *, now: datetime) -> Found:
         try:
-            with self._calls() as calls:
-                return calls.do(self._listed(calls.client, now), LISTING_SECONDS)
+            return self._do(lambda client, _: _call(self._listed(client, now), LISTING_SECONDS))
         except CannotFetch as error:
             raise Away(str(error)) from None
 
@@ -113,8 +68,7 @@ class RemoteFolder(ABC):
         with kept() as content:
             copy = Copying(content, largest=largest, step=in_time)
             try:
-                with self._calls() as calls:
-                    self._read(calls, name, stamp, copy)
+                self._do(lambda client, exits: self._read(client, exits, name, stamp, copy))
             except CannotFetch as error:
                 raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
             yield copy.copy()
@@ -122,22 +76,29 @@ class RemoteFolder(ABC):
     def write(self, name: str, write: Write) -> None:
         with prepared(write) as content:
             try:
-                with self._calls() as calls:
-                    self._send(calls, name, content)
+                self._do(lambda client, exits: self._send(client, exits, name, content))
             except CannotFetch as error:
                 raise NotTaken(f"{name} cannot be written: {error}", for_good=False) from None
 
-    @contextmanager
-    def _calls(self) -> Iterator[Calls]:
+    def _do(self, work: Callable[[Any, AsyncExitStack], Coroutine[Any, Any, T]]) -> T:
+        """What `work` returns for a connection of its own, and for what is closed with it. Raises CannotFetch."""
         folder = self.folder
         try:
-            with Calls(self._connected) as calls:
-                yield calls
+            return event_loop.run(self._connected_for(work))
         except CannotFetch:
             for secret in (folder.key, folder.password, folder.access_key, folder.secret_key):
                 if secret is not None:  # its file may have been replaced: the next look has the new one
                     secret.reload()
             raise
+
+    async def _connected_for(self, work: Callable[[Any, AsyncExitStack], Coroutine[Any, Any, T]]) -> T:
+        exits = AsyncExitStack()
+        try:
+            return await work(await _call(self._connected(exits), CONNECT_SECONDS), exits)
+        finally:
+            # A connection that broke cannot be closed in order; what was done is done.
+            with suppress(CannotFetch):
+                await _call(exits.aclose(), _CLOSE_SECONDS)
 
     @abstractmethod
     async def _connected(self, exits: AsyncExitStack) -> Any:
@@ -148,11 +109,11 @@ class RemoteFolder(ABC):
         """What is in the folder."""
 
     @abstractmethod
-    def _read(self, calls: Calls, name: str, stamp: str, copy: Copying) -> None:
+    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copying) -> None:
         """Give the file's parts to the copy. Raises NotTaken."""
 
     @abstractmethod
-    def _send(self, calls: Calls, name: str, content: BinaryIO) -> None:
+    async def _send(self, client: Any, exits: AsyncExitStack, name: str, content: BinaryIO) -> None:
         """Write the file."""
 
 
@@ -174,7 +135,7 @@ class S3Folder(RemoteFolder):
                 name = one["Key"].removeprefix(prefix)
                 if name and found.wants(name):
                     stamp = f"{one['Size']}-{one['LastModified'].timestamp():.3f}-{one['ETag']}"
-                    found.add(name, Kind.FILE, stamp[:_STAMP])
+                    found.add(name, stat.S_IFREG, stamp[:_STAMP])
                 if found.is_full:
                     break
             if not page.get("IsTruncated"):
@@ -182,19 +143,19 @@ class S3Folder(RemoteFolder):
             more = {"ContinuationToken": page["NextContinuationToken"]}
         return found
 
-    def _read(self, calls: Calls, name: str, stamp: str, copy: Copying) -> None:
+    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copying) -> None:
         etag = stamp.split("-", 2)[2]
-        answer = calls.do(_got(calls.client, self._named(name) | {"IfMatch": etag}))
+        answer = await _call(_got(client, self._named(name) | {"IfMatch": etag}))
         if answer is None:
             raise NotTaken("it still changes", for_good=False)
         copy.expect(answer["ContentLength"])
-        body = calls.hold(answer["Body"])
-        while part := calls.do(body.read(_PART)):
+        body = await _call(exits.enter_async_context(answer["Body"]))
+        while part := await _call(body.read(_PART)):
             copy.add(part)
 
-    def _send(self, calls: Calls, name: str, content: BinaryIO) -> None:
+    async def _send(self, client: Any, exits: AsyncExitStack, name: str, content: BinaryIO) -> None:
         what = self._named(name) | {"Body": content, "ContentType": "text/csv; charset=utf-8"}
-        calls.do(calls.client.put_object(**what), _WRITE_SECONDS)
+        await _call(client.put_object(**what), _WRITE_SECONDS)
 
     def _named(self, name: str) -> dict[str, Any]:
         return {"Bucket": self.at.host, "Key": f"{self.at.prefix}{name}"}
@@ -233,51 +194,52 @@ async def _got(client: Any, what: dict[str, Any]) -> Any:
 
 
 # The types of SFTP's attributes (SSH_FILEXFER_TYPE_…). A server of version 3 says them by the file's mode.
-_KINDS = {1: Kind.FILE, 2: Kind.DIRECTORY, 3: Kind.LINK}
+_KINDS = {1: stat.S_IFREG, 2: stat.S_IFDIR, 3: stat.S_IFLNK}
 
 
 class SftpFolder(RemoteFolder):
     def remove(self, name: str) -> None:
-        with suppress(CannotFetch), self._calls() as calls:
-            calls.do(calls.client.remove(self._path(name)))
+        with suppress(CannotFetch):
+            self._do(lambda client, _: _call(client.remove(self._path(name))))
 
     async def _listed(self, client: Any, now: datetime) -> Found:
         found = Found()
         async for entry in client.scandir(self._path()):
             name = entry.filename.decode("utf-8", "surrogateescape")
             if found.wants(name):
-                found.add(name, _KINDS.get(entry.attrs.type, Kind.OTHER), _stamp(entry.attrs))
+                found.add(name, _KINDS.get(entry.attrs.type, 0), _stamp(entry.attrs))
             else:
                 found.left(name, now.timestamp() - (entry.attrs.mtime or now.timestamp()))
             if found.is_full:
                 break
         return found
 
-    def _read(self, calls: Calls, name: str, stamp: str, copy: Copying) -> None:
+    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copying) -> None:
         path = self._path(name)
-        before = calls.do(calls.client.lstat(path))
-        if _KINDS.get(before.type) is not Kind.FILE or _stamp(before) != stamp:
+        before = await _call(client.lstat(path))
+        if _KINDS.get(before.type) != stat.S_IFREG or _stamp(before) != stamp:
             raise NotTaken("it still changes", for_good=False)
         copy.expect(before.size or 0)
-        file = calls.hold(calls.client.open(path, "rb", block_size=_PART))
-        while part := calls.do(file.read(_PART)):
+        file = await _call(exits.enter_async_context(client.open(path, "rb", block_size=_PART)))
+        while part := await _call(file.read(_PART)):
             copy.add(part)
         # By its name, and as it was opened: the name may be a link to another file meanwhile.
-        after = (calls.do(calls.client.lstat(path)), calls.do(file.stat()))
-        if {_stamp(before), *map(_stamp, after)} != {stamp} or _KINDS.get(after[0].type) is not Kind.FILE:
+        after = (await _call(client.lstat(path)), await _call(file.stat()))
+        if {_stamp(before), *map(_stamp, after)} != {stamp} or _KINDS.get(after[0].type) != stat.S_IFREG:
             raise NotTaken("it still changes", for_good=False)
 
-    def _send(self, calls: Calls, name: str, content: BinaryIO) -> None:
-        part, mode = self._path(f".onboard-{secrets.token_hex(16)}.part"), self.folder.mode
+    async def _send(self, client: Any, exits: AsyncExitStack, name: str, content: BinaryIO) -> None:
+        part = self._path(f".onboard-{secrets.token_hex(16)}.part")
+        attributes = extra("asyncssh", "sftp").SFTPAttrs(permissions=self.folder.mode)
         try:
-            file = calls.hold(calls.client.open(part, "xb", extra("asyncssh", "sftp").SFTPAttrs(permissions=mode)))
+            file = await _call(exits.enter_async_context(client.open(part, "xb", attributes)))
             while sent := content.read(_PART):
-                calls.do(file.write(sent))
-            calls.do(file.close())  # here, since a full disk may show only now
-            calls.do(_renamed(calls.client, part, self._path(name)))
+                await _call(file.write(sent))
+            await _call(file.close())  # here, since a full disk may show only now
+            await _call(_renamed(client, part, self._path(name)))
         except BaseException:
             with suppress(CannotFetch):
-                calls.do(calls.client.remove(part))
+                await _call(client.remove(part))
             raise
 
     def _path(self, name: str = "") -> bytes:
