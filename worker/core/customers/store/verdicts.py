@@ -40,7 +40,10 @@ class Verdict(StrEnum):
 
 
 _DOUBTS = {
-    Verdict.NOT_SIGNED: "the result is not signed: it is from before results were signed, or no webhook has brought it",
+    Verdict.NOT_SIGNED: (
+        "the result is not signed: it is from before results were signed, its session was purged, or no webhook has"
+        " brought it"
+    ),
     Verdict.CHANGED: "the result was changed in the database: it is not what the provider's webhook said",
     Verdict.NO_KEY: "the result cannot be checked: the digest key that signed it is missing",
 }
