@@ -231,7 +231,7 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
 def _approve(sources: Sources, asked: Asked, reason: str) -> Done:
     one = _as_seen(sources, asked)
     uploads, settings = uploads_of(sources, asked, "approve list", reason), sources.parts.settings
-    agreed = uploads.agree(one.id, one.version, by=asked.person, agreeing=Agreeing(settings), now=asked.now)
+    agreed = uploads.agree(one.id, one.version, Agreeing(settings), by=asked.person, now=asked.now)
     if agreed is None:
         raise changed(sources, asked)
     if agreed.state is not UploadState.CHECKED:

@@ -59,7 +59,7 @@ class Looking:
                 return
             still: Upload | None = one
             if one.agreed or one.state is UploadState.APPROVED:  # who agreed may not be there any more
-                still = uploads.standing(one, agreeing, now=now)
+                still = uploads.agree(one.id, one.version, agreeing, by=None, now=now)
             if still is not None and still.is_due(now):
                 self._take(uploads, still)
 

@@ -65,7 +65,7 @@ class Uploads(TakenLists[Upload]):
             return [_upload(row) for row in fetch(connection, query)], number
 
     def find(self, list_id: int, agreeing: Agreeing, *, now: datetime) -> Upload | None:
-        """The list, as `standing` leaves it."""
+        """The list, with the agreements that count."""
         with self._database.read() as connection:
             rows = fetch(connection, sa.select(*_COLUMNS, Row.encrypted).where(Row.id == list_id))
             return self._judged(connection, rows[0], agreeing, now) if rows else None
@@ -126,32 +126,36 @@ class Uploads(TakenLists[Upload]):
             note(connection, f"uploaded list {list_id}", now=now, reason="read in another way")
             return True
 
-    def agree(self, list_id: int, version: int, *, by: Person, agreeing: Agreeing, now: datetime) -> Upload | None:
+    def agree(
+        self, list_id: int, version: int, agreeing: Agreeing, *, by: Person | None, now: datetime
+    ) -> Upload | None:
         """A person agrees to this version: with so many of them it is approved. A person counts once, and gets
-        the list as it is now. None: it was changed, or decided, meanwhile."""
+        the list as it is now. None: it was changed, or decided, meanwhile. What counts no more of who has agreed is
+        taken back before, also without a person: an approved list then waits for people again, unless it is being
+        imported."""
         with self._database.write() as connection:
             here = (Row.id == list_id, Row.version == version)
-            one, sealed = self._standing(connection, here, agreeing, now)
-            if one is None or (one.state in AGREED and one.has_agreed(by.actor)):
+            rows = fetch(connection, sa.select(*_COLUMNS, Row.encrypted).where(*here).with_for_update())
+            if not rows:
+                return None
+            one = self._judged(connection, rows[0], agreeing, now)
+            if one != _upload(rows[0]):
+                connection.execute(sa.update(Row).where(*here).values(_decided(one)))
+                note(connection, f"uploaded list {list_id}", now=now, reason=one.reason or FEWER, act=DROPS)
+            if by is None or (one.state in AGREED and one.has_agreed(by.actor)):
                 return one
             if one.state is not UploadState.CHECKED:
                 return None
             one = one._replace(agreed=(*one.agreed, by.actor))
             if len(one.agreed) >= agreeing.needed:
                 one = one._replace(state=UploadState.APPROVED, reason="")
-            given = self._opened(list_id, sealed)
+            given = self._opened(list_id, rows[0].encrypted)
             given["agreed"] = given.get("agreed", {}) | {by.actor: [agreeing.entry(by), written(now)]}
             sealed = self._keyring.encrypt(given, context=context_of_uploaded_list(list_id))
             connection.execute(sa.update(Row).where(*here).values(**_decided(one), tries=0, encrypted=sealed))
             told = f"{len(one.agreed)} of {agreeing.needed} agreed"
             note(connection, f"uploaded list {list_id}", now=now, reason=told)
             return one
-
-    def standing(self, one: Upload, agreeing: Agreeing, *, now: datetime) -> Upload | None:
-        """Take back what counts no more of who has agreed: a list that was approved then waits for people again, unless
-        a process is importing it. Returns the list as it is now. None: it was changed meanwhile."""
-        with self._database.write() as connection:
-            return self._standing(connection, self._which(one), agreeing, now)[0]
 
     def discard(self, list_id: int, *, now: datetime, why: str = "") -> bool:
         """Discard a list that was not approved, with its bytes. False: it was approved, or has ended."""
@@ -179,19 +183,6 @@ class Uploads(TakenLists[Upload]):
             connection.execute(sa.delete(Part).where(Part.list_id == list_id))
             note(connection, f"uploaded list {list_id}", now=now, reason=reason or end.value)
             return True
-
-    def _standing(
-        self, connection: sa.Connection, here: tuple[Any, ...], agreeing: Agreeing, now: datetime
-    ) -> tuple[Upload | None, bytes]:
-        """`standing`, and what is kept encrypted of the list. Its row is locked."""
-        rows = fetch(connection, sa.select(*_COLUMNS, Row.encrypted).where(*here).with_for_update())
-        if not rows:
-            return None, ERASED
-        one = self._judged(connection, rows[0], agreeing, now)
-        if one != _upload(rows[0]):
-            connection.execute(sa.update(Row).where(*here).values(_decided(one)))
-            note(connection, f"uploaded list {one.id}", now=now, reason=one.reason or FEWER, act=DROPS)
-        return one, rows[0].encrypted
 
     def _judged(self, connection: sa.Connection, row: Any, agreeing: Agreeing, now: datetime) -> Upload:
         """The list, without the agreements that count no more."""
