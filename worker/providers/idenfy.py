@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import HttpAnswer
-from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.core.model.sessions import ExpirySource, SessionRequest
 from onboarding_worker.providers.account import AccountAdapter, AccountSettings, basic, required_secret
-from onboarding_worker.providers.bodies import Unread, fields_in, masked, refusal
+from onboarding_worker.providers.bodies import BadAnswer, Unread, check_echo, fields_in, masked, refusal
 from onboarding_worker.providers.values import Parameter
 
 HOST = "https://ivs.idenfy.com"
@@ -65,6 +66,9 @@ NO_CREDIT = "Partner reached token limit"
 OPENED = ("identifier", "authToken", "tokenString")
 # A session that its own answer marks as invalid: the call is made once more, then the row is refused.
 INVALID, INVALID_TRIES = "the session in the answer is marked as not valid", 2
+DAY = 24 * 60 * 60  # seconds
+MOST_LIFETIME = 30 * DAY
+_Lives = tuple[int, ExpirySource]  # seconds from just before the call, and how they are known
 
 
 class IdenfyEndpoint(AccountAdapter):
@@ -77,6 +81,25 @@ class IdenfyEndpoint(AccountAdapter):
         key, secret = required_secret(account, "api_key"), required_secret(account, "api_secret")
         super().__init__(account, basic, key, secret, documented_link=documented_link)
         self._url = self._base_url + path
+
+    def _ends(
+        self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime, *kinds: object, lives: _Lives
+    ) -> tuple[datetime, ExpirySource]:
+        """When the session of an answer ends, and how that is known; `lives` counts where the answer names no usable
+        end. Raises BadAnswer for a session that is not this request's, of none of these kinds, or over."""
+        check_echo(found, "clientId", request.customer.customer_id)
+        if found.get("isValid") is False:
+            raise BadAnswer(INVALID)
+        if isinstance(found.get("tokenType"), str) and found["tokenType"] not in kinds:
+            raise BadAnswer("tokenType in the answer is not the one asked for")
+        expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
+        # No session lives longer than MOST_LIFETIME. A later time is a mistake; one day allows for clocks that differ.
+        if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME + DAY):
+            seconds, source = lives
+            expires_at = issued_at + timedelta(seconds=seconds)
+        if expires_at <= issued_at:
+            raise BadAnswer("the session in the answer has already expired")
+        return expires_at, source
 
     def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
         if unread.reason == INVALID:

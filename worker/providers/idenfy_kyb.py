@@ -7,20 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from onboarding_worker.providers.account import AccountSettings
-from onboarding_worker.providers.bodies import (
-    LONGEST_TOKEN,
-    BadAnswer,
-    check_echo,
-    json_body,
-    merged,
-    optional_text,
-    text,
-)
+from onboarding_worker.providers.bodies import LONGEST_TOKEN, json_body, merged, optional_text, text
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, LifetimeAsked, ProviderFacts, Table
-from onboarding_worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
+from onboarding_worker.providers.idenfy import HOST, KEYS, LIMIT, MOST_LIFETIME, PATHS, IdenfyEndpoint
 from onboarding_worker.providers.parameters import by_name, check_parameters, documented_parameters
 from onboarding_worker.providers.parameters.effects import Effect, effects
 from onboarding_worker.providers.values import UUID, Parameter, Type, language_of, wrong_ours
@@ -33,7 +24,6 @@ WELCOME = "https://kyb.ui.idenfy.com/welcome?authToken={token}"
 TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
 DEFAULT_LIFETIME = 7 * 24 * 60 * 60
 LONGEST_REFERENCE = 40  # of externalRef
-MOST_LIFETIME = 30 * 24 * 60 * 60  # seconds
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
 LANGUAGE = "the language of locale, if it is one of these"
 REFERENCE = "column external_ref, else the job's id; with -2 for the second session, and so on"
@@ -134,23 +124,12 @@ class IdenfyKyb(IdenfyEndpoint):
 
     def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         token = text(found, "tokenString", most=LONGEST_TOKEN)
-        check_echo(found, "clientId", request.customer.customer_id)
-        if found.get("isValid") is False:
-            raise BadAnswer(INVALID)
-        if isinstance(found.get("tokenType"), str) and found["tokenType"] != TOKEN_TYPE:
-            raise BadAnswer("tokenType in the answer is not the one asked for")
-        expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
-        # No token lives longer than MOST_LIFETIME. A later time is a mistake; one day allows for clocks that differ.
-        if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME) + timedelta(days=1):
-            asked = self._lifetime(request) or DEFAULT_LIFETIME
-            expires_at, source = issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
-        if expires_at <= issued_at:
-            raise BadAnswer("the session in the answer has already expired")
+        lives = self._lifetime(request) or DEFAULT_LIFETIME, ExpirySource.FALLBACK
+        ends = self._ends(found, request, issued_at, TOKEN_TYPE, lives=lives)
         references = {name: optional_text(found, name) for name in ("externalRef", "companyId", "clientId")}
         # The answer has no id of the form. Webhooks return our own reference. An erasure finds it by its name.
         references["externalRef"] = references["externalRef"] or _own_reference(request)
         reference = references["externalRef"] or references["companyId"] or request.customer.customer_id
-        ends = (expires_at, source)
         return self.made(request, "tokenString", token, reference=reference, ends=ends, references=references)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem, Person
-from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from onboarding_worker.providers.account import NO_COMPANIES, AccountSettings, AccountUnusable
@@ -20,7 +19,6 @@ from onboarding_worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
     Unread,
-    check_echo,
     holds,
     json_body,
     merged,
@@ -39,7 +37,7 @@ from onboarding_worker.providers.contract import (
     Table,
 )
 from onboarding_worker.providers.facts import asked_lifetime, lifetime_parameter
-from onboarding_worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
+from onboarding_worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint
 from onboarding_worker.providers.parameters import (
     by_name,
     check_parameters,
@@ -170,28 +168,13 @@ class IdenfyKyc(IdenfyEndpoint):
         field = "authToken" if found.get("authToken") or not found.get("tokenString") else "tokenString"
         token = text(found, field, most=LONGEST_TOKEN)
         reference = text(found, "scanRef")
-        check_echo(found, "clientId", request.customer.customer_id)
-        if found.get("isValid") is False:
-            raise BadAnswer(INVALID)
-        given_type = found.get("tokenType")
-        if (
-            isinstance(given_type, str)
-            and given_type != TOKEN_TYPE
-            # A parameter may ask for another.
-            and given_type
-            != merged(self._account.parameters, request.parameters, self._account.unchecked).get("tokenType")
-        ):
-            raise BadAnswer("tokenType in the answer is not the one asked for")
-        expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
-        # No session lives longer than MOST_LIFETIME: a later time is a mistake.
-        if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME + DEFAULT_LIFETIME):
-            lives = found.get("expiryTime")  # a duration, never an epoch; it counts from just before the call
-            if not isinstance(lives, int) or isinstance(lives, bool) or not 1 <= lives <= MOST_LIFETIME:
-                lives = _seconds(self.lifetime_with(request.parameters)) or DEFAULT_LIFETIME
-                source = ExpirySource.FALLBACK
-            expires_at = issued_at + timedelta(seconds=lives)
-        if expires_at <= issued_at:
-            raise BadAnswer("the session in the answer has already expired")
+        # A parameter may ask for another.
+        asked = merged(self._account.parameters, request.parameters, self._account.unchecked).get("tokenType")
+        given = found.get("expiryTime")
+        lives = _seconds(self.lifetime_with(request.parameters)) or DEFAULT_LIFETIME, ExpirySource.FALLBACK
+        if isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MOST_LIFETIME:
+            lives = given, ExpirySource.ANSWER  # a duration, never an epoch
+        ends = self._ends(found, request, issued_at, TOKEN_TYPE, asked, lives=lives)
         digits = optional_text(found, "digitString", most=16)
         link = None
         if not self._account.link:
@@ -201,7 +184,7 @@ class IdenfyKyc(IdenfyEndpoint):
             field,
             token,
             reference=reference,
-            ends=(expires_at, source),
+            ends=ends,
             references={"scanRef": reference},
             link=link,
             placeholders={"digits": digits},
