@@ -3,7 +3,7 @@ context is kept as its `traceparent` (W3C Trace Context). The feature `traces` r
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.model.wakeups import WakeUp
@@ -20,6 +20,18 @@ class Span(Protocol):
         """For the spans below it; 55 characters."""
 
     def end(self, at: datetime, outcome: str, *, failed: bool = False, facts: Facts | None = None) -> None: ...
+
+
+class Step(NamedTuple):
+    """A step that has ended. `leaves`: a call to another system."""
+
+    name: str
+    began_at: datetime
+    ended_at: datetime
+    outcome: str
+    facts: Facts
+    failed: bool = False
+    leaves: bool = False
 
 
 class Traces:
@@ -40,19 +52,8 @@ class Traces:
         """A dispatcher's work, with the spans of its traced rows. Here it is used as it is."""
         return work
 
-    def step(
-        self,
-        traceparent: str,
-        name: str,
-        began_at: datetime,
-        ended_at: datetime,
-        outcome: str,
-        facts: Facts,
-        *,
-        failed: bool = False,
-        leaves: bool = False,
-    ) -> None:
-        """Record a step below the span of this `traceparent`. `leaves`: a call to another system."""
+    def step(self, traceparent: str, step: Step) -> None:
+        """Record a step below the span of this `traceparent`."""
 
     def close(self) -> None:
         """Send what is left, for a few seconds at most."""

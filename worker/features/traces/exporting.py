@@ -20,7 +20,7 @@ from onboarding_worker.core.limits.store.flush import Flushed
 from onboarding_worker.core.limits.throughput import Stretch
 from onboarding_worker.core.model.http_messages import MayWrite
 from onboarding_worker.core.model.wakeups import WakeUp, WorkStep
-from onboarding_worker.lists.traces import NO_TRACES, TRACEPARENT, Facts, Span, Traces
+from onboarding_worker.lists.traces import NO_TRACES, TRACEPARENT, Facts, Span, Step, Traces
 from onboarding_worker.wiring.background import Tracer
 
 NAMES = {WorkStep.ISSUE: ("claim job", "call provider"), WorkStep.INVITE: ("claim message", "hand over message")}
@@ -68,7 +68,8 @@ class TracedWork:
         ended_at = self._clock()
         for item in flushed.opened:
             if item.traceparent is not None:
-                self._traces.step(item.traceparent, self._claim, began_at, ended_at, "claimed", self._of(item))
+                step = Step(self._claim, began_at, ended_at, "claimed", self._of(item))
+                self._traces.step(item.traceparent, step)
         return flushed
 
     async def call(self, item: Any, now: datetime, may_write: MayWrite, /) -> Any:
@@ -93,9 +94,8 @@ class TracedWork:
         finally:
             looks_up = item.unknown_call is not None or getattr(item, "asks_about", None) is not None
             facts = self._of(item) | ({"look_up": "yes"} if looks_up else {})
-            self._traces.step(
-                item.traceparent, self._call, now, self._clock(), outcome, facts, failed=failed, leaves=True
-            )
+            step = Step(self._call, now, self._clock(), outcome, facts, failed=failed, leaves=True)
+            self._traces.step(item.traceparent, step)
 
     def _of(self, item: Any) -> dict[str, str | int]:
         job = getattr(item, "job_id", None) or item.id  # of a message, its job's
@@ -183,21 +183,10 @@ class OtelTraces(Traces):
     def of_work(self, work: Any, wake_up: WakeUp, clock: Clock) -> TracedWork:
         return TracedWork(work, wake_up, self, clock)
 
-    def step(
-        self,
-        traceparent: str,
-        name: str,
-        began_at: datetime,
-        ended_at: datetime,
-        outcome: str,
-        facts: Facts,
-        *,
-        failed: bool = False,
-        leaves: bool = False,
-    ) -> None:
-        kind = "CLIENT" if leaves else "INTERNAL"
+    def step(self, traceparent: str, step: Step) -> None:
         if parent := parent_in(traceparent):
-            self._begun(parent, name, began_at, facts, kind).end(ended_at, outcome, failed=failed)
+            span = self._begun(parent, step.name, step.began_at, step.facts, "CLIENT" if step.leaves else "INTERNAL")
+            span.end(step.ended_at, step.outcome, failed=step.failed)
 
     def _begun(self, parent: "Context", name: str, at: datetime, facts: Facts, kind: str) -> _Span:
         """`kind`: a name of SpanKind."""

@@ -30,7 +30,7 @@ from onboarding_worker.core.model.metrics import PROCESSED, Meters
 from onboarding_worker.core.model.states import LISTED_WEBHOOKS, Result, SessionState, WebhookState
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.core.unknown.reconciliation import Listed
-from onboarding_worker.lists.traces import NO_TRACES, Traces
+from onboarding_worker.lists.traces import NO_TRACES, Step, Traces
 from onboarding_worker.providers.webhooks.contract import Key, SessionUpdate, update_of_listed
 
 log = logging.getLogger(__name__)
@@ -380,7 +380,8 @@ def process_webhooks(webhooks: Webhooks, clock: Clock, meters: Meters, traces: T
             ended_at = clock()
             for source, one, traceparent in webhooks.traced(processed.done):
                 failed, became = one.state in LISTED_WEBHOOKS, one.state.value
-                traces.step(traceparent, "apply webhook", now, ended_at, became, {"source": source}, failed=failed)
+                step = Step("apply webhook", now, ended_at, became, {"source": source}, failed=failed)
+                traces.step(traceparent, step)
         for source, _, one in processed.done:
             meters.add(PROCESSED, source, one.state.value)
         listed = processed.listed
