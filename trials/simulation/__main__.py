@@ -53,12 +53,12 @@ def main() -> int:
     began, failures = time.monotonic(), 0
     made = month_of if chosen.month else plan_of
     seeds: Sequence[int] = chosen.only or range(chosen.first, chosen.first + chosen.seeds)
-    held = Held()
+    held, failing = Held(), 0
     for seed, complaints, of_seed in _all(seeds, chosen.without, chosen.postgresql, chosen.jobs, made):
         held += of_seed
         if not complaints:
             continue
-        failures += 1
+        failures, failing = failures + 1, seed
         print(
             f"seed {seed}: {complaints[0]}" + (f" (and {len(complaints) - 1} more)" * (len(complaints) > 1)), flush=True
         )
@@ -67,7 +67,7 @@ def main() -> int:
     seconds = time.monotonic() - began
     print(held)
     if failures:
-        print(f"{failures} histories break a rule; repeat one: make simulate SEED={seed}")
+        print(f"{failures} histories break a rule; repeat one: make simulate SEED={failing}")
         return 1
     print(f"{len(seeds)} histories in {seconds:.0f} s: no rule is broken")
     return 0

@@ -55,7 +55,7 @@ def import_list(
             ROUTES[person.account][1:],
             int(FLOOR),
         )
-        for person in people
+        for person in sorted(people, key=lambda one: one.number)  # the rows of a file ascend
     ]
     forecast = witness.forecast(lines, name, choices, plan=plan, held=bool(hold)) if witness is not None else None
     batch, _ = parts.batches.open(name="list.csv", digest=name, again=False, now=now, plan=plan, hold=hold)

@@ -111,6 +111,7 @@ class Requests:
 
         if people:
             import_list(parts, people, "adopted", now=self._world.clock(), added=added)
+            self._simulation.witness.adopts({person.id for person in people})
         for person in people:
             self._simulation.note("requested", person.id)
         for call in self._simulation.record.of(Kind.ADOPTED):

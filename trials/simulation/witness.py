@@ -11,7 +11,8 @@ that takes the most time. Before each list is imported it asks what `check` fore
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
@@ -50,7 +51,8 @@ APART = 900.0  # seconds between two quiet moments, or two faults, that count
 QUIETS = 3  # one of so many quiet moments is used
 AT_ONCE = 2  # customers that it reads about at a look, one pair after the other
 # After a time that was said, what waited for it has moved: each sweep comes within a minute. Where connections take
-# seconds to open, and a busy process looks at them rarely, most calls miss their slots.
+# seconds to open, and a busy process looks at them rarely, most calls miss their slots; under a limit of ten an hour
+# each that is missed costs six minutes.
 SLACK, SLACK_IN_A_SLOW_PLACE = 300.0, 1200.0
 # By customer, what may move.
 _ROWS = {
@@ -262,7 +264,7 @@ class Witness:
     ) -> Forecast:
         """What `check` says of these lines, which are about to be imported with this plan."""
         parts, returns = self.parts, returns.foreseeing() if returns is not None else None
-        with chance.untouched():
+        with chance.untouched(), self._complaining():
             calls = _Asked(parts.database, digest=name, rule=choices.rule)
             found, judged = ListFound(parts, calls), []
             for line in judge_all(parts.intake.of(), parts.batches, lines, choices, returns=returns):
@@ -290,6 +292,23 @@ class Witness:
         self._simulation.record.forecasts.append(made)
         return made
 
+    @contextmanager
+    def _complaining(self) -> Iterator[None]:
+        """The act that asks would only be tried again and again."""
+        try:
+            yield
+        except Exception as error:
+            self._simulation.record.complaints.append(f"check ends with {type(error).__name__}")
+            raise
+
+    def adopts(self, customers: Collection[str]) -> None:
+        """`import --adopt` has taken these customers' sessions; it says that nothing is bought, and nothing sent."""
+        none: dict[str, int] = {}
+        facts: dict[str, Any] = dict.fromkeys(("now", "first_messages", "messages", "credits"), none)
+        facts |= {"rows": none, "changed_addresses": 0, "forecast": dict.fromkeys(("finishes_at", "limited_by"))}
+        facts["returned"] = False
+        self._simulation.record.forecasts.append(Forecast(self._world.elapsed, facts, {}, frozenset(customers), {}))
+
     def imported(self, forecast: Forecast, batch: int, found: Adding) -> None:
         """What the import has found of the same lines."""
         counts = self._simulation.observer.rows(_IMPORTED.format(batch=batch, now=self.parts.clock()))[0]
@@ -315,7 +334,7 @@ class _Asked(CallsNow):
 
 
 def slack_of(plan: Plan) -> float:
-    return SLACK_IN_A_SLOW_PLACE if plan.turn and plan.stalls else SLACK
+    return SLACK_IN_A_SLOW_PLACE if plan.stalls and (plan.turn or plan.hourly) else SLACK
 
 
 def seconds(at: datetime | str) -> float:

@@ -85,7 +85,8 @@ class Forecasts:
         messages = counts.unsent + counts.to_come
         for kept in counts.kept.values():
             messages -= kept.messages
-        calls = self._calls_left(batch, counts)
+        # A look-up takes a slot as the call does that may follow it.
+        calls = Counter(self._calls_left(batch, counts)) + Counter(outcomes.calls)
         ahead = self.ahead_of(batch, planned, {**calls, **messages})
         ends = self.of_calls(calls, messages, ahead=ahead, rest=counts.waits.get(Reason.QUIET_HOURS))
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:

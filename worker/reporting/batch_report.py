@@ -31,7 +31,14 @@ from onboarding_worker.reporting.report_lines import Columns
 from onboarding_worker.reporting.store.counts import BatchCounts
 from onboarding_worker.reporting.store.outlook import waiting_to_reconcile
 from onboarding_worker.reporting.store.waiting import has_spent
-from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, rows_wait, stop_in_words
+from onboarding_worker.reporting.waits import (
+    UNTIL_A_PERSON,
+    Blocked,
+    Circumstances,
+    of_accounts,
+    rows_wait,
+    stop_in_words,
+)
 from onboarding_worker.settings.policies import stable_links
 
 if TYPE_CHECKING:
@@ -204,16 +211,15 @@ def rows_to_correct(facts: Mapping[str, Any], corrected: int = 0) -> int:
     return rows[LineState.REJECTED] - corrected + rows[JobState.FAILED] + lapsed
 
 
-def without_credits(facts: Mapping[str, Any]) -> int:
-    """The rows that wait until a person lets the list cost more: the time of each is that of the next look at it."""
-    rows: int = facts.get("waits", {}).get(Reason.CREDITS_SPENT, {"rows": 0})["rows"]
-    return rows
+def until_a_person(facts: Mapping[str, Any]) -> dict[str, int]:
+    """The rows that wait for what only a person ends, by reason: the time of each is that of the next look at it."""
+    return {reason: one["rows"] for reason, one in facts.get("waits", {}).items() if reason in UNTIL_A_PERSON}
 
 
 def needs_a_person(facts: Mapping[str, Any]) -> bool:
     """Whether rows are held, wait for a correction or for more credits, an account is stopped, or the batch has paused
     itself."""
-    rows = facts["rows"][JobState.HELD] + rows_to_correct(facts) + without_credits(facts)
+    rows = facts["rows"][JobState.HELD] + rows_to_correct(facts) + sum(until_a_person(facts).values())
     stopped = any(account["stopped"] for account in facts["accounts"].values())
     return stopped or facts.get("pause_cause") == PauseCause.ITSELF or bool(rows)
 

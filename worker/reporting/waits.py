@@ -33,7 +33,7 @@ _STATUS = "onboard status"  # where the feature whose command shows more is not 
 # Words that say how a row is served, and nothing that went wrong.
 _HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED})
 _SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED, LineState.JOINED})
-_UNTIL_A_PERSON = frozenset({Reason.CREDITS_SPENT, Reason.BRAND_MISSING, Reason.RIGHT_MISSING})
+UNTIL_A_PERSON = frozenset({Reason.CREDITS_SPENT, Reason.BRAND_MISSING, Reason.RIGHT_MISSING})
 # A slot that is nearer than this keeps no row waiting for long enough to be named.
 SOON = timedelta(minutes=1)
 # A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
@@ -277,7 +277,7 @@ def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
         return Wait("pilot", batch, "", "nothing: the verdict is taken by itself")  # no command ends it before
     if for_a_person := [each[0] for each in blocked if each[0].action]:
         return for_a_person[0]
-    if reason in _UNTIL_A_PERSON:  # it is looked at again now and then, but only a person goes on with it
+    if reason in UNTIL_A_PERSON:  # it is looked at again now and then, but only a person goes on with it
         return Wait(reason=reason, detail=one.detail, action=step_for(JobState.WAITING, reason, batch))
     until = one.due_at if one.due_at is not None and one.due_at > now else None
     for_sender = until is not None and reason == Reason.WAITS_FOR_SENDER

@@ -54,8 +54,9 @@ def test_what_a_person_does_stands_with_the_row_and_names_its_batch():
 def test_a_mail_that_came_back_and_failed_its_row_has_one_advice():
     row = ROW._replace(state="failed", reason="bounced")
     bounced = MessageFact("email", "invitation", "bounced", "bounced", NOON, sent_at=NOON, over_at=NOON)
-    (then,) = (one.then for one in timeline(History(rows=[row], messages=[bounced]), CALM, now=NOON) if one.then)
-    assert "`onboard customer address ID`" in then
+    history = History(rows=[row], messages=[bounced], customer_id="C-1002")
+    (then,) = (one.then for one in timeline(history, CALM, now=NOON) if one.then)
+    assert "`onboard customer address C-1002`" in then
 
 
 def test_a_mail_that_came_back_beside_a_row_that_goes_on_has_its_advice():

@@ -151,9 +151,10 @@ def _bought(history: History, one: Forecast, customer: str, until: float) -> Cou
 
 
 def _first_messages(history: History, one: Forecast, customer: str, until: float) -> Counter[str]:
-    """By channel: each link that an address gets for the first time."""
+    """By channel: each link that an address gets for the first time. Of an adopted one only reminders may follow."""
     seen, found = set[tuple[str, str]](), Counter[str]()
-    calls = [call for call in history.record.of(*BY_CHANNEL) if call.customer == customer]
+    known = {call.token for call in history.record.of(Kind.ADOPTED)} if history.plan.reminders else ()
+    calls = [call for call in history.record.of(*BY_CHANNEL) if call.customer == customer and call.token not in known]
     for call in sorted(calls, key=lambda call: call.sent_at):
         link = (call.to, call.link or call.token)
         if call.processed and link not in seen and call.sent_at < until:

@@ -98,7 +98,7 @@ def each_list_becomes_what_was_forecast(history: History) -> Iterator[str]:
     for one in history.record.forecasts:
         rows, found = one.facts["rows"], one.found
         asking, joined = sum(one.facts["now"].values()), rows.get("joined", 0)
-        said = {"rejected": rows["rejected"], "changed": one.facts["changed_addresses"], "joined": joined}
+        said = {"rejected": rows.get("rejected", 0), "changed": one.facts["changed_addresses"], "joined": joined}
         if history.plan.stable != "on-click":  # else a session is asked for later
             said |= {"asking": asking, "asking or joined": asking + joined}
         for name in found.keys() & said.keys():
@@ -136,7 +136,7 @@ def a_new_address_gets_what_was_forecast(history: History) -> Iterator[str]:
     """Before the end of the link that the old address has, no more new addresses of a list or a report are written to
     than `check` said."""
     for one in history.record.forecasts:
-        said, got = one.facts["messages"]["email"], 0
+        said, got = one.facts["messages"].get("email", 0), 0
         for change in history.record.happened:
             if change.what != "has another address" or change.at != one.at or not change.detail:
                 continue

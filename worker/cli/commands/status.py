@@ -22,7 +22,15 @@ from onboarding_worker.reporting.operation_report import OperationReport
 from onboarding_worker.reporting.row_groups import sets_in_words
 from onboarding_worker.reporting.standings import STANDINGS
 from onboarding_worker.reporting.store.processes import WORK
-from onboarding_worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, none_works, with_rows
+from onboarding_worker.reporting.waits import (
+    NOTHING_STUCK,
+    UNTIL_A_PERSON,
+    Level,
+    Wait,
+    level_of,
+    none_works,
+    with_rows,
+)
 from onboarding_worker.settings.needs import COUNTED
 from onboarding_worker.wiring.container import Parts
 
@@ -247,7 +255,7 @@ def paused_in_words(facts: dict[str, Any]) -> str:
 
 def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
     """How many rows of a batch wait for a later hour, until when and why."""
-    if reason == Reason.CREDITS_SPENT:  # a person ends it, and no time
+    if reason in UNTIL_A_PERSON:  # no time ends it
         return f"{waits['rows']:,}: {meaning_of(reason)}"
     until = "checked again at" if reason == Reason.IN_REVIEW else "until"
     span = f"{until} {waits['from']}"

@@ -26,7 +26,7 @@ from onboarding_worker.reporting.prices import Prices
 from onboarding_worker.reporting.row_groups import sets_in_words
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.settings.money import amounts_in_words, in_json
-from onboarding_worker.settings.policies import buys_on_click, ladder_of, reminders_of
+from onboarding_worker.settings.policies import buys_on_click, ladder_of, reminders_of, stable_links
 from onboarding_worker.wiring.container import Parts
 
 CHUNK = 1000  # lines in one question to the database
@@ -189,8 +189,9 @@ def _mix(parts: Parts, judged: Judged) -> dict[str, Any]:
     for (channel, template, locale, brand), rows in judged.spoken.items():
         channels[channel.value] += rows
         for first in invitation_channels(channel)[:1]:
-            languages[parts.templates.language(first, template=template, locale=locale, brand=brand)] += rows
-            without += 0 if locale else rows
+            language = parts.templates.language(first, template=template, locale=locale, brand=brand)
+            languages[language] += rows
+            without += 0 if _base(language) == _base(locale) else rows  # none, or one that no template has
 
     def named(counts: Counter[str]) -> dict[str, int]:
         return {name: rows for name, rows in counts.most_common() if name}
@@ -203,6 +204,10 @@ def _mix(parts: Parts, judged: Judged) -> dict[str, Any]:
         "without_country": judged.countries[""],
         **({"sets": dict(sorted(judged.sets.items()))} if judged.sets else {}),
     }
+
+
+def _base(language: str) -> str:
+    return language.replace("_", "-").partition("-")[0].lower()
 
 
 def mix_in_words(facts: Mapping[str, Any]) -> list[str]:
@@ -256,8 +261,11 @@ def _reached(parts: Parts, channels: tuple[str, ...], spare: tuple[str, ...]) ->
 
 
 def _on_a_channel(parts: Parts) -> int:
-    """The most messages that a customer gets on one channel, without the cap."""
-    return (1 + parts.settings.follow_up.most) * (1 + len(reminders_of(parts.settings)))
+    """The most messages that a customer gets on one channel, without the cap. Behind our own link no message follows
+    another session, unless the customer was refused."""
+    settings = parts.settings
+    follow = stable_links(settings) is None or settings.retry_after_denial.reasons
+    return (1 + (settings.follow_up.most if follow else 0)) * (1 + len(reminders_of(settings)))
 
 
 def _most_on_a_channel(parts: Parts) -> int:

@@ -15,11 +15,12 @@ from onboarding_worker.cli.running.summary import deciding, paused_senders, run_
 from onboarding_worker.core.database import schema
 from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.notation import counted, written
-from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import BatchState, LineState
+from onboarding_worker.core.model.reasons import meaning_of
+from onboarding_worker.core.model.states import BatchState, JobState, LineState
 from onboarding_worker.lists.store.batches import STDIN, BatchFacts
-from onboarding_worker.reporting.batch_report import needs_a_person, without_credits
+from onboarding_worker.reporting.batch_report import needs_a_person, until_a_person
 from onboarding_worker.reporting.forecast import lost_answers, of_rest
+from onboarding_worker.reporting.steps import step_for
 from onboarding_worker.reporting.store.outlook import ended_calls, outlook_of, waiting_to_reconcile
 from onboarding_worker.reporting.waits import Wait, rows_wait
 from onboarding_worker.runtime.batch_run import Stand, next_move
@@ -117,9 +118,10 @@ def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str
         first = ", the first" if left > 1 else ""  # the others may wait longer
         goes_on = f"{waiting}{first} {later.detail}; {later.action}"
         return [goes_on, *(f"  {waiting_in_words(reason, rows)}" for reason, rows in waits)]
-    if spent := without_credits(facts):
-        step = f"`onboard resume {facts['batch']} --most-credits N`"
-        return [f"{rows_wait(spent)}: {Reason.CREDITS_SPENT.meaning}; {step}"]
+    if kept := until_a_person(facts):
+        batch = facts["batch"]
+        steps = {reason: step_for(JobState.WAITING, reason, batch) for reason in kept}
+        return [f"{rows_wait(rows)}: {meaning_of(reason)}; {steps[reason]}" for reason, rows in kept.items()]
     if left and facts.get("plan", {}).get("verdict") == "":
         by = facts["plan"]["verdict_by"]
         goes_on = "`onboard up`, workers, or the same command then, go on"

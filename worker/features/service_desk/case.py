@@ -25,13 +25,22 @@ def place_in_words(row: int, batch_id: int) -> str:
 
 @dataclass(frozen=True)
 class Refused:
-    """Why nothing was done, and what the person can do instead: two sentences without personal data."""
+    """Why nothing was done, and what the person can do instead: two sentences without personal data. Their commands
+    name the customer as ID."""
 
     why: str
     then: str = ""
 
     def __str__(self) -> str:
         return f"{self.why}; {self.then}" if self.then else self.why
+
+    def of(self, customer_id: str) -> "Refused":
+        return Refused(of_customer(self.why, customer_id), of_customer(self.then, customer_id))
+
+
+def of_customer(words: str, customer_id: str) -> str:
+    """The words, with the customer's id in their commands."""
+    return words.replace(" ID ", f" {customer_id} ").replace(" ID`", f" {customer_id}`")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,8 @@ def address(
     elif isinstance(sent, NewLink):
         follows, said = _asked_for(sent), f"{sent.account} is asked for session {sent.number} of at most {sent.most}"
     else:
-        follows, said = {"not_sent": sent.why, "then": sent.then}, f"no message was added: {_for(customer_id, sent)}"
+        sent = sent.of(customer_id)
+        follows, said = {"not_sent": sent.why, "then": sent.then}, f"no message was added: {sent}"
     until = changed.opens_until
     if as_json:
         follows |= {} if until is None else {"old_link_opens_until": written(until)}
@@ -203,15 +204,11 @@ def _done(customer_id: str, call: Callable[[], T | Refused], as_json: bool) -> T
     answer = _asking(call)
     if not isinstance(answer, Refused):
         return answer
+    refused = answer.of(customer_id)
     if as_json:
-        print_json({"customer": customer_id, "done": False, "refused": answer.why, "then": answer.then})
+        print_json({"customer": customer_id, "done": False, "refused": refused.why, "then": refused.then})
         raise SystemExit(NEEDS_A_PERSON)
-    raise NotDone(_for(customer_id, answer))
-
-
-def _for(customer_id: str, answer: Refused) -> str:
-    """The answer, with the customer's id in its commands."""
-    return str(answer).replace(" ID ", f" {customer_id} ").replace(" ID`", f" {customer_id}`")
+    raise NotDone(str(refused))
 
 
 def _accepted(option: str, read: str | Refusal) -> str:

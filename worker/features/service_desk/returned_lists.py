@@ -161,7 +161,7 @@ def _followed(line: Returned, correction: Correction, follows: Sent | Resend | N
     if _is_tried_again(place):
         return f"{what}; {place_in_words(place.row, place.batch_id)} is tried again"
     if correction.addresses:
-        return f"{what}; no message was added: {follows}".replace(" ID", f" {line.customer_id}")
+        return f"{what}; no message was added: {follows.of(line.customer_id)}"
     return what
 
 
@@ -184,6 +184,7 @@ def _is_filled_in(line: Returned) -> bool:
 
 
 def _not_done(line: Returned, correction: Correction, why: Refused) -> RefusedLine:
+    why = why.of(line.customer_id)
     return _refused(
         line, FieldProblem(correction.columns[0], why.why, why.then or "import the file again with --again")
     )

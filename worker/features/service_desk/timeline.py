@@ -14,7 +14,7 @@ from onboarding_worker.core.model.channels import CALLED
 from onboarding_worker.core.model.reasons import Reason, meaning_of
 from onboarding_worker.core.model.states import SessionState
 from onboarding_worker.core.unknown.reconciliation import OrphanRule, unknown_in_words
-from onboarding_worker.features.service_desk.case import in_utc, next_step, place_in_words
+from onboarding_worker.features.service_desk.case import in_utc, next_step, of_customer, place_in_words
 from onboarding_worker.reporting.steps import step_for
 from onboarding_worker.reporting.store.ledger import SessionFacts
 from onboarding_worker.reporting.waits import Circumstances, Place, Waiting
@@ -142,6 +142,7 @@ class History(NamedTuple):
     news: Sequence[Any] = ()
     acts: Sequence[Entry] = ()
     had: int = 0
+    customer_id: str = "ID"
 
 
 def timeline(history: History, around: Circumstances, *, now: datetime) -> list[Moment]:
@@ -159,7 +160,8 @@ def timeline(history: History, around: Circumstances, *, now: datetime) -> list[
         *map(_news, history.news),
         *map(_act, history.acts),
     ]
-    return sorted(moments, key=lambda one: one.at)
+    of_them = (one._replace(then=of_customer(one.then, history.customer_id)) for one in moments)
+    return sorted(of_them, key=lambda one: one.at)
 
 
 def _beyond_the_cap(history: History, around: Circumstances, now: datetime) -> set[int]:

@@ -124,6 +124,7 @@ class Finder:
             sessions = sessions_of(connection, self._keyring, customer_id)
             verdicts = verdicts_of(connection, self._keyring, [customer_id])
             return History(
+                customer_id=customer_id,
                 rows=[
                     made_of(
                         RowFact,
