@@ -44,10 +44,11 @@ class Returned:
 
 class OldLink(NamedTuple):
     """A session's link that went to an address which is corrected. `channels`: on which messages about the session, or
-    one in its place, go to the customer. `corrected`: those of them whose address it is."""
+    one in its place, go to the customer. `corrected`: those of them whose address it is. `ends` None: our own link went
+    there, nobody has opened it, and it goes to the new address with a new secret."""
 
     account: str
-    ends: datetime
+    ends: datetime | None
     channels: tuple[str, ...] = ()
     corrected: tuple[str, ...] = ()
 

@@ -20,6 +20,7 @@ ACTS = (
     *("cancelled", "erased", "requested", "updated"),
 )
 NEWS = ("finished", "is known", "the provider has", "presses", "visits", "not me")  # what customers and providers do
+USED_UP = "limit_used_up"  # as a report has it
 IN_FLIGHT = 20.0  # a call that was begun before
 CLOCKS = 5.0
 ASKS_AGAIN = "onboard account resume"  # of an account whose credentials are refused: a worker asks it again, too
@@ -36,7 +37,9 @@ def what_waits_for_a_time_moves_by_then(history: History) -> Iterator[str]:
                 continue
             due = max(seconds(one.until), look.at, calm) + slack
             later = _seen_after(history, due, before=acted)
-            if later is not None and later.rows.get(one.customer) == look.rows.get(one.customer):
+            if later is None or (USED_UP in one.words and later.rows != look.rows):
+                continue  # of a limit only the first of those who wait for it goes on then
+            if later.rows.get(one.customer) == look.rows.get(one.customer):
                 yield f"{one.customer} waits until {seconds(one.until):.0f} s, said at {look.at:.0f} s ({one.words})"
 
 
@@ -54,6 +57,8 @@ def a_list_is_out_by_its_forecast(history: History) -> Iterator[str]:
             if later is None:
                 continue
             left = _unsent(look, batch) & _unsent(later, batch)
+            if history.plan.stable == "on-click":  # who pressed the button waits for a session, and has the message
+                left = {one for one in left if not any(row[0] == "message" and row[-1] for row in look.rows[one])}
             if left and all(look.rows[customer] == later.rows[customer] for customer in left):
                 words = f"{ends['limited_by']}, said at {look.at:.0f} s"
                 yield f"batch {batch} is out by {seconds(ends['finishes_at']):.0f} s ({words}): {sorted(left)} wait"

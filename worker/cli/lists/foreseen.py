@@ -49,6 +49,9 @@ def _corrected(parts: Parts, judged: Judged) -> Iterator[tuple[Change, int]]:
     them out."""
     rule, now = CorrectedRule(parts.settings.follow_up.corrected_address), parts.clock()
     for (account, ends, channels, corrected_ones), rows in judged.old_links.items():
+        if ends is None:
+            yield Change(0, "", "", channels=corrected_ones), rows
+            continue
         provider = parts.intake.providers.get(account)
         allowed_from = ends if provider is None else provider.reissue_at(ends)
         match after_corrected_address(GivenLink(True, ends, allowed_from), rule, now=now):

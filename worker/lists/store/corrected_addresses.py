@@ -42,6 +42,7 @@ class Given(NamedTuple):
     led: Kinds
     waiting: Sequence[Any]
     channels: Mapping[uuid.UUID, tuple[str, ...]]
+    customers: Mapping[uuid.UUID, str]
 
 
 def find(connection: sa.Connection, corrected: Corrected, *, lock: bool, now: datetime) -> Given:
@@ -88,6 +89,7 @@ def find(connection: sa.Connection, corrected: Corrected, *, lock: bool, now: da
         },
         waiting=[row for row in waiting if kind_of_address(row) in corrected[row.customer_id]],
         channels={job.session_id: invitation_channels(job.channel) for job in jobs.values() if _follows(job)},
+        customers={job.session_id: job.customer_id for job in jobs.values() if _follows(job)},
     )
 
 

@@ -150,6 +150,9 @@ def beside(
         channels = given.channels.get(row.id, ())
         own = tuple(channel for channel in channels if CHANNELS[channel].address in corrected[row.customer_id])
         links.setdefault(row.customer_id, []).append(OldLink(row.account, row.expires_at, channels, own))
+    for session_id, kinds in given.led.items():
+        own = tuple(one for one in given.channels[session_id] if CHANNELS[one].address in kinds)
+        links.setdefault(given.customers[session_id], []).append(OldLink("", None, corrected=own))
     return [replace(one, links=tuple(links.get(one.given.customer_id, ()))) if one.changed else one for one in found]
 
 
