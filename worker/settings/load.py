@@ -28,7 +28,6 @@ from onboarding_worker.settings.problems import Path as KeyPath
 from onboarding_worker.settings.queue_names import check_names
 from onboarding_worker.settings.reading import Reader, apply_overrides
 from onboarding_worker.settings.rights import check_rights
-from onboarding_worker.settings.routes import Route
 from onboarding_worker.settings.secrets import HOW, Secret, directory_doubt, is_of_another_user, is_writable_by_others
 from onboarding_worker.settings.sending import BrandSection, NamedBrand, check_brands, check_whatsapp
 from onboarding_worker.settings.shape import SECTIONS, is_too_deep, keys_of, tables_of
@@ -102,34 +101,44 @@ def _parse(file: Path, *, is_named: bool) -> tuple[dict[str, Any], int]:
     raise SettingsError([f"{file}: {reason}"])
 
 
-def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
+def _sections(tree: dict[str, Any], findings: Findings) -> tuple[dict[str, Any], dict[str, dict[Any, Any]]]:
+    """The sections, by name, each checked alone: those that are one table, None where it has a mistake; and those that
+    are several, without the tables that have one."""
     parts: dict[str, Any] = {}
+    several: dict[str, dict[Any, Any]] = {}
+    longest = {one.name: one.named or MOST_NAME for one in SECTIONS.offered()}
+    for name, field in keys_of(whole_model()).items():
+        kind = tables_of(field.annotation)
+        if kind is not None and kind.kind != "one":
+            form: type[dict[Any, Any] | list[Any]] = list if kind.kind == "listed" else dict
+            several[name] = _several(
+                kind.model, (name,), tree.get(name, form()), findings, form, longest.get(name, MOST_NAME)
+            )
+        elif kind is not None and (name in tree or field.is_required()):
+            table = tree.get(name, {})
+            if name == "brand" and isinstance(table, dict):
+                table = {key: value for key, value in table.items() if key in OF_BRAND}
+            parts[name] = _section(kind.model, table, (name,), findings)
+    return parts, several
+
+
+def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     senders = _several(SenderOfEvents, ("web", "senders"), _taken(tree, "web", "senders", {}), findings)
     ladder = _several(LadderStep, ("follow_up", "ladder"), _taken(tree, "follow_up", "ladder", []), findings, list)
     look = tree.get("brand")
     named_brands = {key: one for key, one in look.items() if key not in OF_BRAND} if isinstance(look, dict) else {}
     brands = _several(NamedBrand, ("brand",), named_brands, findings)
-    for name, field in keys_of(whole_model()).items():
-        kind = tables_of(field.annotation)
-        if kind is not None and kind.kind == "one" and (name in tree or field.is_required()):
-            table = tree.get(name, {})
-            if name == "brand" and isinstance(table, dict):
-                table = {key: value for key, value in table.items() if key in OF_BRAND}
-            parts[name] = _section(kind.model, table, (name,), findings)
-    given = _accounts_given(tree, findings)
-    accounts = {name: found for name, table in given.items() if (found := _account(name, table, findings))}
+    parts, several = _sections(tree, findings)
+    accounts, routes = several.pop("accounts"), several.pop("routes")
+    tables = tree.get("accounts", {})
+    given = {name: one for name, one in tables.items() if isinstance(one, dict)} if isinstance(tables, dict) else {}
+    if not tables:
+        needed = "at least one account is needed: [accounts.NAME] with its provider and keys"
+        findings.consequence(("accounts",), f"{needed}; `onboard init` writes one")
     if not tree.get("routes", []):
         example = next(iter(given), "NAME")
         to_send = f'to send every row to `{example}`: [[routes]] accounts = ["{example}"]'
         findings.consequence(("routes",), f"at least one route is needed; {to_send}")
-    routes = _several(Route, ("routes",), tree.get("routes", []), findings, list)
-    offered = SECTIONS.offered()
-    several: dict[str, dict[Any, Any]] = {}
-    for one in offered:
-        if one.listed:
-            several[one.name] = _several(one.model, (one.name,), tree.get(one.name, []), findings, list)
-        elif one.named:
-            several[one.name] = _several(one.model, (one.name,), tree.get(one.name, {}), findings, longest=one.named)
     for account in accounts.values():
         rules.check_account(account, findings)
     rules.check_routes(routes, accounts, list(given), brands, findings)
@@ -172,13 +181,11 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")
     elif parts.get("whatsapp") and parts.get("sms"):
         check_whatsapp(parts["whatsapp"], parts["sms"], findings)
-    for one in offered:
-        tables = several.get(one.name)
-        section = parts.get(one.name) if tables is None else tables
-        if section:
+    for one in SECTIONS.offered():
+        if section := (parts | several).get(one.name):
             one.check(section, tree, findings)
-        if tables is not None:
-            parts[one.name] = tuple(tables.values()) if one.listed else tables
+        if one.name in several:
+            parts[one.name] = tuple(several[one.name].values()) if one.listed else several[one.name]
     if findings.problems:
         raise SettingsError(findings.lines)
     parts |= {
@@ -191,32 +198,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     }
     # Each part was checked: to check the whole again, pydantic would build the validators of all tables once more.
     return whole_model().model_construct(**parts)
-
-
-def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
-    """The accounts' tables as they were given; a value that is not a table is reported and left out."""
-    tables = tree.get("accounts", {})
-    if not isinstance(tables, dict):
-        findings.problem(("accounts",), "expected tables: [accounts.NAME]")
-        return {}
-    if not tables:
-        needed = "at least one account is needed: [accounts.NAME] with its provider and keys"
-        findings.consequence(("accounts",), f"{needed}; `onboard init` writes one")
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            findings.problem(("accounts", name), "expected a table")
-        else:
-            _check_name(("accounts", name), MOST_NAME, findings)
-    return {name: table for name, table in tables.items() if isinstance(table, dict)}
-
-
-def _account(name: str, table: dict[str, Any], findings: Findings) -> Account | None:
-    try:
-        rules.check_provider_keys(name, table, findings)
-    except AdapterBroken as error:
-        findings.problem(("accounts", name, "provider"), str(error))
-        return None
-    return _section(Account, {**table, "name": name}, ("accounts", name), findings)
 
 
 def _several(
@@ -237,17 +218,11 @@ def _several(
         return {}
     found = {}
     for name, table in tables.items() if isinstance(tables, dict) else enumerate(tables):
-        if isinstance(name, str):
-            _check_name((*path, name), longest, findings)
+        if isinstance(name, str) and (not re.fullmatch(NAME, name) or len(name) > longest):
+            findings.problem((*path, name), f"expected a name of at most {longest} letters, digits, - and _")
         if one := _section(model, table, (*path, name), findings):
             found[name] = one
     return found
-
-
-def _check_name(path: KeyPath, longest: int, findings: Findings) -> None:
-    name = str(path[-1])
-    if not re.fullmatch(NAME, name) or len(name) > longest:
-        findings.problem(path, f"expected a name of at most {longest} letters, digits, - and _")
 
 
 def _taken(tree: dict[str, Any], section: str, name: str, none: Any) -> Any:
@@ -264,6 +239,13 @@ def _section(model: type[Model], given: Any, path: KeyPath, findings: Findings) 
     if not isinstance(given, dict):
         findings.consequence(path, "expected a table")
         return None
+    if model is Account:
+        given = {**given, "name": path[-1]}
+        try:
+            rules.check_provider_keys(path, given, findings)
+        except AdapterBroken as error:
+            findings.problem((*path, "provider"), str(error))
+            return None
     context = {"directory": findings.directory}
     try:
         return model.model_validate(given, context=context)

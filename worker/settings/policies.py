@@ -106,16 +106,6 @@ def hours_of(settings: Settings) -> Hours:
     return Hours(settings.invitations.quiet, settings.invitations.timezone)
 
 
-def reminders_of(settings: Settings) -> tuple[timedelta, ...]:
-    """When customers are reminded, counted from the invitation: by `reminders`, and by the ladder."""
-    return (*settings.follow_up.reminders, *(step.after for step in settings.follow_up.ladder))
-
-
-def ladder_of(settings: Settings) -> Ladder:
-    """The reminders that go by another channel, or with another template."""
-    return Ladder({step.after: Rung(step.channel or "", step.template or "") for step in settings.follow_up.ladder})
-
-
 def fallbacks(configured: str | None, senders: Collection[str]) -> Mapping[str, str]:
     """The channel to try after a bounce, by channel. `configured` is the configuration's; `senders` are the channels
     that have a sender."""
@@ -130,6 +120,7 @@ def fallbacks(configured: str | None, senders: Collection[str]) -> Mapping[str, 
 def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactPolicy:
     """How customers are written to; `channels` have a sender."""
     invitations, follow_up = settings.invitations, settings.follow_up
+    ladder = {step.after: Rung(step.channel or "", step.template or "") for step in follow_up.ladder}
     return ContactPolicy(
         caps=Caps(follow_up.most, invitations.messages_per_customer),
         spacing=follow_up.spacing,
@@ -141,8 +132,8 @@ def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactP
         budgets=named_together({channel: sender_rule(settings, channel) for channel in channels}),
         hours=hours_of(settings),
         address_cap=invitations.messages_per_address,
-        reminders=reminders_of(settings),
-        ladder=ladder_of(settings),
+        reminders=(*follow_up.reminders, *ladder),
+        ladder=Ladder(ladder),
         pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
         countries=texted_countries(settings),
         texts_per_country=settings.sms.per_country if settings.sms else None,

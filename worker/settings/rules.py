@@ -20,6 +20,7 @@ from onboarding_worker.providers.row_rights import ACCOUNT
 from onboarding_worker.settings.accounts import OWN, PLACEHOLDER, Account
 from onboarding_worker.settings.model import Database, FollowUp, Invitations, LadderStep, RetryAfterDenial
 from onboarding_worker.settings.problems import Findings, suggestion
+from onboarding_worker.settings.problems import Path as KeyPath
 from onboarding_worker.settings.routes import Route
 from onboarding_worker.settings.secrets import HOW, directory_doubt, is_of_another_user, is_writable_by_others
 from onboarding_worker.settings.shape import SECTIONS
@@ -96,13 +97,12 @@ def lifetimes_unknown(accounts: Mapping[str, Account]) -> list[str]:
     return sorted(name for name, account in accounts.items() if lifetime_of(account) is None)
 
 
-def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
+def check_provider_keys(path: KeyPath, given: Mapping[str, Any], findings: Findings) -> None:
     """Check that the account has the keys that its provider needs, and no keys that it does not use."""
     provider = given.get("provider")
     facts = facts_of(provider) if isinstance(provider, str) else None
     if facts is None:
         return
-    path = ("accounts", name)
     for key in SPECIAL_KEYS:
         if key in given and key not in facts.keys:
             having = [name for name in PROVIDERS.built_in if (other := facts_of(name)) and key in other.keys]

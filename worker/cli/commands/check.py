@@ -33,7 +33,7 @@ from onboarding_worker.cli.lists.listed import (
 )
 from onboarding_worker.cli.lists.options import LIST_HELP, deadline_option, known_options, list_options
 from onboarding_worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
-from onboarding_worker.cli.running.summary import changed_in_words, next_step, show_changes
+from onboarding_worker.cli.running.summary import changed_in_words, changes_in_words, next_step
 from onboarding_worker.cli.shared_options import JSON, Named, in_columns, print_json, whole_file
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.features import hint
@@ -131,17 +131,17 @@ def check(
         print_json({"rows": facts["rows"], **each, **facts}, in_parts=True)
     else:
         without_end = "no end yet" if judges_itself else "cannot finish"
-        show_needs(facts, in_all=in_all, reissues=reissues, step=step, without_end=without_end)
-        _show(found, facts, errors)
+        lines = needs_in_words(facts, in_all=in_all, reissues=reissues, step=step, without_end=without_end)
+        lines += _rows_in_words(found, facts, errors)
         if reading.own is OwnFile.REPORT:
-            show_changes(returns.changes, judged.known - returns.corrected, err=False)
-        for text in beside:
-            click.echo(text)
+            lines += changes_in_words(returns.changes, judged.known - returns.corrected)
+        lines += beside
         for name, answer in answers.items():
             # A sender's answer says itself what to correct.
             is_clear = name in CHANNELS or answer in GOOD
             told = "" if is_clear else hint("doctor", "; `onboard doctor` says what to correct")
-            click.echo(f"{name}: {answer}{told}")
+            lines.append(f"{name}: {answer}{told}")
+        click.echo("\n".join(lines))
     if refused := facts["refused"]:
         click.echo(f"`onboard run` refuses this list now: {refused}", err=True)
     for problem in template_problems:
@@ -211,41 +211,37 @@ def _next_step(parts: Parts, found: ListFound, answers: Mapping[str, str]) -> st
     return ""
 
 
-def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, without_end: str) -> None:
+def needs_in_words(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, without_end: str) -> list[str]:
     """`in_all`: the most messages but those of corrected addresses, all channels together. `step`: what a person does
     about what is stopped. `without_end`: what is said before the reason for which no end is known."""
     rows = facts["rows"]
     known = f", {rows['known']:,} known" if "known" in rows else ""
-    click.echo(
+    lines = [
         f"{click.style(counted(rows['total'], 'row'), bold=True)}: {rows['accepted']:,} accepted,"
         f" {rows['rejected']:,} rejected, {rows['duplicate']:,} duplicate{known}"
-    )
+    ]
     if facts["changed_addresses"]:
-        click.echo(changed_in_words(facts["changed_addresses"]))
-    for line in corrected_in_words(facts.get("corrected", {})):
-        click.echo(line)
+        lines.append(changed_in_words(facts["changed_addresses"]))
+    lines += corrected_in_words(facts.get("corrected", {}))
     if facts["routes"]:
         table = [("account", "rows", "calls now", "at most")]
         for account, number in facts["routes"].items():
             calls = facts["now"].get(account, 0), facts["credits"].get(account, 0)
             table.append((account, f"{number:,}", *(f"{one:,}" for one in calls)))
-        click.echo("\n".join(in_columns(table, right=lambda at: at > 0)))
-        click.echo(_calls_in_words(facts, reissues))
+        lines += [*in_columns(table, right=lambda at: at > 0), _calls_in_words(facts, reissues)]
     if brands := facts.get("brands"):
         numbers = (f"{name or 'the default one'} {rows:,}" for name, rows in brands.items())
-        click.echo(f"rows by brand: {', '.join(numbers)}")
-    for line in [*mix_in_words(facts), *costs_in_words(facts)]:
-        click.echo(line)
+        lines.append(f"rows by brand: {', '.join(numbers)}")
+    lines += [*mix_in_words(facts), *costs_in_words(facts)]
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
     in_all += sum(facts.get("corrected", {}).get("messages", {}).values())
     # Each channel's own worst case; their sum is more than the cap allows.
     is_capped = in_all < sum(facts["messages"].values())
     capped = f", but {in_all:,} in total: messages_per_customer counts both" if is_capped else ""
-    click.echo(f"messages at worst: {messages or 'none'}{capped}")
+    lines.append(f"messages at worst: {messages or 'none'}{capped}")
     if "plan" in facts:
-        click.echo(f"plan: {facts['plan']}")
-    for line in end_in_words(facts["forecast"], sent="would be sent", without_end=without_end, step=step):
-        click.echo(line)
+        lines.append(f"plan: {facts['plan']}")
+    return lines + end_in_words(facts["forecast"], sent="would be sent", without_end=without_end, step=step)
 
 
 def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
@@ -259,40 +255,38 @@ def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
     return f"{now}: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
 
 
-def _show(found: ListFound, facts: dict[str, Any], errors: Path | None) -> None:
+def _rows_in_words(found: ListFound, facts: dict[str, Any], errors: Path | None) -> list[str]:
     """What the rows are: the messages that are not sent yet, the kinds of problems with how many rows have each, the
     first problems, warnings."""
+    lines = list[str]()
     if facts["unsent"]:  # of rows that are served: their sessions are there
         messages = counted(facts["unsent"], "first message")
         batch = facts["batch"]
-        click.echo(f"not sent yet: {messages} of batch {batch}, which `onboard status {batch}` shows")
+        lines.append(f"not sent yet: {messages} of batch {batch}, which `onboard status {batch}` shows")
     if number := len(found.problems):
         kinds = found.refusals.top(SHOWN_KINDS + 1)
         shown = [(f"{rows:,}", one.column or "the row", one.problem, one.hint) for rows, one in kinds[:SHOWN_KINDS]]
         if shown:
-            click.echo("problems by kind:")
             titles = ("rows", "column", "such as", "what to do")
-            for text in in_columns([titles, *shown], right=lambda at: at == 0):
-                click.echo(f"  {text}")
+            table = in_columns([titles, *shown], right=lambda at: at == 0)
+            lines += ["problems by kind:", *(f"  {line}" for line in table)]
         if len(kinds) > SHOWN_KINDS:
-            click.echo("  … and more kinds")
-        click.echo(f"the first {SHOWN}:" if number > SHOWN else "problems:")
+            lines.append("  … and more kinds")
+        lines.append(f"the first {SHOWN}:" if number > SHOWN else "problems:")
         first = islice(found.problems, SHOWN)
-        lines = [(f"{row:,}" if row else "", one.column or "the row", one.problem) for row, one in first]
-        for text in in_columns([("row", "column", "problem"), *lines], right=lambda at: at == 0):
-            click.echo(f"  {text}")
+        rows = [(f"{row:,}" if row else "", one.column or "the row", one.problem) for row, one in first]
+        table = in_columns([("row", "column", "problem"), *rows], right=lambda at: at == 0)
+        lines += [f"  {line}" for line in table]
         if number > SHOWN:
             where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
-            click.echo(f"… and {number - SHOWN:,} more problems; {where}")
+            lines.append(f"… and {number - SHOWN:,} more problems; {where}")
     for column, words in facts["words"].items():
         told = ", ".join(f"{json.dumps(word, ensure_ascii=False)} {rows:,}" for word, rows in words.items())
-        click.echo(f"words that are none in {column}: {told}")
+        lines.append(f"words that are none in {column}: {told}")
     warned = Warned(chain.from_iterable(found.warnings)).kinds
-    for kind in warned[:SHOWN]:
-        click.echo(f"warning: {kind.in_words}")
+    lines += [f"warning: {kind.in_words}" for kind in warned[:SHOWN]]
     if len(warned) > SHOWN:
-        click.echo("… and more kinds of warnings")
+        lines.append("… and more kinds of warnings")
     if len(warned) > SHOWN or any(kind.count > len(kind.rows) > 0 for kind in warned):
-        click.echo(f"each warning with its row: {f'see {errors}' if errors else '--errors FILE writes them all'}")
-    if found.in_time is not None:
-        click.echo(found.in_time.in_words())
+        lines.append(f"each warning with its row: {f'see {errors}' if errors else '--errors FILE writes them all'}")
+    return lines + ([found.in_time.in_words()] if found.in_time is not None else [])

@@ -26,7 +26,7 @@ from onboarding_worker.reporting.prices import Prices
 from onboarding_worker.reporting.row_groups import sets_in_words
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.settings.money import amounts_in_words, in_json
-from onboarding_worker.settings.policies import buys_on_click, ladder_of, reminders_of, stable_links
+from onboarding_worker.settings.policies import buys_on_click, stable_links
 from onboarding_worker.wiring.container import Parts
 
 CHUNK = 1000  # lines in one question to the database
@@ -258,7 +258,7 @@ def reached_on(channel: str, parts: Parts, due: Judged) -> int:
 def _reached(parts: Parts, channels: tuple[str, ...], spare: tuple[str, ...]) -> frozenset[str]:
     """The channels that a customer may get a message on. `spare` are those that it has an address for and did not ask
     for."""
-    asked = {*channels, *(ladder_of(parts.settings).channels & {*spare})}
+    asked = {*channels, *(parts.contact.ladder.channels & {*spare})}
     fallbacks = parts.contact.fallbacks
     return frozenset(asked | ({other for one in asked for other in following(one, fallbacks)} & {*spare}))
 
@@ -268,7 +268,7 @@ def _on_a_channel(parts: Parts) -> int:
     another session, unless the customer was refused."""
     settings = parts.settings
     follow = stable_links(settings) is None or settings.retry_after_denial.reasons
-    return (1 + (settings.follow_up.most if follow else 0)) * (1 + len(reminders_of(settings)))
+    return (1 + (settings.follow_up.most if follow else 0)) * (1 + len(parts.contact.reminders))
 
 
 def _most_on_a_channel(parts: Parts) -> int:

@@ -45,7 +45,6 @@ from onboarding_worker.lists.traces import NO_TRACES
 from onboarding_worker.runtime.embedded import Embedded
 from onboarding_worker.runtime.web_application import ROUTES, Shared
 from onboarding_worker.settings.model import Settings
-from onboarding_worker.settings.policies import ladder_of, reminders_of
 from onboarding_worker.web.readiness import Readiness
 from onboarding_worker.web.webhooks.sources import account_sources, sender_sources
 from onboarding_worker.wiring.container import Parts
@@ -226,7 +225,7 @@ async def _played(
         day, until = timedelta(days=1), asked.start + timedelta(days=asked.days)
         await steps.until(until, show=lambda now: show((now - asked.start) / day))
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        after, ladder = reminders_of(settings), ladder_of(settings)
+        after, ladder = parts.contact.reminders, parts.contact.ladder
         kinds = [f"reminder-{number}" for number in range(1, len(set(after)) + 1)]
         return Rehearsed(
             happenings(parts.database, batch.id),
