@@ -19,7 +19,7 @@ from onboarding_worker.cli.lists.foreseen import (
 )
 from onboarding_worker.cli.lists.found_rows import read_through
 from onboarding_worker.cli.lists.listed import Listed, lines_of
-from onboarding_worker.cli.running.summary import changed_in_words, show_changes, show_warned
+from onboarding_worker.cli.running.summary import changed_in_words, changes_in_words, show_warned
 from onboarding_worker.cli.sample_message import rendered
 from onboarding_worker.cli.shared_options import confirm
 from onboarding_worker.core.customers.customers import invitation_channels
@@ -54,7 +54,7 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     of_rows = ((row, one) for row, one, severity in found.in_order() if severity == "warning" and row is not None)
     show_warned(Warned(of_rows), listed.name)
     if reading.own is OwnFile.REPORT:
-        show_changes(returns.changes, judged.known - returns.corrected, err=True)
+        click.echo("\n".join(changes_in_words(returns.changes, judged.known - returns.corrected)), err=True)
     planned = parts.batches.plan(known) if known is not None else None
     plan = choices.plan or (planned.plan if planned is not None else None)
     pilot = None
@@ -69,11 +69,9 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
                 break
         first.finish()
         pilot = first.due
-    for text in _summary(parts, listed, judged, cost, returns.changes, plan, pilot):
-        click.echo(text, err=True)
-    if cost.first is not None:
-        for text in _sample(parts, cost.first):
-            click.echo(text, err=True)
+    summary = _summary(parts, listed, judged, cost, returns.changes, plan, pilot)
+    sample = _sample(parts, cost.first) if cost.first is not None else []
+    click.echo("\n".join([*summary, *sample]), err=True)
     confirm("send?")
     return True
 

@@ -95,7 +95,7 @@ class Fetched(Listed):
     @property
     def content(self) -> Path:
         event_loop.run(asyncio.sleep(0))
-        return Path(self._path)
+        return Path(self.path)
 
 
 def asked(path: Path, *, seed: int = 1, days: int = DAYS, most: int = 1000) -> Asked:

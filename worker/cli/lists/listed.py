@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,7 +23,13 @@ import click
 import sqlalchemy as sa
 
 from onboarding_worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped, refusing
-from onboarding_worker.cli.running.summary import changed_in_words, deciding, show_changes, show_refusals, show_warned
+from onboarding_worker.cli.running.summary import (
+    changed_in_words,
+    changes_in_words,
+    deciding,
+    show_refusals,
+    show_warned,
+)
 from onboarding_worker.cli.shared_options import counting
 from onboarding_worker.core.foundation.notation import counted
 from onboarding_worker.lists.columns import OwnFile
@@ -52,16 +59,21 @@ from onboarding_worker.wiring.background import Report, settles
 from onboarding_worker.wiring.container import Parts
 
 
+@dataclass(eq=False)
 class Listed:
     """The LIST of a command: its name for people, its content, and how it is to be read."""
 
-    def __init__(self, path: str, *, options: Callable[[Parts], ListOptions], strict: bool) -> None:
-        """`strict`: the whole list is refused if one of its rows is rejected."""
-        self._path = path
-        self.options, self.strict = options, strict
-        self.known: str | None = None  # what becomes of known customers; None: as the configuration says
-        self.allowed: Mapping[str, Any] = {}  # by the names of `ImportChoices`
-        self.name = STDIN if path == "-" else name_of(path) if is_address(path) else shown_name(Path(path).name)
+    path: str
+    options: Callable[[Parts], ListOptions]
+    strict: bool  # the whole list is refused if one of its rows is rejected
+    known: str | None = None  # what becomes of known customers; None: as the configuration says
+    allowed: Mapping[str, Any] = field(default_factory=dict)  # by the names of `ImportChoices`
+
+    @property
+    def name(self) -> str:
+        if self.path == "-":
+            return STDIN
+        return name_of(self.path) if is_address(self.path) else shown_name(Path(self.path).name)
 
     def choices(self, parts: Parts, *, again: bool = False, plan: Plan | None = None) -> ImportChoices:
         """How it is to be imported."""
@@ -71,10 +83,10 @@ class Listed:
     @cached_property
     def content(self) -> Path | BinaryIO:
         """The content. Standard input is read, and an address fetched, at the first use: after the configuration."""
-        if is_address(self._path):
-            return self._kept("the list", lambda kept: fetch(self._path, kept, LIST_SOURCES.offered()))
-        if self._path != "-":
-            return Path(self._path)
+        if is_address(self.path):
+            return self._kept("the list", lambda kept: fetch(self.path, kept, LIST_SOURCES.offered()))
+        if self.path != "-":
+            return Path(self.path)
         if sys.stdin is None:
             raise CannotStart("standard input is closed: send the list to it, or name a file")
         return self._kept("standard input", lambda kept: shutil.copyfileobj(sys.stdin.buffer, kept))
@@ -303,7 +315,8 @@ def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Se
         if imported.refusals.rows:
             show_refusals(imported.refusals, batch)
         if imported.is_report:
-            show_changes(returns.changes, parts.facts.counts(batch.id).known - returns.corrected, err=True)
+            unchanged = parts.facts.counts(batch.id).known - returns.corrected
+            click.echo("\n".join(changes_in_words(returns.changes, unchanged)), err=True)
     elif batch.imported_at is None:
         before = f"the import of {name}, begun {age} ago, was not complete"
         click.echo(f"batch {batch.id}: {before}; the rest was imported in {seconds:.1f} s", err=True)

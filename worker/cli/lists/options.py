@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onboarding_worker.cli.shared_options import Read
+from onboarding_worker.cli.shared_options import Read, together
 from onboarding_worker.core.foundation.notation import listed_in_words, written
 from onboarding_worker.lists.formats import FORMS
 from onboarding_worker.lists.known_customers import KnownRule
@@ -17,7 +17,6 @@ from onboarding_worker.lists.sources import LIST_SOURCES, schemes_of
 from onboarding_worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first
 
 if TYPE_CHECKING:
-    from onboarding_worker.cli.lists.listed import Listed
     from onboarding_worker.lists.dates import DateForm
     from onboarding_worker.lists.options import ListOptions
     from onboarding_worker.wiring.container import Parts
@@ -37,7 +36,7 @@ def _date_form(text: str) -> "DateForm":
 
 
 def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for reading a list; the command gets `listed`."""
+    """Adds the options for reading a list; the command gets `listed`, which follows those of `known_options` too."""
 
     @click.argument("path", metavar="LIST", type=click.Path(dir_okay=False, allow_dash=True))
     @click.option("--format", "form", type=click.Choice(FORMS), help="LIST's format.  [default: by its content]")
@@ -93,46 +92,39 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 **read_as,
             )
 
-        return command(listed=Listed(path, options=options, strict=strict), **more)
+        allowed = {name: more.pop(name) for name in ALLOWING if name in more}
+        return command(listed=Listed(path, options, strict, more.pop("known", None), allowed), **more)
 
     return wrapped
 
 
-def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for customers who are there already, which `Listed.choices` follows. Below `list_options`."""
-
-    @click.option(
+ALLOWING = ("allow_erased", "another_person", "take_over")
+# For customers who are there already. Below `list_options`.
+known_options = together(
+    click.option(
         "--known",
         type=click.Choice([rule.value for rule in KnownRule if rule is not KnownRule.RETURNED]),
         help="Customers who are known already: skip leaves them as they are, refresh takes their details from LIST,"
         " invite also invites those again who have finished.  [default: of the configuration, else refresh]",
-    )
-    @click.option(
+    ),
+    click.option(
         "--allow-erased",
         is_flag=True,
         help="Bring back customers who were erased on request. Without it their rows are rejected.",
-    )
-    @click.option(
+    ),
+    click.option(
         "--another-person",
         is_flag=True,
         help="Let a row take over the id of a customer with whom it agrees in nothing: name, date of birth, email,"
         " phone. Without it such a row is rejected.",
-    )
-    @click.option(
+    ),
+    click.option(
         "--take-over",
         is_flag=True,
         help='Take over customers whom a sender of events with `customers = "own"` has requested first. Its sessions'
         " and links for them count no more. Without it their rows are rejected.",
-    )
-    @wraps(command)
-    def wrapped(
-        listed: "Listed", known: str | None, allow_erased: bool, another_person: bool, take_over: bool, **more: Any
-    ) -> Any:
-        listed.known = known
-        listed.allowed = {"allow_erased": allow_erased, "another_person": another_person, "take_over": take_over}
-        return command(listed=listed, **more)
-
-    return wrapped
+    ),
+)
 
 
 def _pair(text: str) -> tuple[str, str]:

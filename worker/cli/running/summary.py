@@ -60,13 +60,11 @@ def show_warned(warned: Warned, name: str) -> None:
         click.echo(f"{name}: {them} about rows; {told}", err=True)
 
 
-def show_changes(changes: Sequence[Change], unchanged: int, *, err: bool) -> None:
+def changes_in_words(changes: Sequence[Change], unchanged: int) -> list[str]:
     """The changed rows, and what became of them, or would become."""
-    click.echo(f"{counted(len(changes), 'changed row')}, {unchanged:,} as stored", err=err)
-    for one in changes[:SHOWN_CHANGES]:
-        click.echo(f"  row {one.row}, {one.customer_id}: {one.what}", err=err)
-    if len(changes) > SHOWN_CHANGES:
-        click.echo(f"  … and {len(changes) - SHOWN_CHANGES:,} more", err=err)
+    shown = [f"  row {one.row}, {one.customer_id}: {one.what}" for one in changes[:SHOWN_CHANGES]]
+    more = [f"  … and {len(changes) - SHOWN_CHANGES:,} more"] if len(changes) > SHOWN_CHANGES else []
+    return [f"{counted(len(changes), 'changed row')}, {unchanged:,} as stored", *shown, *more]
 
 
 def next_step(name: str, state: BudgetState) -> str:
