@@ -25,7 +25,6 @@ from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.wiring.background import Working
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.runner import Runner
-from onboarding_worker.wiring.sweep import each_alone
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +93,6 @@ class Embedded:
         self._open_runner = open_runner or partial(Runner.open, only_batch=only_batch, stay=stay)
         self._work = work
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
-        self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
         self._claim_no_more: Callable[[], object] = lambda: None  # of the runner, once it is open
         self._asked = False  # whether the senders were asked if they work; no session is opened before
@@ -118,8 +116,8 @@ class Embedded:
         self._check_at = loop.time() + CHECK_SECONDS
         self._exits.push_async_callback(self._gather)
         wake: Callable[..., object] = self.wake
-        wake_invite = partial(loop.call_soon_threadsafe, wake)  # also called from the database's threads
-        self.runner = await self._open_runner(self.parts, wake_invite=wake_invite)
+        self._wake_soon = partial(loop.call_soon_threadsafe, wake)  # also called from the database's threads
+        self.runner = await self._open_runner(self.parts, wake_invite=self._wake_soon)
         self._claim_no_more = self.runner.stop
         self._exits.push_async_callback(self.runner.close)
         for one in self._work:
@@ -130,7 +128,7 @@ class Embedded:
         await self._exits.aclose()
 
     async def _gather(self) -> None:
-        await asyncio.gather(*self._tasks.values(), *self._looks_again.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def tick(self) -> bool:
         """Start what is due; whether the database could be reached. Raises Outdated."""
@@ -169,24 +167,11 @@ class Embedded:
                 await self._interrupted.wait()
 
     async def _tick(self) -> None:
-        in_thread, sweep = self.runner.in_thread, self.parts.sweep
         if not self._asked:
             await self.runner.prove_senders()
             self._asked = True
-        looked = await in_thread(partial(sweep.look, only_batch=self._only_batch))
-        due: list[WakeUp] = []
-
-        def find_due() -> None:
-            due.extend(sweep.due_wake_ups(looked, only_batch=self._only_batch))
-
-        await in_thread(each_alone, find_due)  # first: customers wait for it
-        for wake_up in due:
-            self.wake(wake_up)
-        reported: list[WakeUp] = []
-        steps = sweep.steps(looked, all_leases=self._all_of_them, wake=reported.append)
-        await in_thread(each_alone, *steps, *(one.step for one in self._work))
-        for wake_up in reported:
-            self.wake(wake_up)
+        once = partial(self.parts.sweep.once, only_batch=self._only_batch, all_leases=self._all_of_them)
+        await self.runner.in_thread(once, self._wake_soon, *(one.step for one in self._work))
         self._all_of_them = False
 
     def wake(self, wake_up: WakeUp, for_events: bool = True) -> None:
@@ -196,8 +181,7 @@ class Embedded:
         """
         running = self._tasks.get(wake_up)
         if running is not None and not running.done():
-            again = self.runner.serve(wake_up, for_events=for_events)  # only has the dispatcher look again
-            self._looks_again[wake_up] = asyncio.ensure_future(again)
+            self.runner.wake(wake_up, for_events=for_events)
             return
         self._tasks[wake_up] = asyncio.ensure_future(self.runner.serve(wake_up))
         self._tasks[wake_up].add_done_callback(lambda task: self._ended(wake_up, task))

@@ -22,7 +22,6 @@ from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.core.model.wakeups import Wake, WakeUp, WorkStep
 from onboarding_worker.http import event_loop
-from onboarding_worker.reporting.store.look import Looked
 from onboarding_worker.reporting.store.processes import BEAT, is_younger
 from onboarding_worker.runtime import process
 from onboarding_worker.runtime.celery_app import app
@@ -34,7 +33,6 @@ from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.wiring.background import Ticks
 from onboarding_worker.wiring.opening import opened
 from onboarding_worker.wiring.runner import LONGEST_DISPATCH, STAY, prove_senders
-from onboarding_worker.wiring.sweep import Sweep, each_alone
 
 # The scheduler wakes a sweep each second. Each worker looks for due work by itself once none came for so long.
 SWEEP_IS_LATE = timedelta(seconds=10)
@@ -64,14 +62,9 @@ READY = "the database is ready: the worker claims rows"
 
 
 def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
-    """Wake what is due, end the leases of workers that are gone, and do the rest of the timer's work. Not `whole`: only
-    wake what is due."""
-    timer = here.parts.sweep
-    looked = timer.look()
-    wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_for_features, here, send)
-    steps = timer.steps(looked, wake=send) if whole else ()
-    work = (one.step for one in here.work) if whole else ()
-    each_alone(wake, tell, *steps, *work)  # wake-ups first: customers wait for them
+    """As `Sweep.once`, with what features have to do."""
+    work = [one.step for one in here.work] if whole else []
+    here.parts.sweep.once(send, partial(_wake_for_features, here, send), *work, whole=whole)
 
 
 def sweep_alone(here: Process, *, begin: Wake) -> bool:
@@ -85,11 +78,6 @@ def sweep_alone(here: Process, *, begin: Wake) -> bool:
         return False
     sweep_once(here, send=begin, whole=here.parts.processes.claim_sweep(older_than=SWEEP_IS_LATE, now=now))
     return True
-
-
-def _wake_for(timer: Sweep, looked: Looked, send: Wake) -> None:
-    for wake_up in timer.due_wake_ups(looked):
-        send(wake_up)
 
 
 def _wake_for_features(here: Process, send: Wake) -> None:

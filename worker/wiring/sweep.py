@@ -74,6 +74,25 @@ class Sweep:
         looks = Looks(self._parts.database)
         return looks.look(accounts=rules.accounts, channels=rules.channels, only_batch=only_batch, now=now)
 
+    def once(
+        self,
+        wake: Wake,
+        *besides: Callable[[], object],
+        only_batch: int | None = None,
+        all_leases: bool = False,
+        whole: bool = True,
+    ) -> None:
+        """One sweep: wake what is due, make the steps `besides`, and do the rest of the timer's work. Not `whole`:
+        without that rest. The others as for `look` and `steps`. Raises sqlalchemy.exc.OperationalError."""
+        looked = self.look(only_batch=only_batch)
+
+        def wake_for_due() -> None:
+            for wake_up in self.due_wake_ups(looked, only_batch=only_batch):
+                wake(wake_up)
+
+        steps = self.steps(looked, all_leases=all_leases, wake=wake) if whole else ()
+        each_alone(wake_for_due, *besides, *steps)  # wake-ups first: customers wait for them
+
     def steps(
         self, looked: Looked, *, all_leases: bool = False, wake: Wake = lambda _wake_up: None
     ) -> tuple[Callable[[], object], ...]:
