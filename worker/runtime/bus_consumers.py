@@ -5,6 +5,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 
@@ -102,7 +103,6 @@ class Consumers:
             )
             for source in sources
         ]
-        self._failed: list[Exception] = []
 
     @property
     def outdated(self) -> str:
@@ -111,19 +111,13 @@ class Consumers:
 
     def run(self) -> None:
         """Receive events until `stop`, or until outdated. Raises Unfit or SettingsError where one cannot start."""
-        threads = [
-            threading.Thread(target=self._consume, args=[consumer], name=f"bus-{number}")
-            for number, consumer in enumerate(self._consumers)
-        ]
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            with ThreadPoolExecutor(len(self._consumers), "bus") as threads:
+                ended = [threads.submit(self._consume, consumer) for consumer in self._consumers]
         finally:
             self._inbox.close()
-        if self._failed:
-            raise self._failed[0]
+        for one in ended:
+            one.result()
 
     def stop(self) -> None:
         """Finish the current chunks, and end. Safe from any thread and in a signal handler."""
@@ -133,6 +127,6 @@ class Consumers:
     def _consume(self, consumer: BusConsumer) -> None:
         try:
             consumer.run()
-        except Exception as error:  # raised in `run`; the other consumers end
-            self._failed.append(error)
+        except Exception:  # raised again in `run`; the other consumers end
             self.stop()
+            raise
