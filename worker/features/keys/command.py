@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from onboarding_worker.cli.invocation import Invocation
-from onboarding_worker.cli.shared_options import JSON, print_json, print_json_or
+from onboarding_worker.cli.invocation import Invocation, Said, saying
+from onboarding_worker.cli.shared_options import JSON, print_json
 from onboarding_worker.core.database.audit_entries import note_alone
 from onboarding_worker.core.foundation.keyring import derived_digest_key, new_key
 from onboarding_worker.core.foundation.notation import counted
@@ -127,25 +127,22 @@ def keys_digest_key(invocation: Invocation) -> None:
 
 
 @keys.command("status")
-@JSON
-@click.pass_obj
-def keys_status(invocation: Invocation, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def keys_status(parts: Parts) -> Said:
     """Show each key by its id, its place in the configuration, and how many stored values and digests need it.
 
     Reads every row, and locks none. Ends with code 1 if values need a key that is not in the configuration.
     """
-    with invocation.parts(STORED, migrate=True) as parts:
-        values, digests = KeyUse(parts.database, parts.keyring).uses()
-        retired = retired_keys(parts.database)
-        facts = [*_states("encryption", parts.keyring.ids, values, retired)]
-        facts += _states("digests", parts.keyring.digest_ids, digests, retired)
+    values, digests = KeyUse(parts.database, parts.keyring).uses()
+    retired = retired_keys(parts.database)
+    facts = [*_states("encryption", parts.keyring.ids, values, retired)]
+    facts += _states("digests", parts.keyring.digest_ids, digests, retired)
     lines = []
     for one in facts:
         needed = ", ".join(_number_of(number, name) for name, number in one["needed_by"].items())
         lines.append(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {needed or 'nothing needs it'}")
-    print_json_or({"keys": facts}, *lines, as_json=as_json)
-    if any(one["state"] == "missing" for one in facts):
-        raise SystemExit(NEEDS_A_PERSON)
+    is_missing = any(one["state"] == "missing" for one in facts)
+    return Said({"keys": facts}, lines, ends=SystemExit(NEEDS_A_PERSON) if is_missing else None)
 
 
 def _states(use: str, ring: tuple[str, ...], uses: Uses, retired: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
