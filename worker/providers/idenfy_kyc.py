@@ -14,18 +14,9 @@ from urllib.parse import urlencode
 from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem, Person
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
+from onboarding_worker.providers import bodies
 from onboarding_worker.providers.account import NO_COMPANIES, AccountSettings, AccountUnusable
-from onboarding_worker.providers.bodies import (
-    LONGEST_TOKEN,
-    BadAnswer,
-    Unread,
-    holds,
-    json_body,
-    merged,
-    optional_text,
-    read_from,
-    text,
-)
+from onboarding_worker.providers.bodies import BadAnswer, optional_text, text
 from onboarding_worker.providers.contract import (
     Endpoint,
     HttpAnswer,
@@ -93,14 +84,18 @@ class IdenfyKyc(IdenfyEndpoint):
         if customer.external_ref:
             checks.append(("external_ref", "externalRef", customer.external_ref))
         if prefilled := self._prefill(customer.person):
-            checks += [(self._filled[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
+            checks += [
+                (self._filled[name], name, value) for name, value in prefilled.items() if not bodies.holds(given, name)
+            ]
         problems = wrong_ours(checks, self._parameters, "iDenfy's", self._hints)
         if given:
-            problems += check_parameters(PROVIDER, merged(self._account.parameters, given), self._account.dialect)
+            problems += check_parameters(
+                PROVIDER, bodies.merged(self._account.parameters, given), self._account.dialect
+            )
         return problems
 
     def build(self, request: SessionRequest) -> HttpRequest:
-        given = merged(self._account.parameters, request.parameters)
+        given = bodies.merged(self._account.parameters, request.parameters)
         customer = request.customer
         ours: dict[str, Any] = {
             "tokenType": TOKEN_TYPE,
@@ -110,10 +105,10 @@ class IdenfyKyc(IdenfyEndpoint):
             **(self._asked_with(request.parameters) if request.parameters else self._asked),
             **self._prefill(customer.person),
         }
-        fields = merged({name: value for name, value in ours.items() if value}, given, self._account.unchecked)
+        fields = bodies.merged({name: value for name, value in ours.items() if value}, given, self._account.unchecked)
         # Not overridable: sessions, look-ups and duplicate checks use it.
         fields["clientId"] = customer.customer_id
-        return HttpRequest("POST", self._url, self.headers(), json_body(fields))
+        return HttpRequest("POST", self._url, self.headers(), bodies.json_body(fields))
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         query = urlencode({"clientId": request.customer.customer_id, "page": page, "perPage": PAGE_SIZE})
@@ -121,8 +116,8 @@ class IdenfyKyc(IdenfyEndpoint):
         return HttpRequest("GET", f"{self._listing}?{query}", headers)
 
     def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
-        read = read_from(answer, _listing, good=(200,))
-        if isinstance(read, Unread):
+        read = bodies.read_from(answer, _listing, good=(200,))
+        if isinstance(read, bodies.Unread):
             return _look_up_problem(self.problem(answer, read, request, now))
         return read
 
@@ -166,10 +161,10 @@ class IdenfyKyc(IdenfyEndpoint):
     def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         # authToken first: an answer with both fields comes from the current edition, the narrative form.
         field = "authToken" if found.get("authToken") or not found.get("tokenString") else "tokenString"
-        token = text(found, field, most=LONGEST_TOKEN)
+        token = text(found, field, most=bodies.LONGEST_TOKEN)
         reference = text(found, "scanRef")
         # A parameter may ask for another.
-        asked = merged(self._account.parameters, request.parameters, self._account.unchecked).get("tokenType")
+        asked = bodies.merged(self._account.parameters, request.parameters, self._account.unchecked).get("tokenType")
         given = found.get("expiryTime")
         lives = _seconds(self.lifetime_with(request.parameters)) or DEFAULT_LIFETIME, ExpirySource.FALLBACK
         if isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MOST_LIFETIME:
