@@ -12,7 +12,7 @@ from onboarding_worker.core.model.endings import Cancel, Kind, Problem, RetryPol
 from onboarding_worker.core.model.http_messages import HttpAnswer
 from onboarding_worker.http.client import OwnHttp
 from onboarding_worker.senders.contract import Receipt
-from onboarding_worker.senders.twilio_answers import KINDS
+from onboarding_worker.senders.twilio_answers import TEXTS
 from tests.senders.far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, error, sms_sender
 
 HOURS = timedelta(hours=1)
@@ -131,7 +131,7 @@ async def test_a_code_has_its_kind_whatever_the_status(text, subtests):
 
 
 def test_no_code_of_the_table_is_without_a_test():
-    assert set(KINDS) == {*LIMITED, *SET_UP, *NUMBER, *LATER}
+    assert set(TEXTS) == {*LIMITED, *SET_UP, *NUMBER, *LATER}
 
 
 async def test_without_a_known_code_the_status_decides(text, subtests):

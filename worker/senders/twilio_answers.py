@@ -106,7 +106,6 @@ WHATSAPP: Mapping[int, Code] = {
     **_codes(BLOCKED, 63033, said=Code(About.CUSTOMER, Kind.BAD_INPUT, address=AddressIs.OPTED_OUT)),
     **_codes(63009, 63010, 63011, 63012, 63023, said=_WAY),
 }
-KINDS: Mapping[int, Kind] = {code: said.kind for code, said in TEXTS.items()}
 
 
 @dataclass(frozen=True)
