@@ -79,6 +79,11 @@ def test_each_parameter_that_is_an_address_is_named_as_one():
             {"entity.identityDocs": [{"idNumber": "1"}, {"documentStatus": "OK"}]},
             ["entity.identityDocs.documentStatus"],
         ),
+        (  # what stands beside it hides none of them
+            "frankieone-v1",
+            {"entity": {"identityDocs": [{}, {"documentStatus": "OK"}], "addresses": ["x", {"extraData": []}, None]}},
+            ["entity.identityDocs.documentStatus", "entity.addresses.extraData"],
+        ),
         ("frankieone-v1", {"entity": {"nick": "x", "gender": "F"}}, ["entity.nick"]),
         ("idenfy-kyb", {"questionnaire": None, "theme": None}, ["questionnaire"]),
         ("nobody", {"locale": "en"}, ["locale"]),

@@ -188,19 +188,18 @@ def parameter_warnings(provider: str, values: Mapping[str, Any], dialect: str = 
 
 def set_by(provider: str, values: Mapping[str, Any], dialect: str = "") -> dict[str, Said]:
     """Each parameter that values would set, by its dotted name, with what it can do to the check. An object with
-    documented members is its members, and so is a list of such objects."""
+    documented members is its members, and so is each of a list."""
     tables = tables_of(provider, dialect)[:1]
     table = tables[0] if tables else Table({})
 
     def each(known: Mapping[str, Parameter], given: Mapping[str, Any], at: str) -> Iterator[tuple[str, Said]]:
         for name, value in given.items():
             members = by_name(*known[name].fields) if name in known else {}
-            items = value if isinstance(value, list | tuple) else [value]
-            if members and items and all(isinstance(one, Mapping) and one for one in items):
-                for one in items:
+            for one in value if value and isinstance(value, list | tuple) else [value]:
+                if members and one and isinstance(one, Mapping):
                     yield from each(members, one, f"{at}{name}.")
-            else:
-                yield at + name, said_of(table.effects, at + name) if name in known else UNKNOWN
+                else:
+                    yield at + name, said_of(table.effects, at + name) if name in known else UNKNOWN
 
     return dict(each(table.parameters, nested(values), ""))
 
