@@ -8,12 +8,12 @@ SOONER = """
 import asyncio
 from onboarding_worker.cli import main
 from onboarding_worker.runtime.process import Process
-from onboarding_worker.web import middlewares, server
+from onboarding_worker.web import server, strangers
 
 # How often a worker looks whether the database was upgraded, and for due work that no wake-up tells of.
 Process.__init__.__kwdefaults__["check_seconds"] = 0.2
 # How long the answer to a refused key waits, and what was refused half-way is read on.
-middlewares.wait = lambda _seconds: asyncio.sleep(0)
+strangers.wait = lambda _seconds: asyncio.sleep(0)
 server.LINGERING_SECONDS = 0.05
 main()
 """

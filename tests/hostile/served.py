@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 from onboarding_worker.http.event_loop import new_event_loop
-from onboarding_worker.web import middlewares, server
+from onboarding_worker.web import server, strangers
 from onboarding_worker.web.server import listening
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import Site
@@ -38,7 +38,7 @@ def served(site: Site) -> Iterator[int]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="server")
     try:
-        with mock.patch.object(middlewares, "wait", at_once), mock.patch.object(server, "LINGERING_SECONDS", 0.05):
+        with mock.patch.object(strangers, "wait", at_once), mock.patch.object(server, "LINGERING_SECONDS", 0.05):
             thread.start()
             yield port.result(ENDS_WITHIN)
     finally:

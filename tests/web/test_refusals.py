@@ -6,17 +6,9 @@ import logging
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.web import middlewares
-from onboarding_worker.web.middlewares import (
-    FORGET_SECONDS,
-    FREE,
-    LONGEST_DELAY,
-    MOST_PEERS,
-    MOST_WAITING,
-    UNKNOWN,
-    Refusals,
-    peer_of,
-)
+from onboarding_worker.web import strangers
+from onboarding_worker.web.middlewares import UNKNOWN, peer_of
+from onboarding_worker.web.strangers import FORGET_SECONDS, FREE, LONGEST_DELAY, Standing, Strangers, Who, delay_of
 from tests.web.site import KEYS, SECOND
 
 TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fd00::/8")]
@@ -49,12 +41,12 @@ def test_a_peer_is_never_text_of_the_request(forwarded):
 
 
 def test_refusals_are_logged_once_a_minute_with_the_addresses(caplog):
-    refusals = Refusals(logging.getLogger("refused"))
+    counted = Strangers(logging.getLogger("refused"))
     with caplog.at_level(logging.WARNING):
         for second in range(0, 120, 2):
-            refusals.refused(f"192.0.2.{second % 8}", f"kyc: why {second % 4}", second)
-        refusals.write(120)
-        refusals.write(180)
+            counted.note(f"192.0.2.{second % 8}", f"kyc: why {second % 4}", second)
+        counted.write(120)
+        counted.write(180)
     first, second, third = [record.getMessage() for record in caplog.records]
     assert first == "1 refused (1 from 192.0.2.0); the last for kyc: why 0"
     assert second.startswith("30 refused (8 from ")
@@ -63,30 +55,12 @@ def test_refusals_are_logged_once_a_minute_with_the_addresses(caplog):
 
 
 def test_a_machine_that_goes_on_is_slowed_and_others_are_not():
-    refusals = Refusals(logging.getLogger("refused"))
-    delays = [refusals.refused("192.0.2.1", "events: wrong", now=0.0) for _ in range(FREE + 20)]
+    standing = Standing()
+    one, other = (Who(f"192.0.2.{number}", "192.0.2.0/24") for number in (1, 2))
+    delays = [delay_of(standing.refused(one, 0.0)) for _ in range(FREE + 20)]
     assert (delays[FREE - 1], delays[FREE], delays[FREE + 1], delays[-1]) == (0.0, 0.25, 0.5, LONGEST_DELAY)
-    assert refusals.refused("192.0.2.2", "events: wrong", now=0.0) == 0.0
-    refusals.waiting = MOST_WAITING
-    assert refusals.refused("192.0.2.1", "events: wrong", now=0.0) == 0.0  # a waiting answer costs a connection
-    refusals.waiting = 0
-    assert refusals.refused("192.0.2.1", "events: wrong", now=FORGET_SECONDS + 1) == 0.0
-    for number in range(MOST_PEERS + 10):
-        refusals.refused(f"peer {number}", "events: wrong", now=0.0)
-    assert len(refusals._peers) == MOST_PEERS
-
-
-def test_guesses_at_a_password_are_slowed_whatever_else_waits_and_wherever_they_come_from():
-    refusals = Refusals(logging.getLogger("refused"))
-    refusals.waiting = MOST_WAITING
-    delays = [refusals.refused("192.0.2.1", "dashboard: wrong", now=0.0, name="ona") for _ in range(FREE + 20)]
-    assert (delays[FREE - 1], delays[FREE], delays[-1]) == (0.0, 0.25, LONGEST_DELAY)
-    assert refusals.refused("192.0.2.2", "dashboard: wrong", now=0.0, name="ona") == LONGEST_DELAY
-    assert refusals.refused("192.0.2.2", "dashboard: wrong", now=0.0, name="desk") == 0.0
-    assert refusals.refused("192.0.2.3", "dashboard: wrong", now=FORGET_SECONDS + 1, name="ona") == 0.0
-    for number in range(MOST_PEERS + 10):
-        refusals.refused("192.0.2.1", "dashboard: wrong", now=0.0, name=f"name {number}")
-    assert len(refusals._names) == MOST_PEERS
+    assert delay_of(standing.refused(other, 0.0)) == 0.0
+    assert delay_of(standing.refused(one, FORGET_SECONDS + 1)) == 0.0
 
 
 async def test_a_wrong_key_is_answered_later_each_time_and_a_right_one_at_once(start, sqlite_url, monkeypatch):
@@ -96,7 +70,7 @@ async def test_a_wrong_key_is_answered_later_each_time_and_a_right_one_at_once(s
         slept.append(seconds)
 
     site = await start(sqlite_url, keys=KEYS + '[web]\ntrusted_proxies = ["127.0.0.1"]')
-    monkeypatch.setattr(middlewares, "wait", sleep)
+    monkeypatch.setattr(strangers, "wait", sleep)
     for _ in range(FREE + 2):
         assert (await site.post(key="wrong", X_Forwarded_For="203.0.113.7")).problem(401)
     await site.post(key="wrong", X_Forwarded_For="203.0.113.8")
@@ -111,7 +85,7 @@ async def test_a_stranger_cannot_name_another_address_and_its_key_is_not_logged(
         slept.append(seconds)
 
     site = await start(sqlite_url, keys=KEYS)  # no proxy is trusted
-    monkeypatch.setattr(middlewares, "wait", sleep)
+    monkeypatch.setattr(strangers, "wait", sleep)
     for number in range(FREE + 1):
         await site.post(
             key="a-wrong-key-of-thirty-two-letters", X_Forwarded_For=f"203.0.113.{number}, 198.51.100.{number}"

@@ -1,55 +1,15 @@
-"""Machines take turns at a few places, events at a commit; and a sender may post so much."""
+"""Senders take turns at a commit, and each may post so much."""
 
 import asyncio
 import uuid
-from contextlib import suppress
 
 import pytest
 import sqlalchemy as sa
 
 from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
-from onboarding_worker.web.turns import MOST, MOST_WAITING, Allowance, Batcher, TooMany, Turns
+from onboarding_worker.web.turns import MOST, MOST_WAITING, Allowance, Batcher, TooMany
 from tests.web.site import until
-
-
-async def holding(turns: Turns, machine: str, held: list[str], seconds: float = 0.0) -> None:
-    async with turns.turn(machine):
-        held.append(machine)
-        await asyncio.sleep(seconds)
-
-
-async def test_who_asks_once_waits_behind_one_of_each_other_machine():
-    turns, held = Turns(1), list[str]()
-
-    await asyncio.gather(*(holding(turns, machine, held) for machine in "aaaabac"))
-
-    assert "".join(held) == "aabcaaa"
-
-
-async def test_who_gives_up_while_waiting_leaves_the_place_to_the_next():
-    turns, held = Turns(1), list[str]()
-    first, gives_up, last = (asyncio.create_task(holding(turns, machine, held)) for machine in "abc")
-    await asyncio.sleep(0)
-
-    gives_up.cancel()
-    await asyncio.gather(first, last)
-
-    assert held == ["a", "c"]
-
-
-async def test_a_place_that_is_given_to_one_who_just_left_is_passed_on():
-    turns, held = Turns(1), list[str]()
-    async with turns.turn("a"):
-        leaves = asyncio.create_task(holding(turns, "b", held))
-        await asyncio.sleep(0)
-    leaves.cancel()  # its turn has come, and it does not know it yet
-    with suppress(asyncio.CancelledError):
-        await leaves
-
-    await asyncio.wait_for(holding(turns, "c", held), 1)
-
-    assert held == ["c"]
 
 
 def test_an_allowance_fills_evenly_up_to_what_its_limit_allows():

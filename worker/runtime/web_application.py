@@ -23,10 +23,11 @@ from onboarding_worker.events.store.event_status import EventStatuses
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.web.events.request_body import BODY_SECONDS, ROOM
 from onboarding_worker.web.events.routes import ADDRESS, Events
-from onboarding_worker.web.middlewares import EVERY_SECONDS, TRUSTED, Proxies, Refusals, as_problems, counting
+from onboarding_worker.web.middlewares import TRUSTED, Proxies, as_problems, counting
 from onboarding_worker.web.problems import problem
 from onboarding_worker.web.readiness import Readiness
 from onboarding_worker.web.server import name_server
+from onboarding_worker.web.strangers import EVERY_SECONDS, Strangers
 from onboarding_worker.web.turns import Batcher, InThread, Waiting
 from onboarding_worker.web.webhooks.routes import Processing, WebhookRoutes
 from onboarding_worker.web.webhooks.sources import SENDER_SOURCES, Get, account_sources, sender_sources
@@ -52,15 +53,15 @@ CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 
 @dataclass(frozen=True)
 class Shared:
-    """What an application shares with the routes of features. `refusals`: counts and slows those of credentials. `key`:
-    opens what is only for looking, "": nothing does. `body_seconds`, `room`: see `app`."""
+    """What an application shares with the routes of features. `strangers`: the doors that cost something. `key`: opens
+    what is only for looking, "": nothing does. `body_seconds`, `room`: see `app`."""
 
     parts: Parts
     readiness: Readiness
     in_thread: InThread
     wake: Wake
     body_seconds: float = BODY_SECONDS
-    refusals: Refusals = field(default_factory=lambda: Refusals(log))
+    strangers: Strangers = field(default_factory=lambda: Strangers(log))
     key: str = ""
     room: int = ROOM
 
@@ -135,21 +136,21 @@ def app(
         parts.ready()
 
     readiness = Readiness(parts.database, prepare=prepare)
-    refusals = Refusals(log, parts.settings.web.trusted_proxies)
+    strangers = Strangers(log, parts.settings.web.trusted_proxies)
 
     async def lifetime(_application: web.Application) -> AsyncIterator[None]:
         await in_thread(readiness.look)
         yield
         threads.shutdown()
-        refusals.write(monotonic())
+        strangers.write(monotonic())
 
-    made = web.Application(middlewares=[counting(parts.meters), refusals.middleware, as_problems])
+    made = web.Application(middlewares=[counting(parts.meters), strangers.middleware, as_problems])
     made[READINESS], made[TRUSTED] = readiness, parts.settings.web.trusted_proxies
     made.cleanup_ctx.extend(
-        [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, refusals)]
+        [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, strangers)]
     )
     made.on_response_prepare.extend([name_server, Proxies().look])
-    shared = Shared(parts, readiness, in_thread, wake, body_seconds, refusals, key_to_look, room)
+    shared = Shared(parts, readiness, in_thread, wake, body_seconds, strangers, key_to_look, room)
     _add_events(made, shared, receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive)
     _add_webhooks(made, shared, fetch)
     _add_state(made, shared)
@@ -215,7 +216,7 @@ def _add_webhooks(made: web.Application, shared: Shared, fetch: Get | None) -> N
         shared.in_thread,
         processed,
         lambda source, outcome: parts.meters.add(WEBHOOKS, source, outcome),
-        shared.refusals.peer,
+        shared.strangers.machine,
         body_seconds=shared.body_seconds,
         room=shared.room,
     )
@@ -260,7 +261,7 @@ def _add_state(made: web.Application, shared: Shared) -> None:
         routes.add(made, shared)
 
 
-async def _keep_writing(refusals: Refusals) -> None:
+async def _keep_writing(strangers: Strangers) -> None:
     while True:
         await asyncio.sleep(EVERY_SECONDS)
-        refusals.write(monotonic())
+        strangers.write(monotonic())

@@ -141,8 +141,8 @@ class Web(Section):
     )
     trusted_proxies: tuple[Network, ...] = setting(
         (),
-        "The proxies in front of `web`, as addresses or networks. Their X-Forwarded-For says who is logged, and"
-        " slowed, after refused keys and signatures; their X-Forwarded-Proto counts.",
+        "The proxies in front of `web`, as addresses or networks. Their X-Forwarded-For says which"
+        " machine is logged, slowed and made to wait after refusals; their X-Forwarded-Proto counts.",
     )
 
     @property

@@ -1,14 +1,12 @@
-"""What each request passes: it is counted, refused credentials slow the next ones of their machine, and errors have one
-form. And which machine a request came from, whether by TLS; with a warning where nobody named the proxy that says so.
+"""What each request passes: it is counted, and errors have one form. And which machine a request came from, whether by
+TLS; with a warning where nobody named the proxy that says so.
 
 The peer of a connection may be a proxy that speaks for others: its `X-Forwarded-For` counts if the proxy is trusted.
 """
 
-import asyncio
 import ipaddress
 import logging
 import re
-from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import TypeAlias
@@ -18,22 +16,7 @@ from aiohttp.typedefs import Middleware
 
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.model.metrics import ANSWER_SECONDS, ANSWERS, Meters
-from onboarding_worker.web.problems import PROBLEM, REFUSED, Refused, problem
-
-EVERY_SECONDS = 60.0
-# As many peers are named in a line.
-NAMED = 5
-# So many refusals of a peer are answered at once; each next one waits twice as long.
-FREE = 10
-FIRST_DELAY, LONGEST_DELAY = 0.25, 4.0
-# A peer that was not refused for so long begins anew.
-FORGET_SECONDS = 600.0
-# So many peers, and names, are remembered; the one that was refused longest ago is forgotten.
-MOST_PEERS = 10_000
-# So many answers wait at a time. Further ones do not, but for guesses at a password: a waiting answer costs a
-# connection.
-MOST_WAITING = 100
-Times = OrderedDict[str, tuple[int, float]]  # by peer or name: how often, and when last
+from onboarding_worker.web.problems import PROBLEM, Refused, problem
 
 log = logging.getLogger(__name__)
 
@@ -120,86 +103,6 @@ class Proxies:
                 " proxy, all whom it speaks for count as one machine, and are slowed as one",
                 peer_of(request.remote, (), ()),
             )
-
-
-class Refusals:
-    """Counts, logs and delays the answers to refused credentials. Belongs to one loop. Times are monotonic seconds."""
-
-    def __init__(self, log: logging.Logger, trusted: Sequence[Network] = ()) -> None:
-        """`trusted`: the proxies whose word counts about who asks."""
-        self._log, self._trusted = log, trusted
-        self._since: Counter[str] = Counter()  # by peer, since the last line
-        self._why = ""
-        self._logged_at: float | None = None
-        self._peers: Times = OrderedDict()
-        self._names: Times = OrderedDict()
-        self.waiting = 0
-
-    def refused(self, peer: str, why: str, now: float, *, name: str = "") -> float:
-        """Count a refusal; how many seconds its answer should wait. `why` holds nothing of the request.
-
-        `name`: a digest of the name whose password was guessed. Its answer waits however many others do: else refusals
-        at other doors would let guesses through. The checks of passwords bound how many such answers there are.
-        """
-        self._since[peer] += 1
-        self._why = why
-        if self._logged_at is None or now - self._logged_at >= EVERY_SECONDS:
-            self.write(now)
-        delay = _delay(self._peers, peer, now)
-        if name:
-            return max(delay, _delay(self._names, name, now))
-        return delay if self.waiting < MOST_WAITING else 0.0
-
-    def write(self, now: float) -> None:
-        """Log what was not logged. Called each minute too, and at the end: the last ones are not left out."""
-        if self._since:
-            self._log.warning("%d refused (%s); the last for %s", self._since.total(), self._named(), self._why)
-            self._logged_at = now
-            self._since.clear()
-
-    def peer(self, request: web.Request) -> str:
-        return peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
-
-    async def delay(self, request: web.Request, why: str, *, name: str = "") -> None:
-        """Count a refused request, and wait as long as its answer should. `name`: see `refused`."""
-        if seconds := self.refused(self.peer(request), why, monotonic(), name=name):
-            self.waiting += 1
-            try:
-                await wait(seconds)
-            finally:
-                self.waiting -= 1
-
-    @property
-    def middleware(self) -> Middleware:
-        @web.middleware
-        async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
-            answer = await handler(request)
-            why = request.get(REFUSED)
-            if why is not None:
-                await self.delay(request, why)
-            return answer
-
-        return slow
-
-    def _named(self) -> str:
-        named = [f"{count} from {peer}" for peer, count in self._since.most_common(NAMED)]
-        others = len(self._since) - len(named)
-        return ", ".join(named) + (f", and others from {others} addresses" if others else "")
-
-
-def _delay(refused: Times, who: str, now: float) -> float:
-    """Count a refusal of this peer or name; how many seconds its answer should wait."""
-    times, last = refused.pop(who, (0, now))
-    times = 1 if now - last > FORGET_SECONDS else times + 1
-    refused[who] = (times, now)
-    if len(refused) > MOST_PEERS:
-        refused.popitem(last=False)
-    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(times - FREE - 1, 10)) if times > FREE else 0.0
-
-
-async def wait(seconds: float) -> None:
-    """Wait before an answer is given; tests do not."""
-    await asyncio.sleep(seconds)
 
 
 def counting(meters: Meters) -> Middleware:

@@ -12,6 +12,8 @@ from onboarding_worker.core.customers.customers import FieldProblem
 PROBLEM = "application/problem+json"
 # Where a request stores why its credentials were refused: "events: …". It holds nothing of the request.
 REFUSED = web.RequestKey("refused", str)
+# Honest people are refused so too: the log has only a machine's later ones.
+HONEST = web.RequestKey("honest", bool)
 
 PAGE_HEADERS = {
     "Cache-Control": "no-store",

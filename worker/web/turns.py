@@ -1,6 +1,5 @@
-"""What machines and senders share: places, which they take in turn, so that one that asks a hundred times waits
-behind each that asks once; how many of each may be there at a time; how much each may ask, as this process has counted
-it; and the database's time.
+"""What senders share: how many of each may be there at a time; how much each may ask, as this process has counted it;
+and the database's time.
 
 What arrives together is committed together: one chunk is on its way to the database, the next chunk gathers. All
 requests of a chunk share the cost of its commit, and a single request does not wait for more. Each sender has a line of
@@ -30,50 +29,12 @@ log = logging.getLogger(__name__)
 MOST_KNOWN = 10_000  # the one that came longest ago is forgotten
 
 
-class Turns:
-    """Belongs to one loop."""
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-        # By machine, the one whose turn is next first. Somebody waits only while no place is free.
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-
-    @asynccontextmanager
-    async def turn(self, machine: str) -> AsyncIterator[None]:
-        """Hold a place while the block runs."""
-        if self._free:
-            self._free -= 1
-        else:
-            await self._wait(machine)
-        try:
-            yield
-        finally:
-            self._pass_on()
-
-    async def _wait(self, machine: str) -> None:
-        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(machine, deque()).append(called)
-        try:
-            await called
-        except asyncio.CancelledError:
-            if not called.cancelled():  # the place was given, and nobody is there to take it
-                self._pass_on()
-            raise
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            machine, queue = self._waiting.popitem(last=False)
-            called = queue.popleft()
-            if queue:
-                self._waiting[machine] = queue
-            if not called.cancelled():
-                called.set_result(None)
-                return
-        self._free += 1
-
-
 class TooMany(Exception):
-    """Too many of one kind are there at this moment."""
+    """Too many of one kind are there at this moment. `seconds`: when one may come again."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        super().__init__()
+        self.seconds = seconds
 
 
 class AtOnce:

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from onboarding_worker.core.database.tables import Audit
 from onboarding_worker.features.dashboard import site as site_module
 from onboarding_worker.features.dashboard import visits
-from onboarding_worker.web import middlewares
+from onboarding_worker.web import strangers
 from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.web.site import Site
 
@@ -104,7 +104,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def wait(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr(middlewares, "wait", wait)
+    monkeypatch.setattr(strangers, "wait", wait)
     return waited
 
 

@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import json
 import logging
-from contextlib import suppress
-from functools import partial
 from http.cookies import SimpleCookie
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,24 +14,15 @@ from aiohttp.helpers import parse_content_type
 
 from deploy.add_bundled import BUNDLED
 from onboarding_worker.features.dashboard import passwords, rendering, visits
-from onboarding_worker.features.dashboard.passwords import (
-    LONGEST_PASSWORD,
-    MOST_OF_MACHINE,
-    PasswordChecks,
-    is_password,
-)
+from onboarding_worker.features.dashboard.passwords import LONGEST_PASSWORD, is_password
 from onboarding_worker.features.dashboard.rendering import ASSETS, asset, asset_url
-from onboarding_worker.features.dashboard.users import Person, Role
-from onboarding_worker.features.dashboard.visits import SAID, Visit, cookie_name, form_token, what_was_said
-from onboarding_worker.web import middlewares
+from onboarding_worker.features.dashboard.users import Person, Role, User
+from onboarding_worker.features.dashboard.visits import KNOWN, SAID, Visit, cookie_name, form_token, what_was_said
+from onboarding_worker.settings.secrets import Secret
 from onboarding_worker.web.events.request_body import FORM
-from onboarding_worker.web.middlewares import FREE, LONGEST_DELAY
-from onboarding_worker.web.turns import TooMany
 from tests.features.dashboard.conftest import KEY, USERS
 from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from tests.suite.some import some
-from tests.web.site import KEYS as SENDER
-from tests.web.site import until
 
 (HTMX,) = [one for one in json.loads(BUNDLED.read_text(encoding="utf-8")) if one["name"] == "htmx.org"]
 
@@ -97,110 +86,9 @@ async def test_a_wrong_name_and_a_wrong_password_are_refused_alike_and_slowed(vi
     assert (await stranger.log_in("ona")).status == 200
 
 
-async def test_refusals_at_another_door_let_no_guess_through(open_site, visit, monkeypatch):
-    waits, going_on, most = [], asyncio.Event(), 8
-
-    async def wait(seconds):
-        waits.append(seconds)
-        if len(waits) <= most:
-            await going_on.wait()
-
-    monkeypatch.setattr(middlewares, "wait", wait)
-    monkeypatch.setattr(middlewares, "MOST_WAITING", most)
-    site = await open_site(keys=USERS + SENDER)
-    others = [asyncio.create_task(site.post(key="wrong")) for _ in range(FREE + most)]
-    try:
-        await until(lambda: len(waits) == most)
-        assert (await site.post(key="wrong")).status == 401  # at once: too many wait
-
-        for _ in range(2):
-            assert (await visit(site).log_in("ona", "guess")).status == 403
-        assert waits[most:] == [LONGEST_DELAY] * 2
-        assert (await visit(site).log_in("ona", "x" * (LONGEST_PASSWORD + 1))).status == 403
-        assert len(waits) == most + 2
-        assert (await visit(site).log_in("ona")).status == 200
-    finally:
-        going_on.set()
-        await asyncio.gather(*others)
-
-
 def test_the_check_of_a_password_needs_a_user():
     assert not is_password(PASSWORDS["ona"], None)
-
-
-async def at_once(function, *arguments):
-    return function(*arguments)
-
-
-def checks_of(in_thread=at_once) -> PasswordChecks:
-    """Those of one right password."""
-    return PasswordChecks(in_thread, lambda password, _user: password == "right")
-
-
-async def test_strangers_who_wait_for_a_refusal_keep_no_person_out():
-    waiting, checks = asyncio.Event(), checks_of()
-    strangers = [
-        asyncio.create_task(checks.fits(f"stranger {number}", "guess", None, waiting.wait, "203.0.113.9"))
-        for number in range(40)
-    ]
-    await asyncio.sleep(0.01)
-
-    assert await checks.fits("ona", "right", None, waiting.wait, "192.0.2.1")
-
-    waiting.set()
-    assert not any(await asyncio.gather(*strangers))
-
-
-async def test_who_guesses_at_a_name_all_the_time_keeps_its_user_out_of_nothing():
-    async def guess():
-        while True:
-            with suppress(TooMany):
-                await checks.fits("ona", "guess", None, partial(asyncio.sleep, 0.001), "203.0.113.9")
-            await asyncio.sleep(0)
-
-    checks = checks_of()
-    stranger = [asyncio.create_task(guess()) for _ in range(10)]
-    await asyncio.sleep(0.01)
-
-    assert all([await checks.fits("ona", "right", None, asyncio.Event().wait, "192.0.2.1") for _ in range(20)])
-
-    for one in stranger:
-        one.cancel()
-    assert await asyncio.gather(*stranger, return_exceptions=True)
-
-
-async def test_one_machine_with_many_log_ins_takes_a_few_places_and_keeps_no_other_machine_out():
-    checked, going_on = [], asyncio.Event()
-
-    async def in_thread(function, *arguments):
-        checked.append(arguments[0])
-        await going_on.wait()
-        return function(*arguments)
-
-    async def log_in(name, password, machine):
-        return await checks.fits(name, password, None, partial(asyncio.sleep, 0), machine)
-
-    checks = checks_of(in_thread)
-    stranger = [asyncio.create_task(log_in(f"made up {number}", "guess", "203.0.113.9")) for number in range(40)]
-    await asyncio.sleep(0.01)
-    ona = asyncio.create_task(log_in("ona", "right", "192.0.2.1"))
-    await asyncio.sleep(0.01)
-    going_on.set()
-
-    assert await ona
-    answers = await asyncio.gather(*stranger, return_exceptions=True)
-    assert sum(isinstance(one, TooMany) for one in answers) == 40 - MOST_OF_MACHINE
-    assert checked == ["guess", "guess", "guess", "right", "guess"]  # the machines take turns
-
-
-async def test_who_is_refused_for_too_many_log_ins_is_slowed(open_site, visit, waits, monkeypatch):
-    monkeypatch.setattr(passwords, "MOST_OF_MACHINE", 0)
-    site = await open_site()
-
-    answers = [await visit(site).log_in("ona") for _ in range(FREE + 1)]
-
-    assert {one.status for one in answers} == {429}
-    assert len(waits) == 1
+    assert not is_password("x" * (LONGEST_PASSWORD + 1), User(Role.VIEWER, Secret("never read")))
 
 
 async def test_a_form_of_another_site_logs_nobody_in(visit):
@@ -283,8 +171,9 @@ async def test_by_tls_no_other_host_of_the_domain_can_set_the_cookies(visit, ope
     kept = {**tls, "Cookie": f"{name}={of_form.coded_value}", **FROM_HERE}
     entered = await ona.client.post("/dashboard/log-in", data=form, headers=kept, allow_redirects=False)
     assert entered.status == 303
-    visit_, ended = sorted(given(entered).items())
-    assert (visit_[0].removesuffix("_form"), ended[0], ended[1].value) == (visit_[0], name, "")
+    visit_, ended, known = sorted(given(entered).items())
+    assert (visit_[0] + "_form", ended[0], ended[1].value) == (name, name, "")
+    assert (known[0], bool(known[1].value)) == (visit_[0] + KNOWN, True)
 
 
 async def test_one_who_is_away_for_an_hour_and_one_who_is_here_for_twelve_logs_in_again(enter, clock, monkeypatch):

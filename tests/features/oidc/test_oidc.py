@@ -10,6 +10,7 @@ from onboarding_worker.core.database.tables import Audit
 from onboarding_worker.features.oidc import issuer as asking
 from onboarding_worker.features.oidc import log_in as way
 from onboarding_worker.features.oidc.issuer import Flow, flow_of, new_flow
+from onboarding_worker.web import strangers
 from tests.features.dashboard.conftest import rows
 from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.features.oidc.issuer import BACK, KEYS, FakeIssuer, none, public
@@ -253,8 +254,40 @@ async def test_a_group_may_be_inside_an_object_and_times_are_this_processs(open_
     assert (await log_in(visit(site), issuer)).status == 403
 
 
-async def test_a_flood_of_codes_does_not_go_on_to_the_issuer(open_site, issuer, visit, monkeypatch):
-    monkeypatch.setattr(way, "MOST_AT_ONCE", 0)
+async def test_a_flood_of_codes_does_not_go_on_to_the_issuer(open_site, issuer, visit, waits, monkeypatch):
+    monkeypatch.setattr(strangers, "MOST_WAITING", (0, 0, 0))
     said = await log_in(visit(await open_site(users=None, keys=issuer.settings())), issuer)
     assert (said.status, said.title) == (429, "Log in")
     assert issuer.asked == ["discovery"]
+
+
+async def test_a_code_is_looked_up_only_for_a_log_in_that_was_begun_here_within_ten_minutes(rita, issuer, clock, waits):
+    (name, mine), *_ = [
+        (cookie.key, cookie.value)
+        for _ in [await leave(rita)]
+        for cookie in rita.client.session.cookie_jar
+        if cookie.key.endswith(way.FLOW)
+    ]
+    own = new_flow("/")  # a stranger can make a state that fits a cookie, and cannot sign the cookie
+    for cookie in (own.cookie, own.cookie + mine[mine.rindex(".", 0, mine.rindex(".")) :]):
+        rita.client.session.cookie_jar.update_cookies({name: cookie})
+        assert (await rita.get(f"{BACK}?{urlencode({'state': own.state, 'code': 'code-0'})}")).status == 403
+    back = issuer.sign_in(await leave(rita))
+    clock.advance(minutes=10)
+    assert (await rita.get(f"{BACK}?{urlencode(back)}")).status == 403
+    assert "token" not in issuer.asked
+    assert (await log_in(rita, issuer)).status == 200
+
+
+async def test_a_browser_in_which_somebody_was_let_in_goes_before_strangers(rita, issuer, monkeypatch, clock):
+    await log_in(rita, issuer)
+    clock.advance(minutes=61)
+    came = []
+    come = strangers.Line.come
+    monkeypatch.setattr(strangers.Line, "come", lambda line, who, now: came.append(who) or come(line, who, now))
+
+    assert (await log_in(rita, issuer)).status == 200
+    await rita.post("/dashboard/log-out", (await rita.get("/")).form)
+    assert (await log_in(rita, issuer)).status == 200
+
+    assert [bool(one.browser) for one in came] == [True, False]

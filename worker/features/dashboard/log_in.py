@@ -6,12 +6,14 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from onboarding_worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, digest_of
+from onboarding_worker.features.dashboard.passwords import digest_of, is_password
 from onboarding_worker.features.dashboard.rendering import page, see
 from onboarding_worker.features.dashboard.store.log_ins import LONGEST
 from onboarding_worker.features.dashboard.users import Person
 from onboarding_worker.features.dashboard.visits import (
     ENTERED,
+    KNOWN,
+    KNOWN_FOR,
     LOOKER,
     SAID_SECONDS,
     Visits,
@@ -23,9 +25,9 @@ from onboarding_worker.features.dashboard.visits import (
     set_cookie,
 )
 from onboarding_worker.web.events.request_body import form_of
-from onboarding_worker.web.middlewares import Refusals
 from onboarding_worker.web.problems import REFUSED
-from onboarding_worker.web.turns import TooMany
+from onboarding_worker.web.strangers import Strangers
+from onboarding_worker.web.turns import InThread, TooMany
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +35,19 @@ PATH = "/dashboard/log-in"
 LEAVE = "/dashboard/log-in/oidc"  # to another site
 WRONG = "The name or the password is wrong."
 BUSY = "Too many log-ins are being checked. Try again in a few seconds."
+PLACES = 2  # passwords that are checked at a time
 # The form is open for so long; it has a cookie of its own, so that no other site can log a person in.
 FORM, FORM_SECONDS = "_form", 3600
 
 
 class LogInPage:
-    """`refusals`: counts a refused log-in by its address, and by the name whose password was guessed, logs it, and
-    waits. `issuer`: whether a button leads to an identity provider."""
+    """`issuer`: whether a button leads to an identity provider."""
 
     def __init__(
-        self, visits: Visits, checks: PasswordChecks, refusals: Refusals, form_seconds: float, issuer: bool
+        self, visits: Visits, strangers: Strangers, in_thread: InThread, form_seconds: float, issuer: bool
     ) -> None:
-        self._visits, self._checks, self._refusals = visits, checks, refusals
+        self._visits, self._in_thread, self._strangers = visits, in_thread, strangers
+        self._door, self.browser = strangers.door("dashboard", PLACES), visits.browser
         self._form_seconds, self._issuer = form_seconds, issuer
 
     async def show(self, request: web.Request) -> web.StreamResponse:
@@ -60,20 +63,16 @@ class LogInPage:
         if not is_from_here(request.headers) or not ours:
             return self.form(request, to=to, said="The form was too old. Try again.", status=403)
         name, password = form.get("name", "").strip(), form.get("password", "")
-        user = self._visits.user(name)
-
-        async def delay() -> None:
-            # A password that is too long is not hashed: nothing would bound how many of them wait.
-            guessed = digest_of(name) if len(password) <= LONGEST_PASSWORD else ""
-            await self._refusals.delay(request, "dashboard: name or password", name=guessed)
-
         try:
-            fits = await self._checks.fits(name, password, user, delay, self._refusals.peer(request))
-            if user is None or not fits:
-                return self.form(request, to=to, said=WRONG, status=403)
+            async with self._door.place(request, target=digest_of(name), browser=self.browser(request, name)):
+                user = self._visits.user(name)
+                fits = await self._in_thread(is_password, password, user)
+                if not fits:
+                    request[REFUSED] = "dashboard: name or password"
         except TooMany:
-            request[REFUSED] = "dashboard: too many log-ins at once"
             return self.form(request, to=to, said=BUSY, status=429)
+        if user is None or not fits:
+            return self.form(request, to=to, said=WRONG, status=403)
         log.info("%s logged in to the dashboard", name)
         return await self.entered(request, Person(name, user.role), to)
 
@@ -92,13 +91,15 @@ class LogInPage:
             return answer  # another site's page sent it
         if visit is not None:
             await self._visits.end(visit)
+            self._strangers.forget(request.cookies.get(cookie_name(request, KNOWN), ""))
+            drop_cookie(answer, request, of=KNOWN)
         drop_cookie(answer, request)
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer
 
     async def entered(self, request: web.Request, person: Person, to: str) -> web.StreamResponse:
         """Begin the visit, and end the one before."""
-        secret = await self._visits.begin(person)
+        secret, known = await self._visits.begin(person)
         before = await self._visits.of(request, by_itself=True)
         if before is not None:
             await self._visits.end(before)
@@ -106,6 +107,8 @@ class LogInPage:
         set_cookie(answer, request, secret, max_age=int(LONGEST.total_seconds()))
         if to != "/":
             set_cookie(answer, request, "1", of=ENTERED, max_age=SAID_SECONDS)
+        if known:
+            set_cookie(answer, request, known, of=KNOWN, max_age=int(KNOWN_FOR.total_seconds()))
         drop_cookie(answer, request, of=FORM)
         return answer
 

@@ -1,7 +1,7 @@
 """When a web application has the dashboard: where people can log in, or with a key to look; how they may log in,
 besides a name and a password; and what a log-in counts for."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from onboarding_worker.core.features import Hook
-from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.features.dashboard.users import OIDC, Dashboard, Role
 from onboarding_worker.runtime.web_application import FeatureRoutes, Shared
 from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
     from onboarding_worker.features.dashboard.log_in import LogInPage
-
-Delay = Callable[..., Awaitable[None]]  # (request, why, name=): counts a refused log-in, logs it, and waits
 
 
 class LogInRoutes(Protocol):
@@ -35,7 +32,7 @@ class LogInWay:
     """`open`, `entry`: where `is_there`. `entry`: what a log-in with this role counts for."""
 
     is_there: Callable[[Settings], bool]
-    open: Callable[[Settings, Clock, Delay, "LogInPage"], LogInRoutes]
+    open: Callable[[Shared, "LogInPage"], LogInRoutes]
     entry: Callable[[Settings, Role], str]
 
 

@@ -33,7 +33,6 @@ from onboarding_worker.features.dashboard.contract import (
 from onboarding_worker.features.dashboard.files import receive, send
 from onboarding_worker.features.dashboard.log_in import LEAVE, LogInPage, local_path
 from onboarding_worker.features.dashboard.log_in import PATH as LOG_IN
-from onboarding_worker.features.dashboard.passwords import PasswordChecks
 from onboarding_worker.features.dashboard.rendering import ASSETS, asset, page, see
 from onboarding_worker.features.dashboard.route import another_way
 from onboarding_worker.features.dashboard.store.log_ins import LogIns
@@ -129,12 +128,10 @@ class Site:
         self._in_thread = partial(in_thread_of, self._threads)
         self._in_file_thread = partial(in_thread_of, self._file_threads)
         self._reads, settings = SharedReads(), shared.parts.settings
-        log_ins, checks, way = LogIns(shared.parts.database), PasswordChecks(self._in_thread), another_way(settings)
-        self._visits = Visits(log_ins, settings, key, self._clock, self._in_thread)
-        self._log_in = LogInPage(self._visits, checks, shared.refusals, shared.body_seconds, way is not None)
-        self._log_in_routes = None
-        if way is not None:
-            self._log_in_routes = way.open(settings, self._clock, shared.refusals.delay, self._log_in)
+        log_ins, way = LogIns(shared.parts.database), another_way(settings)
+        self._visits = Visits(log_ins, settings, key, shared.parts.keyring, self._clock, self._in_thread)
+        self._log_in = LogInPage(self._visits, shared.strangers, self._in_thread, shared.body_seconds, way is not None)
+        self._log_in_routes = None if way is None else way.open(shared, self._log_in)
 
     def add_to(self, application: web.Application) -> None:
         router = application.router

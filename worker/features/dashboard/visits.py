@@ -7,6 +7,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from hmac import compare_digest, digest
 from urllib.parse import urlsplit
@@ -14,12 +15,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.foundation.tls import is_loopback
 from onboarding_worker.features.dashboard.route import entry_of
 from onboarding_worker.features.dashboard.store.log_ins import SEEN_EVERY, LogIns
 from onboarding_worker.features.dashboard.users import OIDC, Dashboard, Person, Role, User
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.web.middlewares import came_by_tls
+from onboarding_worker.web.signed import Signed
 from onboarding_worker.web.turns import InThread
 
 # How long an answer of the database counts. A log-out in another process of `onboard web` counts so much later.
@@ -27,6 +30,8 @@ KNOWN_SECONDS = 3.0
 MOST_KNOWN = 1000
 SAID, SAID_SECONDS, LONGEST_SAID = "_said", 60, 1500  # characters
 ENTERED = "_entered"  # the first page after a log-in, which any link to the log-in may have named
+# A browser in which a user has logged in waits behind no stranger (`web.strangers`), for so long.
+KNOWN, KNOWN_FOR = "_known", timedelta(days=30)
 LOOKER = Person("", Role.VIEWER)
 
 
@@ -87,9 +92,12 @@ class Visit:
 class Visits:
     """`key`: opens the pages for looking; "": nothing does."""
 
-    def __init__(self, log_ins: LogIns, settings: Settings, key: str, clock: Clock, in_thread: InThread) -> None:
+    def __init__(
+        self, log_ins: LogIns, settings: Settings, key: str, keyring: Keyring, clock: Clock, in_thread: InThread
+    ) -> None:
         self._log_ins, self._settings, self._key = log_ins, settings, key
         self._users = settings.section(Dashboard).users
+        self._browsers = Signed(keyring, "browser of the dashboard", KNOWN_FOR)
         self._clock, self._in_thread = clock, in_thread
         self._known: OrderedDict[str, tuple[float, Person | None]] = OrderedDict()
         self._noted: dict[str, float] = {}  # when the last request was written down
@@ -118,11 +126,21 @@ class Visits:
             await self._note_seen(secret)
         return Visit(person, secret, request)
 
-    async def begin(self, person: Person) -> str:
-        """Log a person in. Returns the text of the cookie."""
+    def browser(self, request: web.Request, name: str) -> str:
+        """The cookie of a browser in which this user, or for OIDC somebody whom that way names, has logged in since
+        password, role and `[oidc]` are as they are; "": it has none."""
+        cookie, now = request.cookies.get(cookie_name(request, KNOWN), ""), self._clock()
+        entries = [entry for role in Role if name and (entry := self._entry(name, role))]
+        known = (self._browsers.read(cookie, now=now, of=f"{name} {entry}") for entry in entries)
+        return cookie if any(known) else ""
+
+    async def begin(self, person: Person) -> tuple[str, str]:
+        """Log a person in. Returns the texts of the cookies: of the visit, and of the browser, "" for none."""
         name, secret, entry = person.name, secrets.token_urlsafe(32), self._entry(person.name, person.role)
-        await self._in_thread(lambda: self._log_ins.start(secret, name=name, entry=entry, now=self._clock()))
-        return secret
+        now, whose = self._clock(), OIDC if name.startswith(OIDC) else name
+        await self._in_thread(lambda: self._log_ins.start(secret, name=name, entry=entry, now=now))
+        named = secrets.token_urlsafe(16)
+        return secret, self._browsers.text(named, now=now, of=f"{whose} {entry}") if name else ""
 
     async def end(self, visit: Visit) -> None:
         self._known.pop(visit.secret, None)

@@ -3,29 +3,31 @@
 import logging
 from collections import OrderedDict
 from dataclasses import replace
+from datetime import timedelta
 from hmac import compare_digest
 
 from aiohttp import web
 
-from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.features.dashboard.log_in import BUSY, LogInPage, local_path
 from onboarding_worker.features.dashboard.rendering import see
-from onboarding_worker.features.dashboard.route import Delay, LogInRoutes, LogInWay
+from onboarding_worker.features.dashboard.route import LogInRoutes, LogInWay
 from onboarding_worker.features.dashboard.users import OIDC, Person
 from onboarding_worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
 from onboarding_worker.features.oidc.id_token import NotProven
 from onboarding_worker.features.oidc.issuer import BACK, Flow, Issuer, Unavailable, flow_of, new_flow
 from onboarding_worker.features.oidc.section import Oidc
-from onboarding_worker.settings.model import Settings
+from onboarding_worker.runtime.web_application import Shared
 from onboarding_worker.web.problems import REFUSED
-from onboarding_worker.web.turns import AtOnce, TooMany
+from onboarding_worker.web.signed import Signed
+from onboarding_worker.web.turns import TooMany
 
 log = logging.getLogger(__name__)
 
 # A person types a password and a second factor meanwhile.
-FLOW, FLOW_SECONDS = "_oidc", 600
+FLOW, FLOW_LASTS = "_oidc", timedelta(minutes=10)
 # Codes that are redeemed at the same time: each is a request to the issuer, and a stranger can invent codes.
-MOST_AT_ONCE, MOST_USED = 20, 10_000
+PLACES, MOST_USED = 20, 10_000
 LONGEST_CODE = 4096
 NOT_PROVEN = "You were not logged in: the identity provider did not show who you are, or you have no role here."
 TOO_OLD = "The log-in was too old, or was begun in another window. Try again."
@@ -33,13 +35,14 @@ NO_ANSWER = "The identity provider does not answer as it should. Try again in a 
 
 
 class OidcRoutes:
-    """`delay`: as for passwords. `log_in` shows the form again, and begins the visit."""
+    """`log_in` shows the form again, and begins the visit."""
 
     back_at = BACK
 
-    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogInPage) -> None:
-        self._issuer, self._delay, self._log_in = issuer, delay, log_in
-        self._at_once = AtOnce(MOST_AT_ONCE)
+    def __init__(self, issuer: Issuer, shared: Shared, log_in: LogInPage) -> None:
+        self._issuer, self._clock, self._log_in = issuer, shared.parts.clock, log_in
+        self._door = shared.strangers.door("dashboard: oidc", PLACES)
+        self._flows = Signed(shared.parts.keyring, "log-in at an identity provider", FLOW_LASTS)
         self._used: OrderedDict[str, float] = OrderedDict()
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
@@ -51,13 +54,14 @@ class OidcRoutes:
         except Unavailable as error:
             return self._unavailable(request, error, to)
         answer = see(address)
-        set_cookie(answer, request, flow.cookie, of=FLOW, max_age=FLOW_SECONDS)
+        cookie = self._flows.text(flow.cookie, now=self._clock())
+        set_cookie(answer, request, cookie, of=FLOW, max_age=int(FLOW_LASTS.total_seconds()))
         return answer
 
     async def back(self, request: web.Request) -> web.StreamResponse:
         """Let the person in whom the issuer names. The log-in's cookie is gone afterwards, whatever happened."""
-        flow = flow_of(request.cookies.get(cookie_name(request, FLOW), ""))
-        answer = await self._came_back(request, flow)
+        begun = self._flows.read(request.cookies.get(cookie_name(request, FLOW), ""), now=self._clock())
+        answer = await self._came_back(request, flow_of(begun[0]) if begun is not None else None)
         drop_cookie(answer, request, of=FLOW)
         return answer
 
@@ -68,32 +72,37 @@ class OidcRoutes:
             return self._log_in.form(request, to="/", said=TOO_OLD, status=403)
         to = local_path(flow.to)
         try:
-            with self._at_once.one_of("code"):  # not during a delay: those who are refused keep no other person out
+            async with self._door.place(request, browser=self._log_in.browser(request, OIDC)):
                 person = await self._person(request, flow)
         except TooMany:
             return self._log_in.form(request, to=to, said=BUSY, status=429)
         except Unavailable as error:
             return self._unavailable(request, error, to)
-        except NotProven as error:
-            await self._delay(request, f"dashboard: oidc: {error}")
+        if person is None:
             return self._log_in.form(request, to=to, said=NOT_PROVEN, status=403)
         person = replace(person, name=OIDC + person.name)
         log.info("%s logged in to the dashboard", person.name)
         return await self._log_in.entered(request, person, to)
 
-    async def _person(self, request: web.Request, flow: Flow) -> Person:
+    async def _person(self, request: web.Request, flow: Flow) -> Person | None:
+        """None: it is refused. Raises Unavailable."""
         named, given = (await self._issuer.endpoints()).names_itself, request.query.getall("iss", [])
-        if (named or given) and given != [self._issuer.oidc.issuer]:  # RFC 9207
-            raise NotProven("the answer is of another issuer")
         code = request.query.get("code", "")
-        if "error" in request.query or not code or len(code) > LONGEST_CODE:
-            raise NotProven("the issuer did not let the person in")
-        return await self._issuer.person(flow, code)
+        try:
+            if (named or given) and given != [self._issuer.oidc.issuer]:  # RFC 9207
+                raise NotProven("the answer is of another issuer")
+            if "error" in request.query or not code or len(code) > LONGEST_CODE:
+                raise NotProven("the issuer did not let the person in")
+            return await self._issuer.person(flow, code)
+        except NotProven as error:
+            request[REFUSED] = f"dashboard: oidc: {error}"
+            return None
 
     def _is_first(self, flow: Flow) -> bool:
         """Whether this log-in comes back for the first time, in this process. The issuer redeems each code once too."""
         now = monotonic()
-        while self._used and (len(self._used) >= MOST_USED or now - next(iter(self._used.values())) > FLOW_SECONDS):
+        lasts = FLOW_LASTS.total_seconds()
+        while self._used and (len(self._used) >= MOST_USED or now - next(iter(self._used.values())) > lasts):
             self._used.popitem(last=False)
         first = flow.state not in self._used
         self._used.setdefault(flow.state, now)
@@ -107,8 +116,9 @@ class OidcRoutes:
         await self._issuer.close()
 
 
-def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInPage) -> LogInRoutes:
-    return OidcRoutes(Issuer(settings.section(Oidc), clock), delay, log_in)
+def _open(shared: Shared, log_in: LogInPage) -> LogInRoutes:
+    oidc = shared.parts.settings.section(Oidc)
+    return OidcRoutes(Issuer(oidc, shared.parts.clock), shared, log_in)
 
 
 LOG_IN_WAY = LogInWay(

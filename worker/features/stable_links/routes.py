@@ -51,16 +51,16 @@ from onboarding_worker.templates.language import TemplateProblem
 from onboarding_worker.templates.pages import FORMS, Pages
 from onboarding_worker.templates.values import Screen
 from onboarding_worker.web.events.request_body import Unacceptable, form_of
-from onboarding_worker.web.problems import PAGE_HEADERS
-from onboarding_worker.web.turns import Allowance, Waiting
+from onboarding_worker.web.problems import HONEST, PAGE_HEADERS, REFUSED
+from onboarding_worker.web.turns import Allowance, TooMany, Waiting
 from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 
-# Of a link, and of the machine that asks. A page that waits asks each two seconds.
-OF_LINK, OF_ADDRESS = Limit(60, timedelta(minutes=1)), Limit(600, timedelta(minutes=1))
-# Of a machine that asks for links that are none. Apart: a proxy may speak for it and for all customers.
-MISSES = Limit(60, timedelta(minutes=1))
+# A page that waits asks each two seconds.
+OF_LINK = Limit(60, timedelta(minutes=1))
+# Links that are looked up at a time. Those who asked for links that are none take half: threads are left to others.
+PLACES = 8
 # How long an answer waits for a session that was just asked for; then a page waits.
 PATIENCE = 2.5
 LATER = {"Retry-After": "60"}  # of a page that says that something is wrong here
@@ -75,14 +75,6 @@ PRESSED = "pressed"
 ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 LONGEST_AGENT = 1000
 Handler = Callable[[web.Request], Awaitable[web.Response]]
-
-
-class _TooOften(Exception):
-    """Of this machine or link there were too many requests. `seconds`: until the next one is answered."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
 
 
 def seconds() -> float:
@@ -116,7 +108,7 @@ class StableRoutes:
         self.not_counted = CountLog[Why](
             log, lambda new: said + ", ".join(f"{one}: {new[one]:,}" for one in sorted(new))
         )
-        self._of_link, self._of_address, self._misses = Allowance(OF_LINK), Allowance(OF_ADDRESS), Allowance(MISSES)
+        self._of_link, self._door = Allowance(OF_LINK), self.shared.strangers.door("stable links", PLACES)
         self._headers = {
             brand: HEADERS | {"Content-Security-Policy": _policy(pages, is_secure=self.is_secure)}
             for brand, pages in self.pages.items()
@@ -136,7 +128,7 @@ class StableRoutes:
                 return self._answer(request, Screen.TROUBLE, status=503, headers=LATER)
             try:
                 return await handler(request)
-            except _TooOften as error:
+            except TooMany as error:
                 headers = {"Retry-After": str(ceil(error.seconds))}
                 return self._answer(request, Screen.BUSY, status=429, headers=headers)
             except Unacceptable as error:
@@ -212,17 +204,15 @@ class StableRoutes:
         return visitor, why_not
 
     async def _see(self, request: web.Request) -> Seen:
-        """What the visitor finds. Counts it; raises _TooOften. Links that are none use nothing of true ones."""
+        """What the visitor finds. Counts it; raises TooMany. Only a link itself is closed by who asks for it:
+        behind a proxy all customers may be one machine."""
         secret = request.match_info["secret"]
-        seen: Seen = await self._in_thread(partial(self.landings.see, secret, now=self._clock()))
-        peer = self.shared.refusals.peer(request)
-        now = seconds()
-        if isinstance(seen.decision, Gone):
-            wait = self._misses.take(peer, now)
-        else:  # a machine that is refused uses nothing of a link's allowance, and has no other link's forgotten
-            wait = self._of_address.take(peer, now) or self._of_link.take(secret, now)
-        if wait:
-            raise _TooOften(wait)
+        async with self._door.place(request):
+            seen: Seen = await self._in_thread(partial(self.landings.see, secret, now=self._clock()))
+            if isinstance(seen.decision, Gone):
+                request[REFUSED], request[HONEST] = "stable links: there is none", True
+        if not isinstance(seen.decision, Gone) and (wait := self._of_link.take(secret, seconds())):
+            raise TooMany(wait)
         return seen
 
     async def _asked(self, secret: str, by: Asks) -> Seen:

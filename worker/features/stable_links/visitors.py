@@ -18,11 +18,11 @@ from hmac import compare_digest
 from aiohttp import web
 
 from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.web.signed import Signed
 
 COOKIE = "visit"
 KEPT = timedelta(hours=12)
-_VISITOR, _FORM = "visitor of a stable link", "form of a stable link"
-_TOKEN = re.compile(r"([A-Za-z0-9_-]{22})\.(\d{1,12})\.([0-9a-f]{64})")
+_FORM = "form of a stable link"
 _STAMP = re.compile(r"(\d{1,15})\.([0-9a-f]{64})")
 
 
@@ -40,23 +40,17 @@ class Visitors:
 
     def __init__(self, keyring: Keyring, *, is_secure: bool) -> None:
         self._keyring, self._is_secure = keyring, is_secure
+        self._signed = Signed(keyring, "visitor of a stable link", KEPT)
 
     def of(self, cookie: str, *, now: datetime) -> Visitor:
         """The visitor with this cookie; a new one if it is not one of ours, or too old."""
-        found = _TOKEN.fullmatch(cookie)
-        if found is not None:
-            name, seconds, signature = found.groups()
-            at = _time(seconds)
-            signed = self._is_signed(_VISITOR, f"{name} {seconds}", signature)
-            if signed and at is not None and at <= now < at + KEPT:
-                return Visitor(name, at)
-        return Visitor(secrets.token_urlsafe(16), now, is_new=True)
+        found = self._signed.read(cookie, now=now)
+        return Visitor(*found) if found is not None else Visitor(secrets.token_urlsafe(16), now, is_new=True)
 
     def known(self, answer: web.Response, visitor: Visitor) -> web.Response:
         """The answer, with the visitor's cookie if it has none."""
         if visitor.is_new:
-            seconds = int(visitor.first_seen.timestamp())
-            value = f"{visitor.name}.{seconds}.{self._signature(_VISITOR, f'{visitor.name} {seconds}')}"
+            value = self._signed.text(visitor.name, now=visitor.first_seen)
             kept, secure = int(KEPT.total_seconds()), self._is_secure
             answer.set_cookie(COOKIE, value, max_age=kept, path="/s/", secure=secure, httponly=True, samesite="Lax")
         return answer
@@ -65,7 +59,7 @@ class Visitors:
         """What the form holds that this visitor is shown now, for this link. The time is in milliseconds,
         rounded up, so that a press never counts too soon."""
         stamp = int(now.timestamp() * 1000) + 1
-        return f"{stamp}.{self._signature(_FORM, f'{secret} {visitor.name} {stamp}')}"
+        return f"{stamp}.{self._keyring.digests(_FORM, f'{secret} {visitor.name} {stamp}')[0]}"
 
     def shown_at(self, form: str, visitor: Visitor, secret: str) -> datetime | None:
         """When the form was shown to this visitor for this link; None: it was not."""
@@ -73,20 +67,9 @@ class Visitors:
         if found is None or visitor.is_new:
             return None
         stamp, signature = found.groups()
-        return _time(stamp, 1000) if self._is_signed(_FORM, f"{secret} {visitor.name} {stamp}", signature) else None
-
-    def _signature(self, purpose: str, text: str) -> str:
-        return self._keyring.digests(purpose, text)[0]
-
-    def _is_signed(self, purpose: str, text: str, signature: str) -> bool:
-        return any(compare_digest(one, signature) for one in self._keyring.digests(purpose, text))
-
-
-def _time(ticks: str, per_second: int = 1) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(int(ticks) / per_second, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
+        ours = self._keyring.digests(_FORM, f"{secret} {visitor.name} {stamp}")
+        is_signed = any(compare_digest(one, signature) for one in ours)
+        return datetime.fromtimestamp(int(stamp) / 1000, UTC) if is_signed else None
 
 
 # A page is shown for at least so long before its button counts: a robot posts the form at once.

@@ -9,9 +9,10 @@ import pytest
 
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.features.stable_links.landing import Asks, Finished, Gone, Lead, Over, Press, Wait
-from onboarding_worker.features.stable_links.routes import MISSES, OF_LINK
+from onboarding_worker.features.stable_links.routes import OF_LINK
 from onboarding_worker.features.stable_links.store.landings import Outcome
-from tests.features.stable_links.web.landing import SECRET, SESSION, LandingSite
+from onboarding_worker.web import strangers
+from tests.features.stable_links.web.landing import OTHER, SECRET, SESSION, LandingSite
 from tests.suite.some import some
 
 NOT_ME = f"/s/{SECRET}/not-me"
@@ -145,16 +146,26 @@ async def test_too_many_requests_get_a_page_that_says_so(landing: LandingSite, m
     assert int(answers[-1].headers["Retry-After"]) >= 1
 
 
-async def test_links_that_are_none_use_nothing_of_the_true_ones(landing: LandingSite, monkeypatch: pytest.MonkeyPatch):
+async def test_links_that_are_none_and_one_true_link_close_no_other_of_the_same_address(
+    landing: LandingSite, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("onboarding_worker.features.stable_links.routes.seconds", lambda: 0.0)
     stranger, customer = landing.visitor(), landing.visitor()  # of one address, as behind a proxy that nobody named
-    misses = [await stranger.get(f"/s/made-up-{number}") for number in range(MISSES.count + 1)]
-    others = [await stranger.press(path, form="x") for path in ("/s/x", "/s/x/not-me")]
-    others.append(await stranger.get("/s/x/not-me"))
+    misses = [await stranger.get(f"/s/made-up-{number}") for number in range(20)]
+    misses += [await stranger.press(path, form="x") for path in ("/s/x", "/s/x/not-me")]
+    asked = [await stranger.get(f"/s/{OTHER}") for _ in range(700)]
 
-    assert [one.status for one in misses[:-1]] == [404] * MISSES.count
-    assert {one.status for one in (misses[-1], *others)} == {429}
+    assert {one.status for one in misses} == {404}
+    assert [one.status for one in asked] == [200] * OF_LINK.count + [429] * (700 - OF_LINK.count)
     assert (await customer.get()).status == 200
+
+
+async def test_where_too_many_come_at_once_the_page_says_so(landing: LandingSite, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(strangers, "MOST_WAITING", (0, 0, 0))
+    answer = await landing.visitor().get()
+
+    assert (answer.status, answer.heading) == (429, "Please wait a moment")
+    assert int(answer.headers["Retry-After"]) >= 1
 
 
 @pytest.mark.parametrize(("replaces", "by"), [(False, [Asks.VISIT]), (True, [])])

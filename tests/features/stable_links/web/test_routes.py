@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
 from onboarding_worker.core.lifecycle.store.own_links import StableLinks
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.features.stable_links import routes
 from onboarding_worker.web.events.request_body import FORM, LARGEST_FORM
+from onboarding_worker.web.strangers import FREE
 from tests.stored.shelf import Shelf, customer
 from tests.stored.statements import statements
 from tests.web.described import check_answer
@@ -242,15 +241,23 @@ async def test_a_form_that_cannot_be_read_is_a_problem(street, path):
     assert [one.status for one in met] == [415, 400, 413]
 
 
-@pytest.mark.parametrize(("path", "status"), [("", 200), ("/not-me", 200)])
+@pytest.mark.parametrize("path", ["", "/not-me"])
 async def test_each_address_under_a_link_is_as_described_when_it_is_there_unknown_and_asked_too_often(
-    street, monkeypatch, path, status
+    street, monkeypatch, path
 ):
     monkeypatch.setattr("onboarding_worker.features.stable_links.routes.seconds", lambda: 0.0)
     secret, unknown = street.customer(deferred=True), "x" * 24
-    assert (await street.ask("GET", secret + path)).status == status
-    statuses = [(await street.ask("GET", unknown + path)).status for _ in range(61)]
-    assert (statuses[0], statuses[-1]) == (404, 429)
+    assert (await street.ask("GET", unknown + path)).status == 404
+    statuses = [(await street.ask("GET", secret + path)).status for _ in range(61)]
+    assert (statuses[0], statuses[-1]) == (200, 429)
+
+
+async def test_the_log_names_a_machine_from_its_eleventh_made_up_link_on(street, caplog):
+    for number in range(FREE):
+        await street.ask("GET", f"{number:024}")
+    assert "there is none" not in caplog.text
+    await street.ask("GET", "x" * 24)
+    assert "1 refused (1 from 127.0.0.1); the last for stable links: there is none" in caplog.text
 
 
 async def test_who_comes_back_at_once_costs_the_database_two_queries_and_no_write(ahead):
@@ -261,25 +268,6 @@ async def test_who_comes_back_at_once_costs_the_database_two_queries_and_no_writ
         assert (await ahead.ask("GET", secret)).status == 303
 
     assert [one.split()[0] for one in made if one != "BEGIN"] == ["SELECT", "SELECT"]
-
-
-@pytest.fixture
-def little_is_allowed(monkeypatch):
-    """A tenth of the requests that else are, of a link and of a machine."""
-    for name in ("OF_LINK", "OF_ADDRESS"):
-        whole = getattr(routes, name)
-        monkeypatch.setattr(routes, name, Limit(whole.count // 10, whole.period))
-
-
-async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(little_is_allowed, street, monkeypatch):
-    secret, now = street.customer(), [0.0]
-    monkeypatch.setattr("onboarding_worker.features.stable_links.routes.seconds", lambda: now[0])
-    others = [street.customer(f"B{number}") for number in range(10)]
-    assert {(await street.ask("HEAD", one)).status for one in others * 6} == {303}
-    assert {(await street.ask("HEAD", secret)).status for _ in range(7)} == {429}
-
-    now[0] = 3.0  # the machine may ask three times, and an untouched link six times
-    assert [(await street.ask("HEAD", secret)).status for _ in range(3)] == [303] * 3
 
 
 @pytest.fixture
