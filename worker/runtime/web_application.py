@@ -216,7 +216,7 @@ def _add_webhooks(made: web.Application, shared: Shared, fetch: Get | None) -> N
         shared.in_thread,
         processed,
         lambda source, outcome: parts.meters.add(WEBHOOKS, source, outcome),
-        shared.strangers.machine,
+        shared.strangers.door("webhooks", 1),
         body_seconds=shared.body_seconds,
         room=shared.room,
     )

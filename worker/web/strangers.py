@@ -15,7 +15,7 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from aiohttp import web
@@ -61,6 +61,9 @@ class Who:
     def groups(self) -> tuple[str, str, str]:
         """Whom its place counts for: the smallest first."""
         return self.browser or self.machine, self.browser or self.network, ""
+
+
+WHO = web.RequestKey("who", Who)
 
 
 class Record:
@@ -222,24 +225,26 @@ class Strangers:
     def door(self, name: str, places: int) -> "Door":
         return Door(self, name, places)
 
-    def machine(self, request: web.Request) -> str:
-        return peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
-
     def counted(self, request: web.Request, who: Who | None = None) -> float:
         """Count a refused request, once; how many seconds its answer should wait."""
         if DELAY not in request:
-            now, who = monotonic(), who or self.who(request)
+            now, who = monotonic(), who or self._who(request)
             times = self.standing.refused(who, now)
             request[DELAY] = delay_of(times)
             if times > FREE or not request.get(HONEST):
                 self.note(who.machine, request[REFUSED], now)
         return request[DELAY]
 
-    def who(self, request: web.Request, target: str = "", browser: str = "") -> Who:
-        machine = self.machine(request)
-        if browser and self.standing.is_spent(browser, monotonic()):
-            browser = ""
-        return Who(machine, network_of(machine), target, browser)
+    def _who(self, request: web.Request) -> Who:
+        if WHO not in request:
+            machine = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
+            request[WHO] = Who(machine, network_of(machine))
+        return request[WHO]
+
+    def at(self, request: web.Request, target: str, browser: str) -> Who:
+        """Who comes to a door."""
+        is_known = browser and not self.standing.is_spent(browser, monotonic())
+        return replace(self._who(request), target=target, browser=browser if is_known else "")
 
     def forget(self, browser: str) -> None:
         """The person has logged out: copies of its cookie count no more."""
@@ -303,7 +308,7 @@ class Door:
     async def place(self, request: web.Request, *, target: str = "", browser: str = "") -> AsyncIterator[None]:
         """Hold a place while the block runs. For `target` and `browser` see `Who`. Raises TooMany, where others go
         before it; Refused, where its client has hung up meanwhile."""
-        who = self._strangers.who(request, target, browser)
+        who = self._strangers.at(request, target, browser)
         ticket, gone = self._line.come(who, monotonic())
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._there[ticket] = turn, request

@@ -1,5 +1,6 @@
 """POST /callbacks/SENDER over a real socket: what Twilio and mail systems tell, each signed in its own way."""
 
+import asyncio
 import base64
 import json
 import uuid
@@ -10,8 +11,10 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.customers.customers import Person
 from onboarding_worker.core.database.tables import Audit, Suppression, Webhook
+from onboarding_worker.web import strangers
 from tests.features.delivery.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
 from tests.hostile.genuine import twilio
+from tests.hostile.served import at_once
 from tests.stored.shelf import Shelf, customer
 from tests.web.described import check_answer
 from tests.web.site import FIRST, HOOKS, Answer, until
@@ -150,6 +153,7 @@ async def test_a_report_of_another_type_is_accepted_and_ignored(site):
     assert [row.state for row in rows(site, Webhook)] == ["ignored"] * 2
 
 
+NAMED = f"{HOST}/SimpleNotificationService"
 TOPIC_OF_SES = f'[delivery.ses]\ntopics = ["{TOPIC}"]'
 GONE = {"bounceType": "Permanent", "bouncedRecipients": [{"status": "5.1.1", "diagnosticCode": "550 5.1.1 unknown"}]}
 
@@ -198,6 +202,39 @@ async def test_while_amazon_does_not_answer_sns_is_asked_to_send_again(start, sq
     answer = await send(site, "email", confirmation(), {"x-amz-sns-topic-arn": TOPIC})
     assert "certificate" in answer.problem(503)
     assert answer.headers["Retry-After"]
+
+
+async def test_strangers_who_make_up_certificates_do_not_keep_amazons_own_from_being_fetched(
+    start, sqlite_url, monkeypatch
+):
+    asked = []
+
+    async def amazon(url):
+        asked.append(url)
+        await asyncio.sleep(0.01)
+        return PEM if url == CERTIFICATE_URL else None
+
+    async def flood(stranger):
+        for number in range(10):
+            made_up = notification("Bounce", GONE, "<1@example.com>", SigningCertURL=f"{NAMED}-{stranger}{number}.pem")
+            statuses.add((await send(site, "email", made_up, of(f"2001:db8:7:{stranger}::1"))).status)
+
+    def of(address):
+        return {"x-amz-sns-topic-arn": TOPIC, "X-Forwarded-For": address}
+
+    monkeypatch.setattr(strangers, "wait", at_once)
+    proxy = '[web]\ntrusted_proxies = ["127.0.0.1"]\n'
+    site, statuses = await start(sqlite_url, reports=TOPIC_OF_SES, fetch=amazon, keys=proxy), set()
+    floods = [asyncio.create_task(flood(stranger)) for stranger in range(50)]
+    await until(lambda: len(asked) > 20)
+    bounce = notification("Bounce", GONE, f"<{uuid.uuid4().hex}@example.com>")
+    assert (await send(site, "email", bounce, of("192.0.2.1"))).status == 200
+    before = len(asked)
+    assert (await send(site, "email", confirmation(), of("192.0.2.1"))).status == 503  # `amazon` confirms nothing
+    assert len(asked) - before < 5
+    for one in floods:
+        one.cancel()
+    assert statuses == {503}
 
 
 async def test_postmark_says_that_a_person_wants_no_more_mails(start, sqlite_url):

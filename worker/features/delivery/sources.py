@@ -3,11 +3,10 @@ and what Amazon SES publishes to a topic of SNS, which posts it here, and what w
 sign its messages, and to confirm a subscription.
 
 Strangers can make this process ask: they send a message that names a configured topic, and any certificate. So it asks
-only the host of the topic's region, one request at a time and few in a minute, and keeps few answers. Each machine has
-an allowance of its own: who uses up theirs does not keep SNS's own certificate from being fetched.
+only the host of the topic's region, one request at a time, of strangers who go on ever fewer (`web.strangers`), and
+keeps few answers.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,9 +14,8 @@ from typing import Protocol
 
 from cryptography.x509 import Certificate
 
-from onboarding_worker.core.foundation.clock import Clock, monotonic
+from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.model.http_messages import HttpAnswer, HttpRequest
 from onboarding_worker.features.delivery import mailgun, postmark, sendgrid, ses, standard
 from onboarding_worker.features.delivery.section import Delivery as DeliverySection
@@ -27,7 +25,6 @@ from onboarding_worker.http.client import Http, open_http_session
 from onboarding_worker.providers.webhooks.contract import Delivery
 from onboarding_worker.senders.contract import NotUnderstood
 from onboarding_worker.settings.model import Settings
-from onboarding_worker.web.turns import Allowance
 from onboarding_worker.web.webhooks.sources import Closed, Get, Source, digests_of, of_sender
 from onboarding_worker.web.webhooks.store.webhooks import EMAIL, Arrived
 
@@ -36,7 +33,6 @@ log = logging.getLogger(__name__)
 TIMEOUT = timedelta(seconds=10)
 MOST_CERTIFICATES = 16  # SNS has one for each region, and a new one about once a year
 MOST_BYTES = 16 * 1024
-FOR_EACH_MACHINE, FOR_ALL = Limit.parse("5/minute"), Limit.parse("60/minute")
 
 
 async def get(url: str) -> bytes | None:
@@ -56,44 +52,33 @@ class Sns:
     def __init__(self, fetch: Get) -> None:
         self._get = fetch
         self._certificates: dict[str, Certificate] = {}  # by URL; the one that was used longest ago comes first
-        self._one = asyncio.Lock()
-        self._of_machine, self._of_all = Allowance(FOR_EACH_MACHINE), Allowance(FOR_ALL)
 
     def known(self, message: SnsMessage) -> Certificate | None:
         """The certificate, if it was fetched before."""
-        return self._certificates.get(message.certificate_url)
-
-    async def certificate(self, message: SnsMessage, peer: str) -> Certificate | None:
-        """The certificate that the message names; None: it cannot be had now. `peer`: the machine that sent it."""
         url = message.certificate_url
-        if url not in self._certificates:  # else it waits for no other request
-            async with self._one:
-                if url not in self._certificates and self._may_ask(peer):
-                    await self._fetch(url)
         found = self._certificates.pop(url, None)
         if found is not None:
             self._certificates[url] = found  # now the last one
         return found
 
-    async def _fetch(self, url: str) -> None:
-        pem = await self._get(url)
+    async def certificate(self, message: SnsMessage) -> Certificate | None:
+        """The certificate that the message names; None: it cannot be had now."""
+        if (found := self.known(message)) is not None:
+            return found
+        pem = await self._get(message.certificate_url)
         found = read_certificate(pem) if pem is not None else None
         if found is not None:
-            self._certificates[url] = found
+            self._certificates[message.certificate_url] = found
             while len(self._certificates) > MOST_CERTIFICATES:
                 del self._certificates[next(iter(self._certificates))]
+        return found
 
-    async def confirm(self, message: SnsMessage, peer: str) -> bool:
+    async def confirm(self, message: SnsMessage) -> bool:
         """Confirm the subscription of a message that was verified. True if SNS has confirmed it."""
-        async with self._one:
-            done = self._may_ask(peer) and await self._get(message.confirmation_url) is not None
+        done = await self._get(message.confirmation_url) is not None
         if done:
             log.info("Amazon SNS: the subscription of a configured topic is confirmed")
         return done
-
-    def _may_ask(self, peer: str) -> bool:
-        now = monotonic()
-        return not self._of_machine.take(peer, now) and not self._of_all.take("", now)
 
 
 class SesSource:
@@ -106,16 +91,22 @@ class SesSource:
         ours = delivery.headers.get(ses.TOPIC_HEADER) in self._topics
         return "" if ours else "its topic is not in delivery.ses.topics"
 
-    async def ask(self, delivery: Delivery, peer: str) -> str:
+    def must_ask(self, delivery: Delivery) -> bool:
         message = ses.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):
-            return ""  # `refuses` says so
-        certificate = await self._sns.certificate(message, peer)
+            return False  # `refuses` says so
+        return message.kind == ses.CONFIRMATION or self._sns.known(message) is None
+
+    async def ask(self, delivery: Delivery) -> str:
+        message = ses.read_message(delivery.body, topics=self._topics)
+        if isinstance(message, str):
+            return message
+        certificate = await self._sns.certificate(message)
         if certificate is None:
             return "the certificate of its signature cannot be fetched now"
         if message.kind != ses.CONFIRMATION or ses.refusal(message, certificate, now=self._clock()):
             return ""
-        return "" if await self._sns.confirm(message, peer) else "its subscription cannot be confirmed now"
+        return "" if await self._sns.confirm(message) else "its subscription cannot be confirmed now"
 
     def refuses(self, delivery: Delivery, query: str) -> str:
         message = ses.read_message(delivery.body, topics=self._topics)

@@ -29,12 +29,14 @@ from onboarding_worker.web.events.request_body import (
 )
 from onboarding_worker.web.problems import REFUSED, problem
 from onboarding_worker.web.readiness import Readiness
+from onboarding_worker.web.strangers import Door
 from onboarding_worker.web.turns import Batcher, InThread, TooMany
 from onboarding_worker.web.webhooks.sources import Asking, Source
 from onboarding_worker.web.webhooks.store.webhooks import Arrived
 
 log = logging.getLogger(__name__)
 
+BUSY = "too many webhooks at the same time"
 RETRY_SECONDS = 5  # the answer's Retry-After while the database cannot be used; providers use times of their own
 AT_ONCE = 64 * 1024  # bytes that are checked and read on the loop; more would delay other requests
 LOOK_SECONDS = 5.0  # how often due webhooks are looked for while no new one arrives
@@ -45,7 +47,7 @@ class WebhookRoutes:
     """Takes webhooks in. Belongs to one loop.
 
     `accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time.
-    `count(source, outcome)` counts a webhook of a configured source. `peer`: the machine that sent a request.
+    `count(source, outcome)` counts a webhook of a configured source. `door`: where strangers make us ask others.
     """
 
     accounts: Mapping[str, Source]
@@ -55,7 +57,7 @@ class WebhookRoutes:
     in_thread: InThread
     processed: "Processing"
     count: Callable[[str, str], None]
-    peer: Callable[[web.Request], str]
+    door: Door
     _: KW_ONLY
     body_seconds: float
     room: int
@@ -95,8 +97,8 @@ class WebhookRoutes:
             raise Unacceptable(503, self.readiness.why_not, retry_after=RETRY_SECONDS)
         body = await bounded_body(request, self._room, largest=source.largest, seconds=self.body_seconds)
         delivery = Delivery(body, headers, path)
-        if isinstance(source, Asking) and (why := await source.ask(delivery, self.peer(request))):
-            raise Unacceptable(503, why, retry_after=RETRY_SECONDS)
+        if isinstance(source, Asking) and source.must_ask(delivery):
+            await self._asked(request, source, delivery)
         query = request.raw_path.partition("?")[2]  # as it was sent: it is signed
         if len(body) <= AT_ONCE:
             read = _read(source, delivery, query)
@@ -110,6 +112,16 @@ class WebhookRoutes:
             return problem(read.status, read.reason)
         return await self._kept([read] if isinstance(read, Arrived) else read)
 
+    async def _asked(self, request: web.Request, source: Asking, delivery: Delivery) -> None:
+        """Raises Unacceptable where a genuine webhook could not be taken now."""
+        try:
+            async with self.door.place(request, target="a service"):
+                if why := await source.ask(delivery):
+                    request[REFUSED] = f"{source.name}: {why}"
+                    raise Unacceptable(503, why, retry_after=RETRY_SECONDS)
+        except TooMany:
+            raise Unacceptable(503, BUSY, retry_after=RETRY_SECONDS) from None
+
     def _refused(self, request: web.Request, source: Source, why: str) -> Unacceptable:
         request[REFUSED] = f"{source.name}: {why}"
         self.count(source.name, "refused")
@@ -120,7 +132,7 @@ class WebhookRoutes:
             new = [await self.chunks.take_in(one, one.source) for one in arrived[:1]]
             new += await asyncio.gather(*[self.chunks.take_in(one, one.source) for one in arrived[1:]])
         except TooMany:
-            raise Unacceptable(503, "too many webhooks at the same time", retry_after=RETRY_SECONDS) from None
+            raise Unacceptable(503, BUSY, retry_after=RETRY_SECONDS) from None
         except sa.exc.OperationalError as error:
             what = "the database cannot be used, webhooks are refused"
             self._outage.lasts(what, monotonic(), why=reason(error))

@@ -43,13 +43,15 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Asking(Protocol):
-    """A source that must ask its service before it can check a webhook."""
+class Asking(Source, Protocol):
+    """A source that asks its service before it can check a webhook. A stranger can make it ask: so it asks one thing at
+    a time, and who was refused waits."""
 
-    async def ask(self, delivery: Delivery, peer: str) -> str:
-        """Ask for what `refuses` needs; why a genuine webhook could not be taken now, "" if it can. Never raises.
+    def must_ask(self, delivery: Delivery) -> bool:
+        """Whether `refuses` needs what is not known."""
 
-        `peer`: the machine that sent it, which is not known to be the service."""
+    async def ask(self, delivery: Delivery) -> str:
+        """Ask for it; why a genuine webhook could not be taken now, "" if it can. Never raises."""
 
 
 class Closed:
