@@ -192,24 +192,6 @@ def test_one_who_has_mistyped_waits_behind_those_who_have_not_and_before_those_w
     assert order == [colleague, mistyped, guesser]
 
 
-def test_networks_take_turns_so_that_a_neighbour_of_a_flood_is_served():
-    standing = Standing()
-    line = Line(1, standing)
-    for number in range(400):
-        standing.refused(near(number), 0.0)
-        standing.refused(Who("198.51.100.66", "198.51.100.0/24"), 0.0)
-    assert standing.rank(person(), 0.0) == standing.rank(near(9999), 0.0) > 0
-    tickets = iter(range(10_000, 20_000))
-    for _ in range(5):
-        line.come(near(next(tickets)), 0.0)
-    line.leave(*line.call(0.0))
-
-    ticket, _ = line.come(person(), 0.0)
-    line.come(near(next(tickets)), 0.0)
-
-    assert line.call(0.0) == [ticket]
-
-
 @pytest.mark.parametrize("most", range(3))
 def test_a_line_that_is_full_sends_one_of_those_away_who_were_refused_most(most):
     standing = Standing()

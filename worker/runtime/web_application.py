@@ -27,7 +27,7 @@ from onboarding_worker.web.middlewares import TRUSTED, Proxies, as_problems, cou
 from onboarding_worker.web.problems import problem
 from onboarding_worker.web.readiness import Readiness
 from onboarding_worker.web.server import name_server
-from onboarding_worker.web.strangers import EVERY_SECONDS, Strangers
+from onboarding_worker.web.strangers import EVERY_SECONDS, Door, Strangers
 from onboarding_worker.web.turns import Batcher, InThread, Waiting
 from onboarding_worker.web.webhooks.routes import Processing, WebhookRoutes
 from onboarding_worker.web.webhooks.sources import SENDER_SOURCES, Get, account_sources, sender_sources
@@ -216,7 +216,7 @@ def _add_webhooks(made: web.Application, shared: Shared, fetch: Get | None) -> N
         shared.in_thread,
         processed,
         lambda source, outcome: parts.meters.add(WEBHOOKS, source, outcome),
-        shared.strangers.door("webhooks", 1),
+        Door(shared.strangers, "webhooks", 1),
         body_seconds=shared.body_seconds,
         room=shared.room,
     )

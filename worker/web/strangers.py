@@ -2,9 +2,8 @@
 answers wait.
 
 `Line` and `Standing` are pure. A place goes to the machine that was refused least, together with its network. Among
-equals networks that were refused take turns; else the one who came last is next, then the one who came first: a crowd
-comes after a person, or was there before. An answer that is slowed waits outside, and holds no place. A browser that
-this user has logged in with before goes ahead of strangers.
+equals the one who came last is next, then the one who came first: a crowd comes after a person, or was there before. An
+answer that is slowed waits outside, and holds no place. A browser in which this user has logged in goes first.
 
 All is counted by this process alone. docs/security/threat-model.md says against whom.
 """
@@ -135,9 +134,7 @@ class Line:
         self._most = max(1, places // 4), self._half, places
         self._waiting: dict[int, Who] = {}  # by ticket
         self._held: dict[int, tuple[Who, bool]] = {}  # and whether it had been refused before
-        self._turns: OrderedDict[str, int] = OrderedDict()  # of a network that was refused, the last one
-        self._tickets = self._called = 0
-        self._newest = True
+        self._tickets, self._newest = 0, True
         self.looks_again_at: float | None = None  # when somebody who waits may get at a target that is closed now
 
     def come(self, who: Who, now: float) -> tuple[int, set[int]]:
@@ -148,8 +145,8 @@ class Line:
         for group, (of, most) in enumerate(zip(who.groups, MOST_WAITING, strict=True)):
             there = [ticket for ticket, one in self._waiting.items() if one.groups[group] == of]
             if len(there) > most:
-                places = [self._place_in_line(ticket, now) for ticket in there]
-                last = [ticket for *place, _, ticket in places if place == [*max(places)[:2]]]
+                ranks = {ticket: self._standing.rank(self._waiting[ticket], now) for ticket in there}
+                last = [ticket for ticket in there if ranks[ticket] == max(ranks.values())]
                 gone.add(last[len(last) // 2])
         for ticket in gone:
             del self._waiting[ticket]
@@ -165,41 +162,25 @@ class Line:
         called: list[int] = []
         self.looks_again_at = None
         while len(self._held) < self._most[-1] and (able := self._able(now)):
-            rank, _, _, ticket = min(able)
+            rank, _, ticket = min(able)
+            self._held[ticket] = self._waiting.pop(ticket), rank > 0
             self._newest = not self._newest
-            who = self._waiting.pop(ticket)
-            self._held[ticket] = who, rank > 0
             called.append(ticket)
-            if rank > 0:
-                self._called += 1
-                self._turns.pop(who.network, None)
-                self._turns[who.network] = self._called
-                if len(self._turns) > MOST_KNOWN:
-                    self._turns.popitem(last=False)
         return called
 
-    def _able(self, now: float) -> list[tuple[int, int, int, int]]:
-        """Who may have a place now."""
-        able: list[tuple[int, int, int, int]] = []
+    def _able(self, now: float) -> list[tuple[int, int, int]]:
+        """Who may have a place now, as rank, place among equals, and ticket."""
+        able: list[tuple[int, int, int]] = []
         held = Counter((group, of) for who, _ in self._held.values() for group, of in enumerate(who.groups))
         is_open = sum(refused for _, refused in self._held.values()) < self._half
         for ticket, who in self._waiting.items():
-            place = self._place_in_line(ticket, now)
-            if place[0] > 0:
-                if not is_open:
-                    continue
-                if (at := self._standing.may_from(who, place[0], now)) > now:
-                    self.looks_again_at = min(at, self.looks_again_at or at)
-                    continue
-            if all(held[group, of] < self._most[group] for group, of in enumerate(who.groups)):
-                able.append(place)
+            rank = self._standing.rank(who, now)
+            at = self._standing.may_from(who, rank, now)
+            if at > now:
+                self.looks_again_at = min(at, self.looks_again_at or at)
+            elif (is_open or rank <= 0) and all(held[one] < self._most[one[0]] for one in enumerate(who.groups)):
+                able.append((rank, -ticket if self._newest else ticket, ticket))
         return able
-
-    def _place_in_line(self, ticket: int, now: float) -> tuple[int, int, int, int]:
-        """The lowest is next. At its end the ticket itself."""
-        who = self._waiting[ticket]
-        rank = self._standing.rank(who, now)
-        return rank, self._turns.get(who.network, 0) if rank > 0 else 0, -ticket if self._newest else ticket, ticket
 
 
 def network_of(machine: str) -> str:
@@ -222,9 +203,6 @@ class Strangers:
         self._logged_at: float | None = None
         self._delayed = 0
 
-    def door(self, name: str, places: int) -> "Door":
-        return Door(self, name, places)
-
     def counted(self, request: web.Request, who: Who | None = None) -> float:
         """Count a refused request, once; how many seconds its answer should wait."""
         if DELAY not in request:
@@ -245,10 +223,6 @@ class Strangers:
         """Who comes to a door."""
         is_known = browser and not self.standing.is_spent(browser, monotonic())
         return replace(self._who(request), target=target, browser=browser if is_known else "")
-
-    def forget(self, browser: str) -> None:
-        """The person has logged out: copies of its cookie count no more."""
-        self.standing.spend(browser, monotonic())
 
     def note(self, machine: str, why: str, now: float) -> None:
         """For the log's line of each minute. `why` holds nothing of the request."""

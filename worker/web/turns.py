@@ -10,9 +10,9 @@ share one query, some dozens of times a second.
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -35,26 +35,6 @@ class TooMany(Exception):
     def __init__(self, seconds: float = 1.0) -> None:
         super().__init__()
         self.seconds = seconds
-
-
-class AtOnce:
-    """So many of each kind at a time, and no more. Belongs to one loop."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._there = most, Counter[Hashable]()
-
-    @contextmanager
-    def one_of(self, kind: Hashable) -> Iterator[None]:
-        """One of them, while the block runs. Raises TooMany."""
-        if self._there[kind] >= self._most:
-            raise TooMany
-        self._there[kind] += 1
-        try:
-            yield
-        finally:
-            self._there[kind] -= 1
-            if not self._there[kind]:
-                del self._there[kind]
 
 
 class Allowance:

@@ -12,14 +12,14 @@ from onboarding_worker.core.foundation.notation import plain
 from onboarding_worker.features.dashboard.contract import File, Refused, Sink
 from onboarding_worker.web.events.request_body import BROKEN_OFF, Unacceptable, check_not_compressed
 from onboarding_worker.web.problems import PAGE_HEADERS
-from onboarding_worker.web.turns import AtOnce, InThread, TooMany
+from onboarding_worker.web.turns import InThread
 
 CHUNK = 512 * 1024
 IDLE_SECONDS = 30.0
 LONGEST_SECONDS = 900.0  # for a whole file
 LONGEST_NAME, LONGEST_TOKEN = 120, 200
 AT_ONCE = 3  # files that come: each has a thread of the site now and then
-_coming = AtOnce(AT_ONCE)
+_coming = asyncio.Semaphore(AT_ONCE)
 
 Begin = Callable[[str, str], Sink]
 
@@ -30,12 +30,11 @@ async def receive(request: web.Request, begin: Begin, in_thread: InThread, *, mo
     check_not_compressed(request)
     if request.content_length is not None and request.content_length > most + CHUNK:
         raise Unacceptable(413, _too_large(most))
+    if _coming.locked():
+        raise Unacceptable(503, "other files are coming now; try again in a minute")
     try:
-        with _coming.one_of("file"):
-            async with asyncio.timeout(LONGEST_SECONDS):
-                return await _received(request, begin, in_thread, most=most)
-    except TooMany:
-        raise Unacceptable(503, "other files are coming now; try again in a minute") from None
+        async with _coming, asyncio.timeout(LONGEST_SECONDS):
+            return await _received(request, begin, in_thread, most=most)
     except TimeoutError:
         raise Unacceptable(408, "the file did not come in time") from None
     except (*BROKEN_OFF, ValueError, AssertionError):  # of aiohttp, for a body that is no such form

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.features.dashboard.passwords import digest_of, is_password
 from onboarding_worker.features.dashboard.rendering import page, see
 from onboarding_worker.features.dashboard.store.log_ins import LONGEST
@@ -26,7 +27,7 @@ from onboarding_worker.features.dashboard.visits import (
 )
 from onboarding_worker.web.events.request_body import form_of
 from onboarding_worker.web.problems import REFUSED
-from onboarding_worker.web.strangers import Strangers
+from onboarding_worker.web.strangers import Door, Strangers
 from onboarding_worker.web.turns import InThread, TooMany
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class LogInPage:
         self, visits: Visits, strangers: Strangers, in_thread: InThread, form_seconds: float, issuer: bool
     ) -> None:
         self._visits, self._in_thread, self._strangers = visits, in_thread, strangers
-        self._door, self.browser = strangers.door("dashboard", PLACES), visits.browser
+        self._door, self.browser = Door(strangers, "dashboard", PLACES), visits.browser
         self._form_seconds, self._issuer = form_seconds, issuer
 
     async def show(self, request: web.Request) -> web.StreamResponse:
@@ -91,7 +92,7 @@ class LogInPage:
             return answer  # another site's page sent it
         if visit is not None:
             await self._visits.end(visit)
-            self._strangers.forget(request.cookies.get(cookie_name(request, KNOWN), ""))
+            self._strangers.standing.spend(request.cookies.get(cookie_name(request, KNOWN), ""), monotonic())
             drop_cookie(answer, request, of=KNOWN)
         drop_cookie(answer, request)
         answer.headers["Clear-Site-Data"] = '"cache"'

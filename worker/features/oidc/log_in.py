@@ -20,6 +20,7 @@ from onboarding_worker.features.oidc.section import Oidc
 from onboarding_worker.runtime.web_application import Shared
 from onboarding_worker.web.problems import REFUSED
 from onboarding_worker.web.signed import Signed
+from onboarding_worker.web.strangers import Door
 from onboarding_worker.web.turns import TooMany
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class OidcRoutes:
 
     def __init__(self, issuer: Issuer, shared: Shared, log_in: LogInPage) -> None:
         self._issuer, self._clock, self._log_in = issuer, shared.parts.clock, log_in
-        self._door = shared.strangers.door("dashboard: oidc", PLACES)
+        self._door = Door(shared.strangers, "dashboard: oidc", PLACES)
         self._flows = Signed(shared.parts.keyring, "log-in at an identity provider", FLOW_LASTS)
         self._used: OrderedDict[str, float] = OrderedDict()
 

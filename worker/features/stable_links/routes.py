@@ -52,6 +52,7 @@ from onboarding_worker.templates.pages import FORMS, Pages
 from onboarding_worker.templates.values import Screen
 from onboarding_worker.web.events.request_body import Unacceptable, form_of
 from onboarding_worker.web.problems import HONEST, PAGE_HEADERS, REFUSED
+from onboarding_worker.web.strangers import Door
 from onboarding_worker.web.turns import Allowance, TooMany, Waiting
 from onboarding_worker.wiring.container import Parts
 
@@ -108,7 +109,7 @@ class StableRoutes:
         self.not_counted = CountLog[Why](
             log, lambda new: said + ", ".join(f"{one}: {new[one]:,}" for one in sorted(new))
         )
-        self._of_link, self._door = Allowance(OF_LINK), self.shared.strangers.door("stable links", PLACES)
+        self._of_link, self._door = Allowance(OF_LINK), Door(self.shared.strangers, "stable links", PLACES)
         self._headers = {
             brand: HEADERS | {"Content-Security-Policy": _policy(pages, is_secure=self.is_secure)}
             for brand, pages in self.pages.items()

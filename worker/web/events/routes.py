@@ -14,7 +14,7 @@ import asyncio
 import hmac
 import logging
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime
@@ -61,7 +61,6 @@ from onboarding_worker.web.turns import (
     ANSWER_SECONDS,
     MOST,
     Allowance,
-    AtOnce,
     Batcher,
     InThread,
     TooMany,
@@ -141,7 +140,7 @@ class Events:
         self._keys = keys_of(self.settings.senders)
         self._allowance = Allowance(self.settings.event_limit)
         self._room = Room(self.room, retry_after=RETRY_SECONDS)
-        self._lists = AtOnce(MOST_LISTS)  # of a sender
+        self._lists = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(MOST_LISTS))  # by sender
         self._outage = Outage(log)
 
     async def post(self, request: web.Request) -> web.Response:
@@ -216,16 +215,15 @@ class Events:
     async def _post_many(
         self, request: web.Request, content: bytes, sender: EventSender, as_sent: Callable[[Event], Event]
     ) -> web.Response:
-        try:
-            with self._lists.one_of(sender.name):
-                events = await self.in_thread(read_list, content)
-                if isinstance(events, Unreadable):
-                    return problem(400, events.reason, hint=HINT)
-                self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
-                return _answer_to_many(await self._results(request, events, as_sent))
-        except TooMany:
+        if (lists := self._lists[sender.name]).locked():
             why = f"more than {MOST_LISTS} lists of this sender at the same time"
-            raise Unacceptable(503, why, retry_after=RETRY_SECONDS) from None
+            raise Unacceptable(503, why, retry_after=RETRY_SECONDS)
+        async with lists:
+            events = await self.in_thread(read_list, content)
+            if isinstance(events, Unreadable):
+                return problem(400, events.reason, hint=HINT)
+            self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
+            return _answer_to_many(await self._results(request, events, as_sent))
 
     async def _results(
         self, request: web.Request, events: Sequence[Listed], as_sent: Callable[[Event], Event]
