@@ -181,9 +181,10 @@ def _opens(history: History, call: Call | None, at: float) -> bool:
 
 
 def _of_session(history: History, calls: list[Call], session: Mapping[str, Any]) -> Call | None:
-    """The call that has opened it: of those with its reference the one whose session ends then."""
+    """The call that has opened it: of those with its reference the one whose session ends then. Of who was erased a
+    reference of ours is the job's id alone, without the session's number."""
     ends = seconds(session["expires_at"])
-    same = [call for call in calls if history.references[call.token] == session["reference"]]
+    same = [call for call in calls if history.references[call.token].startswith(session["reference"])]
     return min(same, key=lambda call: abs(call.expires_at - ends), default=None)
 
 
