@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onboarding_worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
 from onboarding_worker.core.lifecycle.reissue import ahead_at
 from onboarding_worker.core.limits.store.budgets import Budgets
-from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.reasons import UNTIL_A_PERSON, Reason
 from onboarding_worker.core.model.states import (
     ENDED_JOBS,
     OPEN_JOBS,
@@ -31,14 +31,7 @@ from onboarding_worker.reporting.report_lines import Columns
 from onboarding_worker.reporting.store.counts import BatchCounts
 from onboarding_worker.reporting.store.outlook import waiting_to_reconcile
 from onboarding_worker.reporting.store.waiting import has_spent
-from onboarding_worker.reporting.waits import (
-    UNTIL_A_PERSON,
-    Blocked,
-    Circumstances,
-    of_accounts,
-    rows_wait,
-    stop_in_words,
-)
+from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, rows_wait, stop_in_words
 from onboarding_worker.settings.policies import stable_links
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from onboarding_worker.core.limits.budgets import (
 from onboarding_worker.core.limits.limits import tightest, used_up
 from onboarding_worker.core.messages.contact import ContactPolicy
 from onboarding_worker.core.model.channels import CHANNELS
-from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.reasons import UNTIL_A_PERSON, Reason
 from onboarding_worker.core.model.states import HELD_BACK, PRIORITIES, JobState, LineState
 from onboarding_worker.core.model.stops import is_at_cap, way_out
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
@@ -33,7 +33,6 @@ _STATUS = "onboard status"  # where the feature whose command shows more is not 
 # Words that say how a row is served, and nothing that went wrong.
 _HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED})
 _SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED, LineState.JOINED})
-UNTIL_A_PERSON = frozenset({Reason.CREDITS_SPENT, Reason.BRAND_MISSING, Reason.RIGHT_MISSING})
 # A slot that is nearer than this keeps no row waiting for long enough to be named.
 SOON = timedelta(minutes=1)
 # A provider's restart takes a minute or two; a person who hears of each would hear of nothing.

@@ -13,7 +13,7 @@ from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.invocation import Invocation, find_batch
 from onboarding_worker.cli.shared_options import JSON, in_columns, print_json, print_json_or
 from onboarding_worker.core.foundation.notation import are, counted, listed_in_words, written
-from onboarding_worker.core.model.reasons import Reason, meaning_of
+from onboarding_worker.core.model.reasons import UNTIL_A_PERSON, Reason, meaning_of
 from onboarding_worker.core.model.states import BatchState, JobState, LineState, PauseCause
 from onboarding_worker.lists.store.batches import BatchFacts
 from onboarding_worker.reporting.batch_report import rows_to_correct
@@ -22,15 +22,7 @@ from onboarding_worker.reporting.operation_report import OperationReport
 from onboarding_worker.reporting.row_groups import sets_in_words
 from onboarding_worker.reporting.standings import STANDINGS
 from onboarding_worker.reporting.store.processes import WORK
-from onboarding_worker.reporting.waits import (
-    NOTHING_STUCK,
-    UNTIL_A_PERSON,
-    Level,
-    Wait,
-    level_of,
-    none_works,
-    with_rows,
-)
+from onboarding_worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, none_works, with_rows
 from onboarding_worker.settings.needs import COUNTED
 from onboarding_worker.wiring.container import Parts
 

@@ -305,6 +305,10 @@ def known_reason(word: str) -> Reason | None:
         return None
 
 
+# What no time ends, only a person: a row that waits for it is looked at again now and then.
+UNTIL_A_PERSON = frozenset({Reason.CREDITS_SPENT, Reason.BRAND_MISSING, Reason.RIGHT_MISSING})
+
+
 def meaning_of(word: str) -> str:
     """The sentence for a stored reason; of a word that this release does not have, the word itself."""
     reason = known_reason(word)
