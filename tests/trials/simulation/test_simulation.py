@@ -21,7 +21,7 @@ from trials.simulation.shrink import shrink
 
 # A history costs more than half a second of a core, most of it the engine's own statements. These few have each fault,
 # all that people do meanwhile and, with the month, each kind of setting. `make simulate SEEDS=5000` plays more.
-HISTORIES = (3, 40, 47, 56, 117, 462, 802, 868, 930, 1377, 1896)
+HISTORIES = (3, 40, 47, 56, 117, 462, 802, 868, 930, 1377, 1896, 3037, 10426)
 SHORT, ON_CLICK = 2, 40
 # Plays what each line of the input asks for, as the command would, and answers with its exit code and its output.
 PLAYS = """
