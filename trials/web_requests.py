@@ -10,8 +10,8 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-# There is no connection, so any value will do.
-_WIRE: Any = Mock(peername=None, sockname=None, ssl_context=None)
+# There is no connection, so any value will do; nobody has hung up.
+_WIRE: Any = Mock(peername=None, sockname=None, ssl_context=None, **{"transport.is_closing.return_value": False})
 
 
 async def answered(
