@@ -162,6 +162,13 @@ def test_all_that_keeps_an_account_is_found_the_strongest_first_and_a_person_end
     assert [(one.action, one.until) for one in others] == [("", THEN), ("", THEN)]
 
 
+def test_a_lost_answer_is_looked_up_at_a_cap_and_waits_for_no_person():
+    at_cap = of_account("kyc", replace(RULE, credits=9), BudgetState(credits_used=9), now=NOW)
+    assert found([at_cap], due_at=SOON, reason="unknown") == wait("unknown", until=SOON)
+    assert found([at_cap]).action
+    assert found([STOPPED], due_at=SOON, reason="unknown").action
+
+
 def test_a_stop_with_a_probe_says_when_a_worker_asks_again():
     state = BudgetState(stopped_at=NOW, stop_reason="HTTP 401", asks_again_at=THEN)
     (found,) = of_account("kyc", BudgetRule("kyc"), state, now=NOW)

@@ -274,7 +274,9 @@ def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
         return Wait("batch", batch, one.place.paused, step, reason=Reason.BATCH_PAUSED)
     if one.place.behind_pilot:
         return Wait("pilot", batch, "", "nothing: the verdict is taken by itself")  # no command ends it before
-    if for_a_person := [each[0] for each in blocked if each[0].action]:
+    # A lost answer is looked up at a cap, too, and may give a credit back.
+    looks_up = reason == Reason.UNKNOWN
+    if for_a_person := [each[0] for each in blocked if each[0].action and not (looks_up and is_at_cap(each[0].detail))]:
         return for_a_person[0]
     if reason in UNTIL_A_PERSON:  # it is looked at again now and then, but only a person goes on with it
         return Wait(reason=reason, detail=one.detail, action=step_for(JobState.WAITING, reason, batch))
