@@ -117,9 +117,11 @@ def _undisturbed_until(history: History, one: Forecast, customer: str) -> float:
         concerns = happened.customer in ("", customer) and happened.at > one.at
         if concerns and happened.what.startswith(acts) and not happened.what.startswith(BY_NAME):
             until.append(happened.at)
-    for call in sessions_of(history, customer):
-        if call.processed and call.expires_at > one.at:
-            until.append(call.expires_at - BEFORE_END - plan.ahead)
+    ends = [(call.sent_at, call.expires_at) for call in sessions_of(history, customer) if call.processed]
+    until += [end - BEFORE_END - plan.ahead for _, end in ends if end > one.at]
+    before = [end for sent_at, end in ends if sent_at <= one.at]
+    if before and max(before) <= one.at and customer not in (one.each or ()):
+        until.append(one.at)  # the row that it is of may replace it at any time
     calls = (call for call in history.record.calls if call.customer == customer)
     until += [call.sent_at for call in calls if may_be_unknown(history, call) or left_late(history, call)]
     return min(until)
