@@ -37,7 +37,7 @@ class FakeIssuer:
         self.token: Callable[[dict[str, Any]], Any] = self.signed
         self.waits = 0.0
         self.asked: list[str] = []
-        self.redeems_twice = False
+        self.redeems_twice = self.fails = False
         self._codes: dict[str, dict[str, str]] = {}
         app = web.Application()
         app.router.add_get("/.well-known/openid-configuration", self._discovery)
@@ -109,6 +109,8 @@ roles = {{ operator = ["kyc-operators"], "service desk" = ["kyc-desk"], viewer =
 
     async def _redeem(self, request: web.Request) -> web.Response:
         form = dict(await request.post())
+        if self.fails:
+            return await self._answer("token", {}, 500)
         code = str(form.get("code"))
         asked = self._codes.get(code) if self.redeems_twice else self._codes.pop(code, None)
         credentials = base64.b64encode(f"{CLIENT}:webhook-key-number-one".encode()).decode()

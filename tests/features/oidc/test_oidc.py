@@ -255,6 +255,16 @@ async def test_a_flood_of_codes_does_not_go_on_to_the_issuer(open_site, issuer, 
     assert issuer.asked == ["discovery"]
 
 
+async def test_codes_that_the_issuer_answers_with_an_error_of_its_own_are_counted_and_slowed(
+    rita, issuer, waits, caplog
+):
+    issuer.fails = True
+    for _ in range(strangers.FREE + 1):
+        assert (await log_in(rita, issuer)).status == 502
+    assert len(waits) == 1
+    assert caplog.text.count("log-in at the issuer of [oidc] is not possible") == 1
+
+
 async def test_a_code_is_looked_up_only_for_a_log_in_that_was_begun_here_within_ten_minutes(rita, issuer, clock, waits):
     (name, mine), *_ = [
         (cookie.key, cookie.value)

@@ -9,6 +9,7 @@ from hmac import compare_digest
 from aiohttp import web
 
 from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.features.dashboard.log_in import BUSY, LogInPage, local_path
 from onboarding_worker.features.dashboard.rendering import see
 from onboarding_worker.features.dashboard.route import LogInRoutes, LogInWay
@@ -18,7 +19,7 @@ from onboarding_worker.features.oidc.id_token import NotProven
 from onboarding_worker.features.oidc.issuer import BACK, Flow, Issuer, Unavailable, flow_of, new_flow
 from onboarding_worker.features.oidc.section import Oidc
 from onboarding_worker.runtime.web_application import Shared
-from onboarding_worker.web.problems import REFUSED
+from onboarding_worker.web.problems import HONEST, REFUSED
 from onboarding_worker.web.signed import Signed
 from onboarding_worker.web.strangers import Door
 from onboarding_worker.web.turns import TooMany
@@ -45,6 +46,7 @@ class OidcRoutes:
         self._door = Door(shared.strangers, "dashboard: oidc", PLACES)
         self._flows = Signed(shared.parts.keyring, "log-in at an identity provider", FLOW_LASTS)
         self._used: OrderedDict[str, float] = OrderedDict()
+        self._outage = Outage(log, logging.WARNING)
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
         """Send the browser to the issuer."""
@@ -81,6 +83,7 @@ class OidcRoutes:
             return self._unavailable(request, error, to)
         if person is None:
             return self._log_in.form(request, to=to, said=NOT_PROVEN, status=403)
+        self._outage.over("the issuer of [oidc] is back: people log in")
         person = replace(person, name=OIDC + person.name)
         log.info("%s logged in to the dashboard", person.name)
         return await self._log_in.entered(request, person, to)
@@ -98,6 +101,9 @@ class OidcRoutes:
         except NotProven as error:
             request[REFUSED] = f"dashboard: oidc: {error}"
             return None
+        except Unavailable:  # some issuers answer so to a code that a stranger has invented
+            request[REFUSED], request[HONEST] = "dashboard: oidc: the issuer does not answer as it should", True
+            raise
 
     def _is_first(self, flow: Flow) -> bool:
         """Whether this log-in comes back for the first time, in this process. The issuer redeems each code once too."""
@@ -110,7 +116,7 @@ class OidcRoutes:
         return first
 
     def _unavailable(self, request: web.Request, error: Unavailable, to: str) -> web.StreamResponse:
-        log.warning("log-in at the issuer of [oidc] is not possible: %s", error)
+        self._outage.lasts("log-in at the issuer of [oidc] is not possible", monotonic(), why=str(error))
         return self._log_in.form(request, to=to, said=NO_ANSWER, status=502)
 
     async def close(self) -> None:
