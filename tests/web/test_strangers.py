@@ -240,6 +240,23 @@ def test_a_browser_that_is_known_goes_first_from_any_network_until_it_has_guesse
     ]
 
 
+def test_guesses_that_a_known_browser_makes_at_once_have_no_other_bound():
+    standing = Standing()
+    line, known, as_known = Line(2, standing), person(target="rita", browser="rita's"), 0
+    for _ in range(30):
+        line.come(known, 0.0)
+    for _ in range(30):
+        (ticket,) = line.call(0.0) or [None]
+        if ticket is None:
+            break
+        as_known += standing.rank(known, 0.0) < 0
+        standing.refused(known, 0.0)
+        line.leave(ticket)
+
+    assert as_known == OF_BROWSER
+    assert standing.rank(known, 0.0) == standing.rank(person(), 0.0) > 0
+
+
 def test_what_is_known_of_strangers_is_bounded_and_forgotten():
     standing = Standing()
     for number in range(MOST_KNOWN + 10):

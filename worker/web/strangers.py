@@ -99,13 +99,13 @@ class Standing:
         """Count a refusal; how many there were of this browser, or machine and its network."""
         if who.target:
             self._targets.add(who.target, now)
-        if who.browser:
+        if who.browser and not self.is_spent(who.browser, now):
             return self._browsers.add(who.browser, now)
         return max(self._machines.add(who.machine, now), self._networks.add(who.network, now) // OF_NETWORK)
 
     def rank(self, who: Who, now: float) -> int:
         """The lowest goes first: it is higher each time that the refusals of the machine double, or of its network."""
-        if who.browser:
+        if who.browser and not self.is_spent(who.browser, now):
             return -1
         times = self._machines.times(who.machine, now), self._networks.times(who.network, now) // OF_NETWORK
         return sum(min(one, MOST_COUNTED).bit_length() for one in times)
@@ -226,7 +226,7 @@ class Strangers:
 
     def note(self, machine: str, why: str, now: float) -> None:
         """For the log's line of each minute. `why` holds nothing of the request."""
-        self._since[machine] += 1
+        self._since[machine if machine in self._since or len(self._since) < MOST_KNOWN else UNKNOWN] += 1
         self._why = why
         if self._logged_at is None or now - self._logged_at >= EVERY_SECONDS:
             self.write(now)
@@ -259,6 +259,10 @@ class Strangers:
         return ", ".join(named) + (f", and others from {others} addresses" if others else "")
 
 
+def _is_heard(transport: asyncio.Transport | None) -> bool:
+    return transport is not None and not transport.is_closing() and transport.is_reading()
+
+
 def delay_of(times: int) -> float:
     """How many seconds the answer to so many refusals waits."""
     return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(times - FREE - 1, 10)) if times > FREE else 0.0
@@ -283,6 +287,7 @@ class Door:
         """Hold a place while the block runs. For `target` and `browser` see `Who`. Raises TooMany, where others go
         before it; Refused, where its client has hung up meanwhile."""
         who = self._strangers.at(request, target, browser)
+        self._let_go()
         ticket, gone = self._line.come(who, monotonic())
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._there[ticket] = turn, request
@@ -299,11 +304,17 @@ class Door:
                 self._strangers.counted(request, who)  # before the next one comes to its turn
             self._call()
 
-    def _call(self) -> None:
+    def _let_go(self) -> None:
+        """End those who have hung up; and those who sent so much behind their request that it would not be seen."""
         for ticket, (turn, request) in self._there.items():
-            if not turn.done() and (request.transport is None or request.transport.is_closing()):
+            if not turn.done() and not _is_heard(request.transport):
                 self._line.leave(ticket)
-                self._end(ticket, Refused(problem(408, "the client has hung up")))
+                answer = problem(408, "the client has hung up")
+                answer.force_close()
+                self._end(ticket, Refused(answer))
+
+    def _call(self) -> None:
+        self._let_go()
         now = monotonic()
         for ticket in self._line.call(now):
             if not (turn := self._there[ticket][0]).done():  # else it has just been cancelled, and will leave
