@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from aiohttp import ClientSession, CookieJar, TCPConnector
@@ -123,6 +124,23 @@ async def test_who_hangs_up_is_called_no_more(caller, monkeypatch, came):
     assert len(checked) == 2
 
 
+async def test_one_who_sends_so_much_behind_a_guess_that_a_hang_up_is_not_seen_gets_no_place(caller, monkeypatch, came):
+    checked = []
+    monkeypatch.setattr(log_in, "is_password", lambda password, _user: checked.append(password) or False)
+    form = urlencode((await caller.get("/dashboard/log-in")).form | {"name": "ona", "password": "guess"})
+    url = caller.client._base_url
+    kept = "; ".join(f"{one.key}={one.value}" for one in caller.client.cookie_jar)
+    head = f"POST /dashboard/log-in HTTP/1.1\r\nHost: {url.host}:{url.port}\r\nCookie: {kept}\r\n"
+    head += "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\n"
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(f"{head}Content-Length: {len(form)}\r\n\r\n{form}".encode() * 40)
+    await until(lambda: came)
+    writer.transport.abort()
+    await asyncio.sleep(0.3)
+
+    assert not checked
+
+
 async def test_one_who_is_sent_away_is_told_and_counted_and_slowed(visit, waits, monkeypatch, caplog):
     monkeypatch.setattr(strangers, "MOST_WAITING", (0, 0, 0))
 
@@ -196,3 +214,21 @@ async def test_wrong_guesses_of_a_known_browser_have_a_bound_of_their_own(ona, c
     await ona.log_in("ona", "guess")
 
     assert came == [True] * OF_BROWSER + [False, True]
+
+
+async def test_a_log_out_ends_the_browsers_earlier_cookies_too(ona, visit, came):
+    copy = cookies(ona)[known(ona)]
+    await ona.log_in("ona")
+    thief = visit()
+    thief.client.session.cookie_jar.update_cookies({known(ona): copy}, thief.client.make_url("/"))
+    await thief.log_in("ona")
+
+    assert came == [True, False]
+
+
+async def test_a_log_out_after_the_visit_has_ended_takes_the_cookie_away(ona, clock):
+    form = (await ona.get("/")).form
+    clock.advance(days=2)
+    await ona.post("/dashboard/log-out", form)
+
+    assert known(ona) not in cookies(ona)

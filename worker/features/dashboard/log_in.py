@@ -92,8 +92,8 @@ class LogInPage:
             return answer  # another site's page sent it
         if visit is not None:
             await self._visits.end(visit)
-            self._strangers.standing.spend(request.cookies.get(cookie_name(request, KNOWN), ""), monotonic())
-            drop_cookie(answer, request, of=KNOWN)
+            self._spend(request)
+        drop_cookie(answer, request, of=KNOWN)
         drop_cookie(answer, request)
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer
@@ -104,6 +104,7 @@ class LogInPage:
         before = await self._visits.of(request, by_itself=True)
         if before is not None:
             await self._visits.end(before)
+        self._spend(request)  # the browser gets another, and a log-out ends that one
         answer = see(to)
         set_cookie(answer, request, secret, max_age=int(LONGEST.total_seconds()))
         if to != "/":
@@ -112,6 +113,11 @@ class LogInPage:
             set_cookie(answer, request, known, of=KNOWN, max_age=int(KNOWN_FOR.total_seconds()))
         drop_cookie(answer, request, of=FORM)
         return answer
+
+    def _spend(self, request: web.Request) -> None:
+        """The browser's cookie counts no more. Only of who is logged in: a stranger's text is not kept."""
+        if known := request.cookies.get(cookie_name(request, KNOWN)):
+            self._strangers.standing.spend(known, monotonic())
 
     def form(self, request: web.Request, *, to: str, said: str = "", status: int = 200) -> web.StreamResponse:
         secret = request.cookies.get(cookie_name(request, FORM)) or secrets.token_urlsafe(32)
