@@ -102,6 +102,9 @@ class _Socket(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed.done()
 
+    def is_reading(self) -> bool:
+        return True
+
     def close(self) -> None:
         if not self.closed.done():
             self.closed.set_result(None)
