@@ -21,7 +21,7 @@ from onboarding_worker.features.dashboard.visits import KNOWN, SAID, Visit, cook
 from onboarding_worker.settings.secrets import Secret
 from onboarding_worker.web.events.request_body import FORM
 from tests.features.dashboard.conftest import KEY, USERS
-from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
+from tests.features.dashboard.visitor import CHANGES, FROM_HERE, HASHES, PASSWORDS, changed_users
 from tests.suite.some import some
 
 (HTMX,) = [one for one in json.loads(BUNDLED.read_text(encoding="utf-8")) if one["name"] == "htmx.org"]
@@ -208,15 +208,9 @@ async def test_a_viewers_page_on_the_wall_stays_open(enter, clock, monkeypatch):
     assert (await vita.get("/")).title != "Log in"
 
 
-@pytest.mark.parametrize("change", ["removed", "another role", "another password"])
+@pytest.mark.parametrize("change", CHANGES)
 async def test_a_changed_user_is_logged_out(ona, tmp_path: Path, change):
-    text = users_toml() if change != "another role" else users_toml(ona=Role.VIEWER)
-    if change == "removed":
-        text = text.partition("[desk]")[2].join(["[desk]", ""])
-    elif change == "another password":
-        text = text.replace(HASHES["ona"], HASHES["desk"])
-
-    (tmp_path / "site/users.toml").write_text(text)
+    (tmp_path / "site/users.toml").write_text(changed_users(change))
 
     assert (await ona.get("/")).title == "Log in"
 

@@ -12,13 +12,12 @@ from aiohttp import ClientSession, CookieJar, TCPConnector
 
 from onboarding_worker.features.dashboard import log_in
 from onboarding_worker.features.dashboard.passwords import is_password
-from onboarding_worker.features.dashboard.users import Role
 from onboarding_worker.features.dashboard.visits import KNOWN
 from onboarding_worker.web import strangers
 from onboarding_worker.web.server import listening
 from onboarding_worker.web.strangers import FREE, OF_BROWSER
 from tests.features.dashboard.conftest import USERS
-from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, Visitor, users_toml
+from tests.features.dashboard.visitor import CHANGES, FROM_HERE, PASSWORDS, Visitor, changed_users, users_toml
 from tests.web.site import Site, until
 
 PROXY = '[web]\ntrusted_proxies = ["127.0.0.1"]\n'
@@ -170,14 +169,9 @@ async def test_a_browser_is_known_for_thirty_days_for_the_user_who_logged_in_wit
     assert came == [True, False, False, False]
 
 
-@pytest.mark.parametrize("change", ["removed", "another role", "another password"])
+@pytest.mark.parametrize("change", CHANGES)
 async def test_a_browser_is_known_no_more_once_the_user_has_changed(ona, came, tmp_path: Path, change):
-    text = users_toml() if change != "another role" else users_toml(ona=Role.VIEWER)
-    if change == "removed":
-        text = text.partition("[desk]")[2].join(["[desk]", ""])
-    elif change == "another password":
-        text = text.replace(HASHES["ona"], HASHES["desk"])
-    (tmp_path / "site/users.toml").write_text(text)
+    (tmp_path / "site/users.toml").write_text(changed_users(change))
 
     await ona.log_in("ona")
 

@@ -25,6 +25,19 @@ def users_toml(**roles: Role) -> str:
     )
 
 
+CHANGES = ("removed", "another role", "another password")
+
+
+def changed_users(change: str) -> str:
+    """The file of users after this has happened to ona."""
+    text = users_toml() if change != "another role" else users_toml(ona=Role.VIEWER)
+    if change == "removed":
+        text = text.partition("[desk]")[2].join(["[desk]", ""])
+    elif change == "another password":
+        text = text.replace(HASHES["ona"], HASHES["desk"])
+    return text
+
+
 @dataclass(frozen=True)
 class Seen:
     """A page as it was answered."""
