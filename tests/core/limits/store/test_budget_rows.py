@@ -24,6 +24,7 @@ from onboarding_worker.core.limits.store import budgets
 from onboarding_worker.core.limits.throughput import MeasuredThroughput, Stretch
 from onboarding_worker.core.model.endings import Kind
 from tests.core.limits.call_outcomes import call_outcome
+from tests.stored.statements import statements
 
 pytestmark = pytest.mark.both_databases
 
@@ -62,6 +63,15 @@ def made(shelf, what, *given, **how):
         return what(connection, *given, now=shelf.clock(), **how)
 
 
+def claimed_by(shelf, rule, *, is_locked=False):
+    """The state that a claim goes by, and whether it has locked the budget, or had done so already."""
+    with shelf.database.write() as connection:
+        if is_locked:
+            budgets.lock(connection, rule)
+        state = budgets.to_claim(connection, rule, now=shelf.clock(), reach=SECOND, lease=MINUTE)
+        return state, budgets.is_locked(connection, rule.name)
+
+
 LATER = LATE_NOW + 2 * SECOND
 
 
@@ -85,19 +95,37 @@ def test_a_claim_locks_the_budget_where_one_worker_must_decide_alone(shelf, put,
         return {name: now + value if isinstance(value, timedelta) else value for name, value in changes.items()}
 
     before = put(**at(values))
-    how = {"reach": SECOND, "lease": MINUTE}
     expected = before if after is None else replace(before, **at(after))
-    assert made(shelf, budgets.to_claim, rule, before, is_locked=False, **how) == (expected, locked)
+    assert claimed_by(shelf, rule) == (expected, locked)
     assert stored(shelf) == expected
     if rule.paces or "next_at" not in values:
-        assert made(shelf, budgets.to_claim, rule, expected, is_locked=True, **how) == (expected, True)
+        assert claimed_by(shelf, rule, is_locked=True) == (expected, True)
 
 
-def test_a_claim_that_locks_the_budget_reads_it_again(shelf, put):
-    seen = replace(put(pauses=2, failures=3), failures=0)
-    how = {"reach": SECOND, "lease": MINUTE}
-    assert made(shelf, budgets.to_claim, RULE, seen, is_locked=False, **how)[0].failures == 3
-    assert made(shelf, budgets.to_claim, RULE, seen, is_locked=True, **how)[0].failures == 0
+def test_a_budget_is_read_again_as_it_is_locked_and_not_once_more(shelf, put):
+    put(pauses=2, failures=3)
+    others = sa.update(Budget).where(Budget.name == RULE.name).values(failures=Budget.failures + 1)
+    with shelf.database.write() as connection:
+        seen = [budgets.read(connection, RULE.name).failures]
+        for lock in (False, True, True, False):
+            connection.execute(others)
+            seen.append(budgets.read(connection, RULE.name, lock=lock).failures)
+    assert seen == [3, 3, 5, 5, 5]
+
+
+def test_what_a_transaction_changes_of_a_budget_is_seen_in_it_and_written_once_at_its_end(shelf, put):
+    put(failures=3)
+    with statements(shelf.database) as made, shelf.database.write() as connection:
+        for _ in range(3):
+            state = budgets.read(connection, RULE.name, lock=True)
+            budgets.save(connection, RULE.name, replace(state, failures=state.failures + 1))
+        budgets.count_credits(connection, RULE, 2, now=shelf.clock())
+        assert budgets.read(connection, RULE.name).failures == 6
+        assert budgets.to_claim(connection, RULE, now=shelf.clock(), reach=SECOND, lease=MINUTE) == budgets.read(
+            connection, RULE.name
+        )
+    assert [text.split()[0] for text in made if "budget" in text] == ["SELECT", "UPDATE"]
+    assert (stored(shelf).failures, stored(shelf).credits_used) == (6, 2)
 
 
 KINDS = [(kind, False) for kind in (None, *Kind)] + [(Kind.TRANSIENT, True)]

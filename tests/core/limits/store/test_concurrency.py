@@ -28,8 +28,8 @@ LEASE = timedelta(seconds=60)
 def hold(shelf, worker, owner, *, busy=0, cap=10):
     rule = replace(shelf.policy.rule, concurrency=cap)
     with shelf.database.write() as connection:
-        held = worker.hold(connection, rule, owner, lease=LEASE, busy=busy, is_locked=False, now=shelf.clock())
-    return held[0].use
+        held = worker.hold(connection, rule, owner, lease=LEASE, busy=busy, now=shelf.clock())
+    return held.use
 
 
 def ask(shelf, worker, owner, **how):
@@ -71,7 +71,7 @@ def rolled_back(shelf, worker, owner, *, by_its_commit=False, meanwhile=lambda: 
     `by_its_commit`: PostgreSQL answers there that a statement failed for whose answer nothing waited.
     """
     with shelf.database.write() as connection:
-        worker.hold(connection, shelf.policy.rule, owner, lease=LEASE, busy=0, is_locked=False, now=shelf.clock())
+        worker.hold(connection, shelf.policy.rule, owner, lease=LEASE, busy=0, now=shelf.clock())
         meanwhile()
         if by_its_commit:
             bulk.add(connection, Batch, [row_of(900, "one"), row_of(900, "another")])

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.database.tables import Permit
 from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.limits.store import leases
+from onboarding_worker.core.limits.store import budgets, leases
 from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.core.limits.store.leases import Permits
 from tests.stored.shelf import customer
@@ -24,9 +24,12 @@ MOST_PER_PERMIT = 60
 
 
 def hold(shelf, permits, *, owner="a", rule=RULE, busy=0, is_locked=False, after=timedelta(0)):
+    """The permits, and whether the budget is locked."""
     with shelf.database.write() as connection:
-        how = {"lease": LEASE, "busy": busy, "is_locked": is_locked, "now": shelf.clock() + after}
-        return permits.hold(connection, rule, owner, **how)
+        if is_locked:
+            budgets.lock(connection, rule)
+        found = permits.hold(connection, rule, owner, lease=LEASE, busy=busy, now=shelf.clock() + after)
+        return found, budgets.is_locked(connection, rule.name)
 
 
 def held(shelf, budget="kyc"):
@@ -61,12 +64,14 @@ def test_permits_are_written_anew_when_they_change_or_are_some_seconds_old(shelf
     locked = hold(shelf, mine, busy=busy, after=after)[1]
     permits, left = renewed or (8, LEASE - after)
     assert held(shelf) == {"a": (permits, left + after)}
-    assert (locked is not None) is (renewed is not None)
+    assert locked is (renewed is not None)
 
 
 def test_the_budget_is_locked_for_new_permits_unless_it_is_already(shelf):
-    assert hold(shelf, Permits(), owner="a")[1] == shelf.budgets.all()["kyc"]
-    assert hold(shelf, Permits(), owner="b", is_locked=True)[1] is None
+    for owner, is_locked in (("a", False), ("b", True)):
+        with statements(shelf.database) as made:
+            assert hold(shelf, Permits(), owner=owner, is_locked=is_locked)[1]
+        assert len([text for text in made if "FROM budget" in text]) == 1
     assert set(held(shelf)) == {"a", "b"}
 
 
@@ -100,7 +105,7 @@ def test_a_dispatcher_is_new_until_it_has_permits_and_again_once_it_has_released
     with shelf.database.write() as connection:
         mine.release(connection, RULE, "a")
     assert mine.is_new(RULE, "a")
-    assert hold(shelf, mine, rule=own) == (None, None)
+    assert hold(shelf, mine, rule=own) == (None, False)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_rows_without_a_slot_cost_one_statement_while_others_wait_for_the_budget
     with statements(shelf.database) as made:
         shelf.jobs.claim(policy, most=20, now=shelf.clock())
     locked = max(place for place, text in enumerate(made) if "FROM budget" in text and text.endswith("FOR UPDATE"))
-    assert [" ".join(text.split()[:2]) for text in made[locked + 1 :]] == ["UPDATE budget", "UPDATE job"]
+    assert [" ".join(text.split()[:2]) for text in made[locked + 1 :]] == ["UPDATE job", "UPDATE budget"]
 
 
 def test_events_get_later_slots_where_batch_rows_get_none_beyond_the_horizon(shelf, policy, overtaken):

@@ -82,13 +82,14 @@ class Tally:
     """The differences that one transaction makes.
 
     `last`: what its end calls with the connection. `committed`: what is called once it is known to be committed.
-    `noted`: what the journal notes before that.
+    `noted`: what the journal notes before that. `budgets`: what it has read of budgets' rows (`limits.store.budgets`).
     """
 
     def __init__(self) -> None:
         self.last: list[Callable[[sa.Connection], None]] = []
         self.committed: list[Callable[[], None]] = []
         self.noted: list[Any] = []
+        self.budgets: dict[str, Any] = {}
         self._rows: dict[Alike, int] = defaultdict(int)
         self._sessions: dict[Alike, int] = defaultdict(int)
 

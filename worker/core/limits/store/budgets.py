@@ -1,12 +1,13 @@
 """The budget rows. Each account has a row, or shares a row with the accounts that the provider counts together.
 
-A transaction locks the row before it reserves calls or applies their outcomes, so all workers share one budget.
+A transaction locks the row before it reserves calls or applies their outcomes, so all workers share one budget. It
+reads the row once under the lock, and writes it once, at its end: what changes it meanwhile changes `_Held`.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from functools import cache, partial
 from operator import attrgetter
@@ -96,23 +97,62 @@ def _state(values: Iterable[Any]) -> BudgetState:
     return BudgetState(**own, **parts)
 
 
+@dataclass
+class _Held:
+    """What a writing transaction knows of a budget's row. `state` None: it is locked, and not read yet."""
+
+    state: BudgetState | None = None
+    is_locked: bool = False
+    is_changed: bool = False
+
+
+def _held(connection: sa.Connection) -> dict[str, _Held]:
+    """The rows that the transaction has read, by name; what only reads keeps none."""
+    counts = connection.get_execution_options().get(tally.OPTION)
+    return counts.budgets if counts is not None else {}
+
+
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
-    """The budget's state. With `lock`, the row is locked until the transaction ends. Raises LookupError."""
-    row = connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()
-    if row is None:
-        # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
-        raise LookupError(f"there is no budget {name!r}")
-    return _state(row)
+    """The budget's state, with what this transaction has changed. With `lock`, the row is locked until it ends.
+
+    Raises LookupError."""
+    held = _held(connection)
+    known = held.setdefault(name, _Held())
+    if known.state is None or (lock and not known.is_locked):
+        row = connection.execute(_READ_LOCKED if lock and not known.is_locked else _READ, {"budget": name}).first()
+        if row is None:
+            # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
+            raise LookupError(f"there is no budget {name!r}")
+        known.state, known.is_locked = _state(row), lock or known.is_locked
+    return known.state
 
 
 def lock(connection: sa.Connection, rule: BudgetRule) -> None:
     """Lock the row until the transaction ends."""
-    connection.execute(_LOCK, {"budget": rule.name}, execution_options=UNANSWERED)
+    known = _held(connection).setdefault(rule.name, _Held())
+    if not known.is_locked:
+        connection.execute(_LOCK, {"budget": rule.name}, execution_options=UNANSWERED)
+        known.state, known.is_locked = None, True
+
+
+def is_locked(connection: sa.Connection, name: str) -> bool:
+    """Whether this transaction has locked the row."""
+    known = _held(connection).get(name)
+    return known is not None and known.is_locked
 
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
-    values = {f"new_{name}": value for name, value in zip(_NAMES, _IN_ORDER(state), strict=True)}
+    """Write the state at the end of the transaction, which has locked the row."""
+    known = _held(connection).setdefault(name, _Held())
+    if not known.is_changed:
+        tally.of(connection).last.append(partial(_write, name=name, known=known))
+    known.state, known.is_locked, known.is_changed = state, True, True
+
+
+def _write(connection: sa.Connection, *, name: str, known: _Held) -> None:
+    values = {f"new_{column}": value for column, value in zip(_NAMES, _IN_ORDER(known.state), strict=True)}
     connection.execute(_SAVE, {"budget": name, **values}, execution_options=UNANSWERED)
+    known.is_changed = False
 
 
 class FirstAnswers(NamedTuple):
@@ -136,7 +176,10 @@ def ask_first(
     asked = {"budgets": [name, *sorted(beside)], **given}
     rows = connection.execute(_first_questions(event_is_due), asked).all()
     states = {row.budget: _state(row[:-3]) for row in rows}
-    return FirstAnswers(states.pop(name), rows[0].stopped, rows[0].event_is_due, states)
+    known, seen = _held(connection).setdefault(name, _Held()), states.pop(name)
+    if not known.is_locked or known.state is None:
+        known.state = seen
+    return FirstAnswers(known.state, rows[0].stopped, rows[0].event_is_due, states)
 
 
 @cache
@@ -146,27 +189,21 @@ def _first_questions(event_is_due: sa.Exists) -> sa.Select[Any]:
 
 
 def to_claim(
-    connection: sa.Connection,
-    rule: BudgetRule,
-    state: BudgetState,
-    *,
-    is_locked: bool,
-    now: datetime,
-    reach: timedelta,
-    lease: timedelta,
-) -> tuple[BudgetState, bool]:
-    """The budget's state to claim by, and whether its row is locked. `state`: as it was read in this transaction.
+    connection: sa.Connection, rule: BudgetRule, *, now: datetime, reach: timedelta, lease: timedelta
+) -> BudgetState:
+    """The budget's state to claim by.
 
-    It is locked only while the account recovers from a pause or a stop, since then one worker alone may make the call
-    that goes first; when no credit is left for now; or to remove times that cannot be true, which is logged. The times
-    of an account without limits are not used.
+    The row is locked only while the account recovers from a pause or a stop, since then one worker alone may make the
+    call that goes first; when no credit is left for now; or to remove times that cannot be true, which is logged. The
+    times of an account without limits are not used.
     """
     true = partial(clamp_future_times, rule=rule, now=now, reach=reach, probe_for=lease)
-    if not is_locked:
+    state = read(connection, rule.name)
+    if not is_locked(connection, rule.name):
         recovers = state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
         doubtful = rule.paces and true(state) != state
         if not (recovers or calls_left(state, rule, now=now) == 0 or doubtful):
-            return state, False
+            return state
         state = read(connection, rule.name, lock=True)
     after = true(state)
     if after != state:
@@ -178,7 +215,7 @@ def to_claim(
             written(max(times)),
         )
         save(connection, rule.name, after)
-    return after, True
+    return after
 
 
 def reserve(
@@ -262,10 +299,11 @@ def end_probe(connection: sa.Connection, rule: BudgetRule, not_made: Iterable[An
     or a stop is over."""
     if not any(row.probe for row in not_made):
         return
-    probing = sa.update(Budget).where(Budget.name == rule.name, Budget.probe_until.is_not(None))
-    # The claim of the probe has moved a stop's next one on (`after_claim`).
-    asks_at_once = sa.case((Budget.asks_again_at.is_not(None), Budget.stopped_at))
-    connection.execute(probing.values(probe_until=None, asks_again_at=asks_at_once))
+    state = read(connection, rule.name, lock=True)
+    if state.probe_until is not None:
+        # The claim of the probe has moved a stop's next one on (`after_claim`).
+        asks_at_once = state.stopped_at if state.asks_again_at is not None else None
+        save(connection, rule.name, replace(state, probe_until=None, asks_again_at=asks_at_once))
 
 
 # Credits: counted, spent up to a cap, given back.
@@ -273,8 +311,10 @@ def end_probe(connection: sa.Connection, rule: BudgetRule, not_made: Iterable[An
 
 def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int, *, now: datetime) -> None:
     """Count credits of an account without a cap: a cap that is set later covers what was bought before."""
-    if spent:
-        day = day_of(now)
+    known, day = _held(connection).get(rule.name), day_of(now)
+    if known is not None and known.is_locked and known.state is not None:
+        save(connection, rule.name, with_credits(known.state, {day: spent}, now=now))
+    elif spent:
         begins = {f"{name}_from": begin_of(period, day) for name, period in _COUNTED_FROM.items()}
         given = {"budget": rule.name, "spent": spent, "day": day, **begins}
         connection.execute(_COUNT, given, execution_options=UNANSWERED)

@@ -113,7 +113,6 @@ class Leased:
 
     policy: ClaimPolicy
     state: BudgetState
-    is_locked: bool  # the budget's row
     granted: Grant
     grants: Callable[..., Grant]  # what the budget allows, given its state, rule and the `most` calls
     lead: timedelta
@@ -132,9 +131,8 @@ class Leased:
         granted, state, rule, most = self.granted, self.state, self.policy.rule, passed
         if not granted.slots.count:
             return Reserved(0, granted.again_at)
-        if rule.paces and passed and not self.is_locked:
-            state = budgets.read(connection, rule.name, lock=True)
-            granted = self.grants(state, rule, most=passed)
+        if rule.paces and passed and (locked := budgets.read(connection, rule.name, lock=True)) != state:
+            state, granted = locked, self.grants(locked, rule, most=passed)
             if granted.probe:  # paused meanwhile: the next claim sees it
                 granted = replace(granted, slots=replace(granted.slots, count=0), again_at=now)
             soon = granted.slots.until(now + self.lead + self.horizon)
@@ -153,6 +151,19 @@ class Leased:
         return Reserved(count, again_at, times, slots.interval)
 
 
+def locks_first(permits: Permits, policy: ClaimPolicy, asked: Room) -> bool:
+    """Whether a claim locks the budget's row before its first question. New permits are written under the lock."""
+    return permits.is_new(policy.rule, policy.permit_owner) or (policy.rule.paces and asked.for_event)
+
+
+def ask_first(
+    connection: sa.Connection, leases: Leases[Any], policy: ClaimPolicy, *, now: datetime
+) -> budgets.FirstAnswers:
+    """What a claim must know first."""
+    given, beside = {"of_": policy.claims_for, "now": now}, {sender.name for sender in policy.senders.values()}
+    return budgets.ask_first(connection, policy.rule.name, leases.event_is_due, given, beside=beside)
+
+
 def lease(
     connection: sa.Connection,
     leases: Leases[Any],
@@ -162,8 +173,11 @@ def lease(
     *,
     jitter: float,
     now: datetime,
+    first: budgets.FirstAnswers | None = None,
 ) -> Leased:
     """Lease as many due rows as are asked for and whose calls fit into the horizon.
+
+    `first`: what was asked already, of a claim that does not lock first.
 
     Without a free permit or slot no row is leased. The horizon begins `asked.lead` from now, and is at least three
     times as long: the next claim may take as long, and begins when a third of the horizon is left. `jitter`: see
@@ -171,19 +185,15 @@ def lease(
     """
     rule, busy, lead = policy.rule, asked.busy, asked.lead
     horizon = max(asked.horizon, 3 * lead)
-    # New permits are written under the lock.
-    lock = permits.is_new(rule, policy.permit_owner) or (rule.paces and asked.for_event)
-    if lock:
+    if first is None and locks_first(permits, policy, asked):
         budgets.lock(connection, rule)
-    given, beside = {"of_": policy.claims_for, "now": now}, {sender.name for sender in policy.senders.values()}
-    first = budgets.ask_first(connection, rule.name, leases.event_is_due, given, beside=beside)
+    first = first or ask_first(connection, leases, policy, now=now)
+    seen = budgets.read(connection, rule.name)  # with what results have changed in this transaction
     nothing = Grant(Slots(now, timedelta(0), 0))
-    leased = Leased(policy, first.state, lock, nothing, grant, lead, horizon, beside=first.beside)
+    leased = Leased(policy, seen, nothing, grant, lead, horizon, beside=first.beside)
     if first.stopped:
         return leased
-    share, locked = permits.hold(
-        connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, is_locked=lock, now=now
-    )
+    share = permits.hold(connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now)
     room = max(asked.rows, asked.events)
     if share is not None:
         leased = replace(leased, permits=share.use)
@@ -193,14 +203,12 @@ def lease(
     most, events = min(asked.rows, room), min(asked.events, room)
     shared = share is not None and not share.alone
     grants = partial(grant, horizon=horizon + policy.ahead, lead=lead, shared=shared, now=now)
-    furthest, is_locked = lead + horizon + policy.ahead, lock or locked is not None
-    state, is_locked = budgets.to_claim(
-        connection, rule, locked or first.state, is_locked=is_locked, now=now, reach=furthest, lease=policy.lease
-    )
+    furthest = lead + horizon + policy.ahead
+    state = budgets.to_claim(connection, rule, now=now, reach=furthest, lease=policy.lease)
     granted, free_only = grants(state, rule, most=max(most, events)), False
     if not granted.slots.count and calls_left(state, rule, now=now) == 0:
         granted, free_only = _at_cap(connection, leases, policy, grants, state, max(most, events), now=now), True
-    leased = replace(leased, state=state, is_locked=is_locked, granted=granted, grants=grants)
+    leased = replace(leased, state=state, granted=granted, grants=grants)
     if not granted.slots.count:
         return leased
     due = partial(

@@ -25,7 +25,7 @@ from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, is_stopped, under_cap
 from onboarding_worker.core.limits.store import batch_pace, budgets
-from onboarding_worker.core.limits.store.claims import ClaimPolicy, Leased, Room, lease
+from onboarding_worker.core.limits.store.claims import ClaimPolicy, Leased, Room, ask_first, lease, locks_first
 from onboarding_worker.core.limits.store.leases import Leases, Permits
 from onboarding_worker.core.limits.throughput import Stretch
 from onboarding_worker.core.model.endings import Done, Ending, Kind, Never, NotNow, Problem
@@ -335,16 +335,23 @@ class Rows(ABC, Generic[PolicyT, RowT]):
         def work(connection: sa.Connection, chunk: Chunk) -> Flushed[RowT]:
             opened.clear()
             this = Flush(connection, self._keyring, policy, clock())
+            # A claim's first question reads the budget, which results need too. One of an event may make it due again.
+            early = bool(results) and not any(each.row.is_event for each in results)
+            if early and room is not None and not locks_first(self._permits, policy, room):
+                first = ask_first(connection, self.leases, policy, now=this.now)
+            else:
+                first = None
             channels = self.record(this, results, stretch) if results else set()
             if unused:
                 budgets.release_slots(connection, policy.rule, unused)
             if room is None:
                 return Flushed(channels=frozenset(channels))
-            leased = lease(connection, self.leases, self._permits, policy, room, jitter=self._jitter(), now=this.now)
+            asked = (connection, self.leases, self._permits, policy, room)
+            leased = lease(*asked, jitter=self._jitter(), now=this.now, first=first)
             # Where a gate locks a row that all workers share, the budget's row is locked before it, as in a claim that
             # has locked it already: else two workers could wait for each other.
             shares = bool(leased.rows) and (self.locks_counts(policy) or any(row.planned for row in leased.rows))
-            if shares and not leased.is_locked:
+            if shares:
                 budgets.lock(connection, policy.rule)
             items, due = self.passed(this, chunk.of(leased.rows), leased)
             reserved = leased.reserve(connection, len(items), sum(item.is_event for item in items), now=this.now)

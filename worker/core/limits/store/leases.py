@@ -26,7 +26,7 @@ from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.fast.unanswered import UNANSWERED
 from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job, Permit
 from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.limits.store import budgets
 from onboarding_worker.core.model.endings import Later, NotNow
 from onboarding_worker.core.model.states import BATCH, EVENT, NOT_SENT, PRIORITIES, InvitationState, JobState
@@ -282,35 +282,25 @@ class Permits:
         return not rule.each_process and (rule.name, owner) not in self._known
 
     def hold(
-        self,
-        connection: sa.Connection,
-        rule: BudgetRule,
-        owner: str,
-        *,
-        lease: timedelta,
-        busy: int,
-        is_locked: bool,
-        now: datetime,
-    ) -> tuple[Share | None, BudgetState | None]:
+        self, connection: sa.Connection, rule: BudgetRule, owner: str, *, lease: timedelta, busy: int, now: datetime
+    ) -> Share | None:
         """The share of `owner`, which has `busy` calls in flight now. Renews or changes its permits.
 
-        None if each process has its own permits. `is_locked`: the budget's row. Returns also the budget's state if the
-        row was locked here.
+        None if each process has its own permits.
         """
         if rule.each_process:
-            return None, None
+            return None
         known = self._known.get((rule.name, owner))
         if known is not None and known[1] <= now < known[1] + ASK_AGAIN:
-            return known[0], None
-        state: BudgetState | None = None
+            return known[0]
         while True:
             held = fetch(connection, _HELD, {"budget_": rule.name})
             granted = share(rule.concurrency, held, owner, busy=busy, now=now)
             mine = next((item for item in held if item.owner == owner), None)
             is_kept = mine is not None and mine.permits == granted.keep and mine.until - now > lease - RENEW_AFTER
-            if is_kept or is_locked or state is not None:
+            if is_kept or budgets.is_locked(connection, rule.name):
                 break
-            state = budgets.read(connection, rule.name, lock=True)  # and once more under the lock
+            budgets.read(connection, rule.name, lock=True)  # and once more under the lock
         if not is_kept:
             given = {"budget_": rule.name, "owner_": owner, "now": now}
             connection.execute(_REMOVE_OLD, given, execution_options=UNANSWERED)
@@ -322,7 +312,7 @@ class Permits:
             tally.of(connection).committed.append(lambda: self._known.update(committed))
         else:
             self._known[rule.name, owner] = (granted, now)
-        return granted, state
+        return granted
 
     def release(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
         """Release all permits of a dispatcher that has ended."""
