@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from onboarding_worker.core.foundation.notation import listed_in_words, parse_duration, show_duration
-from onboarding_worker.providers.facts import PROVIDERS, facts_of
+from onboarding_worker.providers.facts import PROVIDERS, AdapterBroken, ProviderFacts, facts_of
 from onboarding_worker.settings.addresses import is_host, web_url
 from onboarding_worker.settings.problems import nearest
 from onboarding_worker.settings.tls import TrustsAuthority
@@ -42,7 +42,19 @@ def _provider(name: str) -> str:
     if name not in PROVIDERS:
         meant = nearest(name, PROVIDERS)
         raise ValueError(f"expected one of {', '.join(PROVIDERS)}" + (f"; did you mean `{meant}`?" if meant else ""))
+    try:
+        facts_of(name)
+    except AdapterBroken as error:
+        raise ValueError(str(error)) from None
     return name
+
+
+def facts_in(given: Any) -> ProviderFacts | None:
+    """The facts of the provider that an unchecked table names; None: it names none that can be used."""
+    provider = given.get("provider") if isinstance(given, dict) else None
+    with suppress(AdapterBroken):  # the key itself has the problem
+        return facts_of(provider) if isinstance(provider, str) else None
+    return None
 
 
 def _link(value: str) -> str:
@@ -66,7 +78,7 @@ def _link(value: str) -> str:
 
 
 class Account(TrustsAuthority):
-    """One contract with a provider. `name` is its key; `load` fills in `budget` and what the budget shares."""
+    """One contract with a provider. `name` is its key; `load` fills it in, and `budget` and what the budget shares."""
 
     name: str = Field("", json_schema_extra={"resolved": True})
     provider: Annotated[str, AfterValidator(_provider), Shown.names(PROVIDERS)] = setting(
@@ -180,8 +192,7 @@ class Account(TrustsAuthority):
     @classmethod
     def fill(cls, given: Any) -> Any:
         """Fill in the defaults that depend on the provider, before anything is checked."""
-        provider = given.get("provider") if isinstance(given, dict) else None
-        facts = facts_of(provider) if isinstance(provider, str) else None
+        facts = facts_in(given)
         if facts is None:
             return given
         filled = {"base_url": facts.host, "limits": [facts.limit], "prefill": facts.prefill, **given}
@@ -198,8 +209,6 @@ class Account(TrustsAuthority):
         if "link_hosts" not in filled:
             own = [_host_of(filled.get(key)) for key in ("link", "base_url")]
             filled["link_hosts"] = tuple(dict.fromkeys([*facts.link_hosts, *filter(None, own)]))
-        if filled.get("name"):
-            filled.setdefault("budget", filled["name"])
         return filled
 
 

@@ -34,6 +34,7 @@ from onboarding_worker.settings.values import (
     EncryptionKeys,
     Flag,
     Locale,
+    Name,
     PerAddress,
     Quiet,
     RefusalCode,
@@ -315,7 +316,7 @@ class Import(Section):
 class Settings(Section):
     """Everything in onboarding.toml, checked. `path` is that file, absolute."""
 
-    path: Path = Field(json_schema_extra={"resolved": True})
+    path: Path = Field(Path(), json_schema_extra={"resolved": True})
     warnings: tuple[str, ...] = Field((), json_schema_extra={"resolved": True})
     # The keys whose values came from elsewhere, each with where from: "the environment variable SMTP_URL".
     sources: Mapping[str, str] = Field({}, json_schema_extra={"resolved": True})
@@ -323,7 +324,7 @@ class Settings(Section):
     broker: Broker
     encryption: Encryption
     worker: Worker
-    accounts: dict[str, Account]
+    accounts: dict[Name, Account]
     routes: tuple[Route, ...]
     rights: Rights
     email: Email | None = None
@@ -331,7 +332,6 @@ class Settings(Section):
     whatsapp: WhatsApp | None = None
     invitations: Invitations
     brand: BrandSection | None = None
-    brands: Mapping[str, NamedBrand] = Field({}, json_schema_extra={"resolved": True})  # [brand.NAME]
     follow_up: FollowUp
     retry_after_denial: RetryAfterDenial
     bus: Bus | None = None
@@ -340,6 +340,11 @@ class Settings(Section):
     privacy: Privacy
     retry: Retry
     import_: Import = Field(alias="import")
+
+    @property
+    def brands(self) -> Mapping[str, NamedBrand]:
+        """The tables [brand.NAME]."""
+        return (self.brand.model_extra or {}) if self.brand is not None else {}
 
     @property
     def sending(self) -> Mapping[str, Email | Sms]:

@@ -21,6 +21,7 @@ from onboarding_worker.settings.values import (
     Bind,
     BrokerUrl,
     Flag,
+    Name,
     Network,
     Rate,
     Section,
@@ -126,6 +127,7 @@ class Bus(PresentsCertificate):
 class Web(Section):
     """The web server: webhooks, events, and pages of features."""
 
+    senders: dict[Name, SenderOfEvents] = Field(default_factory=dict)
     bind: Bind = setting(
         "127.0.0.1:8080",
         "Where to listen. An address other than loopback needs a sender's `keys`, or the keys of webhooks or"
@@ -134,7 +136,6 @@ class Web(Section):
     base_url: BaseUrl | None = setting(
         None, "The address at which customers, and Twilio's callbacks, reach `onboard web`."
     )
-    senders: dict[str, SenderOfEvents] = Field(default_factory=dict)
     event_limit: Rate = setting(
         Limit(1000, timedelta(seconds=1)),
         "The most events that each sender may post, for each process. Each event of a list counts.",

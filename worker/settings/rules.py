@@ -1,6 +1,6 @@
 """Second pass: rules about several keys together. Checks the part of the configuration that is valid."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import datetime, time, timedelta
 from itertools import islice
@@ -11,20 +11,27 @@ from urllib.parse import urlsplit
 
 from onboarding_worker.core.customers.customers import Channel, invitation_channels
 from onboarding_worker.core.foundation.notation import listed_in_words, show_duration
+from onboarding_worker.core.foundation.tls import is_loopback
 from onboarding_worker.core.messages.quiet_hours import QuietHours
 from onboarding_worker.core.model.refusals import FRAUD, KNOWN, plain
 from onboarding_worker.core.model.sessions import default_floor, never_fresh
 from onboarding_worker.providers.facts import PROVIDERS, SPECIAL_KEYS, facts_of, lifetime_of
 from onboarding_worker.providers.parameters import unknown_parameter
 from onboarding_worker.providers.row_rights import ACCOUNT
-from onboarding_worker.settings.accounts import OWN, PLACEHOLDER, Account
-from onboarding_worker.settings.model import Database, FollowUp, Invitations, LadderStep, RetryAfterDenial
+from onboarding_worker.settings.accounts import OWN, PLACEHOLDER, Account, facts_in
+from onboarding_worker.settings.model import Database, FollowUp, Invitations, LadderStep, RetryAfterDenial, Settings
+from onboarding_worker.settings.outside import check_senders
 from onboarding_worker.settings.problems import Findings, suggestion
 from onboarding_worker.settings.problems import Path as KeyPath
+from onboarding_worker.settings.queue_names import check_names
+from onboarding_worker.settings.rights import check_rights
 from onboarding_worker.settings.routes import Route
 from onboarding_worker.settings.secrets import HOW, directory_doubt, is_of_another_user, is_writable_by_others
+from onboarding_worker.settings.sending import check_brands, check_whatsapp
 from onboarding_worker.settings.shape import SECTIONS
+from onboarding_worker.settings.tls import Client, check_one_host, check_tls
 
+Given = Mapping[str, Any]  # the whole file, unchecked
 SHORT = timedelta(seconds=60)
 SHORT_KEY = 16
 A_DAY, LONGEST_QUIET = timedelta(days=1), timedelta(hours=20)
@@ -33,6 +40,71 @@ SHARED = ("limits", "burst", "concurrency", "credits")
 BOTH = invitation_channels(Channel.BOTH)
 SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite reads changes from each of these
 MOST_TEXTS = 1000  # files of templates; more than are read
+
+
+def check(settings: Settings, given: Given, findings: Findings) -> None:
+    """`settings`: what of the file is valid. A section that is missing there and not in the file has a mistake."""
+    accounts, senders, brands = good(settings.accounts), good(settings.web.senders), good(settings.brands)
+    web, bus, broker, names = settings.web, settings.bus, settings.broker, list(accounts_in(given))
+    if not given.get("accounts"):
+        needed = "at least one account is needed: [accounts.NAME] with its provider and keys"
+        findings.consequence(("accounts",), f"{needed}; `onboard init` writes one")
+    if not given.get("routes"):
+        example = next(iter(names), "NAME")
+        to_send = f'to send every row to `{example}`: [[routes]] accounts = ["{example}"]'
+        findings.consequence(("routes",), f"at least one route is needed; {to_send}")
+    for name, account in accounts.items():
+        check_account(name, account, findings)
+    check_routes(good(settings.routes), accounts, names, brands, findings)
+    check_brands(brands, given, findings)
+    check_rights(settings.rights, senders, findings)
+    if "bus" not in given or bus is not None:
+        check_senders(senders, bus, broker, findings)
+        check_names(broker.prefix, bus, findings)
+    if not is_loopback(web.host) and not has_credentials(settings):
+        findings.consequence(("web", "bind"), no_credentials())
+    clients: dict[KeyPath, Any] = {}
+    for name, part in vars(settings).items():
+        several = good(part).items() if isinstance(part, dict | tuple) else ()
+        clients |= {(name, at): one for at, one in several} | {(name,): part}
+    check_tls({path: one for path, one in clients.items() if isinstance(one, Client)}, findings)
+    check_one_host(accounts, findings)
+    if not settings.database.lacks("url"):
+        check_database(settings.database, findings)
+    for index, key in enumerate(settings.encryption.digest_key):
+        if key in settings.encryption.keys:
+            findings.problem(("encryption", "digest_key", index), "one of `keys`: digests have a key of their own")
+    if settings.retry.first > settings.retry.most:
+        findings.consequence(("retry", "first"), "expected no more than retry.most")
+    invitations, follow_up = settings.invitations, settings.follow_up
+    check_quiet_hours(invitations, accounts, findings)
+    check_templates(invitations, findings)
+    if invitations.fallback and invitations.fallback not in given:
+        findings.consequence(("invitations", "fallback"), f"needs the section [{invitations.fallback}]")
+    check_ladder(good(follow_up.ladder), follow_up.reminders, accounts, given, findings)
+    check_ahead(follow_up, accounts, findings)
+    check_denial_reasons(settings.retry_after_denial, follow_up.most, findings)
+    if settings.whatsapp and "sms" not in given:
+        findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")
+    elif settings.whatsapp and settings.sms:
+        check_whatsapp(settings.whatsapp, settings.sms, findings)
+    for one in SECTIONS.offered():
+        section = getattr(settings, one.name)
+        if section := good(section) if one.listed or one.named else section:
+            one.check(section, given, findings)
+
+
+def accounts_in(given: Given) -> dict[str, dict[str, Any]]:
+    """The accounts' tables, also those with mistakes."""
+    tables = given.get("accounts")
+    return {name: one for name, one in tables.items() if isinstance(one, dict)} if isinstance(tables, dict) else {}
+
+
+def good(tables: Any) -> dict[Any, Any]:
+    """The tables that have no mistake, by their names or their positions in the file."""
+    return {
+        at: one for at, one in (tables.items() if isinstance(tables, dict) else enumerate(tables)) if one is not None
+    }
 
 
 def check_ladder(
@@ -59,9 +131,9 @@ def check_ladder(
             findings.warn((*path, "after"), f"this step is never sent{to}: {why}")
 
 
-def check_denial_reasons(retry: RetryAfterDenial | None, most: int, findings: Findings) -> None:
+def check_denial_reasons(retry: RetryAfterDenial, most: int, findings: Findings) -> None:
     """A code that we do not know is the provider's newest, or one of fraud; and another session must be allowed."""
-    if retry is None or not retry.reasons:
+    if not retry.reasons:
         return
     of_fraud, path = {plain(code) for code in KNOWN if code.startswith(FRAUD)}, ("retry_after_denial", "reasons")
     for index, code in enumerate(retry.reasons):
@@ -99,8 +171,7 @@ def lifetimes_unknown(accounts: Mapping[str, Account]) -> list[str]:
 
 def check_provider_keys(path: KeyPath, given: Mapping[str, Any], findings: Findings) -> None:
     """Check that the account has the keys that its provider needs, and no keys that it does not use."""
-    provider = given.get("provider")
-    facts = facts_of(provider) if isinstance(provider, str) else None
+    provider, facts = given.get("provider"), facts_in(given)
     if facts is None:
         return
     for key in SPECIAL_KEYS:
@@ -123,10 +194,10 @@ def check_provider_keys(path: KeyPath, given: Mapping[str, Any], findings: Findi
         findings.warn((*path, "lifetime"), "not used: the provider's vendor decides how long a session lives")
 
 
-def check_account(account: Account, findings: Findings) -> None:
-    path = ("accounts", account.name)
-    for index, name in enumerate(account.per_row):
-        if name != ACCOUNT and (why := unknown_parameter(account.provider, name, account.dialect)):
+def check_account(name: str, account: Account, findings: Findings) -> None:
+    path = ("accounts", name)
+    for index, parameter in enumerate(account.per_row):
+        if parameter != ACCOUNT and (why := unknown_parameter(account.provider, parameter, account.dialect)):
             findings.consequence((*path, "per_row", index), why)
     if account.lifetime is not None:
         if account.lifetime % timedelta(seconds=1):
@@ -136,10 +207,10 @@ def check_account(account: Account, findings: Findings) -> None:
     if any(not key.is_missing and len(key.reveal()) < SHORT_KEY for key in account.webhook_keys):
         why = f"a key of less than {SHORT_KEY} characters: who guesses it can say that customers are approved"
         findings.consequence((*path, "webhook_keys"), why)
-    for name in PLACEHOLDER.findall(account.link or ""):
+    for value in PLACEHOLDER.findall(account.link or ""):
         facts = facts_of(account.provider)
-        if facts and name not in OWN and name.partition(".")[0] not in facts.answers:
-            findings.warn((*path, "link"), f"{{{name}}} is always empty: the provider's answers have no such value")
+        if facts and value not in OWN and value.partition(".")[0] not in facts.answers:
+            findings.warn((*path, "link"), f"{{{value}}} is always empty: the provider's answers have no such value")
 
 
 def check_routes(
@@ -170,13 +241,13 @@ def check_routes(
             catch_all = index
 
 
-def has_credentials(parts: Mapping[str, Any], accounts: Iterable[Account]) -> bool:
+def has_credentials(settings: Settings) -> bool:
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
-    credentials refuses every request, and was configured by mistake. `parts`: the sections by their names."""
-    web = parts["web"]
+    credentials refuses every request, and was configured by mistake."""
+    parts = vars(settings)
     return bool(
-        any(sender.keys for sender in web.senders.values())
-        or any(account.hears_results for account in accounts)
+        any(sender.keys for sender in good(settings.web.senders).values())
+        or any(account.hears_results for account in good(settings.accounts).values())
         or any(one.credentials and one.credentials.there(parts.get(one.name), parts) for one in SECTIONS.offered())
     )
 
@@ -201,11 +272,11 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
     if len(both) < len(BOTH):
         return
     gap = apart(*both)
-    for account in accounts.values():
+    for name, account in accounts.items():
         lifetime = lifetime_of(account)
         if lifetime is not None and lifetime - default_floor(lifetime) < gap:
             far = f'the hours of email and sms are "{show_duration(gap)}" apart: for rows with channel `both`'
-            late = f"a link of accounts.{account.name} is too old for the second message, so that message is not sent"
+            late = f"a link of accounts.{name} is too old for the second message, so that message is not sent"
             findings.warn(("invitations", "quiet_hours"), f"{far}, {late}")
 
 
@@ -282,6 +353,6 @@ def share_budgets(
                     instead = 'set it once, or separate the accounts with budget = "NAME"'
                     findings.consequence(("accounts", name, key), f"{differs}: {instead}")
     return {
-        name: account.model_copy(update={"budget": budgets[name], **shared[budgets[name]]})
+        name: account.model_copy(update={"name": name, "budget": budgets[name], **shared[budgets[name]]})
         for name, account in accounts.items()
     }

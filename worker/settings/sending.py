@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.limits.limits import Limit
@@ -24,6 +24,7 @@ from onboarding_worker.settings.values import (
     Credentials,
     Duration,
     Mailbox,
+    Name,
     PerCountry,
     RampUp,
     Rate,
@@ -245,6 +246,8 @@ class BrandSection(Look):
     """How the built-in messages look. The text on the button is white or dark, whichever can be read on the colour."""
 
     named_inside = NamedBrand
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Name, NamedBrand] = Field(init=False)
 
 
 def check_brands(brands: Mapping[str, NamedBrand], tree: Mapping[str, Any], findings: Findings) -> None:

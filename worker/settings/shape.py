@@ -12,7 +12,7 @@ from onboarding_worker.core.features import Hook
 from onboarding_worker.providers import strict_json
 from onboarding_worker.settings.problems import Findings
 from onboarding_worker.settings.tls import OwnServer
-from onboarding_worker.settings.values import Lazy, Section, holds_secrets
+from onboarding_worker.settings.values import Lazy, Section, holds_secrets, names
 
 SHARED = OwnServer.model_fields
 
@@ -50,7 +50,7 @@ class FeatureSection:
     def key(self) -> tuple[Any, Any]:
         """The key of the whole configuration, as `create_model` takes it."""
         if self.named:
-            return GenericAlias(dict, (str, self.model)), {}
+            return GenericAlias(dict, (names(self.named), self.model)), {}
         if self.listed:
             return GenericAlias(tuple, (self.model, ...)), ()
         return (self.model | None, None) if self.optional else (self.model, ...)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -21,9 +21,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     PlainValidator,
     PrivateAttr,
     Strict,
+    ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -47,6 +49,7 @@ from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.secrets import Missing, Secret, credential, sender_key
 
 SECRETS = "secret, or a list of secrets"
+LENIENT = "lenient"  # in the context: a table is taken without its bad keys
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ def holds_secrets(annotation: Any) -> bool:
     return annotation is Secret or any(map(holds_secrets, get_args(annotation)))
 
 
+def _instead(kind: Any) -> Any:
+    """Of a needed key that is bad."""
+    instead = [Missing("", "")] if holds_secrets(kind) else []
+    return instead if get_origin(kind) is tuple else next(iter(instead), {})
+
+
 class Section(BaseModel):
     """A table of the configuration: frozen, and without unknown keys. A missing value that the command does not need
     (`Missing`) raises SettingsError where it is used: a secret when it is revealed, a URL when it is read."""
@@ -101,6 +110,25 @@ class Section(BaseModel):
         for name in [name for name, value in self.__dict__.items() if isinstance(value, Missing)]:
             self._missing[name] = self.__dict__.pop(name)
         return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_bad_keys(cls, given: Any, check: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Any:
+        """With LENIENT what is left of a table without its bad keys; None: it cannot be without them. A secret that is
+        needed gets a stand-in."""
+        if not (info.context and LENIENT in info.context):
+            return check(given)
+        for _ in range(3):  # it is no table; without bad keys; with stand-ins
+            try:
+                return check(given)
+            except ValidationError as error:
+                bad = {item["loc"][0] for item in error.errors() if item["loc"]}
+            keys = {
+                field.alias or name: field.annotation for name, field in cls.model_fields.items() if field.is_required()
+            }
+            given = {name: value for name, value in given.items() if name not in bad} if isinstance(given, dict) else {}
+            given |= {name: _instead(kind) for name, kind in keys.items() if name in bad}
+        return None
 
     def lacks(self, name: str) -> bool:
         """True if the value of this field is missing: reading the field raises SettingsError."""
@@ -128,6 +156,12 @@ def only(holds: Callable[[Any], object], expected: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def names(longest: int = 63) -> Any:
+    """The type of names of one's own, such as those of accounts."""
+    form = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{longest - 1}}}")
+    return Annotated[str, only(form.fullmatch, f"a name of at most {longest} letters, digits, - and _")]
 
 
 def has_controls(text: str) -> bool:
@@ -280,6 +314,7 @@ def _credit_caps(given: Any) -> tuple[CreditCap, ...]:
     return caps
 
 
+Name = names()
 Flag = Annotated[bool, Strict(), Shown("true or false")]
 Whole = Annotated[int, Strict(), Shown("whole number")]
 Text = Annotated[

@@ -114,7 +114,7 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
         host, port = bind_address(bind)
     except ValueError as error:
         raise click.UsageError(f"--bind: {error}") from None
-    if not is_loopback(host) and not has_credentials(vars(settings), settings.accounts.values()):
+    if not is_loopback(host) and not has_credentials(settings):
         raise CannotStart(f"--bind: {no_credentials()}")
     return host, port
 
