@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from onboarding_worker.cli.exits import NEEDS_A_PERSON, Stopped
-from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.invocation import Invocation, Said, saying
 from onboarding_worker.cli.shared_options import (
     JSON,
     OUT,
@@ -18,7 +18,6 @@ from onboarding_worker.cli.shared_options import (
     Read,
     confirm,
     counting,
-    print_json,
     print_json_or,
     together,
     whole_file,
@@ -92,9 +91,8 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) 
     type=Read("number:hash", read_point),
     help="A head that an earlier `verify` or `export` printed and you kept elsewhere: is it still in the chain?",
 )
-@JSON
-@click.pass_obj
-def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def verify(parts: Parts, head: Point | None) -> Said:
     """Check that no entry of the audit log was changed or removed. Prints the head: keep it outside of the database.
 
     Each entry has a number, and a hash over itself and the entry before it. The head is the last number and hash,
@@ -108,34 +106,27 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
 
     Exit codes: 0 the log is whole; 1 it, or a result, was changed, and each place is named; 2 could not start.
     """
-    with invocation.parts(STORED, migrate=True) as parts:
-        with suppress(NotSigned):  # the check says it
-            parts.once(seals_of).seal()
-        found = AuditLog(parts.database, parts.keyring).verify(head, progress=_progress("checked"))
-        results = check_verdicts(parts.database, parts.keyring)
+    with suppress(NotSigned):  # the check says it
+        parts.once(seals_of).seal()
+    found = AuditLog(parts.database, parts.keyring).verify(head, progress=_progress("checked"))
+    results = check_verdicts(parts.database, parts.keyring)
     by = {one.value: results.numbers[one] for one in Verdict if one}
-    if as_json:
-        facts: dict[str, Any] = {"whole": found.is_whole, "entries": found.entries, "removed_to": found.removed}
-        facts |= {"unsealed": found.unsealed, "head": str(found.end)}
-        facts |= {"results": by, "changed_results_of": [*results.changed]}
-        print_json(facts | {"problems": found.problems, "more_problems": found.more})
-    else:
-        entries = counted(found.entries, "entry", "entries")
-        click.echo(f"{entries} checked: the log {'is whole' if found.is_whole else 'was changed'}")
-        if found.removed:
-            click.echo(f"entries to {found.removed} were removed by [retention]")
-        if found.unsealed:
-            click.echo(f"{counted(found.unsealed, 'entry', 'entries')} not sealed yet, and not checked")
-        each = ", ".join(f"{number:,} {what}" for what, number in by.items() if number)
-        click.echo(f"{counted(sum(by.values()), 'result')} of sessions checked{f': {each}' if each else ''}")
-        click.echo(f"head {found.end}")
-        for customer_id in results.changed:
-            click.echo(f"customer {customer_id}: {Verdict.CHANGED.doubt}", err=True)
-        for problem in found.problems:
-            click.echo(problem, err=True)
-        if found.more:
-            click.echo(f"and {counted(found.more, 'other problem')}", err=True)
-    raise SystemExit(0 if found.is_whole and not results.changed else NEEDS_A_PERSON)
+    facts: dict[str, Any] = {"whole": found.is_whole, "entries": found.entries, "removed_to": found.removed}
+    facts |= {"unsealed": found.unsealed, "head": str(found.end)}
+    facts |= {"results": by, "changed_results_of": [*results.changed]}
+    facts |= {"problems": found.problems, "more_problems": found.more}
+    entries = counted(found.entries, "entry", "entries")
+    lines = [f"{entries} checked: the log {'is whole' if found.is_whole else 'was changed'}"]
+    if found.removed:
+        lines.append(f"entries to {found.removed} were removed by [retention]")
+    if found.unsealed:
+        lines.append(f"{counted(found.unsealed, 'entry', 'entries')} not sealed yet, and not checked")
+    each = ", ".join(f"{number:,} {what}" for what, number in by.items() if number)
+    lines.append(f"{counted(sum(by.values()), 'result')} of sessions checked{f': {each}' if each else ''}")
+    notes = [f"customer {customer_id}: {Verdict.CHANGED.doubt}" for customer_id in results.changed]
+    notes += [*found.problems, *([f"and {counted(found.more, 'other problem')}"] if found.more else [])]
+    is_well = found.is_whole and not results.changed
+    return Said(facts, [*lines, f"head {found.end}"], None if is_well else SystemExit(NEEDS_A_PERSON), notes)
 
 
 @audit.command()

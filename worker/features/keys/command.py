@@ -13,7 +13,6 @@ import click
 
 from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from onboarding_worker.cli.invocation import Invocation, Said, saying
-from onboarding_worker.cli.shared_options import JSON, print_json
 from onboarding_worker.core.database.audit_entries import note_alone
 from onboarding_worker.core.foundation.keyring import derived_digest_key, new_key
 from onboarding_worker.core.foundation.notation import counted
@@ -173,9 +172,8 @@ def _number_of(number: int, name: str) -> str:
     show_default=True,
     help="How many rows it changes in a second, at most.",
 )
-@JSON
-@click.pass_obj
-def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def keys_rotate(parts: Parts, per_second: int) -> Said:
     """Encrypt all stored values by the first of `keys`, and hash again by the first digest_key, while workers run.
 
     It changes few rows at a time, and holds their locks for milliseconds. End it at any moment: the next one goes on
@@ -193,36 +191,33 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
             in_all = f"{total:,} of {whole:,} in all ({total * 100 // whole} %)"
             click.echo(f"{name}: {changed:,} of {most:,} changed; {in_all}", err=True)
 
-    with invocation.parts(STORED, migrate=True) as parts:
-        check_first_keys(parts.database, parts.keyring)
-        first = parts.keyring.ids[0]
-        note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
-        of = KeyUse(parts.database, parts.keyring).to_change()
-        found = rotate(
-            KeyRotation(parts.database, parts.keyring),
-            per_second=per_second,
-            seconds=time.monotonic,
-            pause=time.sleep,
-            clock=parts.clock,
-            show=show,
-        )
-        total = sum(one.changed for one in found.values())
-        note_alone(parts.database, f"key {first}", now=parts.clock(), count=total, reason="values were changed to it")
+    check_first_keys(parts.database, parts.keyring)
+    first = parts.keyring.ids[0]
+    note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
+    of = KeyUse(parts.database, parts.keyring).to_change()
+    found = rotate(
+        KeyRotation(parts.database, parts.keyring),
+        per_second=per_second,
+        seconds=time.monotonic,
+        pause=time.sleep,
+        clock=parts.clock,
+        show=show,
+    )
+    total = sum(one.changed for one in found.values())
+    note_alone(parts.database, f"key {first}", now=parts.clock(), count=total, reason="values were changed to it")
     left = sum(one.busy + one.unreadable for one in found.values())
-    if as_json:
-        names = ("changed", "busy", "unreadable")
-        columns = {column: {name: getattr(one, name) for name in names} for column, one in found.items()}
-        print_json({"key": first, "digest_key": parts.keyring.digest_ids[0], "columns": columns})
-    else:
-        for name, one in found.items():
-            if one.changed or one.busy or one.unreadable:
-                rest = f"; {one.busy:,} are locked" if one.busy else ""
-                rest += f"; {one.unreadable:,} cannot be decrypted" if one.unreadable else ""
-                click.echo(f"{name}: {one.changed:,} changed{rest}")
-        all_done = f"{counted(total, 'value')} changed; all values are by the first keys"
-        click.echo(f"{counted(left, 'value')} left; `onboard keys status` names their keys" if left else all_done)
-    if left:
-        raise SystemExit(NEEDS_A_PERSON)
+    names = ("changed", "busy", "unreadable")
+    columns = {column: {name: getattr(one, name) for name in names} for column, one in found.items()}
+    lines = list[str]()
+    for name, one in found.items():
+        if any(columns[name].values()):
+            rest = f"; {one.busy:,} are locked" if one.busy else ""
+            rest += f"; {one.unreadable:,} cannot be decrypted" if one.unreadable else ""
+            lines.append(f"{name}: {one.changed:,} changed{rest}")
+    all_done = f"{counted(total, 'value')} changed; all values are by the first keys"
+    lines.append(f"{counted(left, 'value')} left; `onboard keys status` names their keys" if left else all_done)
+    facts = {"key": first, "digest_key": parts.keyring.digest_ids[0], "columns": columns}
+    return Said(facts, lines, ends=SystemExit(NEEDS_A_PERSON) if left else None)
 
 
 @keys.command("retire")
@@ -246,11 +241,8 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
     help="How many seconds after the first look everything is looked at again; 0: one look is enough, since no process"
     " was starting.",
 )
-@JSON
-@click.pass_obj
-def keys_retire(
-    invocation: Invocation, key_id: str, forget_copies: bool, lost: bool, second_look: int, as_json: bool
-) -> None:
+@saying(STORED, migrate=True)
+def keys_retire(parts: Parts, key_id: str, forget_copies: bool, lost: bool, second_look: int) -> Said:
     """Prove that nothing needs the key ID (see `onboard keys status`), so that it can be destroyed.
 
     Every row is looked at, and every process that runs. From then on no process starts that would encrypt or hash with
@@ -259,36 +251,32 @@ def keys_retire(
     """
     if not re.fullmatch(r"[0-9a-f]{8}", key_id):
         raise click.UsageError("ID is 8 digits and letters from a to f; `onboard keys status` shows the ids")
-    with invocation.parts(STORED, migrate=True) as parts:
-        ring = parts.keyring
-        if key_id in (ring.ids[0], ring.digest_ids[0]):
-            raise CannotStart(f"the key {key_id} is the first one of this configuration: put another key before it")
-        known = key_id in retired_keys(parts.database)
-        # First, so that no process that would use the key starts while the rows are looked at.
-        use = KeyUse(parts.database, parts.keyring)
-        use.retire(key_id, now=parts.clock())
+    ring = parts.keyring
+    if key_id in (ring.ids[0], ring.digest_ids[0]):
+        raise CannotStart(f"the key {key_id} is the first one of this configuration: put another key before it")
+    known = key_id in retired_keys(parts.database)
+    # First, so that no process that would use the key starts while the rows are looked at.
+    use = KeyUse(parts.database, parts.keyring)
+    use.retire(key_id, now=parts.clock())
+    needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
+    if not needed and second_look:
+        click.echo(f"nothing needs it; the second look is in {second_look} s", err=True)
+        time.sleep(second_look)
         needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
-        if not needed and second_look:
-            click.echo(f"nothing needs it; the second look is in {second_look} s", err=True)
-            time.sleep(second_look)
-            needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
-        if needed and not known:
-            use.take_back(key_id, now=parts.clock())
-        given_up = sum(needs.values.values()) if lost else 0
-        if lost and not needed and not known:
-            note_alone(parts.database, f"key {key_id}", now=parts.clock(), count=given_up, reason="values given up")
-    if as_json:
-        facts = {"id": key_id, "retired": not needed, "values": needs.values, "digests": needs.digests}
-        processes = [{"kind": one.kind, "host": one.host, "pid": one.pid} for one in needs.processes]
-        print_json(facts | {"processes": processes})
-    elif needed:
-        click.echo(f"the key {key_id} is needed by {', '.join(needed)}", err=True)
-        click.echo("`onboard keys rotate` changes values; restart processes that have it as their first key", err=True)
-    else:
-        why = f"{given_up:,} values are given up, and nothing else needs" if given_up else "nothing needs"
-        click.echo(f"{why} the key {key_id}: take it out of the configuration, and destroy it")
+    if needed and not known:
+        use.take_back(key_id, now=parts.clock())
+    given_up = sum(needs.values.values()) if lost else 0
+    if lost and not needed and not known:
+        note_alone(parts.database, f"key {key_id}", now=parts.clock(), count=given_up, reason="values given up")
+    processes = [{"kind": one.kind, "host": one.host, "pid": one.pid} for one in needs.processes]
+    facts = {"id": key_id, "retired": not needed, "values": needs.values, "digests": needs.digests}
+    facts |= {"processes": processes}
     if needed:
-        raise SystemExit(NEEDS_A_PERSON)
+        notes = [f"the key {key_id} is needed by {', '.join(needed)}"]
+        notes.append("`onboard keys rotate` changes values; restart processes that have it as their first key")
+        return Said(facts, [], SystemExit(NEEDS_A_PERSON), notes)
+    why = f"{given_up:,} values are given up, and nothing else needs" if given_up else "nothing needs"
+    return Said(facts, [f"{why} the key {key_id}: take it out of the configuration, and destroy it"])
 
 
 def _needed(parts: Parts, key_id: str, *, forget_copies: bool, lost: bool) -> tuple[Needs, list[str]]:

@@ -8,8 +8,8 @@ import click
 
 from onboarding_worker.cli.completions import Batch
 from onboarding_worker.cli.exits import CannotStart
-from onboarding_worker.cli.invocation import Invocation, find_kept
-from onboarding_worker.cli.shared_options import JSON, YES, Named, confirm, print_json, whole_file
+from onboarding_worker.cli.invocation import Said, find_kept, saying
+from onboarding_worker.cli.shared_options import YES, Named, confirm, whole_file
 from onboarding_worker.core.foundation.notation import counted
 from onboarding_worker.core.foundation.private_files import to_disk
 from onboarding_worker.features.privacy.store.removals import Purging
@@ -24,9 +24,8 @@ from onboarding_worker.wiring.container import Parts
 @click.option("--out", required=True, type=Named(), help="Write to this file. An existing file is not overwritten.")
 @click.option("--purge", is_flag=True, help="Then remove the batch's rows from the database. This cannot be undone.")
 @YES
-@JSON
-@click.pass_obj
-def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: bool, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def archive(parts: Parts, batch: str, out: Path, purge: bool, yes: bool) -> Said:
     """Write the result of each row of BATCH (a number, or `latest`) as JSON lines, without links and tokens.
 
     With --purge the batch's jobs, calls, sessions, messages and rejected rows are then removed. This is refused until
@@ -34,32 +33,30 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
     a call whose outcome is not known. The totals stay. Customers who have finished stay known, and later lists skip
     them as before. `[retention] batches` purges old batches automatically.
     """
-    with invocation.parts(STORED, migrate=True) as parts:
-        found, purging = find_kept(parts, batch), Purging(parts.database)
-        if purge:
-            _refuse_what_is_not_over(parts, purging, found)
-        if out.exists():
-            raise CannotStart(f"--out: {out.name} exists; name another file")
-        columns = parts.reporting.columns(found, routes=True)
-        with whole_file(out) as stream:
-            rows = write_jsonl(stream, (line_values(line, columns) for line in parts.facts.lines(found.id)))
-            stream.flush()
-            os.fsync(stream.fileno())  # the rows must be on the disk before they leave the database
-        with suppress(OSError):  # and so must the file's name; some network shares refuse it
-            to_disk(out.parent)
-        click.echo(f"{counted(rows, 'row')} written to {out}", err=True)
-        removed = 0
-        if purge:
-            if not yes:
-                confirm(f"remove all rows of batch {found.id} ({found.name})?")
-            _refuse_what_is_not_over(parts, purging, found)  # a row may have been put back meanwhile
-            purging.begin(found.id, parts.facts.counts(found.id), now=parts.clock())
-            while chunk := purging.chunk(found.id, now=parts.clock()):  # if it is cut off, any worker continues it
-                removed += chunk
-    if as_json:
-        print_json({"batch": found.id, "rows": rows, "purged": purge, "removed": removed})
-    elif purge:
-        click.echo(f"batch {found.id}: {counted(removed, 'row')} removed; `onboard status {found.id}` keeps its totals")
+    found, purging = find_kept(parts, batch), Purging(parts.database)
+    if purge:
+        _refuse_what_is_not_over(parts, purging, found)
+    if out.exists():
+        raise CannotStart(f"--out: {out.name} exists; name another file")
+    columns = parts.reporting.columns(found, routes=True)
+    with whole_file(out) as stream:
+        rows = write_jsonl(stream, (line_values(line, columns) for line in parts.facts.lines(found.id)))
+        stream.flush()
+        os.fsync(stream.fileno())  # the rows must be on the disk before they leave the database
+    with suppress(OSError):  # and so must the file's name; some network shares refuse it
+        to_disk(out.parent)
+    click.echo(f"{counted(rows, 'row')} written to {out}", err=True)
+    removed = 0
+    if purge:
+        if not yes:
+            confirm(f"remove all rows of batch {found.id} ({found.name})?")
+        _refuse_what_is_not_over(parts, purging, found)  # a row may have been put back meanwhile
+        purging.begin(found.id, parts.facts.counts(found.id), now=parts.clock())
+        while chunk := purging.chunk(found.id, now=parts.clock()):  # if it is cut off, any worker continues it
+            removed += chunk
+    facts = {"batch": found.id, "rows": rows, "purged": purge, "removed": removed}
+    stays = f"batch {found.id}: {counted(removed, 'row')} removed; `onboard status {found.id}` keeps its totals"
+    return Said(facts, [stays] if purge else [])
 
 
 def _refuse_what_is_not_over(parts: Parts, purging: Purging, batch: BatchFacts) -> None:
