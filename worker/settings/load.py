@@ -43,7 +43,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     tree, owner = _parse(file, is_named=bool(named))
     if is_too_deep(tree):
         raise SettingsError([f"{file}: is nested too deeply"])
-    findings = Findings(file.parent, apply_overrides(tree, whole_model(), environ))
+    findings = Findings(file.parent, apply_overrides(tree, environ))
     with suppress(OSError):  # it was read: only its directory may not be
         if doubt := directory_doubt(file):
             findings.warnings.append(f"{file}: {doubt}")
@@ -55,7 +55,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
         for name in channels_of("phone")
         if isinstance(texting := tree.get(name), dict) and (texting.get("callback_key") or texting.get("key"))
     }
-    reader = Reader(environ, owner, findings, needs, own_keys=own_keys, root=whole_model())
+    reader = Reader(environ, owner, findings, needs, own_keys=own_keys)
     needed: dict[str, Any] = {
         name: [] if get_origin(key.annotation) is tuple else {}
         for name, key in keys_of(whole_model()).items()

@@ -16,6 +16,7 @@ from typing import Any, get_origin
 
 from onboarding_worker.core import shipped
 from onboarding_worker.core.features import NOT_INSTALLED, hint
+from onboarding_worker.settings.model import whole_model
 from onboarding_worker.settings.needs import Needs, is_needed
 from onboarding_worker.settings.problems import Findings, Path, nearest
 from onboarding_worker.settings.secrets import Missing, Referenced
@@ -27,13 +28,13 @@ MOST_HOMES = 3  # of an unknown key's name; a name that more tables have says li
 SOURCES = frozenset({"command", "vault"})  # of keys that are wrapped: `key_sources`
 
 
-def apply_overrides(tree: dict[str, Any], model: type[Section], environ: Mapping[str, str]) -> dict[Path, str]:
+def apply_overrides(tree: dict[str, Any], environ: Mapping[str, str]) -> dict[Path, str]:
     """Put the environment's values into the tree. Returns the variable of each key that was set."""
     origins: dict[Path, str] = {}
     for variable in sorted(environ):
         if not variable.upper().startswith(PREFIX):
             continue
-        path, annotation = _find(variable[len(PREFIX) :].split("__"), tree, model)
+        path, annotation = _find(variable[len(PREFIX) :].split("__"), tree)
         at = tree
         for name in path[:-1]:
             if not isinstance(at.get(name), dict):
@@ -44,9 +45,10 @@ def apply_overrides(tree: dict[str, Any], model: type[Section], environ: Mapping
     return origins
 
 
-def _find(parts: list[str], tree: Any, annotation: Any) -> tuple[tuple[str, ...], Any]:
+def _find(parts: list[str], tree: Any) -> tuple[tuple[str, ...], Any]:
     """The key that a variable's parts name, and its type. A part that matches no key stays unchanged."""
     path: list[str] = []
+    annotation: Any = whole_model()
     tables: Tables | None = Tables("one", annotation)
     for part in parts:
         table = tree if isinstance(tree, dict) else {}
@@ -126,7 +128,7 @@ class Unresolved:
 @dataclass(eq=False)
 class Reader:
     """Resolves references. `owner`: the configuration's. `needs`, `own_keys`: what must have a value, as `is_needed`
-    says. `root`: the model of the whole configuration."""
+    says."""
 
     environ: Mapping[str, str]
     owner: int
@@ -134,7 +136,6 @@ class Reader:
     needs: Needs
     _: KW_ONLY
     own_keys: Collection[str]
-    root: type[Section]
 
     def table(self, given: Any, model: type[Section], path: Path = ()) -> Any:
         """The table with its references resolved. Unknown keys are reported and left out."""
@@ -176,7 +177,7 @@ class Reader:
         meant = nearest(name, keys)
         if meant is None:
             form = {"one": "[{}]", "named": "[{}.NAME]", "listed": "[[{}]]"}
-            tables = [(heading, tables_of(key.annotation)) for heading, key in keys_of(self.root).items()]
+            tables = [(heading, tables_of(key.annotation)) for heading, key in keys_of(whole_model()).items()]
             homes = [form[one.kind].format(heading) for heading, one in tables if one and name in keys_of(one.model)]
             expected = f"expected one of {', '.join(keys)}" if keys else "the table has no keys"
             elsewhere = f"it is a key of {', '.join(homes)}" if 0 < len(homes) <= MOST_HOMES else expected

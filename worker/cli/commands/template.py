@@ -12,7 +12,7 @@ import click
 
 from onboarding_worker.cli.exits import CannotStart, Stopped
 from onboarding_worker.cli.invocation import Invocation
-from onboarding_worker.cli.lists.listed import refusing_lists
+from onboarding_worker.cli.lists.listed import Listed, refusing_lists
 from onboarding_worker.cli.sample_message import example, page_of, rendered
 from onboarding_worker.cli.shared_options import JSON, OUT, print_json_or, together, whole_file
 from onboarding_worker.core.adapters import Message
@@ -20,8 +20,8 @@ from onboarding_worker.core.customers.customers import Customer, invitation_chan
 from onboarding_worker.core.foundation.private_files import READABLE
 from onboarding_worker.core.messages.contact import Wording
 from onboarding_worker.core.model.channels import CHANNELS
-from onboarding_worker.lists.importing.intake import PREFILLED, judge
-from onboarding_worker.lists.importing.judging import options_of, problems_of
+from onboarding_worker.lists.importing.intake import judge
+from onboarding_worker.lists.importing.judging import problems_of
 from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.settings.needs import ENCRYPTING, NOTHING, Need
@@ -237,11 +237,7 @@ def _chosen(
 def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
     """The customer in a row of a list. Raises CannotStart if there is no such row, or it is refused."""
     with invocation.parts(NOTHING, migrate=True, or_empty=True) as parts, refusing_lists(path.name):
-        own = parts.settings.import_
-        options = options_of(
-            parts.intake, ignore=frozenset(own.ignore), dates=own.dates, if_used=PREFILLED, defaults=own.defaults
-        )
-        lines = (judge(parts.intake.of(), line) for line in open_list(path, options))
+        lines = (judge(parts.intake.of(), line) for line in open_list(path, Listed(str(path)).options(parts)))
         line = next((line for line in lines if line.row >= number), None)
         if line is not None and line.row == number:
             if isinstance(line, AcceptedLine) and not line.lacks:

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -32,9 +32,11 @@ from onboarding_worker.cli.running.summary import (
 )
 from onboarding_worker.cli.shared_options import counting
 from onboarding_worker.core.foundation.notation import counted
-from onboarding_worker.lists.columns import OwnFile
+from onboarding_worker.lists.columns import OwnFile, known_name, nearest
+from onboarding_worker.lists.dates import DateForm
 from onboarding_worker.lists.importing.adopting import Adopts
-from onboarding_worker.lists.importing.judging import judge_all
+from onboarding_worker.lists.importing.intake import PREFILLED
+from onboarding_worker.lists.importing.judging import judge_all, options_of
 from onboarding_worker.lists.importing.list_import import (
     CutOff,
     ImportChoices,
@@ -47,7 +49,7 @@ from onboarding_worker.lists.importing.list_import import (
 from onboarding_worker.lists.known_customers import KnownRule
 from onboarding_worker.lists.lines import AcceptedLine, Change, ListRefused, RefusedLine, Refusing, Settles
 from onboarding_worker.lists.listing import CustomerList, open_list
-from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.options import ADOPTED, ListOptions
 from onboarding_worker.lists.rules import WORDED
 from onboarding_worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, shown_name
 from onboarding_worker.lists.store.batches import STDIN, BatchFacts
@@ -64,10 +66,19 @@ class Listed:
     """The LIST of a command: its name for people, its content, and how it is to be read."""
 
     path: str
-    options: Callable[[Parts], ListOptions]
-    strict: bool  # the whole list is refused if one of its rows is rejected
+    form: str | None = None
+    sheet: str | None = None
+    mapped: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    hash_ids: bool = False
+    dates: DateForm | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    strict: bool = False  # the whole list is refused if one of its rows is rejected
     known: str | None = None  # what becomes of known customers; None: as the configuration says
-    allowed: Mapping[str, Any] = field(default_factory=dict)  # by the names of `ImportChoices`
+    allow_erased: bool = False
+    another_person: bool = False
+    take_over: bool = False
 
     @property
     def name(self) -> str:
@@ -75,10 +86,28 @@ class Listed:
             return STDIN
         return name_of(self.path) if is_address(self.path) else shown_name(Path(self.path).name)
 
+    def options(self, parts: Parts) -> ListOptions:
+        """How it is to be read. Raises click.UsageError."""
+        own = parts.settings.import_
+        return options_of(
+            parts.intake,
+            mapping=dict(map(_pair, self.mapped)),
+            ignore=frozenset(self.ignored).union(own.ignore),
+            dates=self.dates or own.dates,
+            if_used=PREFILLED,
+            defaults=own.defaults,
+            form=self.form,
+            sheet=self.sheet,
+            hash_ids=self.hash_ids,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+        )
+
     def choices(self, parts: Parts, *, again: bool = False, plan: Plan | None = None) -> ImportChoices:
         """How it is to be imported."""
         rule = KnownRule(self.known or parts.settings.import_.known)
-        return ImportChoices(again=again, strict=self.strict, rule=rule, plan=plan, **self.allowed)
+        allowed = {name: getattr(self, name) for name in ("allow_erased", "another_person", "take_over")}
+        return ImportChoices(again=again, strict=self.strict, rule=rule, plan=plan, **allowed)
 
     @cached_property
     def content(self) -> Path | BinaryIO:
@@ -103,6 +132,17 @@ class Listed:
         except OSError as error:
             raise CannotStart(f"{what} cannot be kept for reading: {error.strerror}; set TMPDIR") from None
         return kept
+
+
+def _pair(text: str) -> tuple[str, str]:
+    theirs, equals, ours = text.partition("=")
+    if not (theirs and equals and ours):
+        raise click.UsageError(f"--map: expected THEIRS=OURS, such as --map Mail=email, not {text!r}")
+    if ours not in ADOPTED and known_name(ours) is None:
+        meant = nearest(ours)
+        hint = f"; did you mean {meant}?" if meant else "; docs/reference/list-format.md has them all"
+        raise click.UsageError(f"--map: there is no column {ours!r} to map {theirs!r} to{hint}")
+    return theirs, ours
 
 
 @contextmanager

@@ -18,8 +18,6 @@ from onboarding_worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_
 
 if TYPE_CHECKING:
     from onboarding_worker.lists.dates import DateForm
-    from onboarding_worker.lists.options import ListOptions
-    from onboarding_worker.wiring.container import Parts
 
 FETCHED = f"; {listed_in_words(schemes_of(sources))} are fetched" if (sources := LIST_SOURCES.offered()) else ""
 LIST_HELP = f"""
@@ -36,7 +34,8 @@ def _date_form(text: str) -> "DateForm":
 
 
 def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for reading a list; the command gets `listed`, which follows those of `known_options` too."""
+    """Adds the options for reading a list, named as the fields of `Listed`; the command gets `listed`, which follows
+    those of `known_options` too."""
 
     @click.argument("path", metavar="LIST", type=click.Path(dir_okay=False, allow_dash=True))
     @click.option("--format", "form", type=click.Choice(FORMS), help="LIST's format.  [default: by its content]")
@@ -67,38 +66,15 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is rejected.")
     @wraps(command)
-    def wrapped(
-        path: str,
-        mapped: tuple[str, ...],
-        ignored: tuple[str, ...],
-        dates: "DateForm | None",
-        strict: bool,
-        **more: Any,
-    ) -> Any:
+    def wrapped(**given: Any) -> Any:
         from onboarding_worker.cli.lists.listed import Listed
-        from onboarding_worker.lists.importing.intake import PREFILLED
-        from onboarding_worker.lists.importing.judging import options_of
 
-        read_as = {name: more.pop(name) for name in ("form", "sheet", "hash_ids", "encoding", "delimiter")}
-
-        def options(parts: "Parts") -> "ListOptions":
-            return options_of(
-                parts.intake,
-                mapping=dict(map(_pair, mapped)),
-                ignore=frozenset(ignored).union(parts.settings.import_.ignore),
-                dates=dates or parts.settings.import_.dates,
-                if_used=PREFILLED,
-                defaults=parts.settings.import_.defaults,
-                **read_as,
-            )
-
-        allowed = {name: more.pop(name) for name in ALLOWING if name in more}
-        return command(listed=Listed(path, options, strict, more.pop("known", None), allowed), **more)
+        own = {one.name: given.pop(one.name) for one in fields(Listed) if one.name in given}
+        return command(listed=Listed(**own), **given)
 
     return wrapped
 
 
-ALLOWING = ("allow_erased", "another_person", "take_over")
 # For customers who are there already. Below `list_options`.
 known_options = together(
     click.option(
@@ -125,20 +101,6 @@ known_options = together(
         " and links for them count no more. Without it their rows are rejected.",
     ),
 )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from onboarding_worker.lists.columns import known_name, nearest
-    from onboarding_worker.lists.options import ADOPTED
-
-    theirs, equals, ours = text.partition("=")
-    if not (theirs and equals and ours):
-        raise click.UsageError(f"--map: expected THEIRS=OURS, such as --map Mail=email, not {text!r}")
-    if ours not in ADOPTED and known_name(ours) is None:
-        meant = nearest(ours)
-        hint = f"; did you mean {meant}?" if meant else "; docs/reference/list-format.md has them all"
-        raise click.UsageError(f"--map: there is no column {ours!r} to map {theirs!r} to{hint}")
-    return theirs, ours
 
 
 MEANINGS = "; ".join(f"{name}: {meaning}" for name, meaning in NAMES.items())
