@@ -99,7 +99,7 @@ class Fetched(Listed):
 
 
 def asked(path: Path, *, seed: int = 1, days: int = DAYS, most: int = 1000) -> Asked:
-    listed = Fetched(str(path), options=lambda parts: options_of(parts.intake), strict=False)
+    listed = Fetched(str(path))
     return Asked(listed, START, days, seed, CUSTOMERS, ACTS, most)
 
 
