@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from onboarding_worker.cli.commands.sandbox import sandbox
+from onboarding_sandbox.command import sandbox
 from onboarding_worker.cli.registry import main_group
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.features import FEATURES

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner
 
-from onboarding_worker.cli.commands.sandbox import sandbox
+from onboarding_sandbox.command import sandbox
 from tests.sandbox.customers import basic
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 
-START = "from onboarding_worker.cli.commands.sandbox import sandbox; sandbox()"
+START = "from onboarding_sandbox.command import sandbox; sandbox()"
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from onboarding_worker.cli.commands.init import init, sandbox_webhooks
+from onboarding_sandbox.command import sandbox_webhooks
+from onboarding_worker.cli.commands.init import init
 from onboarding_worker.settings.load import load
 from tests.settings.samples import ENVIRON
 

@@ -73,8 +73,9 @@ _OWN = {
 
 def _own(name: str, module: str, group: str, short_help: str) -> Command:
     function = "import_" if name == "import" else name.split()[-1]  # `import` is Python's own word
-    extra = "sandbox" if module == "sandbox" else ""
-    return Command(f"onboarding_worker.cli.commands.{module}:{function}", group, short_help, extra)
+    if module == "sandbox":  # a program of its own
+        return Command(f"onboarding_sandbox.command:{function}", group, short_help, extra="sandbox")
+    return Command(f"onboarding_worker.cli.commands.{module}:{function}", group, short_help)
 
 
 # Our own, and those of features. `reconcile` is the command of a feature.

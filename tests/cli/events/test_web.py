@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from onboarding_worker.cli.commands.init import sandbox_webhooks
+from onboarding_sandbox.command import sandbox_webhooks
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until

@@ -57,15 +57,6 @@ def starter(name: str, **ports: int) -> str:
     return text.substitute(ports, prints=hint("keys", "; `onboard keys new --for events` prints one"))
 
 
-def sandbox_webhooks(web: str = "http://127.0.0.1:8080") -> dict[str, str]:
-    """Where the sandbox reports to the accounts of sandbox.toml, by its names of the endpoints. `web`: the address of
-    `onboard web`. Accounts with one key are heard under one name: kyc-lt under kyc."""
-    secret = SANDBOX_SECRETS["frankieone_webhook_secret"]
-    places = {"idenfy-kyc": "kyc", "idenfy-kyb": "kyb"}
-    places |= {"frankieone-v1": f"au-new/{secret}", "frankieone-v2": f"au/{secret}"}
-    return {endpoint: f"{web}/webhooks/{place}" for endpoint, place in places.items()}
-
-
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
 @click.option(

@@ -2,9 +2,11 @@
 
 import asyncio
 import errno
+import json
 import re
 import signal
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,13 +17,11 @@ import click
 from onboarding_sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 from onboarding_sandbox.options import CUSTOMERS, MAILS, TEXTS, shares, span, span_or_range, trouble_share
 from onboarding_sandbox.wire import SESSIONS
-from onboarding_worker.cli.commands.init import sandbox_webhooks
-from onboarding_worker.cli.exits import refusing
-from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json_or
-from onboarding_worker.http import event_loop
 
 DEFAULTS = SandboxOptions()
 _repeatable = partial(click.option, multiple=True)
+COULD_NOT_START = 2
+FRANKIEONE = {"frankieone-v1": "au-new", "frankieone-v2": "au"}  # its accounts in `onboard init --sandbox`
 
 EXAMPLES = """\b
 Examples:
@@ -80,6 +80,28 @@ def pair(text: str) -> tuple[str, str]:
     if not (first and colon and second):
         raise ValueError("expected two words with a colon between them")
     return first, second
+
+
+def sandbox_webhooks(web: str = "http://127.0.0.1:8080") -> dict[str, str]:
+    """Where the sandbox reports to the accounts of `onboard init --sandbox`, by its names of the endpoints. `web`: the
+    address of `onboard web`. Accounts with one key are heard under one name: kyc-lt under kyc."""
+    places = {"idenfy-kyc": "kyc", "idenfy-kyb": "kyb"}
+    places |= {name: f"{account}/sandbox-webhook-secret" for name, account in FRANKIEONE.items()}
+    return {endpoint: f"{web}/webhooks/{place}" for endpoint, place in places.items()}
+
+
+class Read(click.ParamType[Any]):
+    """An option's type, read by a function; the text of its ValueError says what is expected. `shows`: the value stands
+    before the error; not one that is secret."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any], *, shows: bool = True) -> None:
+        self.name, self._parse, self._shows = name, parse, shows
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}" if self._shows else str(error), param, ctx)
 
 
 PAIR = Read("pair", pair, shows=False)
@@ -186,10 +208,10 @@ def _codes(text: str) -> tuple[str, ...]:
 )
 @click.option(
     "--log-file",
-    type=Named(),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Write the log to this file, as JSON lines. It contains tokens: only you can read it.",
 )
-@JSON
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.option(
     "--customers",
     type=Read("DOES:SHARE,…", partial(shares, known=list(CUSTOMERS))),
@@ -284,6 +306,8 @@ def sandbox(
     visits of --page. Ctrl-C ends it.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if given.get("log_file") == Path("-"):
+        raise click.UsageError("--log-file: - is standard output, which has what the command prints: give a name")
     for pair, names in (
         (smtp_auth, ("smtp_user", "smtp_password")),
         (idenfy_credentials, ("idenfy_key", "idenfy_secret")),
@@ -295,12 +319,21 @@ def sandbox(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
-        event_loop.run(serve(simulator, as_json=as_json))
+        with asyncio.Runner(loop_factory=_fast_loop) as runner:
+            runner.run(serve(simulator, as_json=as_json))
     except OSError as error:
         why = str(error.strerror or error)  # of an address in use asyncio's text names it
         in_use = "; is another sandbox running? --port and --smtp-port set other ports"
         click.echo(f"sandbox: {why}{in_use if error.errno == errno.EADDRINUSE else ''}", err=True)
-        raise SystemExit(2) from None
+        raise SystemExit(COULD_NOT_START) from None
+
+
+def _fast_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # imported here: for the sandbox alone, and not for its help
+    except ImportError:  # not for Windows and PyPy
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def serve(sandbox: Sandbox, *, as_json: bool) -> None:
@@ -311,10 +344,10 @@ async def serve(sandbox: Sandbox, *, as_json: bool) -> None:
         loop.add_signal_handler(signal_number, ended.set)
     async with sandbox:
         smtp = f"smtp://{sandbox.options.host}:{sandbox.smtp_port}"
-        facts = {"url": sandbox.url, "smtp": smtp, "port": sandbox.port, "smtp_port": sandbox.smtp_port}
-        base_urls = {name: f"{sandbox.url}/{name}" for name in ("idenfy", "frankieone", "twilio")}
+        facts: dict[str, Any] = {"url": sandbox.url, "smtp": smtp, "port": sandbox.port, "smtp_port": sandbox.smtp_port}
+        facts |= {"base_urls": {name: f"{sandbox.url}/{name}" for name in ("idenfy", "frankieone", "twilio")}}
         ready = f"sandbox ready: providers at {sandbox.url}, mailbox at {smtp} (Ctrl-C ends it)"
-        print_json_or(facts | {"base_urls": base_urls}, ready, as_json=as_json)
+        click.echo(json.dumps(facts, ensure_ascii=False) if as_json else ready)
         await ended.wait()
 
 
@@ -356,5 +389,8 @@ def demo(folder: Path, broker: str | None, database: str | None, stay: float | N
     if stay is None:
         stay = 60.0 if sys.stdin.isatty() and sys.stdout.isatty() else 0.0
     url = BROKERS.get(broker, broker) if broker else ""
-    with refusing(CannotPlay):
+    try:
         raise SystemExit(play(folder, broker=url, server=database or SERVER, stay=stay))
+    except CannotPlay as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(COULD_NOT_START) from None
