@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, create_model
@@ -373,20 +373,15 @@ class Settings(Section):
 
     def tables(self, model: type[OfFeature]) -> tuple[OfFeature, ...]:
         """The listed tables that a feature brings."""
-        found: tuple[OfFeature, ...] = self._of(model)
-        return found
+        return next(getattr(self, one.name) for one in SECTIONS.offered() if model in get_args(one.form))
 
     def named(self, model: type[OfFeature]) -> Mapping[str, OfFeature]:
         """The tables with names that a feature brings."""
-        found: Mapping[str, OfFeature] = self._of(model)
-        return found
-
-    def _of(self, model: type[Section]) -> Any:
-        return next(getattr(self, one.name) for one in SECTIONS.offered() if one.model is model)
+        return next(getattr(self, one.name) for one in SECTIONS.offered() if model in get_args(one.form))
 
 
 @cache
 def whole_model() -> type[Settings]:
     """The model with the sections of the features that are there."""
-    sections: dict[str, Any] = {one.name: one.key for one in SECTIONS.offered()}
+    sections: dict[str, Any] = {one.name: (one.form, one.default) for one in SECTIONS.offered()}
     return create_model("Settings", __base__=Settings, **sections)

@@ -90,7 +90,7 @@ def check(settings: Settings, given: Given, findings: Findings) -> None:
         check_whatsapp(settings.whatsapp, settings.sms, findings)
     for one in SECTIONS.offered():
         section = getattr(settings, one.name)
-        if section := good(section) if one.listed or one.named else section:
+        if section := good(section) if isinstance(section, dict | tuple) else section:
             one.check(section, given, findings)
 
 

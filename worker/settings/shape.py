@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import GenericAlias, NoneType, UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -12,7 +12,7 @@ from onboarding_worker.core.features import Hook
 from onboarding_worker.providers import strict_json
 from onboarding_worker.settings.problems import Findings
 from onboarding_worker.settings.tls import OwnServer
-from onboarding_worker.settings.values import Lazy, Section, holds_secrets, names
+from onboarding_worker.settings.values import Lazy, Section, holds_secrets
 
 SHARED = OwnServer.model_fields
 
@@ -28,9 +28,9 @@ class Credentials:
 
 @dataclass(frozen=True)
 class FeatureSection:
-    """The table `[name]`; a missing one is one without keys. `listed`: the tables `[[name]]`, of which there may be
-    none. `named`: the tables `[name.NAME]`, with names of at most so many characters. `optional`: a
-    missing one is None.
+    """The table `[name]`. `form`: the type of its key in the whole configuration: a model, where a missing table is one
+    without keys; or with a `default` in its place the model `| None`, a tuple of models for tables `[[name]]`, or a
+    dictionary of them for tables `[name.NAME]`.
 
     `check(section, given, findings)` reports what does not go together; `given`: the whole file, unchecked. Several
     tables come by their position or name, without those that have a mistake. `outside(section)`: the machines that
@@ -38,22 +38,11 @@ class FeatureSection:
     """
 
     name: str
-    model: type[Section]
-    listed: bool = False
-    named: int = 0
-    optional: bool = False
+    form: Any
+    default: Any = ...
     check: Callable[[Any, Mapping[str, Any], Findings], None] = lambda _section, _given, _findings: None
     outside: Callable[[Any], Iterable[tuple[str, str]]] = lambda _section: ()
     credentials: Credentials | None = None
-
-    @property
-    def key(self) -> tuple[Any, Any]:
-        """The key of the whole configuration, as `create_model` takes it."""
-        if self.named:
-            return GenericAlias(dict, (names(self.named), self.model)), {}
-        if self.listed:
-            return GenericAlias(tuple, (self.model, ...)), ()
-        return (self.model | None, None) if self.optional else (self.model, ...)
 
 
 # Each is checked as our own sections are, and listed on the feature's page. The feature `fast_calls` has one.

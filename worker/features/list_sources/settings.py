@@ -240,8 +240,8 @@ def _check_log_in(index: int, one: Intake, findings: Findings) -> None:
 
 SECTION = FeatureSection(
     "intake",
-    Intake,
-    listed=True,
+    tuple[Intake, ...],
+    (),
     check=_check,
     outside=lambda folders: [
         (f"intake.{one.known_as}", one.address if one.is_s3 else str(one.folder))

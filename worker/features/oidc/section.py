@@ -71,8 +71,8 @@ class Oidc(Client):
 
 SECTION = FeatureSection(
     "oidc",
-    Oidc,
-    optional=True,
+    Oidc | None,
+    None,
     outside=lambda oidc: [("oidc", oidc.issuer)] if oidc is not None else [],
     credentials=Credentials("[oidc]", lambda oidc, _parts: oidc is not None),
 )

@@ -4,7 +4,7 @@ from typing import Literal
 
 from onboarding_worker.settings.shape import FeatureSection
 from onboarding_worker.settings.tls import OwnServer
-from onboarding_worker.settings.values import Credential, ServerUrl, setting
+from onboarding_worker.settings.values import Credential, ServerUrl, names, setting
 
 LONGEST_NAME = 50  # it must fit into a column with its prefix
 # The types of the CloudEvents that are published.
@@ -25,7 +25,7 @@ class Subscriber(OwnServer):
 
 SECTION = FeatureSection(
     "subscribers",
-    Subscriber,
-    named=LONGEST_NAME,
+    dict[names(LONGEST_NAME), Subscriber],  # type: ignore[misc]  # a type that a function makes
+    {},
     outside=lambda subscribers: [(f"subscribers.{name}", one.url) for name, one in subscribers.items()],
 )

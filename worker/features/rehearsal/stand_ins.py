@@ -40,8 +40,7 @@ from onboarding_worker.settings.model import Broker, Database, Encryption, Setti
 from onboarding_worker.settings.policies import stable_links
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.secrets import Secret
-from onboarding_worker.settings.shape import SECTIONS, FeatureSection, is_lazy, keys_of, tables_of
-from onboarding_worker.settings.values import Section
+from onboarding_worker.settings.shape import SECTIONS, is_lazy, keys_of, tables_of
 from onboarding_worker.web.webhooks.sources import Source
 from onboarding_worker.web.webhooks.store.webhooks import Arrived
 
@@ -147,23 +146,21 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "privacy": type(settings.privacy)(),
             "web": type(settings.web)(base_url=settings.web.base_url),
             "bus": None,
-            **{one.name: _nothing_of(one) for one in SECTIONS.offered() if _holds_secrets(one.model)},
+            **{
+                one.name: one.form() if one.default is ... else one.default
+                for one in SECTIONS.offered()
+                if _holds_secrets(one.form)
+            },
         }
     )
 
 
-def _holds_secrets(model: type[Section]) -> bool:
-    """Whether a key of the table, or of a table in it, may hold a secret."""
-    keys = keys_of(model).values()
-    return any(is_lazy(key) or ((inner := tables_of(key.annotation)) and _holds_secrets(inner.model)) for key in keys)
-
-
-def _nothing_of(section: FeatureSection) -> Any:
-    if section.named:
-        return {}
-    if section.listed:
-        return ()
-    return None if section.optional else section.model()
+def _holds_secrets(form: Any) -> bool:
+    """Whether a key of these tables, or of a table in them, may hold a secret."""
+    tables = tables_of(form)
+    return tables is not None and any(
+        is_lazy(key) or _holds_secrets(key.annotation) for key in keys_of(tables.model).values()
+    )
 
 
 def _account(account: Account) -> Account:
