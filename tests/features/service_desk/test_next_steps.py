@@ -10,17 +10,18 @@ from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
 from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.limits.ramp import Ramp
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
-from onboarding_worker.features.service_desk.timeline import History, MessageFact, Moment, RowFact, timeline
+from onboarding_worker.features.service_desk.timeline import Moment, timeline
 from onboarding_worker.reporting.report_lines import Columns, line_values, wait_for
+from onboarding_worker.reporting.store.ledger import JobFacts
 from onboarding_worker.reporting.store.report_rows import LineFacts
 from onboarding_worker.reporting.waits import Circumstances, Place, Wait, Waiting, of_account
 from tests.conftest import NOON
+from tests.features.service_desk import facts
+from tests.features.service_desk.facts import a_history, a_message, of_message
 
 SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
-ROW = RowFact(
-    3, "list.csv", 2, "onboarding", "email", "kyc", "waiting", "", "", "", NOON, NOON, SOON, waits_in=Place(3)
-)
-MESSAGE = MessageFact("email", "invitation", "waiting", "", NOON, due_at=SOON, waits_in=Place(3))
+ROW = facts.ROW._replace(batch=3, state="waiting", due_at=SOON, waits_in=Place(3))
+MESSAGE = a_message("email", "invitation", "waiting", due_at=SOON, waits_in=Place(3))
 RULE = BudgetRule("kyc", limits=(Limit.parse("1/hour"),))
 RESUME = "`onboard resume 3`"
 ALL = "`onboard resume --all`"
@@ -39,8 +40,8 @@ def stopped(why: str, **state) -> tuple[Wait, ...]:
     return kept("kyc", stopped_at=NOON, stop_reason=why, **state)
 
 
-def next_of(circumstances: Circumstances, row: RowFact = ROW):
-    (moment,) = (one for one in timeline(History(rows=[row]), circumstances, now=NOON) if one.text.startswith("Next"))
+def next_of(circumstances: Circumstances, row: JobFacts = ROW):
+    (moment,) = (one for one in timeline(a_history([row]), circumstances, now=NOON) if one.text.startswith("Next"))
     return moment
 
 
@@ -91,7 +92,7 @@ def test_what_ends_before_the_row_is_due_is_not_named():
 
 
 def test_a_row_that_waits_for_its_sender_says_what_the_sender_waits_for():
-    row = ROW._replace(reason="waits_for_sender", senders=("email",))
+    row = ROW._replace(reason="waits_for_sender")
     ramp = BudgetRule("email", ramp=Ramp.parse("1/day x2"))
     full = kept("email", ramp, next_at=LATER, ramp_from=NOON)
     assert "the sender email has used up its ramp of 1/day x2, today 1/day" in next_of(around(full), row).text
@@ -111,7 +112,7 @@ def test_credits_that_a_list_may_cost_are_ended_by_no_time():
 
 def test_a_message_of_a_paused_batch_does_not_leave_either():
     message = MESSAGE._replace(waits_in=Place(3, "paused by ann"))
-    (moment,) = timeline(History(messages=[message]), around(), now=NOON)
+    (moment,) = of_message(message, around())
     assert moment.text == "Next: nothing before batch 3 goes on, which is paused: paused by ann."
 
 
@@ -161,28 +162,28 @@ REASONS = ("", "planned", "waits_for_sender", "transient")
 DUE = (None, NOON - timedelta(minutes=1), SOON, LATER + timedelta(hours=1))
 
 
-def both(row: RowFact, blocked: dict[str, tuple[Wait, ...]]) -> tuple[Moment, Wait, str]:
+def both(row: JobFacts, blocked: dict[str, tuple[Wait, ...]]) -> tuple[Moment, Wait, str]:
     """What the customer's page says of the row, and what the report does: its wait, and what a person does."""
-    waiting = Waiting(row.waits_in, (row.account, *row.senders), row.due_at, row.reason)
+    senders = ("email",) if row.reason == "waits_for_sender" else ()
+    waiting = Waiting(row.waits_in, (row.account, *senders), row.due_at, row.reason)
     line = LineFacts(row.row, "A-1", row.state, reason=row.reason, due_at=row.due_at, waiting=waiting)
-    columns = Columns(NOON, batch=str(row.batch_id), around=Circumstances(blocked=blocked))
+    columns = Columns(NOON, batch=str(row.batch), around=Circumstances(blocked=blocked))
     wait = wait_for(line, columns)
     assert wait is not None
     return next_of(Circumstances(blocked=blocked), row), wait, line_values(line, columns)["action"]
 
 
 def test_a_message_with_the_link_of_a_replaced_session_is_dropped_but_not_one_with_our_own():
-    message = MESSAGE._replace(kind="reminder-1", session_state="superseded")
+    message = MESSAGE._replace(kind="reminder-1")
     for own, words in ((False, "is dropped: the session"), (True, "leaves")):
-        moments = timeline(History(messages=[message]), Circumstances(has_own_links=own), now=NOON)
+        moments = of_message(message, Circumstances(has_own_links=own), state="superseded")
         assert [words in one.text for one in moments] == [True]
 
 
 def test_a_customers_page_and_a_reports_row_name_the_same_cause_time_and_action():
     differ = []
     for reason, due_at, paused, kyc, email in product(REASONS, DUE, ("", "by ann"), KYC, EMAIL):
-        senders = ("email",) if reason == "waits_for_sender" else ()
-        row = ROW._replace(reason=reason, due_at=due_at, waits_in=Place(3, paused), senders=senders)
+        row = ROW._replace(reason=reason, due_at=due_at, waits_in=Place(3, paused))
         moment, wait, action = both(row, {each[0].name: each for each in (kyc, email) if each})
         cause = "Next: kyc is asked" if wait.reason == reason else wait.detail.partition(": ")[2]
         if (moment.at, moment.then) != (wait.until or NOON, action) or cause not in moment.text:

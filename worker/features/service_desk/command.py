@@ -1,7 +1,7 @@
 """`onboard customer show`, `erase`, `reapply`, `export`: one customer's history, erasure and export."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -57,19 +57,18 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
     address, name, link or token. Times are UTC.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        ledger = Ledger(parts.database, parts.keyring)
-        found = ledger.of(customer_id)
-        if found is None:
+        history = finder_of(parts).history(customer_id)
+        if history is None:
             raise CannotStart("there is no customer with that id; give the customer_id of the list")
         now = parts.clock()
-        moments = timeline(finder_of(parts).history(customer_id), parts.reporting.circumstances(), now=now)
-        facts = _facts(parts.contact.caps, found)
+        moments = timeline(history, parts.reporting.circumstances(), now=now)
+        facts = _facts(parts.contact.caps, history.facts)
         facts["timeline"] = [
             {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
         ]
         if provider_words:
-            words = ledger.words_about(customer_id, now=parts.clock())
-            facts["provider_words"] = [_written(vars(one)) for one in words]
+            words = Ledger(parts.database, parts.keyring).words_about(customer_id, now=parts.clock())
+            facts["provider_words"] = [_shown(one, "at account outcome status code words") for one in words]
     if as_json:
         print_json(facts)
     else:
@@ -265,18 +264,23 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
         # Counted as an account's `credits`; what a credit costs is in the contract with the provider.
         "credits": found.credits,
         "lost_calls": found.lost_calls,
-        "jobs": [_written(job._asdict()) for job in found.jobs],
+        "jobs": [_shown(job, _OF_JOB) for job in found.jobs],
         "sessions": [
-            _written({name: fact for name, fact in vars(session).items() if name != "id"})
-            | {"messages": [_written(message._asdict()) for message in session.messages]}
+            _shown(session, _OF_SESSION) | {"messages": [_shown(message, _OF_MESSAGE) for message in session.messages]}
             for session in found.sessions
         ],
     }
 
 
-def _written(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with its times as text."""
-    return {name: written(fact) if isinstance(fact, datetime) else fact for name, fact in facts.items()}
+_OF_JOB = "batch row purpose state result reason detail account due_at joined purged brand verdict"
+_OF_SESSION = "purpose account reference state result because issued_at expires_at check_at reasons verdict"
+_OF_MESSAGE = "channel kind state reason due_at sent_at unknown_handovers"
+
+
+def _shown(facts: Any, names: str) -> dict[str, Any]:
+    """These facts, with times as text."""
+    shown = {name: getattr(facts, name) for name in names.split()}
+    return {name: written(fact) if isinstance(fact, datetime) else fact for name, fact in shown.items()}
 
 
 def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> None:

@@ -16,16 +16,17 @@ from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.encrypted_values import decrypt_words
 from onboarding_worker.core.database.job_ids import AS_THEY_CAME, of_batch
-from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.refusals import of_stored
-from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState
+from onboarding_worker.core.model.states import ENDED_JOBS, OPEN_JOBS, InvitationState, JobState, Result, SessionState
 from onboarding_worker.lists.store.admission import finished_in_purged
 from onboarding_worker.reporting.store.counting import of_job
 from onboarding_worker.reporting.store.spending import CALL, COSTS, LOST
+from onboarding_worker.reporting.waits import Place
 
 CHUNK = 500
 # A customer whose list was cancelled was not asked any more; one in review has done what was asked.
@@ -42,7 +43,9 @@ _IN_REVIEW = sa.exists().where(
 
 
 class MessageFacts(NamedTuple):
-    """A message with a session's link. `unknown_handovers`: those whose outcome stays unknown; each counts."""
+    """A message with a session's link. `unknown_handovers`: those whose outcome stays unknown; each counts. `in_doubt`:
+    it may have left; nobody knows. `over_at`: when the row that has its session ended; None: it has not, or has another
+    session now."""
 
     channel: str
     kind: str
@@ -51,11 +54,21 @@ class MessageFacts(NamedTuple):
     due_at: datetime | None
     sent_at: datetime | None
     unknown_handovers: int
+    created_at: datetime
+    delivery_at: datetime | None = None
+    detail: str = ""
+    in_doubt: bool = False
+    waits_in: Place = Place()
+    over_at: datetime | None = None
+    brand: str = ""
 
 
 @dataclass(frozen=True)
 class SessionFacts:
-    """A session. `because`: why it was opened, which is how the session before it ended."""
+    """A session. `because`: why it was opened, which is how the session before it ended. `update_at`: when the
+    provider's last update was made. `replaced_at`: when the session that replaces it was opened. `called`: a call of
+    ours is stored that may have opened it; another tool's session has none. `given_away`: the kinds of address that
+    were corrected since its link went there; `same_link`: it goes to the new address all the same."""
 
     id: uuid.UUID
     purpose: str
@@ -70,10 +83,19 @@ class SessionFacts:
     reasons: tuple[str, ...]
     messages: list[MessageFacts] = field(default_factory=list)
     verdict: str = ""  # whether the result is what a webhook has said
+    update_at: datetime | None = None
+    replaced_at: datetime | None = None
+    called: bool = True
+    given_away: str = ""
+    same_link: bool = False
+    may_follow: bool = False  # another, at its end: a row that has not ended has it
+    sendable: bool = False  # its row has not ended, and asks for no other session
 
 
 class JobFacts(NamedTuple):
-    """A job of the customer. A joined one has the `state` of its leader. `purged`: all that is left of it."""
+    """A job of the customer, of the batch `name`. A joined one has the `state`, the `account` and the reason of its
+    leader, and the place of it. `purged`: all that is left of it. `in_doubt`: it is not known what its call did, which
+    was made at `called_at`. `needs_status_check`: it is due for a look-up of its session."""
 
     batch: int
     row: int
@@ -88,6 +110,21 @@ class JobFacts(NamedTuple):
     purged: bool = False
     brand: str = ""
     verdict: str = ""
+    id: int = 0
+    name: str = ""
+    is_listed: bool = True
+    channel: str = ""
+    own_account: str = ""
+    lead_batch: int | None = None
+    lead_row: int | None = None
+    session_id: uuid.UUID | None = None
+    created_at: datetime | None = None
+    changed_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    waits_in: Place = Place()
+    in_doubt: bool = False
+    called_at: datetime | None = None
+    needs_status_check: bool = False
 
 
 class CustomerFacts(NamedTuple):
@@ -131,29 +168,34 @@ class Ledger:
 
     def of(self, customer_id: str) -> CustomerFacts | None:
         """The facts of a customer; None: no customer with that id was imported."""
-        calls = sa.select(Attempt.account, sa.func.count().label("all"), LOST).join(Job, Job.id == Attempt.job_id)
-        calls = calls.where(Job.customer_id == customer_id, CALL, COSTS)
-        calls = calls.group_by(Attempt.account).order_by(Attempt.account)
         with self._database.read() as connection:
-            query = sa.select(CustomerRow.encrypted.is_(None)).where(CustomerRow.customer_id == customer_id)
-            erased = connection.execute(query).scalar()
-            if erased is None:
-                return None
-            spent = fetch(connection, calls)
-            verdicts = verdicts_of(connection, self._keyring, [customer_id])
-            jobs = [
-                job._replace(verdict=verdict_of_row(verdicts, customer_id, job).value)
-                for job in jobs_of(connection, [customer_id]).get(customer_id, ())
-            ]
-            return CustomerFacts(
-                customer_id=customer_id,
-                erased=erased,
-                jobs=sorted(jobs, key=lambda job: (0, 0) if job.purged else (job.batch, job.row)),
-                sessions=sessions_of(connection, self._keyring, customer_id),
-                credits={row.account: row.all for row in spent},
-                lost_calls={row.account: row.lost for row in spent if row.lost},
-                messages=messages_of(connection, [customer_id])[customer_id].all,
-            )
+            return facts_of(connection, self._keyring, customer_id)
+
+
+def facts_of(connection: sa.Connection, keyring: Keyring, customer_id: str) -> CustomerFacts | None:
+    """As `Ledger.of`."""
+    calls = sa.select(Attempt.account, sa.func.count().label("all"), LOST).join(Job, Job.id == Attempt.job_id)
+    calls = calls.where(Job.customer_id == customer_id, CALL, COSTS)
+    calls = calls.group_by(Attempt.account).order_by(Attempt.account)
+    query = sa.select(CustomerRow.encrypted.is_(None)).where(CustomerRow.customer_id == customer_id)
+    erased = connection.execute(query).scalar()
+    if erased is None:
+        return None
+    spent = fetch(connection, calls)
+    verdicts = verdicts_of(connection, keyring, [customer_id])
+    jobs = [
+        job._replace(verdict=verdict_of_row(verdicts, customer_id, job).value)
+        for job in jobs_of(connection, [customer_id]).get(customer_id, ())
+    ]
+    return CustomerFacts(
+        customer_id=customer_id,
+        erased=erased,
+        jobs=jobs,
+        sessions=sessions_of(connection, keyring, customer_id, jobs),
+        credits={row.account: row.all for row in spent},
+        lost_calls={row.account: row.lost for row in spent if row.lost},
+        messages=messages_of(connection, [customer_id])[customer_id].all,
+    )
 
 
 def _words(keyring: Keyring, row: Any) -> str | None:
@@ -167,20 +209,17 @@ def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[st
     """The jobs of these customers by their ids, as they came; first those that went with their batches."""
     query = (
         sa.select(
-            Job.customer_id,
-            Job.batch_id.label("batch"),
-            Job.row,
-            Job.purpose,
-            STATE.label("state"),
-            RESULT.label("result"),
-            ACCOUNT.label("account"),
-            DUE_AT.label("due_at"),
-            REASON.label("reason"),
-            DETAIL.label("detail"),
-            Job.leader_id.is_not(None).label("joined"),
-            sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
+            *(Job.id, Job.customer_id, Job.batch_id.label("batch"), Job.row, Job.purpose, STATE.label("state")),
+            *(RESULT.label("result"), ACCOUNT.label("account"), Job.account.label("own_account")),
+            *(DUE_AT.label("due_at"), REASON.label("reason"), DETAIL.label("detail")),
+            *(Job.channel, Job.session_id, Job.created_at, Job.changed_at, Job.cancelled_at, Job.needs_status_check),
+            *(LEAD.batch_id.label("lead_batch"), LEAD.row.label("lead_row"), Job.unknown_attempt),
+            *(sa.func.coalesce(LEAD.brand, Job.brand).label("brand"), Job.priority, Batch.pause_reason, Batch.name),
+            *(Batch.last_row.is_(None).label("is_listed"), Job.fallback_accounts, Attempt.opened_at.label("called_at")),
         )
+        .join(Batch, Batch.id == Job.batch_id)
         .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
+        .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
         .where(Job.customer_id.in_(customer_ids))
         .order_by(*AS_THEY_CAME)
     )
@@ -190,15 +229,38 @@ def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[st
         one = JobFacts(row.batch_id, row.row, row.purpose, end, row.result, "", "", "", None, joined=False, purged=True)
         found.setdefault(row.customer_id, []).append(one)
     for row in fetch(connection, query):
-        found.setdefault(row.customer_id, []).append(made_of(JobFacts, row, state=str(row.state)))
+        in_doubt = row.unknown_attempt is not None
+        others = bool(row.fallback_accounts) and not in_doubt
+        job = made_of(
+            JobFacts,
+            row,
+            state=str(row.state),
+            channel=str(row.channel),
+            joined=row.lead_batch is not None,
+            in_doubt=in_doubt,
+            waits_in=Place.of(row.batch, row.pause_reason, row.priority, others=others),
+        )
+        found.setdefault(row.customer_id, []).append(job)
     return found
 
 
-def sessions_of(connection: sa.Connection, keyring: Keyring, customer_id: str) -> list[SessionFacts]:
-    query = sa.select(SessionRow.__table__).where(SessionRow.customer_id == customer_id)
+# A session may follow, or be sent, as long as such a row has it.
+_SENDABLE = (JobState.ISSUED, JobState.INVITED, JobState.FAILED)
+
+
+def sessions_of(
+    connection: sa.Connection, keyring: Keyring, customer_id: str, jobs: Sequence[JobFacts]
+) -> list[SessionFacts]:
+    calls = (Attempt.job_id == SessionRow.job_id, CALL, Attempt.opened_at <= SessionRow.issued_at)
+    query = sa.select(SessionRow.__table__, sa.exists().where(*calls).label("called"))
+    query = query.where(SessionRow.customer_id == customer_id)
     rows = fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
     messages = _messages(connection, [row.id for row in rows])
     by_id = {row.id: row for row in rows}
+    replaced_at = {row.replaces: row.issued_at for row in reversed(rows)}
+    # The sweep replaces the session of an open leading row only: a cancelled row, or an erased customer, has none.
+    open_ = {job.session_id for job in jobs if not job.joined and job.state in OPEN_JOBS}
+    sendable = {job.session_id for job in jobs if not job.joined and job.state in _SENDABLE and not job.cancelled_at}
     return [
         made_of(
             SessionFacts,
@@ -208,6 +270,9 @@ def sessions_of(connection: sa.Connection, keyring: Keyring, customer_id: str) -
             reasons=of_stored(row.reasons),
             verdict=verdict_of(keyring, row).value,
             messages=messages.get(row.id, []),
+            replaced_at=replaced_at.get(row.id),
+            may_follow=row.check_at is not None and row.id in open_,
+            sendable=row.id in sendable,
         )
         for row in rows
     ]
@@ -226,11 +291,26 @@ def _because(row: sa.Row[Any], before: sa.Row[Any] | None, messages: Sequence[Me
 
 
 def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[MessageFacts]]:
-    query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id.in_(sessions))
+    its_row = sa.and_(Job.id == InvitationRow.job_id, Job.session_id == InvitationRow.session_id)
+    query = (
+        sa.select(
+            *(InvitationRow.__table__, Batch.pause_reason, Job.changed_at.label("over_at")),
+            sa.select(LEAD.brand).where(LEAD.id == InvitationRow.job_id).scalar_subquery().label("brand"),
+        )
+        .join(Batch, Batch.id == InvitationRow.batch_id)
+        .join(Job, sa.and_(its_row, Job.state.in_(ENDED_JOBS)), isouter=True)
+        .where(InvitationRow.session_id.in_(sessions))
+    )
     found: dict[uuid.UUID, list[MessageFacts]] = {}
     for row in fetch(connection, query.order_by(InvitationRow.channel, InvitationRow.kind)) if sessions else ():
-        shown = "new_link" if row.new_link else row.kind
-        message = made_of(MessageFacts, row, kind=shown, state=row.state.value)
+        message = made_of(
+            MessageFacts,
+            row,
+            kind="new_link" if row.new_link else row.kind,
+            state=str(row.state),
+            in_doubt=row.unknown_attempt is not None,
+            waits_in=Place.of(row.batch_id, row.pause_reason, row.priority),
+        )
         found.setdefault(row.session_id, []).append(message)
     return found
 

@@ -18,9 +18,9 @@ def test_the_desk_acts_on_the_newest_job(shelf, late):
         assert cases._serving(cases._rows(connection, "Ona")).id == late
 
 
-def test_a_history_begins_with_the_newest_job(shelf, late, events, listed):
+def test_a_history_ends_with_the_newest_job(shelf, late, events, listed):
     found = Finder(shelf.database, shelf.keyring).history("Ona")
-    assert [(row.batch_id, row.row) for row in found.rows] == [(events, 7), (listed, 2)]
+    assert [(job.batch, job.row) for job in found.facts.jobs] == [(listed, 2), (events, 7)]
 
 
 @pytest.mark.both_databases

@@ -38,6 +38,7 @@ from onboarding_worker.reporting.prices import Prices
 
 PATH = "/dashboard/customers"
 ONE = f"{PATH}/{{customer}}"
+NO_CUSTOMER = "There is no customer with this id."
 
 
 def page_of(customer_id: str) -> str:
@@ -62,12 +63,14 @@ def customer_of(sources: Sources, asked: Asked) -> Found:
     for one in finder_of(sources.parts).find(Wanted(customer_id, "", ())) if customer_id else ():
         if one.customer_id == customer_id:
             return one
-    raise NotThere("There is no customer with this id.")
+    raise NotThere(NO_CUSTOMER)
 
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     found = customer_of(sources, asked)
     history = finder_of(sources.parts).history(found.customer_id)
+    if history is None:
+        raise NotThere(NO_CUSTOMER)
     moments = timeline(history, sources.reporting.circumstances(), now=asked.now)
     past = [one for one in moments if one.at <= asked.now]
     return {

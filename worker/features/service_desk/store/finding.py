@@ -1,51 +1,31 @@
 """Finds customers by id, email address or phone number, and reads a customer's history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.customers.store.suppressions import suppressed
-from onboarding_worker.core.customers.store.usage import messages_of
-from onboarding_worker.core.customers.store.verdicts import verdict_of_row, verdicts_of
 from onboarding_worker.core.database.audit_entries import Entry, note, note_alone
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
-from onboarding_worker.core.database.job_ids import NEWEST_FIRST
-from onboarding_worker.core.database.tables import (
-    Attempt,
-    Audit,
-    Batch,
-    CustomerRow,
-    InvitationRow,
-    Job,
-    SessionRow,
-    Webhook,
-)
+from onboarding_worker.core.database.tables import Attempt, Audit, CustomerRow, SessionRow, Webhook
 from onboarding_worker.core.database.tables.columns import aliased
-from onboarding_worker.core.database.tables.work import LEAD
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
-from onboarding_worker.core.lifecycle.given_links import is_kept_back
 from onboarding_worker.core.model.channels import CHANNELS, address_of, detail_of
 from onboarding_worker.core.model.incoming import ACCOUNT
-from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import DONE, ENDED_JOBS, NOT_SENT, OPEN_JOBS, JobState
+from onboarding_worker.core.model.states import DONE, NOT_SENT
 from onboarding_worker.core.work.store.call_costs import not_carried_out
-from onboarding_worker.features.service_desk.case import Wanted, place_in_words
-from onboarding_worker.features.service_desk.timeline import CallFact, History, LinkFact, MessageFact, RowFact
+from onboarding_worker.features.service_desk.case import Wanted
+from onboarding_worker.features.service_desk.timeline import MOST_FACTS, CallFact, History
 from onboarding_worker.lists.decisions.row_addresses import is_among
-from onboarding_worker.lists.store.batches import DAILY
 from onboarding_worker.providers.values import masked_email, masked_phone
-from onboarding_worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
-from onboarding_worker.reporting.store.spending import CALL
-from onboarding_worker.reporting.waits import Place
+from onboarding_worker.reporting.store.ledger import JobFacts, facts_of, jobs_of
 
 SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many
-MOST_FACTS = 200  # of each kind in a history, the newest
 
 
 @dataclass(frozen=True)
@@ -116,40 +96,19 @@ class Finder:
         digest = self._keyring.digests(SEARCH, text.casefold())[0]
         note_alone(self._database, "customers", now=now, reason=f"searched for {digest}")
 
-    def history(self, customer_id: str) -> History:
-        """What has happened to a customer, the newest facts of each kind."""
+    def history(self, customer_id: str) -> History | None:
+        """What has happened to a customer; None: there is no customer with that id."""
         with self._database.read() as connection:
-            rows = _history_rows(connection, customer_id)
-            job_ids = [row.id for row in rows]
-            sessions = sessions_of(connection, self._keyring, customer_id)
-            verdicts = verdicts_of(connection, self._keyring, [customer_id])
+            facts = facts_of(connection, self._keyring, customer_id)
+            if facts is None:
+                return None
+            jobs = facts.jobs[-MOST_FACTS:]
             return History(
-                customer_id=customer_id,
-                rows=[
-                    made_of(
-                        RowFact,
-                        row,
-                        channel=str(row.channel),
-                        state=str(row.state),
-                        doubt=verdict_of_row(verdicts, customer_id, row).doubt,
-                        joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
-                        is_listed=row.last_row is None,
-                        is_event=row.last_row is not None and row.batch.startswith(DAILY),
-                        waits_in=Place.of(
-                            *(row.batch_id, row.pause_reason, row.priority),
-                            others=bool(row.fallback_accounts) and row.unknown_attempt is None,
-                        ),
-                        senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
-                        in_doubt=row.unknown_attempt is not None,
-                    )
-                    for row in rows
-                ],
-                calls=_calls(connection, job_ids),
-                links=_links(connection, sessions[-MOST_FACTS:]),
-                messages=_messages(connection, customer_id, _stopped(connection, self._keyring, customer_id)),
+                facts,
+                calls=_calls(connection, [job.id for job in jobs]),
+                stopped=_stopped(connection, self._keyring, customer_id),
                 news=_news(connection, customer_id),
-                acts=_acts(connection, customer_id, rows),
-                had=messages_of(connection, [customer_id])[customer_id].all,
+                acts=_acts(connection, customer_id, jobs),
             )
 
 
@@ -159,23 +118,6 @@ def _found(keyring: Keyring, row: Any, rows: Sequence[JobFacts]) -> Found:
     except (CannotDecrypt, Erased) as error:
         return Found(row.customer_id, "", "", row.encrypted is None, rows, isinstance(error, CannotDecrypt))
     return Found(row.customer_id, masked_email(person.email), masked_phone(person.phone), False, rows)
-
-
-def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
-    query = (
-        sa.select(
-            *(Job.__table__, Batch.name.label("batch"), Batch.last_row, Batch.pause_reason),
-            Attempt.opened_at.label("called_at"),
-            *(LEAD.batch_id.label("lead_batch"), LEAD.row.label("lead_row")),
-        )
-        .join(Batch, Batch.id == Job.batch_id)
-        .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
-        .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
-        .where(Job.customer_id == customer_id)
-        .order_by(*NEWEST_FIRST)
-        .limit(MOST_FACTS)
-    )
-    return fetch(connection, query)
 
 
 def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
@@ -202,31 +144,6 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
     return [CallFact(*row) for row in connection.execute(query)]
 
 
-def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]:
-    # The sweep replaces the session of an open leading row only: a cancelled row, or an erased customer, has none.
-    its = (Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id, Job.leader_id.is_(None))
-    has_it = sa.exists().where(*its)
-    may_go = Job.state.in_((JobState.ISSUED, JobState.INVITED, JobState.FAILED))
-    follows = aliased(SessionRow)
-    # By the customer too: there is an index of it.
-    replaces = (follows.customer_id == SessionRow.customer_id, follows.replaces == SessionRow.id)
-    replaced_at = sa.select(sa.func.min(follows.issued_at)).where(*replaces).scalar_subquery()
-    calls = (Attempt.job_id == SessionRow.job_id, CALL, Attempt.opened_at <= SessionRow.issued_at)
-    query = sa.select(
-        SessionRow.id,
-        sa.exists().where(*calls).label("called"),
-        SessionRow.update_at.label("told_at"),
-        (SessionRow.given_away != "").label("given_away"),
-        SessionRow.same_link,
-        replaced_at.label("replaced_at"),
-        sa.and_(SessionRow.check_at.is_not(None), has_it.where(Job.state.in_(OPEN_JOBS))).label("may_follow"),
-        has_it.where(may_go, Job.cancelled_at.is_(None)).label("sendable"),
-    ).where(SessionRow.id.in_([one.id for one in sessions]))
-    told = {row.id: row._asdict() for row in fetch(connection, query)}
-    # One may have been purged meanwhile.
-    return [LinkFact(**(vars(one) | told[one.id])) for one in sessions if one.id in told]
-
-
 def _stopped(connection: sa.Connection, keyring: Keyring, customer_id: str) -> dict[str, str]:
     """By channel, why the customer's address gets no messages."""
     encrypted = sa.select(CustomerRow.encrypted).where(CustomerRow.customer_id == customer_id)
@@ -237,37 +154,6 @@ def _stopped(connection: sa.Connection, keyring: Keyring, customer_id: str) -> d
     addresses = [(channel, address_of(person, channel)) for channel in CHANNELS]
     found = suppressed(connection, keyring, addresses, renew=False)
     return {channel: detail_of(reason) for (channel, _), reason in found.items()}
-
-
-def _messages(connection: sa.Connection, customer_id: str, stopped: Mapping[str, str]) -> list[MessageFact]:
-    sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
-    its_row = sa.and_(Job.id == InvitationRow.job_id, Job.session_id == InvitationRow.session_id)
-    query = (
-        sa.select(
-            *(InvitationRow.__table__, Batch.pause_reason, Job.changed_at.label("over_at")),
-            *(SessionRow.given_away, SessionRow.same_link, SessionRow.state.label("session_state")),
-            sa.func.coalesce(SessionRow.update_at, SessionRow.expires_at).label("session_over_at"),
-            sa.select(LEAD.brand).where(LEAD.id == InvitationRow.job_id).scalar_subquery().label("brand"),
-        )
-        .join(SessionRow, SessionRow.id == InvitationRow.session_id)
-        .join(Batch, Batch.id == InvitationRow.batch_id)
-        .join(Job, sa.and_(its_row, Job.state.in_(ENDED_JOBS)), isouter=True)
-        .where(InvitationRow.session_id.in_(sessions))
-    )
-    rows = fetch(connection, query.order_by(InvitationRow.created_at.desc(), InvitationRow.id.desc()).limit(MOST_FACTS))
-    return [
-        made_of(
-            MessageFact,
-            row,
-            kind="new_link" if row.new_link else row.kind,
-            state=str(row.state),
-            waits_in=Place.of(row.batch_id, row.pause_reason, row.priority),
-            in_doubt=row.unknown_attempt is not None,
-            stopped=stopped.get(row.channel, ""),
-            kept_back=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
-        )
-        for row in rows
-    ]
 
 
 def _news(connection: sa.Connection, customer_id: str) -> Sequence[Any]:
@@ -282,15 +168,15 @@ def _news(connection: sa.Connection, customer_id: str) -> Sequence[Any]:
     return fetch(connection, query)
 
 
-def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> list[Entry]:
+def _acts(connection: sa.Connection, customer_id: str, jobs: Sequence[JobFacts]) -> list[Entry]:
     """What people did for the customer, and to the batches of its rows or to these rows."""
     subjects = {f"customer {customer_id}"}
     several: dict[str, int] = {}  # the row by the subject of a decision about some rows, which its reason names
-    for row in rows:
-        batch = f"batch {row.batch_id}"
-        for place in (batch, f"{batch} row {row.row}"):
-            subjects |= {place, f"{place} of {row.account}"}
-        several |= {f"{batch} rows": row.row, f"{batch} rows of {row.account}": row.row}
+    for job in jobs:
+        batch = f"batch {job.batch}"
+        for place in (batch, f"{batch} row {job.row}"):
+            subjects |= {place, f"{place} of {job.own_account}"}
+        several |= {f"{batch} rows": job.row, f"{batch} rows of {job.own_account}": job.row}
     query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.subject, Audit.reason)
     # The moments of webhooks, and the session's own, show what a webhook changed.
     query = query.where(Audit.subject.in_(sorted(subjects | several.keys())), Audit.actor.not_like(f"{ACCOUNT}%"))

@@ -1,0 +1,54 @@
+"""Facts of a customer, as the ledger has them, and the moments of one message."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from onboarding_worker.features.service_desk.timeline import CallFact, History, Moment, timeline
+from onboarding_worker.reporting.store.ledger import CustomerFacts, JobFacts, MessageFacts, SessionFacts
+from onboarding_worker.reporting.waits import Circumstances
+from tests.conftest import NOON
+
+SOON = NOON + timedelta(hours=1)
+CALM = Circumstances()
+ROW = JobFacts(
+    *(1, 2, "onboarding", "invited", "", "", "", "kyc", None),
+    joined=False,
+    name="list.csv",
+    channel="email",
+    own_account="kyc",
+    created_at=NOON,
+    changed_at=NOON,
+)
+
+
+def a_link(reference="r-1", state="completed", result="", because="first", **more) -> SessionFacts:
+    times = {"issued_at": NOON, "expires_at": SOON, "check_at": None}
+    return SessionFacts(
+        UUID(int=1), "onboarding", "kyc", reference, state, result, because, **times, reasons=(), **more
+    )
+
+
+def a_message(channel: str, kind: str, state: str, reason: str = "", **more) -> MessageFacts:
+    facts = {"due_at": None, "sent_at": None, "unknown_handovers": 0, "created_at": NOON}
+    return MessageFacts(channel, kind, state, reason, **(facts | more))
+
+
+def a_history(
+    jobs: Sequence[JobFacts] = (),
+    links: Sequence[SessionFacts] = (),
+    calls: Sequence[CallFact] = (),
+    stopped: Mapping[str, str] | None = None,
+    customer_id: str = "ID",
+) -> History:
+    facts = CustomerFacts(customer_id, False, list(jobs), list(links), {}, {}, 0)
+    return History(facts, calls, stopped=stopped or {})
+
+
+def of_message(message: MessageFacts, around=CALM, *, now=NOON, stopped=None, **session) -> list[Moment]:
+    """The moments of a message, without those of its session."""
+    link = a_link(**session)
+    alone = timeline(a_history(links=[link]), around, now=now)
+    both = timeline(a_history(links=[replace(link, messages=[message])], stopped=stopped), around, now=now)
+    return [one for one in both if one not in alone]
