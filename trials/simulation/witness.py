@@ -27,7 +27,8 @@ from onboarding_worker.core.foundation.version import __version__
 from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.lists.importing.judging import judge_all
 from onboarding_worker.lists.importing.list_import import USUAL, ImportChoices
-from onboarding_worker.lists.lines import AcceptedLine, Line, Settles
+from onboarding_worker.lists.lines import AcceptedLine, Line
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.added_lines import Adding
 from onboarding_worker.plans.store.plans import Plan as ListPlan
 from onboarding_worker.reporting.report_lines import line_values, wait_for
@@ -257,24 +258,23 @@ class Witness:
         lines: Sequence[Line],
         name: str,
         choices: ImportChoices = USUAL,
-        returns: Settles | None = None,
+        report: ReturnedReport | None = None,
         *,
         plan: ListPlan | None = None,
         held: bool = False,
     ) -> Forecast:
         """What `check` says of these lines, which are about to be imported with this plan."""
-        parts, returns = self.parts, returns.foreseeing() if returns is not None else None
+        parts, report = self.parts, report.foreseeing() if report is not None else None
         with chance.untouched(), self._complaining():
             calls = _Asked(parts.database, digest=name, rule=choices.rule)
             found, judged = ListFound(parts, calls), []
-            for line in judge_all(parts.intake.of(), parts.batches, lines, choices, returns=returns):
+            for line in judge_all(parts.intake.of(), parts.batches, lines, choices, report=report):
                 found.add(line)
                 judged.append(line)
             found.cost.finish()
             cost = found.cost
             apart, joined = cost.beyond_cap(), calls.joined
-            changes = returns.changes if returns is not None else ()
-            how: dict[str, Any] = {"apart": apart, "batch": None, "changes": changes, "alone": False, "joined": joined}
+            how: dict[str, Any] = {"apart": apart, "batch": None, "report": report, "alone": False, "joined": joined}
             facts = foreseen(parts, found.judged, cost.due, (), **how)
             busy = frozenset(row.customer_id for row in self._simulation.observer.rows(_BUSY))
         each = {
@@ -282,8 +282,11 @@ class Witness:
             for line in judged
             if isinstance(line, AcceptedLine) and (line.takes_id or line.customer.customer_id in calls.asked)
         }
-        each |= {one.customer_id: Each([one.account] if one.account else [], one.channels) for one in changes}
-        facts |= {"returned": returns is not None}
+        each |= {
+            one.customer_id: Each([one.account] if one.account else [], one.channels)
+            for one in (report.changes if report is not None else ())
+        }
+        facts |= {"returned": report is not None}
         customers = frozenset(
             line.customer.customer_id if isinstance(line, AcceptedLine) else line.customer_id for line in lines
         )

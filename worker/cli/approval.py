@@ -1,7 +1,6 @@
 """What a `run` would send, shown on a terminal before it asks."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
 import click
@@ -26,13 +25,13 @@ from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.foundation.notation import counted
 from onboarding_worker.core.messages.contact import Wording
 from onboarding_worker.core.model.channels import CHANNELS
-from onboarding_worker.lists.columns import OwnFile
 from onboarding_worker.lists.formats.opening import content_digest
 from onboarding_worker.lists.importing.judging import Judged
 from onboarding_worker.lists.importing.list_import import ImportChoices
-from onboarding_worker.lists.lines import AcceptedLine, Change
+from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.warned import Warned
 from onboarding_worker.plans.pilot import pilot_size
 from onboarding_worker.plans.store.plans import Plan
@@ -49,12 +48,12 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     if known is not None and parts.facts.counts(known.id).sessions:
         return False
     reading = open_list(listed.content, options)
-    found, returns = read_through(parts, listed, options, choices, reading, digest)
+    found, report = read_through(parts, listed, options, choices, reading, digest)
     judged, cost = found.judged, found.cost
     of_rows = ((row, one) for row, one, severity in found.in_order() if severity == "warning" and row is not None)
     show_warned(Warned(of_rows), listed.name)
-    if reading.own is OwnFile.REPORT:
-        click.echo("\n".join(changes_in_words(returns.changes, judged.known - returns.corrected)), err=True)
+    if report is not None:
+        click.echo("\n".join(changes_in_words(report, judged.known)), err=True)
     planned = parts.batches.plan(known) if known is not None else None
     plan = choices.plan or (planned.plan if planned is not None else None)
     pilot = None
@@ -69,7 +68,7 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
                 break
         first.finish()
         pilot = first.due
-    summary = _summary(parts, listed, judged, cost, returns.changes, plan, pilot)
+    summary = _summary(parts, listed, judged, cost, report, plan, pilot)
     sample = _sample(parts, cost.first) if cost.first is not None else []
     click.echo("\n".join([*summary, *sample]), err=True)
     confirm("send?")
@@ -81,13 +80,13 @@ def _summary(
     listed: Listed,
     judged: Judged,
     cost: ListCost,
-    changes: Sequence[Change],
+    report: ReturnedReport | None,
     plan: Plan | None,
     pilot: Judged | None,
 ) -> list[str]:
     settings, due = parts.settings, cost.due
     countries = [country for country in due.countries if country]
-    facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap(), batch=cost.calls.batch, changes=changes)
+    facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap(), batch=cost.calls.batch, report=report)
     leaving = Counter(due.messages) + Counter(facts.get("corrected", {}).get("messages", {}))
     messages = " and ".join(counted(number, CHANNELS[channel].counted) for channel, number in sorted(leaving.items()))
     senders = [one.from_ for channel, one in settings.sending.items() if channel in leaving]

@@ -2,13 +2,12 @@
 checks accept or refuse it; what this configuration can serve gives it an account, or refuses it too. A list that cannot
 be read as a whole is refused with `ListRefused`."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple
 
 from onboarding_worker.core.customers.customers import Customer, FieldProblem
-from onboarding_worker.core.features import NOT_INSTALLED
 
 
 # Not frozen, and nothing changes it: a list makes one for each row, and a frozen one costs four times as much.
@@ -161,48 +160,3 @@ class ListRefused(Exception):
         self.reasons = list(reasons)
         self.renames = dict(renames or {})
         self.unknown = list(unknown)
-
-
-@dataclass(frozen=True)
-class Change:
-    """A row that a person has changed, and what became of it, in words without personal data. `account` is asked for
-    another session; `channels`: by which a link leaves; `waits_until`: another link follows the end of the present one,
-    which the old address has. `again`: the failed row is tried again."""
-
-    row: int
-    customer_id: str
-    what: str
-    is_new: bool = False  # a row that was filled in: it is worked like one of any list
-    account: str = ""
-    channels: Sequence[str] = ()
-    waits_until: datetime | None = None
-    again: bool = False
-
-
-class Settles(Protocol):
-    """Says what the rows of one report become. `corrected`: changed rows of known customers. `batches`: theirs."""
-
-    @property
-    def changes(self) -> Sequence[Change]: ...
-    @property
-    def corrected(self) -> int: ...
-    @property
-    def batches(self) -> Collection[int]: ...
-
-    def settle(self, lines: Sequence[Returned]) -> Iterator[AcceptedLine | RefusedLine]:
-        """What each line becomes, in order. A line that was settled before is as stored, and does nothing again."""
-
-    def foreseeing(self) -> "Settles":
-        """The same, without doing it."""
-
-
-class Refusing:
-    """Where nothing acts on reports, or the list is none."""
-
-    changes, corrected, batches = (), 0, frozenset[int]()
-
-    def settle(self, lines: Sequence[Returned]) -> NoReturn:
-        raise ListRefused([f"the file is a report that comes back: {NOT_INSTALLED}"])
-
-    def foreseeing(self) -> "Refusing":
-        return self

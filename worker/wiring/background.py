@@ -3,24 +3,21 @@ what a process does, and on a report that comes back."""
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.facts import FactObserver
-from onboarding_worker.core.features import Hook
+from onboarding_worker.core.features import NOT_INSTALLED, Hook
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.model.metrics import Series
 from onboarding_worker.lists.traces import Traces
-from onboarding_worker.providers.row_rights import REPORTS
 from onboarding_worker.reporting.store.look import Looked
 from onboarding_worker.reporting.waits import Wait
 from onboarding_worker.settings.model import Settings
 
 if TYPE_CHECKING:
-    from onboarding_worker.lists.lines import Settles
-    from onboarding_worker.lists.options import ListOptions
+    from onboarding_worker.lists.returned import ReturnedReport
     from onboarding_worker.wiring.container import Parts
 
 
@@ -81,27 +78,17 @@ def opened_woken(parts: "Parts", stopping: Callable[[], bool]) -> list[Woken]:
     return [one.woken(parts, stopping) for one in WORK.offered() if one.woken is not None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """`database`: whose changes the audit log ascribes to who gave the report. `another_person`: a row may leave
-    nothing of the person who is stored. `origin`: of its rows (`row_rights`)."""
-
-    name: str
-    options: "ListOptions"
-    database: Database
-    another_person: bool = False
-    origin: str = REPORTS
+# Settles the rows of a report: gets one whose rows nothing settles yet.
+RETURNED_REPORTS: Hook["Callable[[Parts, ReturnedReport], ReturnedReport]"] = Hook("RETURNED_REPORTS")
 
 
-# The feature `service_desk` corrects what a person has changed, as it does for one customer.
-RETURNED_REPORTS: Hook["Callable[[Parts, Report], Settles]"] = Hook("RETURNED_REPORTS")
+def settling(parts: "Parts", report: "ReturnedReport") -> "ReturnedReport":
+    """The same report, with what settles its rows. Raises ListRefused where nothing does."""
+    from onboarding_worker.lists.lines import ListRefused
 
-
-def settles(parts: "Parts", report: Report) -> "Settles":
-    """What says what the rows of this report become. Loaded for reports alone: few lists are."""
-    from onboarding_worker.lists.lines import Refusing
-
-    return next((one(parts, report) for one in RETURNED_REPORTS.offered()), Refusing())
+    for one in RETURNED_REPORTS.offered():
+        return one(parts, report)
+    raise ListRefused([f"the file is a report that comes back: {NOT_INSTALLED}"])
 
 
 class Ticks:

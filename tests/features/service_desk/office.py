@@ -6,12 +6,12 @@ from onboarding_worker.core.model.states import BATCH
 from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.opened import desk_of
-from onboarding_worker.features.service_desk.returned_lists import settles
+from onboarding_worker.features.service_desk.returned_lists import settling
 from onboarding_worker.lists.importing.judging import judge_chunk, options_of
 from onboarding_worker.lists.lines import Returned
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.added_lines import add_lines, all_added
 from onboarding_worker.lists.store.new_rows import Chunk
-from onboarding_worker.wiring.background import Report
 from onboarding_worker.wiring.container import Parts
 from trials.simulation.office import Office
 
@@ -44,10 +44,10 @@ def return_report(office: Office, parts: Parts, _list: int) -> None:
         office.simulation.note("has another address", person.id, detail=person.email)
     lines = [Returned(one.number + 2, one.id, {"email": one.email}, "invited") for one in corrected]
     foreseen, done = (
-        settles(of, Report(name=name, options=options_of(of.intake), database=of.database))
+        settling(of, ReturnedReport(name=name, options=options_of(of.intake), database=of.database))
         for of in (witness.parts, parts)
     )
-    forecast = witness.forecast(lines, name, returns=foreseen)
+    forecast = witness.forecast(lines, name, report=foreseen)
     batch, _ = parts.batches.open(name="report.csv", digest=name, again=False, now=now)
     chunk = Chunk.of(parts.batches.keyring, batch.id, judge_chunk(parts.intake, lines, done))
     witness.imported(forecast, batch.id, add_lines(parts.batches, batch.id, chunk, priority=BATCH, now=now))

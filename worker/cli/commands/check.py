@@ -1,7 +1,7 @@
 """`onboard check`: checks a list, and forecasts its cost and time; and what a person is shown of it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -25,8 +25,8 @@ from onboarding_worker.cli.lists.foreseen import (
 from onboarding_worker.cli.lists.found_rows import SHOWN, ListFound, Streamed, read_through, unread_words
 from onboarding_worker.cli.lists.listed import (
     Listed,
-    as_facts,
     block_for,
+    changes_of,
     named_reasons,
     refused_by_run,
     refusing_lists,
@@ -42,11 +42,11 @@ from onboarding_worker.core.limits.budgets import BudgetState
 from onboarding_worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.http import event_loop
-from onboarding_worker.lists.columns import OwnFile
 from onboarding_worker.lists.formats.opening import content_digest
-from onboarding_worker.lists.lines import Change, ListRefused
+from onboarding_worker.lists.lines import ListRefused
 from onboarding_worker.lists.listing import CustomerList, open_list
 from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.warned import Warned, problems_csv
 from onboarding_worker.plans.store.plans import Plan, refuse_over
 from onboarding_worker.reporting.batch_forecast import AWAITS_VERDICT
@@ -106,16 +106,14 @@ def check(
         asked = listed.options(parts)
         reading = _opened(parts, listed, asked)
         digest = content_digest(listed.content)
-        found, returns = read_through(parts, listed, asked, listed.choices(parts), reading, digest, deadline)
+        found, report = read_through(parts, listed, asked, listed.choices(parts), reading, digest, deadline)
         judged = found.judged
         if parts.contact.countries is None and reached_on("sms", parts, found.cost.due):
             found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
         asked_now = event_loop.run(answers_of(parts, judged.routes, channels_of(parts, judged))) if online else {}
         answers = {name: in_words(answer) for name, answer in asked_now.items()}
-        facts, beside, judges_itself = _facts(parts, found, digest, answers, returns.changes)
-        facts |= {"online": answers} if online else {}
-        if reading.own is OwnFile.REPORT:
-            facts |= {"changes": as_facts(returns.changes)}
+        facts, beside, judges_itself = _facts(parts, found, digest, answers, report)
+        facts |= ({"online": answers} if online else {}) | changes_of(report)
         step, in_all = _next_step(parts, found, answers), most_in_all(parts, found.cost.due)
         reissues = parts.settings.follow_up.most
         facts["words"] = unread_words(found, reading, asked)
@@ -133,8 +131,8 @@ def check(
         without_end = "no end yet" if judges_itself else "cannot finish"
         lines = needs_in_words(facts, in_all=in_all, reissues=reissues, step=step, without_end=without_end)
         lines += _rows_in_words(found, facts, errors)
-        if reading.own is OwnFile.REPORT:
-            lines += changes_in_words(returns.changes, judged.known - returns.corrected)
+        if report is not None:
+            lines += changes_in_words(report, judged.known)
         lines += beside
         for name, answer in answers.items():
             # A sender's answer says itself what to correct.
@@ -170,7 +168,7 @@ def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
 
 
 def _facts(
-    parts: Parts, found: ListFound, digest: str, answers: Mapping[str, str], changes: Sequence[Change]
+    parts: Parts, found: ListFound, digest: str, answers: Mapping[str, str], report: ReturnedReport | None
 ) -> tuple[dict[str, Any], list[str], bool]:
     """As --json prints them, but for problems and warnings; what features foresee beside the list, in words; and
     whether the list's end waits for a verdict that needs no person."""
@@ -183,7 +181,7 @@ def _facts(
         [name for name, answer in answers.items() if answer in (WORKS, USED_UP)],
         apart=found.cost.beyond_cap(),
         batch=of_calls,
-        changes=changes,
+        report=report,
         planned=planned,
         alone=False,
         joined=found.cost.calls.joined,

@@ -18,7 +18,8 @@ from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, W
 from onboarding_worker.core.messages.quiet_hours import allowed_at
 from onboarding_worker.core.model.channels import is_mail
 from onboarding_worker.lists.importing.judging import Judged, count_accepted, group_of
-from onboarding_worker.lists.lines import AcceptedLine, Change
+from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.returned import Change, ReturnedReport
 from onboarding_worker.lists.same_person import Seen
 from onboarding_worker.plans.store.plans import Planned
 from onboarding_worker.reporting.forecast import Forecast, through_nights
@@ -119,16 +120,16 @@ def foreseen(
     *,
     apart: Sequence[str],
     batch: int | None,
-    changes: Sequence[Change] = (),
+    report: ReturnedReport | None = None,
     planned: Planned | None = None,
     alone: bool = True,
     joined: int = 0,
 ) -> dict[str, Any]:
     """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now.
     `apart`: what the forecast leaves out, in words. `batch`: the list's own, whose rows may wait for lost answers.
-    `changes`: of a report that comes back. `planned`: how it goes out, if the forecast is to follow that. `alone`: a
-    `run` is to work this list alone; else what goes before it at running workers counts. `joined`: rows that follow
-    another list's row."""
+    `report`: the list, if it is one that comes back. `planned`: how it goes out, if the forecast is to follow that.
+    `alone`: a `run` is to work this list alone; else what goes before it at running workers counts. `joined`: rows that
+    follow another list's row."""
     settings = parts.settings
     now, at_most = _calls(parts, due)
     known = parts.batches.find(str(batch)) if batch is not None and not alone else None
@@ -149,7 +150,7 @@ def foreseen(
     shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])
     most_messages = {channel: reached_on(channel, parts, due) * _most_on_a_channel(parts) for channel in shown}
     used = {channel: number for channel, number in most_messages.items() if number}
-    # Of a report that comes back the service desk changes the addresses.
+    changes = report.changes if report is not None else ()
     returned = [(one, 1) for one in changes if one.account or one.channels or one.waits_until]
     costs, others = costs_of(parts, due), _facts_of_corrected(parts, judged, [*_corrected(parts, judged), *returned])
     for channel, number in others["messages"].items():

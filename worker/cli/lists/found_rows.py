@@ -20,9 +20,10 @@ from onboarding_worker.lists.columns import our_name
 from onboarding_worker.lists.importing.intake import Intake
 from onboarding_worker.lists.importing.judging import Judged, count, problems_of
 from onboarding_worker.lists.importing.list_import import ImportChoices
-from onboarding_worker.lists.lines import AcceptedLine, RefusedLine, Settles
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from onboarding_worker.lists.listing import CustomerList
 from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.rules import WORDED
 from onboarding_worker.lists.warned import Refusals, Severity
 from onboarding_worker.plans.deadlines import Group, group_of, planned, too_late
@@ -202,11 +203,11 @@ def read_through(
     reading: CustomerList,
     digest: str,
     deadline: datetime | None = None,
-) -> tuple[ListFound, Settles]:
-    """What is in the list, and what the rows of a report would become."""
+) -> tuple[ListFound, ReturnedReport | None]:
+    """What is in the list, and, if it is a report that comes back, what its rows would become."""
     found = ListFound(parts, CallsNow(parts.database, digest=digest, rule=choices.rule), deadline)
-    lines, returns = lines_of(parts, listed, options, choices, reading)
+    lines, report = lines_of(parts, listed, options, choices, reading)
     for line in lines:
         found.add(line)
     found.finish(reading)
-    return found, returns
+    return found, report

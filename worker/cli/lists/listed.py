@@ -47,9 +47,10 @@ from onboarding_worker.lists.importing.list_import import (
     list_age,
 )
 from onboarding_worker.lists.known_customers import KnownRule
-from onboarding_worker.lists.lines import AcceptedLine, Change, ListRefused, RefusedLine, Refusing, Settles
+from onboarding_worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 from onboarding_worker.lists.listing import CustomerList, open_list
 from onboarding_worker.lists.options import ADOPTED, ListOptions
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.rules import WORDED
 from onboarding_worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, shown_name
 from onboarding_worker.lists.store.batches import STDIN, BatchFacts
@@ -57,7 +58,7 @@ from onboarding_worker.plans.store.plans import Plan, PlanRefused
 from onboarding_worker.reporting.store.processes import IMPORT
 from onboarding_worker.settings.model import Import
 from onboarding_worker.templates.checks import problems as problems_of_templates
-from onboarding_worker.wiring.background import Report, settles
+from onboarding_worker.wiring.background import settling
 from onboarding_worker.wiring.container import Parts
 
 
@@ -161,20 +162,23 @@ def named_reasons(error: ListRefused, name: str) -> list[str]:
     return [f"{name}: {one}" if name else one for one in error.reasons]
 
 
-def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportChoices, reading: CustomerList) -> Settles:
-    """What settles the rows of a report with this name. A list that is no report has none of them."""
+def report_of(
+    parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices, reading: CustomerList
+) -> ReturnedReport | None:
+    """The list as a report that comes back; None: it is none."""
     if reading.own is not OwnFile.REPORT:
-        return Refusing()
-    report = Report(name=name, options=options, database=parts.database, another_person=choices.another_person)
-    return settles(parts, report)
+        return None
+    by, another = parts.database, choices.another_person
+    return settling(parts, ReturnedReport(name=listed.name, options=options, database=by, another_person=another))
 
 
 def lines_of(
     parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices, reading: CustomerList
-) -> tuple[Iterator[AcceptedLine | RefusedLine], Settles]:
-    """Each line as the import would judge it now, and, when they are read, what the rows of a report would become."""
-    returns = returns_of(parts, options, listed.name, choices, reading).foreseeing()
-    return judge_all(parts.intake.of(), parts.batches, reading, choices, returns=returns), returns
+) -> tuple[Iterator[AcceptedLine | RefusedLine], ReturnedReport | None]:
+    """Each line as the import would judge it now, and the report with what its rows would become once they are read."""
+    report = report_of(parts, listed, options, choices, reading)
+    report = report.foreseeing() if report is not None else None
+    return judge_all(parts.intake.of(), parts.batches, reading, choices, report=report), report
 
 
 def block_for(
@@ -279,8 +283,8 @@ def import_listed(
     opened: list[BatchFacts] | None = None,
     was_shown: bool = False,
     adopts: Adopts | None = None,
-) -> tuple[Imported, Settles]:
-    """Import the list. Returns what it became, and what became of the rows of a report.
+) -> Imported:
+    """Import the list. Returns what it became.
 
     `lift`: its rows are to be sent now. A batch that a person stopped with Ctrl-C goes on, and a paused one is refused.
 
@@ -293,7 +297,7 @@ def import_listed(
         with ExitStack() as exits:
             exits.enter_context(ended_by_sigterm(parts, opened, again=choices.again))
             reading = open_list(listed.content, options)
-            returns = returns_of(parts, options, listed.name, choices, reading)
+            report = report_of(parts, listed, options, choices, reading)
             child = None
             if adopts is None:
                 with parts.one_thread():
@@ -308,7 +312,7 @@ def import_listed(
                 options,
                 name=listed.name,
                 choices=choices,
-                returns=returns,
+                report=report,
                 adopts=adopts,
                 reading=reading,
                 child=child,
@@ -326,14 +330,14 @@ def import_listed(
         raise CannotStart(over)
     if lift:
         _lift(parts, batch)
-    _say_what_it_became(parts, listed.name, imported, returns, seconds=time.monotonic() - began)
+    _say_what_it_became(parts, listed.name, imported, seconds=time.monotonic() - began)
     if imported.changed:
         click.echo(changed_in_words(imported.changed), err=True)
     if not was_shown:
         show_warned(imported.warned, listed.name)
     if not lift and (paused := is_paused(batch)):
         click.echo(paused, err=True)
-    return imported, returns
+    return imported
 
 
 def _lift(parts: Parts, batch: BatchFacts) -> None:
@@ -348,15 +352,15 @@ def _lift(parts: Parts, batch: BatchFacts) -> None:
         raise CannotStart(paused)
 
 
-def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Settles, *, seconds: float) -> None:
+def _say_what_it_became(parts: Parts, name: str, imported: Imported, *, seconds: float) -> None:
     batch, age = imported.batch, list_age(imported.batch, now=parts.clock())
     if imported.new:
         click.echo(f"batch {batch.id}: {name} imported in {seconds:.1f} s", err=True)
         if imported.refusals.rows:
             show_refusals(imported.refusals, batch)
-        if imported.is_report:
-            unchanged = parts.facts.counts(batch.id).known - returns.corrected
-            click.echo("\n".join(changes_in_words(returns.changes, unchanged)), err=True)
+        if imported.report is not None:
+            known = parts.facts.counts(batch.id).known
+            click.echo("\n".join(changes_in_words(imported.report, known)), err=True)
     elif batch.imported_at is None:
         before = f"the import of {name}, begun {age} ago, was not complete"
         click.echo(f"batch {batch.id}: {before}; the rest was imported in {seconds:.1f} s", err=True)
@@ -393,11 +397,8 @@ def refused_by_run(batch: BatchFacts | None) -> str:
     return is_over(batch) or ("" if batch.is_stopped else is_paused(batch))
 
 
-def changes_of(imported: Imported, returns: Settles) -> dict[str, Any]:
-    """What a list or a report has changed of customers who were known, for `--json`."""
-    changed = {"changes": as_facts(returns.changes)} if imported.is_report else {}
-    return {"changed_addresses": imported.changed, **changed}
-
-
-def as_facts(changes: Iterable[Change]) -> list[dict[str, Any]]:
-    return [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in changes]
+def changes_of(report: ReturnedReport | None) -> dict[str, Any]:
+    """What a report has changed, or would change, for `--json`."""
+    if report is None:
+        return {}
+    return {"changes": [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in report.changes]}

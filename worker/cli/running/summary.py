@@ -15,7 +15,7 @@ from onboarding_worker.core.limits.budgets import BudgetState
 from onboarding_worker.core.messages.contact import following
 from onboarding_worker.core.model.stops import is_at_cap, tries_again_by_itself
 from onboarding_worker.lists.decisions.store.decisions import Decisions
-from onboarding_worker.lists.lines import Change
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.batches import BatchFacts
 from onboarding_worker.lists.warned import Refusals, Warned
 from onboarding_worker.reporting.store.processes import kinds_at_work
@@ -60,11 +60,12 @@ def show_warned(warned: Warned, name: str) -> None:
         click.echo(f"{name}: {them} about rows; {told}", err=True)
 
 
-def changes_in_words(changes: Sequence[Change], unchanged: int) -> list[str]:
-    """The changed rows, and what became of them, or would become."""
+def changes_in_words(report: ReturnedReport, known: int) -> list[str]:
+    """The changed rows, and what became of them, or would become. `known`: the rows of known customers."""
+    changes = report.changes
     shown = [f"  row {one.row}, {one.customer_id}: {one.what}" for one in changes[:SHOWN_CHANGES]]
     more = [f"  … and {len(changes) - SHOWN_CHANGES:,} more"] if len(changes) > SHOWN_CHANGES else []
-    return [f"{counted(len(changes), 'changed row')}, {unchanged:,} as stored", *shown, *more]
+    return [f"{counted(len(changes), 'changed row')}, {report.stored(known):,} as stored", *shown, *more]
 
 
 def next_step(name: str, state: BudgetState) -> str:

@@ -82,21 +82,19 @@ def run_list(
             with sole_worker(parts, "run"), stopped_by_ctrl_c(parts) as opened, refusing_lists(listed.name):
                 if every:
                     lift_stopped(parts, yes=yes)
-                imported, returns = import_listed(
-                    parts, listed, asked, choices, lift=True, opened=opened, was_shown=approved
-                )
-                batch = imported.batch
-                others = [] if every else left_alone(parts, batch.id, worked=returns.batches)
+                imported = import_listed(parts, listed, asked, choices, lift=True, opened=opened, was_shown=approved)
+                batch, worked = imported.batch, imported.report.batches if imported.report is not None else set[int]()
+                others = [] if every else left_alone(parts, batch.id, worked=worked)
                 for one in others:
                     click.echo(f"left alone: {in_words(one)}", err=True)
                 parts.resume(None if every else channels_of(parts, batch))
                 with about(batch=batch.id), parts.heartbeat("run", batch_id=None if every else batch.id):
-                    stand, undone, rest = send_corrected(parts, returns.batches, until=until, patience=patience)
+                    stand, undone, rest = send_corrected(parts, worked, until=until, patience=patience)
                     if stand not in ENDS:
                         own, undone = work_batch(parts, batch, until=until, patience=patience, alone=not every)
                         stand = stand if own is Stand.DONE and stand is Stand.STOPPED else own
                 ended = "\n".join(stopped_at(parts, one, stand, is_own=not rest) for one in rest or [batch]).strip()
-                corrected = set() if rest else {*returns.batches} - {one.batch.id for one in others}
+                corrected = set() if rest else worked - {one.batch.id for one in others}
                 unsent = [one for one in left_alone(parts, batch.id) if one.batch.id in corrected] if corrected else []
                 others += unsent
                 for one in unsent:
@@ -112,7 +110,7 @@ def run_list(
         waits = stand is Stand.LATER and not batch.is_paused
         later = until_when(parts, batch, alone=not every) if waits else None
         if as_json:
-            facts |= changes_of(imported, returns) | {"waits_until": written_if_any(later.until if later else None)}
+            facts |= _changes_of(imported) | {"waits_until": written_if_any(later.until if later else None)}
             print_json(facts | {"left_alone": as_facts(others)})
         else:
             show_status(facts)
@@ -135,13 +133,18 @@ def import_list(
 
             options = replace(options, adopts=True, check_parameter=parse_cell, known_parameter=unknown_parameter)
         with Adopting(parts, invites=invite) if adopt else nullcontext() as adopts:
-            imported, returns = import_listed(parts, listed, options, choices, adopts=adopts)
+            imported = import_listed(parts, listed, options, choices, adopts=adopts)
         batch, facts, _ = _stored(parts, imported)
         if as_json:
-            print_json(facts if adopt else facts | changes_of(imported, returns))
+            print_json(facts if adopt else facts | _changes_of(imported))
         else:
             show_status(facts)
         return NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else DONE
+
+
+def _changes_of(imported: Imported) -> dict[str, Any]:
+    """What a list or a report has changed of customers who were known, for `--json`."""
+    return {"changed_addresses": imported.changed} | changes_of(imported.report)
 
 
 def _stored(parts: Parts, imported: Imported) -> tuple[BatchFacts, dict[str, Any], Sequence[Wait]]:

@@ -46,6 +46,7 @@ from onboarding_worker.lists.known_customers import KnownRule
 from onboarding_worker.lists.lines import ListRefused, RefusedLine
 from onboarding_worker.lists.listing import CustomerList, open_list
 from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.taken import MOST_TRIES, Ending, lease_of
 from onboarding_worker.lists.warned import problems_csv
@@ -54,7 +55,7 @@ from onboarding_worker.providers.row_rights import FOLDERS
 from onboarding_worker.reporting.batch_report import state_of
 from onboarding_worker.reporting.report_lines import write_csv
 from onboarding_worker.settings.problems import SettingsError
-from onboarding_worker.wiring.background import Looks, Report, Work, Working, settles
+from onboarding_worker.wiring.background import Looks, Work, Working, settling
 from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -158,13 +159,13 @@ class DropBox:
             hold=hold if self.folder.approve else "",
         )
         batches = Batches(self._acting, self.parts.keyring, wide=self.parts.batches.wide)
-        returns = None
+        report = None
         try:
             reading = open_list(copy.content, options)
             # What a report corrects leaves at once: where a person is to look first, it is not taken.
             if reading.own is OwnFile.REPORT and not self.folder.approve:
-                report = Report(name=file.name, options=options, database=self._acting, origin=origin)
-                returns = settles(self.parts, report)
+                given = ReturnedReport(name=file.name, options=options, database=self._acting, origin=origin)
+                report = settling(self.parts, given)
             imported = import_list(
                 intake,
                 batches,
@@ -172,7 +173,7 @@ class DropBox:
                 options,
                 name=file.name,
                 choices=choices,
-                returns=returns,
+                report=report,
                 reading=reading,
                 progress=lambda _rows: keep(),
             )
@@ -182,7 +183,7 @@ class DropBox:
         except TooManyRefused as error:
 
             def refused(reading: CustomerList) -> Refused:
-                lines = judge_all(intake, batches, reading, returns=returns)
+                lines = judge_all(intake, batches, reading, report=report)
                 judged = (line for line in lines if isinstance(line, RefusedLine))
                 # All of them first: the list is one stream, and its cells are read next.
                 return [(line.row, problem) for line in judged for problem in problems_of(line)]

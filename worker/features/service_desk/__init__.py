@@ -11,7 +11,7 @@ FEATURE = Feature(
     name="service_desk",
     about="Finds a customer and helps: resend, new link, address. Without it a list has to do that.",
     needs=("privacy",),
-    offers={"RETURNED_REPORTS": ("onboarding_worker.features.service_desk.returned_lists:settles",)},
+    offers={"RETURNED_REPORTS": ("onboarding_worker.features.service_desk.returned_lists:settling",)},
     commands={
         "customer": _command("group:customer", "Find a customer, and help: resend, new link, address."),
         "customer find": _command("find:find", "Find customers by email address, phone number or id."),

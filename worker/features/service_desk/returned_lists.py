@@ -26,8 +26,8 @@ from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.decisions.store.settlement import Which
 from onboarding_worker.lists.importing.intake import Intake, judge
 from onboarding_worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
-from onboarding_worker.lists.lines import AcceptedLine, Change, RefusedLine, Returned
-from onboarding_worker.wiring.background import Report
+from onboarding_worker.lists.lines import AcceptedLine, RefusedLine, Returned
+from onboarding_worker.lists.returned import Change, ReturnedReport
 from onboarding_worker.wiring.container import Parts
 
 AS_STORED = "nothing was changed"
@@ -42,39 +42,24 @@ _UNREADABLE = FieldProblem(
 _ERASED = FieldProblem("customer_id", "the customer was erased", "leave the row out")
 
 
-@dataclass
-class Returns:
-    """What became of the rows of one report. `act` False: only what would become of them, for `check`."""
-
+@dataclass(kw_only=True)
+class Returns(ReturnedReport):
     parts: Parts
-    report: Report
-    stored: Callable[[Sequence[str]], dict[str, StoredCustomer]]
+    customers: Callable[[Sequence[str]], dict[str, StoredCustomer]]
     desk: ServiceDesk
     retry: Callable[[Which], object]
-    act: bool = True
-    changes: list[Change] = field(default_factory=list)
-    batches: set[int] = field(default_factory=set)  # those whose rows the changes are about
-    _done: dict[int, RefusedLine] = field(default_factory=dict)  # of lines whose chunk was cut off by an outage
+    # Of lines whose chunk was cut off by an outage.
+    _done: dict[int, RefusedLine] = field(default_factory=dict, init=False)
 
     @cached_property
     def _intake(self) -> Intake:
-        return self.parts.intake.of(self.report.origin, account=self.report.options.defaults.get("account", ""))
-
-    @property
-    def corrected(self) -> int:
-        """How many rows of known customers were changed."""
-        return sum(not change.is_new for change in self.changes)
+        return self.parts.intake.of(self.origin, account=self.options.defaults.get("account", ""))
 
     def settle(self, lines: Sequence[Returned]) -> Iterator[AcceptedLine | RefusedLine]:
-        """What each line becomes, in order. A line that was settled before is as stored, and does nothing again."""
-        stored = self.stored([line.customer_id for line in lines if line.customer_id])
+        stored = self.customers([line.customer_id for line in lines if line.customer_id])
         for line in lines:
             yield self._done.get(line.row) or self._settled(line, stored.get(line.customer_id))
         self._done.clear()
-
-    def foreseeing(self) -> "Returns":
-        """The same, without doing it."""
-        return Returns(self.parts, self.report, self.stored, self.desk, self.retry, act=False) if self.act else self
 
     def _settled(self, line: Returned, stored: StoredCustomer | None) -> AcceptedLine | RefusedLine:
         if stored is None:
@@ -82,7 +67,7 @@ class Returns:
         if stored.details is None or isinstance(stored.details, CannotDecrypt):
             why = _ERASED if stored.details is None else _UNREADABLE
             return _refused(line, why) if _is_filled_in(line) else _known(line, AS_STORED)
-        options, today = self.report.options, self.parts.clock().date()
+        options, today = self.options, self.parts.clock().date()
         dates, domains = options.dates, options.mail_domains
         correction, problems = correction_of(line.cells, stored.details, today=today, dates=dates, mail_domains=domains)
         problems += guessed_letters(correction) if line.guessed else ()
@@ -90,7 +75,7 @@ class Returns:
             return _refused(line, *problems)
         if not correction.columns:
             return _known(line, AS_STORED)
-        if not self.report.another_person and correction.is_of_another(stored.details):
+        if not self.another_person and correction.is_of_another(stored.details):
             return _refused(line, ANOTHER_PERSON)
         place = _place(line, stored)
         if isinstance(place, FieldProblem):
@@ -101,9 +86,9 @@ class Returns:
         return (self._corrected if self.act else self._foreseen)(line, correction, *place)
 
     def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
-        reason = f"row {line.row} of {self.report.name}"[:200]
+        reason = f"row {line.row} of {self.name}"[:200]
         correct = partial(self.desk.correct, line.customer_id, correction, purpose=purpose, reason=reason)
-        done = correct(another_person=self.report.another_person, now=self.parts.clock())
+        done = correct(another_person=self.another_person, now=self.parts.clock())
         if isinstance(done, Refused):
             return _not_done(line, correction, done)
         what = _what(line, correction, done.sent, place, done.warning)
@@ -115,7 +100,7 @@ class Returns:
     def _foreseen(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
         """What `_corrected` would do."""
         may = partial(self.desk.may_correct, line.customer_id, correction, purpose=purpose)
-        found = may(another_person=self.report.another_person, now=self.parts.clock())
+        found = may(another_person=self.another_person, now=self.parts.clock())
         if isinstance(found, Refused):
             return _not_done(line, correction, found)
         what = _what(line, correction, found.follows, place, found.warning)
@@ -129,8 +114,7 @@ class Returns:
         return self._changed(line, place, what, **said)
 
     def _changed(self, line: Returned, place: Place, what: str, **follows: Any) -> RefusedLine:
-        self.changes.append(Change(line.row, line.customer_id, what, **follows))
-        self.batches.add(place.batch_id)
+        self.changes.append(Change(line.row, line.customer_id, what, place.batch_id, **follows))
         return _known(line, what)
 
     def _new(self, line: Returned) -> AcceptedLine | RefusedLine:
@@ -138,9 +122,9 @@ class Returns:
             return RefusedLine(line.row, "", known=_NOT_FILLED_IN)
         if line.state not in ("", LineState.REJECTED):
             return RefusedLine(line.row, "", (_NOT_OURS,))
-        judged = judge(self._intake, accept(line.row, line.cells, self.report.options))
+        judged = judge(self._intake, accept(line.row, line.cells, self.options))
         if isinstance(judged, AcceptedLine):
-            self.changes.append(Change(line.row, judged.customer.customer_id, "a new row", is_new=True))
+            self.changes.append(Change(line.row, judged.customer.customer_id, "a new row"))
         return judged
 
 
@@ -198,7 +182,8 @@ def _refused(line: Returned, *problems: FieldProblem) -> RefusedLine:
     return RefusedLine(line.row, line.customer_id, problems)
 
 
-def settles(parts: Parts, report: Report) -> Returns:
-    stored, decisions = partial(stored_customers, parts.database, parts.keyring), Decisions(report.database)
+def settling(parts: Parts, report: ReturnedReport) -> Returns:
+    customers, decisions = partial(stored_customers, parts.database, parts.keyring), Decisions(report.database)
     desk = desk_of(parts, report.database)
-    return Returns(parts, report, stored, desk, lambda which: decisions.retry(which, now=parts.clock()))
+    retry = lambda which: decisions.retry(which, now=parts.clock())  # noqa: E731
+    return Returns(**vars(report), parts=parts, customers=customers, desk=desk, retry=retry)

@@ -20,8 +20,9 @@ from onboarding_worker.lists.known_customers import (
     owned_by,
     refuses_lists,
 )
-from onboarding_worker.lists.lines import AcceptedLine, Line, OldLink, RefusedLine, Returned, Settles, same_customer
+from onboarding_worker.lists.lines import AcceptedLine, Line, OldLink, RefusedLine, Returned, same_customer
 from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.refreshed import foreseen, still_lacking
 from onboarding_worker.providers.parameters import parse_cell, unknown_parameter
@@ -72,12 +73,14 @@ def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **ho
     )
 
 
-def judge_chunk(intake: Intake, lines: Sequence[Line], returns: Settles | None) -> list[AcceptedLine | RefusedLine]:
+def judge_chunk(
+    intake: Intake, lines: Sequence[Line], report: ReturnedReport | None
+) -> list[AcceptedLine | RefusedLine]:
     """Judge these lines; those of a report are settled, in their order."""
     returned = [line for line in lines if isinstance(line, Returned)]
-    if returns is None or not returned:
+    if report is None or not returned:
         return [judge(intake, line) for line in lines]
-    settled = iter(returns.settle(returned))
+    settled = iter(report.settle(returned))
     return [next(settled) if isinstance(line, Returned) else judge(intake, line) for line in lines]
 
 
@@ -87,12 +90,12 @@ def judge_all(
     lines: Iterable[Line],
     choices: KnownChoices = AS_USUAL,
     *,
-    returns: Settles | None = None,
+    report: ReturnedReport | None = None,
 ) -> Iterator[AcceptedLine | RefusedLine]:
     """Judge each line of a list as the import does: also by who was erased, and by whose id it is. Changes nothing."""
     each = iter(lines)
-    returns = returns.foreseeing() if returns is not None else None
-    while chunk := judge_chunk(intake, list(islice(each, _AT_ONCE)), returns):
+    report = report.foreseeing() if report is not None else None
+    while chunk := judge_chunk(intake, list(islice(each, _AT_ONCE)), report):
         accepted = [line for line in chunk if isinstance(line, AcceptedLine)]
         erased, beside, others = foreseen(batches, accepted, rule=choices.rule, now=intake.clock())
         known = {one.row: one for one in beside}

@@ -34,9 +34,10 @@ from onboarding_worker.lists.importing.forked import ChildEnded, Forked, forked
 from onboarding_worker.lists.importing.intake import A_REPORT, Intake, judge
 from onboarding_worker.lists.importing.judging import Judged, count, judge_all, judge_chunk
 from onboarding_worker.lists.known_customers import KnownChoices
-from onboarding_worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Refusing, Settles
+from onboarding_worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine
 from onboarding_worker.lists.listing import CustomerList, open_list
 from onboarding_worker.lists.options import ListOptions
+from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.batches import Batches, BatchFacts
 from onboarding_worker.lists.store.new_rows import Chunk
 from onboarding_worker.lists.traces import Span, Traces
@@ -94,7 +95,7 @@ class Imported:
     new: bool
     warnings: tuple[str, ...] = ()
     refusals: Refusals = field(default_factory=Refusals)
-    is_report: bool = False  # a report of ours that came back
+    report: ReturnedReport | None = None  # if it is a report of ours that came back
     warned: Warned = field(default_factory=Warned)
     changed: int = 0  # rows that change the address of a customer with a live link
 
@@ -107,7 +108,7 @@ def import_list(
     *,
     name: str,
     choices: ImportChoices = USUAL,
-    returns: Settles | None = None,
+    report: ReturnedReport | None = None,
     adopts: Adopts | None = None,
     reading: CustomerList | None = None,
     child: Forked[Chunk] | None = None,
@@ -117,7 +118,7 @@ def import_list(
 ) -> Imported:
     """Import the list as `name`. An import that was cut off goes on where it stopped, with `again` too.
 
-    `returns`: what becomes of the rows of a report that comes back; None: reports are refused. `adopts`: what becomes
+    `report`: the list, if it is a report that comes back; None: reports are refused. `adopts`: what becomes
     of rows that name a session; None: the list names none. `reading`: the content, if it was opened with these options.
     `child`: of `judging_child` for this list; it judges where judging needs no database. A batch that is complete, or
     was cancelled, stays as it is. `opened` gets the batch before its first row is written.
@@ -130,15 +131,12 @@ def import_list(
 
     if reading is None:
         reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
-    is_report = reading.own is OwnFile.REPORT
-    if is_report and returns is None:
+    if reading.own is OwnFile.REPORT and report is None:
         raise ListRefused([f"the file is {A_REPORT.problem.removeprefix('a row of ')}: {A_REPORT.hint}"])
-    if is_report and isinstance(returns, Refusing):
-        returns.settle(())  # it raises, before a batch is opened
     digest = content_digest(content)
     if choices.strict:
         all_judged = Judged()
-        for line in judge_all(intake, batches, reading, choices, returns=returns):
+        for line in judge_all(intake, batches, reading, choices, report=report):
             count(all_judged, line)
         if refused := all_judged.rejected:
             raise TooManyRefused(f"{refused} of {all_judged.total} rows are refused; `onboard check` names them")
@@ -150,13 +148,13 @@ def import_list(
     )
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
-        return Imported(batch, new, reading.warnings, is_report=is_report)
+        return Imported(batch, new, reading.warnings, report=report)
     steps = _Steps(intake, batches, batch.id, choices, adopts, pause)
     judged: Judges | None = None  # None: the configuration says all
     if adopts is not None:
         judged = partial(adopts.judge, intake=intake)
-    elif is_report and returns is not None:
-        judged = partial(steps.settle, returns)
+    elif report is not None:
+        judged = partial(steps.settle, report)
     plan = batches.plan(batch)
     times = _times(intake, reading, plan.plan, plan.plan.deadline) if plan is not None and plan.plan.deadline else None
     if judged is not None or times is not None:
@@ -175,7 +173,7 @@ def import_list(
         finally:
             steps.ended.set()  # after Ctrl-C nothing waits for a database that is away
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
-    return Imported(batch, new, (*reading.warnings, *hints), steps.refusals, is_report, steps.warned, steps.changed)
+    return Imported(batch, new, (*reading.warnings, *hints), steps.refusals, report, steps.warned, steps.changed)
 
 
 @dataclass
@@ -211,9 +209,9 @@ class _Steps:
                 outage.over("the database is back: the import goes on")
                 return found
 
-    def settle(self, returns: Settles, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
+    def settle(self, report: ReturnedReport, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
         """Judge lines of a report. What is done before an outage is done, and is not done again."""
-        return self.patiently(lambda: judge_chunk(self.intake, lines, returns))
+        return self.patiently(lambda: judge_chunk(self.intake, lines, report))
 
     def write(self, chunk: Chunk) -> Sequence[tuple[int, FieldProblem]]:
         """Store a chunk, and return the warnings that only the database knows. Lines that are stored already are

@@ -8,10 +8,10 @@ import pytest
 from onboarding_worker.core.lifecycle.reissue import SETTLES
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.opened import desk_of
-from onboarding_worker.features.service_desk.returned_lists import settles
+from onboarding_worker.features.service_desk.returned_lists import settling
 from onboarding_worker.lists.importing.judging import options_of
 from onboarding_worker.lists.lines import AcceptedLine, Returned
-from onboarding_worker.wiring.background import Report
+from onboarding_worker.lists.returned import ReturnedReport
 from tests.simulated.two_brands import ASKED, asked, brands, bring_in, two_brands
 
 NEW = Correction({"email": "right@example.org"})
@@ -63,8 +63,10 @@ async def test_a_row_that_is_filled_in_has_the_brand_and_the_account_that_its_fo
     world = two_brands(make)
     folder = {"account": "kyc", "brand": "nova"}
     options = options_of(world.parts.intake, defaults=folder)
-    of_report = Report(name="todo.csv", options=options, database=world.parts.database, origin="folders.partner")
+    of_report = ReturnedReport(
+        name="todo.csv", options=options, database=world.parts.database, origin="folders.partner"
+    )
     filled_in = Returned(2, "Ona", {"customer_id": "Ona", "email": "o@example.org", "country": "LT"}, "rejected")
-    (line,) = settles(world.parts, of_report).settle([filled_in])
+    (line,) = settling(world.parts, of_report).settle([filled_in])
     assert isinstance(line, AcceptedLine)
     assert (line.account, line.route, line.customer.brand, line.sets) == ("kyc", "default account", "nova", ())

@@ -25,7 +25,6 @@ from onboarding_worker.lists.known_customers import ANOTHER_PERSON, Standing
 from onboarding_worker.lists.lines import RefusedLine, Returned
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions
-from onboarding_worker.wiring.background import Report
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 OPTIONS = ListOptions(today=NOW.date())
@@ -70,9 +69,10 @@ class FakeDesk:
         return Foreseen(Refused("there is no link that works"), again=("kyc", ("email",)))
 
     def returns(self, *, act: bool = True, another_person: bool = False) -> Returns:
-        report: Any = Report(name="report.csv", options=OPTIONS, database=Any, another_person=another_person)
-        parts: Any = SimpleNamespace(clock=lambda: NOW)  # no row of these reports is a new one
-        return Returns(parts, report, self.stored, self, self.retried.append, act=act)
+        parts = SimpleNamespace(clock=lambda: NOW)  # no row of these reports is a new one
+        here: Any = {"parts": parts, "customers": self.stored, "desk": self, "retry": self.retried.append}
+        given: Any = {"name": "report.csv", "options": OPTIONS, "database": None, "another_person": another_person}
+        return Returns(act=act, **given, **here)
 
 
 def report(customers: dict[str, Details], *, delimiter: str = ",") -> list[dict[str, str]]:
