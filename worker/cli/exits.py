@@ -31,6 +31,12 @@ class CannotStart(Ended):
     exit_code = COULD_NOT_START
 
 
+class NotDone(Ended):
+    """There is nothing to do it for, or it may not be done: the reason, and what to do instead."""
+
+    exit_code = NEEDS_A_PERSON
+
+
 class Stopped(CannotStart):
     """The command began and does not finish: it cannot now, or the operator answered no."""
 

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
-from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
-from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.exits import CannotStart, NotDone
+from onboarding_worker.cli.invocation import Said, saying
 from onboarding_worker.cli.opening import wake_ups_of
-from onboarding_worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
+from onboarding_worker.cli.shared_options import REASON, YES, confirm
 from onboarding_worker.core.foundation.notation import written
 from onboarding_worker.core.model.channels import CALLED, CHANNELS
 from onboarding_worker.features.service_desk.case import Refused, in_utc
@@ -17,7 +17,7 @@ from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.links import NewLink
 from onboarding_worker.features.service_desk.opened import desk_of, finder_of
 from onboarding_worker.features.service_desk.store.cases import SeveralPurposes
-from onboarding_worker.features.service_desk.store.desk import Foreseen, Sent
+from onboarding_worker.features.service_desk.store.desk import Corrected, Sent
 from onboarding_worker.lists import phone_numbers, rules
 from onboarding_worker.providers.values import Refusal
 from onboarding_worker.reporting.prices import Prices
@@ -29,29 +29,16 @@ WORKERS = "running workers send it; without workers: `onboard up`"
 PURPOSE = click.option("--purpose", help="Of a customer who is onboarded for several purposes.")
 
 
-class NotDone(Ended):
-    """The desk may not do it: the reason, and what to do instead."""
-
-    exit_code = NEEDS_A_PERSON
-
-
 @click.command()
 @click.argument("customer_id", metavar="ID")
 @click.option("--channel", type=click.Choice([*CHANNELS]), help="[default: the row's channel, email first]")
 @click.option("--same-link", is_flag=True, help="Also a link that an address has that was corrected since.")
 @PURPOSE
 @REASON
-@JSON
-@click.pass_obj
+@saying(ENCRYPTING | WAKING)
 def resend(
-    invocation: Invocation,
-    customer_id: str,
-    channel: str | None,
-    same_link: bool,
-    purpose: str | None,
-    reason: str,
-    as_json: bool,
-) -> None:
+    parts: Parts, customer_id: str, channel: str | None, same_link: bool, purpose: str | None, reason: str
+) -> Said:
     """Send the customer's present link once more.
 
     It opens no session and costs no credit. The message counts against the caps, waits for quiet hours, and leaves also
@@ -63,18 +50,15 @@ def resend(
     onboard customer resend C-1001
     onboard customer resend C-1001 --channel sms --reason "call 4711"
     """
-    with invocation.parts(ENCRYPTING | WAKING) as parts:
-        desk = desk_of(parts)
-        asked = partial(desk.resend, customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason)
-        sent = _done(customer_id, lambda: asked(now=parts.clock()), as_json)
-        wake_ups_of(parts.settings).send(list(sent.due))
-        when = "now" if sent.due_at <= parts.clock() else f"at {in_utc(sent.due_at)}, after the quiet hours"
-    if as_json:
-        print_json({"customer": customer_id, "done": True} | _sent(sent))
-        return
+    resent = partial(desk_of(parts).resend, channel=channel, same_link=same_link, now=parts.clock())
+    sent = _asking(lambda: resent(customer_id, purpose=purpose, reason=reason))
+    if isinstance(sent, Refused):
+        return _refused(customer_id, sent)
+    wake_ups_of(parts.settings).send(list(sent.due))
+    when = "now" if sent.due_at <= parts.clock() else f"at {in_utc(sent.due_at)}, after the quiet hours"
     until = in_utc(sent.expires_at)
-    click.echo(f"the link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {until}")
-    click.echo(WORKERS)
+    words = f"the link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {until}"
+    return Said(_facts(customer_id) | _sent(sent), [words, WORKERS])
 
 
 @click.command("new-link")
@@ -82,11 +66,8 @@ def resend(
 @PURPOSE
 @REASON
 @YES
-@JSON
-@click.pass_obj
-def new_link(
-    invocation: Invocation, customer_id: str, purpose: str | None, reason: str, yes: bool, as_json: bool
-) -> None:
+@saying(ENCRYPTING | WAKING)
+def new_link(parts: Parts, customer_id: str, purpose: str | None, reason: str, yes: bool) -> Said:
     """Open another session for the customer, and send its link: this costs a credit.
 
     It says the cost and asks first. The present link opens until its end. Where the provider would give the same again,
@@ -95,19 +76,17 @@ def new_link(
     \b
     onboard customer new-link C-1001 --reason "link opened on a shared computer"
     """
-    with invocation.parts(ENCRYPTING | WAKING) as parts:
-        desk = desk_of(parts)
-        may = partial(desk.may_renew, customer_id, purpose=purpose, now=parts.clock())
-        planned = _done(customer_id, may, as_json)
-        if not yes:
-            confirm(f"{cost_in_words(parts, planned)} Open it?")
-        asked = partial(desk.new_link, customer_id, purpose=purpose, reason=reason, now=parts.clock())
-        wake_ups_of(parts.settings).send(list(_done(customer_id, asked, as_json).due))
-    if as_json:
-        print_json({"customer": customer_id, "done": True} | _asked_for(planned))
-        return
-    click.echo(f"{planned.account} is asked for session {planned.number} of at most {planned.most}; its link follows")
-    click.echo(WORKERS)
+    desk = desk_of(parts)
+    planned = _asking(lambda: desk.may_renew(customer_id, purpose=purpose, now=parts.clock()))
+    if isinstance(planned, NewLink) and not yes:
+        confirm(f"{cost_in_words(parts, planned)} Open it?")
+    if isinstance(planned, NewLink):
+        planned = desk.new_link(customer_id, purpose=purpose, reason=reason, now=parts.clock())
+    if isinstance(planned, Refused):
+        return _refused(customer_id, planned)
+    wake_ups_of(parts.settings).send(list(planned.due))
+    words = f"{planned.account} is asked for session {planned.number} of at most {planned.most}; its link follows"
+    return Said(_facts(customer_id) | _asked_for(planned), [words, WORKERS])
 
 
 @click.command()
@@ -117,18 +96,10 @@ def new_link(
 @PURPOSE
 @REASON
 @YES
-@JSON
-@click.pass_obj
+@saying(ENCRYPTING | WAKING)
 def address(
-    invocation: Invocation,
-    customer_id: str,
-    email: str | None,
-    phone: str | None,
-    purpose: str | None,
-    reason: str,
-    yes: bool,
-    as_json: bool,
-) -> None:
+    parts: Parts, customer_id: str, email: str | None, phone: str | None, purpose: str | None, reason: str, yes: bool
+) -> Said:
     """Correct the customer's email address or phone number.
 
     The address is checked as in a list. What has not left goes to the new address, nothing more to the old one. A link
@@ -141,43 +112,39 @@ def address(
     """
     if email is None and phone is None:
         raise click.UsageError("give --email or --phone")
-    with invocation.parts(ENCRYPTING | WAKING) as parts:
-        new = dict[str, str]()
-        if email is not None:
-            new["email"] = _accepted("--email", rules.email(email.strip()))
-        if phone is not None:
-            country = finder_of(parts).country_of(customer_id)
-            new["phone"] = _accepted("--phone", phone_numbers.phone(phone.strip(), country))
-        desk = desk_of(parts)
-        of = (customer_id, Correction(new))
-        may = partial(desk.may_correct, *of, purpose=purpose, by_hand=True)
-        foreseen = _asking(lambda: may(now=parts.clock()))
-        if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
-            confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
-        asked = partial(desk.correct, *of, purpose=purpose, reason=reason, by_hand=True)
-        changed = _done(customer_id, lambda: asked(now=parts.clock()), as_json)
-        wake_ups_of(parts.settings).send(list(changed.due))
-    what, sent = " and ".join(changed.columns), changed.sent
+    new = dict[str, str]()
+    if email is not None:
+        new["email"] = _accepted("--email", rules.email(email.strip()))
+    if phone is not None:
+        country = finder_of(parts).country_of(customer_id)
+        new["phone"] = _accepted("--phone", phone_numbers.phone(phone.strip(), country))
+    desk, of = desk_of(parts), (customer_id, Correction(new))
+    foreseen = _asking(lambda: desk.may_correct(*of, purpose=purpose, by_hand=True, now=parts.clock()))
+    if isinstance(foreseen, Corrected) and isinstance(foreseen.follows, NewLink) and not yes:
+        confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
+    changed = desk.correct(*of, purpose=purpose, reason=reason, by_hand=True, now=parts.clock())
+    if isinstance(changed, Refused):
+        return _refused(customer_id, changed)
+    wake_ups_of(parts.settings).send(list(changed.due))
     if changed.warning:
         click.echo(f"warning: {changed.warning}", err=True)
     follows: dict[str, Any]
-    if isinstance(sent, Sent):
-        follows, said = _sent(sent), f"the link leaves by {CALLED[sent.channel]} to {sent.to}"
-    elif isinstance(sent, NewLink):
-        follows, said = _asked_for(sent), f"{sent.account} is asked for session {sent.number} of at most {sent.most}"
-    else:
-        sent = sent.of(customer_id)
-        follows, said = {"not_sent": sent.why, "then": sent.then}, f"no message was added: {sent}"
-    until = changed.opens_until
-    if as_json:
-        follows |= {} if until is None else {"old_link_opens_until": written(until)}
-        print_json({"customer": customer_id, "done": True, "changed": changed.columns} | follows)
-        return
-    click.echo(f"{what} changed; {said}")
-    if not isinstance(sent, Refused):
-        if until is not None:
-            click.echo(f"at the old address a link opens until {in_utc(until)}")
-        click.echo(WORKERS)
+    match changed.follows:
+        case Sent() as sent:
+            follows, said = _sent(sent), f"the link leaves by {CALLED[sent.channel]} to {sent.to}"
+        case NewLink() as link:
+            which = f"session {link.number} of at most {link.most}"
+            follows, said = _asked_for(link), f"{link.account} is asked for {which}"
+        case refused:
+            refused = refused.of(customer_id)
+            follows, said = {"not_sent": refused.why, "then": refused.then}, f"no message was added: {refused}"
+    lines, until = [f"{' and '.join(changed.columns)} changed; {said}"], changed.opens_until
+    if until is not None:
+        follows |= {"old_link_opens_until": written(until)}
+    if not isinstance(changed.follows, Refused):
+        lines += [f"at the old address a link opens until {in_utc(until)}"] if until is not None else []
+        lines.append(WORKERS)
+    return Said(_facts(customer_id) | {"changed": changed.columns} | follows, lines)
 
 
 def cost_in_words(parts: Parts, planned: NewLink) -> str:
@@ -199,16 +166,14 @@ def _asking(call: Callable[[], T]) -> T:
         raise CannotStart(f"{several}; name one with --purpose") from None
 
 
-def _done(customer_id: str, call: Callable[[], T | Refused], as_json: bool) -> T:
-    """What was done, or may be. Ends the command where the desk has refused it."""
-    answer = _asking(call)
-    if not isinstance(answer, Refused):
-        return answer
-    refused = answer.of(customer_id)
-    if as_json:
-        print_json({"customer": customer_id, "done": False, "refused": refused.why, "then": refused.then})
-        raise SystemExit(NEEDS_A_PERSON)
-    raise NotDone(str(refused))
+def _refused(customer_id: str, refused: Refused) -> Said:
+    refused = refused.of(customer_id)
+    facts = _facts(customer_id, done=False) | {"refused": refused.why, "then": refused.then}
+    return Said(facts, [], NotDone(str(refused)))
+
+
+def _facts(customer_id: str, *, done: bool = True) -> dict[str, Any]:
+    return {"customer": customer_id, "done": done}
 
 
 def _accepted(option: str, read: str | Refusal) -> str:

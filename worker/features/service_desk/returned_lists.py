@@ -83,39 +83,32 @@ class Returns(ReturnedReport):
         decision = decide(KnownRule.RETURNED, place[1].standing)
         if not decision.details:
             return _refused(line, _FINISHED)
-        return (self._corrected if self.act else self._foreseen)(line, correction, *place)
+        return self._corrected(line, correction, *place)
 
     def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
-        reason = f"row {line.row} of {self.name}"[:200]
-        correct = partial(self.desk.correct, line.customer_id, correction, purpose=purpose, reason=reason)
-        done = correct(another_person=self.another_person, now=self.parts.clock())
+        how: dict[str, Any] = {"purpose": purpose, "another_person": self.another_person, "now": self.parts.clock()}
+        if self.act:
+            how["reason"] = f"row {line.row} of {self.name}"[:200]
+        done = (self.desk.correct if self.act else self.desk.may_correct)(line.customer_id, correction, **how)
         if isinstance(done, Refused):
             return _not_done(line, correction, done)
-        what = _what(line, correction, done.sent, place, done.warning)
-        if not isinstance(done.sent, Sent | NewLink) and _is_tried_again(place):
-            self.retry(Which(place.batch_id, rows=RowRanges(((place.row, place.row),))))
-        known = self._done[line.row] = self._changed(line, place, what)
-        return known
-
-    def _foreseen(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
-        """What `_corrected` would do."""
-        may = partial(self.desk.may_correct, line.customer_id, correction, purpose=purpose)
-        found = may(another_person=self.another_person, now=self.parts.clock())
-        if isinstance(found, Refused):
-            return _not_done(line, correction, found)
-        what = _what(line, correction, found.follows, place, found.warning)
-        said: dict[str, Any] = {"waits_until": found.opens_until}
-        if isinstance(found.follows, NewLink):
-            said = {"account": found.follows.account, "channels": found.follows.channels}
-        elif isinstance(found.follows, Resend):
-            said = {"channels": [found.follows.channel]}
-        elif _is_tried_again(place):
-            said = {"account": found.again[0], "channels": found.again[1], "again": True}
-        return self._changed(line, place, what, **said)
-
-    def _changed(self, line: Returned, place: Place, what: str, **follows: Any) -> RefusedLine:
+        said = _followed(line, correction, done.follows, place)
+        what = f"{said}; {done.warning}" if done.warning else said
+        follows: dict[str, Any] = {"waits_until": done.opens_until}
+        match done.follows:
+            case NewLink(account=account, channels=channels):
+                follows = {"account": account, "channels": channels}
+            case Sent(channel=channel) | Resend(channel=channel):
+                follows = {"channels": [channel]}
+            case _ if _is_tried_again(place):
+                follows = {"account": done.again[0], "channels": done.again[1], "again": True}
+                if self.act:
+                    self.retry(Which(place.batch_id, rows=RowRanges(((place.row, place.row),))))
         self.changes.append(Change(line.row, line.customer_id, what, place.batch_id, **follows))
-        return _known(line, what)
+        known = _known(line, what)
+        if self.act:
+            self._done[line.row] = known
+        return known
 
     def _new(self, line: Returned) -> AcceptedLine | RefusedLine:
         if not _is_filled_in(line):
@@ -126,14 +119,6 @@ class Returns(ReturnedReport):
         if isinstance(judged, AcceptedLine):
             self.changes.append(Change(line.row, judged.customer.customer_id, "a new row"))
         return judged
-
-
-def _what(
-    line: Returned, correction: Correction, follows: Sent | Resend | NewLink | Refused, place: Place, warning: str
-) -> str:
-    """What was changed, and what follows for the link, done or foreseen."""
-    said = _followed(line, correction, follows, place)
-    return f"{said}; {warning}" if warning else said
 
 
 def _followed(line: Returned, correction: Correction, follows: Sent | Resend | NewLink | Refused, place: Place) -> str:

@@ -66,7 +66,7 @@ class FakeDesk:
     def may_correct(
         self, customer_id: str, correction: Correction, *, purpose: str | None, another_person: bool, now: datetime
     ) -> Foreseen | Refused:
-        return Foreseen(Refused("there is no link that works"), again=("kyc", ("email",)))
+        return Foreseen((), Refused("there is no link that works"), again=("kyc", ("email",)))
 
     def returns(self, *, act: bool = True, another_person: bool = False) -> Returns:
         parts = SimpleNamespace(clock=lambda: NOW)  # no row of these reports is a new one

@@ -48,8 +48,8 @@ def test_what_the_pause_holds_is_not_let_go_by_the_desk(shelf, paused):
         assert refused.then.startswith(f"`onboard resume {paused}`")
     corrected = desk_of(shelf).correct("Ona", Correction({"email": "ona@example.net"}), by_hand=True, now=shelf.clock())
     assert isinstance(corrected, Corrected)
-    assert isinstance(corrected.sent, Refused)
-    assert "opens there until" in corrected.sent.why  # whoever reads the old address has the link
+    assert isinstance(corrected.follows, Refused)
+    assert "opens there until" in corrected.follows.why  # whoever reads the old address has the link
     assert shelf.send() == []
 
 

@@ -33,7 +33,7 @@ def test_the_present_link_goes_to_the_new_address_at_once_where_the_configuratio
     desk = desk_of(ona, corrected=CorrectedRule.SAME_LINK)
     changed = by_hand(desk, ona, email="ona.k@example.org")
     assert isinstance(changed, Corrected)
-    assert isinstance(changed.sent, Sent)
+    assert isinstance(changed.follows, Sent)
     (message,) = ona.send()
     assert (message.kind, message.customer.person.email) == ("resend-1", "ona.k@example.org")
     assert message.customer.person.first_name == "Ona"
@@ -47,7 +47,7 @@ def test_the_present_link_goes_to_the_new_address_at_once_where_the_configuratio
 def test_the_present_link_goes_to_the_new_address_where_no_message_reached_the_old_one(ona, desk):
     ona.set(InvitationRow, state=InvitationState.BOUNCED)
     changed = by_hand(desk, ona, email="ona.k@example.org")
-    assert isinstance(changed.sent, Sent)
+    assert isinstance(changed.follows, Sent)
     assert changed.opens_until is None
     (message,) = ona.send()
     assert message.customer.person.email == "ona.k@example.org"
@@ -57,8 +57,8 @@ def test_a_link_that_has_gone_to_the_old_address_waits_for_its_end_unless_a_pers
     foreseen = desk.may_correct("Ona", Correction({"email": "ona.k@example.org"}), by_hand=True, now=ona.clock())
     changed = by_hand(desk, ona, email="ona.k@example.org")
     end = ona.row(SessionRow).expires_at
-    assert isinstance(changed.sent, Refused)
-    assert foreseen.follows == changed.sent
+    assert isinstance(changed.follows, Refused)
+    assert foreseen.follows == changed.follows
     assert foreseen.opens_until == changed.opens_until == end
     assert ona.send() == []
     (told_of,) = [one for one in moments(ona) if "corrected since" in one.text]
@@ -79,8 +79,8 @@ def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
     foreseen = desk.may_correct("Ona", Correction({"email": "ona.k@example.org"}), by_hand=True, now=ona.clock())
     assert ona.row(SessionRow).given_away == "", "only looked at"
     changed = by_hand(desk, ona, email="ona.k@example.org")
-    assert isinstance(changed.sent, NewLink)
-    assert foreseen.follows == changed.sent
+    assert isinstance(changed.follows, NewLink)
+    assert foreseen.follows == changed.follows
     assert changed.opens_until == ona.row(SessionRow).expires_at
     ona.issue()
     (message,) = ona.send()
@@ -93,8 +93,8 @@ def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
 def test_a_cap_that_is_used_up_is_said_and_a_person_may_send_the_same_link(ona):
     desk = desk_of(ona, allowed_from=AT_ONCE, caps=Caps(0, 6))
     changed = by_hand(desk, ona, email="ona.k@example.org")
-    assert isinstance(changed.sent, Refused)
-    assert "[follow_up] most" in changed.sent.why
+    assert isinstance(changed.follows, Refused)
+    assert "[follow_up] most" in changed.follows.why
     assert ona.send() == []
     assert isinstance(desk.resend("Ona", same_link=True, now=ona.clock()), Sent)
 
@@ -105,7 +105,7 @@ def test_what_has_not_left_goes_to_the_new_address_and_only_once(shelf):
     shelf.issue()
     changed = by_hand(desk_of(shelf), shelf, email="new@example.org")
     assert isinstance(changed, Corrected)
-    assert isinstance(changed.sent, Refused)
+    assert isinstance(changed.follows, Refused)
     assert shelf.claim_messages() == []  # a claim that began before the change must not have it
     shelf.clock.advance(seconds=2)
     (message,) = shelf.send()
@@ -139,17 +139,17 @@ def test_a_suppressed_address_is_no_correction(ona, desk):
 def test_a_number_of_a_customer_who_gets_emails_is_kept_and_nothing_is_sent(ona, desk):
     changed = by_hand(desk, ona, phone="+37060000009")
     assert isinstance(changed, Corrected)
-    assert isinstance(changed.sent, Refused)
-    assert "--channel sms" in changed.sent.then
+    assert isinstance(changed.follows, Refused)
+    assert "--channel sms" in changed.follows.then
 
 
 def test_a_landline_is_warned_of_and_no_text_to_it_is_offered(ona, desk):
     alone = by_hand(desk, ona, phone="+37052123456")
-    assert isinstance(alone.sent, Refused)
-    assert "sms" not in alone.sent.then
+    assert isinstance(alone.follows, Refused)
+    assert "sms" not in alone.follows.then
     same_link = desk_of(ona, corrected=CorrectedRule.SAME_LINK)
     beside_an_email = by_hand(same_link, ona, email="ona.k@example.org", phone="+37052123457")
-    assert isinstance(beside_an_email.sent, Sent)
+    assert isinstance(beside_an_email.follows, Sent)
     assert "landline" in alone.warning
     assert "landline" in beside_an_email.warning
     without_texts = desk_of(ona, channels=["email"])

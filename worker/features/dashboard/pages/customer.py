@@ -259,11 +259,11 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     done = _answer(lambda: desk.correct(who, Correction(read), by_hand=True, now=asked.now))
     warning = f" {_begun(done.warning)}" if done.warning else ""
     said = f"{' and '.join(done.columns).capitalize()} changed.{warning}"
-    if isinstance(done.sent, NotDone):
-        return Done(f"{said} No message was added: {done.sent}.", done.due)
-    if isinstance(done.sent, NewLink):
-        return Done(f"{said} {done.sent.account} is asked for another session; its link follows.", done.due)
-    return Done(f"{said} The link leaves by {CALLED[done.sent.channel]} to {done.sent.to}.", done.due)
+    if isinstance(done.follows, NotDone):
+        return Done(f"{said} No message was added: {done.follows}.", done.due)
+    if isinstance(done.follows, NewLink):
+        return Done(f"{said} {done.follows.account} is asked for another session; its link follows.", done.due)
+    return Done(f"{said} The link leaves by {CALLED[done.follows.channel]} to {done.follows.to}.", done.due)
 
 
 ACTIONS = tuple(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
@@ -61,31 +61,29 @@ class Sent:
     due: tuple[WakeUp, ...] = ()
 
 
+Follows = TypeVar("Follows", bound=Sent | Resend | NewLink | Refused, covariant=True)
+
+
 @dataclass(frozen=True)
-class Corrected:
-    """What was changed. `sent`: the message to a new address, or the session that is asked for in place of one whose
-    link the old address has; a Refused says why there is none. `opens_until`: until when that link still opens.
-    `warning`: what the customer does not get; "" for nothing."""
+class Corrected(Generic[Follows]):
+    """What was changed, or would be. `follows`: the message to a new address (a Resend is not added yet), or the
+    session that is asked for in place of one whose link the old address has; a Refused says why there is none.
+    `opens_until`: until when that link still opens. `warning`: what the customer does not get; "" for nothing. `again`:
+    what is asked for, and by which channels it leaves, if the row is tried again; only foreseen."""
 
     columns: tuple[str, ...]
-    sent: Sent | NewLink | Refused
+    follows: Follows
     opens_until: datetime | None = None
     warning: str = ""
+    again: tuple[str, Sequence[str]] = ("", ())
 
     @property
     def due(self) -> tuple[WakeUp, ...]:
-        return () if isinstance(self.sent, Refused) else self.sent.due
+        return self.follows.due if isinstance(self.follows, Sent | NewLink) else ()
 
 
-@dataclass(frozen=True)
-class Foreseen:
-    """What a correction would do. `follows`: a Resend is the present link to the new address. `again`: what is asked
-    for, and by which channels it leaves, if the row is tried again. The rest: as in `Corrected`."""
-
-    follows: NewLink | Resend | Refused
-    opens_until: datetime | None = None
-    again: tuple[str, Sequence[str]] = ("", ())
-    warning: str = ""
+Done = Corrected[Sent | NewLink | Refused]
+Foreseen = Corrected[Resend | NewLink | Refused]
 
 
 class ServiceDesk:
@@ -153,7 +151,7 @@ class ServiceDesk:
         another_person: bool = False,
         by_hand: bool = False,
         now: datetime,
-    ) -> Corrected | Refused:
+    ) -> Done | Refused:
         """Change what is stored about a customer; if an address is changed, what follows for the link.
 
         Refuses what leaves nothing of the stored person, unless somebody sees who it is (`by_hand`, addresses as
@@ -165,7 +163,7 @@ class ServiceDesk:
         Raises as `resend` does.
         """
 
-        def work(connection: sa.Connection, customer: FoundCustomer) -> Corrected | Refused:
+        def work(connection: sa.Connection, customer: FoundCustomer) -> Done | Refused:
             if (stored := customer.details) is None:
                 return ERASED
             before = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
@@ -207,7 +205,7 @@ class ServiceDesk:
         Raises as it does."""
 
         def look(connection: sa.Connection, customer: FoundCustomer, case: Case) -> Foreseen | Refused:
-            kinds, warning = [*ADDRESSES], ""
+            kinds, warning, columns = [*ADDRESSES], "", tuple[str, ...]()
             if correction is not None:
                 if customer.details is None:
                     return ERASED
@@ -215,7 +213,8 @@ class ServiceDesk:
                 change = self._change(connection, customer.details, correction, case, **asked, now=now)
                 if isinstance(change, Refused):
                     return change
-                kinds, warning = [kind for kind in ADDRESSES if kind in change.values], self._warning(change)
+                kinds, columns = [kind for kind in ADDRESSES if kind in change.values], change.columns
+                warning = self._warning(change)
             given = corrected_addresses.find(connection, {customer_id: kinds}, lock=False, now=now)
             good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
             case = replace(case, ways={**case.ways, **good})
@@ -223,10 +222,11 @@ class ServiceDesk:
                 case = replace(case, link=replace(case.link, given_away=True))
             follows, row = self._what_follows(case, [*good], now=now) if kinds else NO_ADDRESS, case.row
             until = opens_until(case, now) if kinds else None
+            foreseen = Corrected(columns, follows, until, warning)
             if row is None:
-                return Foreseen(follows, until, warning=warning)
+                return foreseen
             account = "" if case.link is not None and case.link.works(now) else row.account
-            return Foreseen(follows, until, (account, invitation_channels(row.channel)), warning)
+            return replace(foreseen, again=(account, invitation_channels(row.channel)))
 
         return self._read(customer_id, purpose, look, now)
 
