@@ -2,7 +2,6 @@
 (`mends.py`); nothing of the engine changes, but for `a-resume-that-does-nothing`.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +30,7 @@ def _of_a_person(first: Wait) -> Wait:
 
 
 def _opens_longer(*given: Any, reads: Any = ledger.sessions_of) -> Any:
-    return [replace(one, expires_at=one.expires_at + timedelta(hours=1)) for one in reads(*given)]
+    return [one._replace(expires_at=one.expires_at + timedelta(hours=1)) for one in reads(*given)]
 
 
 def _one_lost(self: Ledger, customer_id: str, *, reads: Any = Ledger.of) -> Any:

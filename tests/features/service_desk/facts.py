@@ -1,10 +1,11 @@
 """Facts of a customer, as the ledger has them, and the moments of one message."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.model.states import InvitationState, SessionState
 from onboarding_worker.features.service_desk.timeline import CallFact, History, Moment, timeline
 from onboarding_worker.reporting.store.ledger import CustomerFacts, JobFacts, MessageFacts, SessionFacts
 from onboarding_worker.reporting.waits import Circumstances
@@ -16,7 +17,7 @@ ROW = JobFacts(
     *(1, 2, "onboarding", "invited", "", "", "", "kyc", None),
     joined=False,
     name="list.csv",
-    channel="email",
+    channel=Channel.EMAIL,
     own_account="kyc",
     created_at=NOON,
     changed_at=NOON,
@@ -26,13 +27,13 @@ ROW = JobFacts(
 def a_link(reference="r-1", state="completed", result="", because="first", **more) -> SessionFacts:
     times = {"issued_at": NOON, "expires_at": SOON, "check_at": None}
     return SessionFacts(
-        UUID(int=1), "onboarding", "kyc", reference, state, result, because, **times, reasons=(), **more
+        UUID(int=1), "onboarding", "kyc", reference, SessionState(state), result, because, **times, reasons=(), **more
     )
 
 
 def a_message(channel: str, kind: str, state: str, reason: str = "", **more) -> MessageFacts:
     facts = {"due_at": None, "sent_at": None, "unknown_handovers": 0, "created_at": NOON}
-    return MessageFacts(channel, kind, state, reason, **(facts | more))
+    return MessageFacts(channel, kind, InvitationState(state), reason, **(facts | more))
 
 
 def a_history(
@@ -50,5 +51,5 @@ def of_message(message: MessageFacts, around=CALM, *, now=NOON, stopped=None, **
     """The moments of a message, without those of its session."""
     link = a_link(**session)
     alone = timeline(a_history(links=[link]), around, now=now)
-    both = timeline(a_history(links=[replace(link, messages=[message])], stopped=stopped), around, now=now)
+    both = timeline(a_history(links=[link._replace(messages=[message])], stopped=stopped), around, now=now)
     return [one for one in both if one not in alone]

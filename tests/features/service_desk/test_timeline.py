@@ -1,6 +1,5 @@
 """A customer's history as sentences, how addresses are masked, and what a person may type to find a customer."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -71,7 +70,7 @@ def test_each_fate_of_a_message_is_a_sentence(subtests):
         ("sms", "reminder-1", "delivered", "", {"sent_at": NOON}, "A reminder by text message was deliv"),
         ("sms", "invitation", "sent", "sent_by_provider", {"sent_at": NOON}, "The text message with the link counts "),
         ("email", "resend-1", "bounced", "", {"sent_at": NOON}, "Another email with the link came back."),
-        ("email", "new_link", "suppressed", "", {}, "The email with the new link was not sent."),
+        ("email", "invitation", "suppressed", "", {"new_link": True}, "The email with the new link was not sent."),
         ("email", "invitation", "waiting", "", {"due_at": SOON}, "Next: the email with the link leaves."),
         ("email", "invitation", "working", "", {}, "The email with the link is being sent"),
         ("email", "invitation", "failed", "erased", {}, "The email with the link could not be sent: "),
@@ -152,7 +151,7 @@ def test_a_session_that_is_not_bought_yet_was_not_opened():
 def test_sentences_stand_in_the_order_of_their_times_and_what_comes_next_stands_last():
     link = a_link("scan-1", "waiting", "", "first")
     message = a_message("email", "invitation", "sent", sent_at=NOON + timedelta(minutes=1))
-    history = a_history([ROW], [replace(link, messages=[message])])
+    history = a_history([ROW], [link._replace(messages=[message])])
     times = [one.at for one in timeline(history, CALM, now=NOON)]
     assert times == sorted(times)
     assert times[-1] == SOON

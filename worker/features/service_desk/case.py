@@ -1,26 +1,21 @@
 """A case: all that a decision about one customer and one purpose needs; what a person types to find it, and what comes
 next for it. Times are aware. Pure."""
 
-import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.messages.contact import FIRST, ContactPolicy
 from onboarding_worker.core.model.channels import folded_email
 from onboarding_worker.core.model.reasons import Reason, meaning_of
-from onboarding_worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from onboarding_worker.core.model.states import InvitationState, JobState, Result
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
 from onboarding_worker.lists import rules
 from onboarding_worker.providers.values import Refusal
+from onboarding_worker.reporting.store.ledger import JobFacts, MessageFacts, SessionFacts
 from onboarding_worker.reporting.waits import Circumstances, Wait, Waiting, cause_of
 
 LONGEST = 320
-
-
-def place_in_words(row: int, batch_id: int) -> str:
-    return f"row {row} of batch {batch_id}"
 
 
 @dataclass(frozen=True)
@@ -44,95 +39,32 @@ def of_customer(words: str, customer_id: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """The row (a job) that serves the customer. `paused`: its batch is; `pausing`: not all of its rows yet, so that a
-    message that is added now may be paused too. `outcome_unknown`: of a call for a session;
-    `settled_by`: when it is known at the latest, None: no such time is stored.
-    `pressed`: the customer has asked for the session at our own link, so that no message follows."""
-
-    id: int
-    batch_id: int
-    number: int
-    account: str
-    state: JobState
-    channel: Channel
-    floor: timedelta
-    priority: int
-    reason: str = ""
-    due_at: datetime | None = None
-    cancelled: bool = False
-    paused: bool = False
-    pausing: bool = False
-    outcome_unknown: bool = False
-    settled_by: datetime | None = None
-    pressed: bool = False
-    entity_id: str = ""
-
-    @property
-    def place(self) -> str:
-        return place_in_words(self.number, self.batch_id)
-
-    @property
-    def what_follows(self) -> str:
-        """What a session that is being asked for brings the customer."""
-        if self.pressed:
-            return "no message follows: the link that the customer has opened leads to it"
-        return "its message follows by itself"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """The session of the row. `asked`: the provider was asked about it after its end. `readable`: its link is kept.
-    `given_away`: its link went to an address that was corrected since, and is not to go to the new one."""
-
-    id: uuid.UUID
-    account: str
-    state: SessionState
-    expires_at: datetime
-    asked: bool = False
-    in_review: bool = False
-    readable: bool = True
-    given_away: bool = False
-
-    def works(self, now: datetime) -> bool:
-        """Whether what the customer has leads to a session: of a deferred one, our own link does."""
-        return self.state in LIVE_SESSIONS | {SessionState.DEFERRED} and self.expires_at > now
-
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """A message with the link. `unknown`: it may have been sent, and this is being found out."""
-
-    id: uuid.UUID
-    channel: str
-    kind: str
-    state: InvitationState
-    due_at: datetime | None = None
-    sent_at: datetime | None = None
-    unknown: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Case:
     """`ways`: for each channel on which the customer has an address, why nothing may be sent there; "" if it may.
 
-    `sessions` and `messages` count what the customer has had, as the caps do; `of_link` are the messages with the
-    present link. `stopped`: who stopped everything and why, in words; "" for nothing. `reissued_today` counts the
-    account's. `finished`: the result, if the customer has finished.
+    `row`: the one that serves the customer, and `link` its session. `sessions` and `messages` count what the customer
+    has had, as the caps do. `stopped`: who stopped everything and why, in words; "" for nothing. `reissued_today`
+    counts the account's. `finished`: the result, if the customer has finished. `settled_by`: when it is known at the
+    latest what became of the row's call; None: no such time is stored.
     """
 
     customer_id: str
-    row: Row | None = None
-    link: Link | None = None
+    row: JobFacts | None = None
+    link: SessionFacts | None = None
     erased: bool = False
     stopped: str = ""
     finished: str | None = None
     sessions: int = 0
     messages: int = 0
     reissued_today: int = 0
-    of_link: Collection[Message] = ()
+    settled_by: datetime | None = None
     ways: Mapping[str, str] = field(default_factory=dict)
     zones: tuple[str, ...] = ()
+
+    @property
+    def of_link(self) -> Sequence[MessageFacts]:
+        """The messages with the present link."""
+        return self.link.messages if self.link is not None else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,30 +106,30 @@ def not_serviceable(case: Case) -> Refused | None:
         return Refused(f"the customer has finished{how}", "nothing is left to send")
     if row is None:
         return Refused("the customer has no row", "import the customer in a list")
-    if row.cancelled or row.state is JobState.CANCELLED:
+    if row.over_at is not None or row.state is JobState.CANCELLED:
         return Refused(f"{row.place} was cancelled", "import the customer in a new list")
     if row.state is JobState.HELD:
         why = f"{row.place} is held: {meaning_of(row.reason)}"
         return Refused(why, f"decide it first: {_decide(row)} --repeat or --abandon")
-    if row.outcome_unknown:
-        by = f", by {in_utc(row.settled_by)} at the latest" if row.settled_by is not None else ""
+    if row.in_doubt:
+        by = f", by {in_utc(case.settled_by)} at the latest" if case.settled_by is not None else ""
         if row.reason == Reason.ORPHAN:
             when = f"at {in_utc(row.due_at)}" if row.due_at is not None else "now and then"
             then = f"wait: the worker looks at that session again {when}, and asks for a new one after its end{by}"
             return Refused("the provider has opened a session for the customer whose token was lost", then)
         why = "it is not known yet whether a call for a session was carried out"
         return Refused(why, f"wait: the worker finds it out by itself{by}, and then goes on")
-    if case.link is not None and case.link.in_review:
+    if case.link is not None and (case.link.result == Result.REVIEW or case.link.in_review_before):
         why = "the customer has submitted, and the provider has not decided yet"
         return Refused(why, "wait for the provider's decision")
     return None
 
 
-def in_a_pause(row: Row | None) -> Refused | None:
+def in_a_pause(row: JobFacts | None) -> Refused | None:
     """Why the row's batch lets nothing leave that no person sends; None: it does."""
-    if row is None or not row.paused:
+    if row is None or not row.is_paused:
         return None
-    return Refused(f"batch {row.batch_id} is paused", f"`onboard resume {row.batch_id}` lets its messages leave")
+    return Refused(f"batch {row.batch} is paused", f"`onboard resume {row.batch}` lets its messages leave")
 
 
 def under_way(case: Case, channels: Collection[str], *, to_old_address: bool = False) -> Refused | None:
@@ -209,7 +141,7 @@ def under_way(case: Case, channels: Collection[str], *, to_old_address: bool = F
         one = f"a message {'to the old address' if to_old_address else f'by {message.channel}'}"
         if message.state is InvitationState.WORKING:
             return Refused(f"{one} is being sent at this moment", "try again in a minute")
-        if message.unknown and message.state is InvitationState.WAITING:
+        if message.in_doubt and message.state is InvitationState.WAITING:
             why = f"it is not known whether {one} was sent; the worker is finding out"
             return Refused(why, "try again in some minutes")
         # A reminder or a resend holds no row, and who asks for another, or corrects the address, has decided.
@@ -220,8 +152,8 @@ def under_way(case: Case, channels: Collection[str], *, to_old_address: bool = F
     return None
 
 
-def _decide(row: Row) -> str:
-    return f"`onboard resolve {row.batch_id} --row {row.number}`"
+def _decide(row: JobFacts) -> str:
+    return f"`onboard resolve {row.batch} --row {row.row}`"
 
 
 @dataclass(frozen=True, repr=False)

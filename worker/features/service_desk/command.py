@@ -33,7 +33,7 @@ from onboarding_worker.features.service_desk.timeline import About, Moment, time
 from onboarding_worker.lists.accept import customer_id as id_of_a_list
 from onboarding_worker.providers.values import Refusal
 from onboarding_worker.reporting.prices import doubt_in_words
-from onboarding_worker.reporting.store.ledger import CustomerFacts, Ledger
+from onboarding_worker.reporting.store.ledger import CustomerFacts, Ledger, MessageFacts
 from onboarding_worker.reporting.store.restored import why_lost
 from onboarding_worker.reporting.store.waiting import cut_off
 from onboarding_worker.settings.needs import ENCRYPTING, STORED
@@ -266,7 +266,7 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
         "lost_calls": found.lost_calls,
         "jobs": [_shown(job, _OF_JOB) for job in found.jobs],
         "sessions": [
-            _shown(session, _OF_SESSION) | {"messages": [_shown(message, _OF_MESSAGE) for message in session.messages]}
+            _shown(session, _OF_SESSION) | {"messages": [_of_message(message) for message in session.messages]}
             for session in found.sessions
         ],
     }
@@ -275,6 +275,10 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
 _OF_JOB = "batch row purpose state result reason detail account due_at joined purged brand verdict"
 _OF_SESSION = "purpose account reference state result because issued_at expires_at check_at reasons verdict"
 _OF_MESSAGE = "channel kind state reason due_at sent_at unknown_handovers"
+
+
+def _of_message(message: MessageFacts) -> dict[str, Any]:
+    return _shown(message, _OF_MESSAGE) | ({"kind": "new_link"} if message.new_link else {})
 
 
 def _shown(facts: Any, names: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.customers.customers import Channel, invitation_channels
 from onboarding_worker.core.lifecycle.given_links import (
     AnotherSession,
     GivenLink,
@@ -22,7 +22,7 @@ from onboarding_worker.core.lifecycle.given_links import (
     WaitForEnd,
     after_corrected_address,
 )
-from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.lifecycle.reissue import SETTLES, asked_since_end
 from onboarding_worker.core.messages.contact import FIRST, is_stale, may_send, next_kind, spent
 from onboarding_worker.core.messages.quiet_hours import allowed_at
 from onboarding_worker.core.model.channels import CALLED, CHANNELS
@@ -39,15 +39,13 @@ from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.features.service_desk.case import (
     Case,
     DeskRules,
-    Link,
-    Message,
     Refused,
-    Row,
     in_a_pause,
     in_utc,
     not_serviceable,
     under_way,
 )
+from onboarding_worker.reporting.store.ledger import JobFacts, MessageFacts, SessionFacts
 
 # A mail may take some minutes. Two clicks, or two clerks, must not make two messages.
 SPACING = timedelta(minutes=10)
@@ -93,8 +91,8 @@ def decide_resend(
         return refused
     row, link = case.row, case.link
     assert row is not None and link is not None  # noqa: S101, PT018 -- for mypy: `_without_link` has refused others
-    if row.pausing:
-        return Refused(f"batch {row.batch_id} is being paused at this moment", "try again in a minute")
+    if row.is_being_paused:
+        return Refused(f"batch {row.batch} is being paused at this moment", "try again in a minute")
     chosen = _channel(rules, case, channel)
     if isinstance(chosen, Refused):
         return chosen
@@ -102,11 +100,11 @@ def decide_resend(
         return refused
     due_at = allowed_at(case.zones, rules.contact.hours.quiet.get(chosen), now)
     until = link.expires_at if rules.link_valid is None else due_at + rules.link_valid
-    if is_stale(until, floor=row.floor, now=due_at):
+    if is_stale(until, floor=timedelta(seconds=row.floor_seconds), now=due_at):
         lives = f"the link works only until {in_utc(link.expires_at)}, too short a time for a message that leaves now"
         return Refused(lives, "after its end `onboard customer new-link` sends another")
     on_channel = [message for message in case.of_link if message.channel == chosen]
-    refused = _too_soon(row, on_channel, chosen, now=now, to_new_address=to_new_address or link.given_away)
+    refused = _too_soon(row, on_channel, chosen, now=now, to_new_address=to_new_address or link.is_given_away)
     if refused is not None:
         return refused
     if not may_send(rules.contact.caps, case.messages):
@@ -116,7 +114,14 @@ def decide_resend(
     first = next((message for message in on_channel if message.kind == FIRST), None)
     again = first is None or (failed and first.state in UNDELIVERED_INVITATIONS)
     kind = FIRST if again else next_kind(message.kind for message in on_channel)
-    return Resend(chosen, kind, due_at, until, reopens=failed, given_away=link.given_away and link.works(now))
+    return Resend(chosen, kind, due_at, until, reopens=failed, given_away=link.is_given_away and link.works(now))
+
+
+def _what_follows(row: JobFacts) -> str:
+    """What a session that is being asked for brings the customer."""
+    if row.link_requested_at is not None:
+        return "no message follows: the link that the customer has opened leads to it"
+    return "its message follows by itself"
 
 
 def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None:
@@ -125,8 +130,8 @@ def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None
         when = f" (due {in_utc(row.due_at)})" if row.due_at is not None else ""
         # The words of `what_follows` say more than this reason.
         why = f": {meaning_of(row.reason)}" if row.reason and row.reason != Reason.PRESSED else ""
-        return Refused(f"the customer's session is not open yet{when}{why}", row.what_follows)
-    if link is not None and link.works(now) and link.readable and row is not None:
+        return Refused(f"the customer's session is not open yet{when}{why}", _what_follows(row))
+    if link is not None and link.works(now) and link.is_readable and row is not None:
         return None
     if row is not None and link is not None and rules.link_valid is not None:
         # Our own link leads to another session after this one: as `stable_links` decides at the visit.
@@ -135,7 +140,7 @@ def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None
             return None
     if row is not None and row.state is JobState.FAILED:
         why = f"{row.place} has failed: {meaning_of(row.reason)}"
-        return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` opens a session")
+        return Refused(why, f"`onboard retry {row.batch} --row {row.row}` opens a session")
     ended = f"the customer's link ended {in_utc(link.expires_at)}" if link is not None else "the customer has no link"
     return Refused(ended, "`onboard customer new-link` sends another")
 
@@ -162,7 +167,7 @@ def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:
 
 
 def _too_soon(
-    row: Row, messages: list[Message], channel: str, *, now: datetime, to_new_address: bool
+    row: JobFacts, messages: list[MessageFacts], channel: str, *, now: datetime, to_new_address: bool
 ) -> Refused | None:
     """Why no message is added: one is about to leave, or has just left."""
     for message in messages:
@@ -249,18 +254,18 @@ def _not_now(case: Case, now: datetime) -> Refused | None:
         return None
     if row.state is JobState.FAILED:
         why = f"{row.place} has failed: {meaning_of(row.reason)}"
-        return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` tries it again")
+        return Refused(why, f"`onboard retry {row.batch} --row {row.row}` tries it again")
     if row.state is JobState.WORKING or (row.state is JobState.WAITING and row.reason not in _MAY_HURRY):
         when = f", due {in_utc(row.due_at)}" if row.due_at is not None else ""
-        return Refused(f"a session is being asked for already{when}", row.what_follows)
+        return Refused(f"a session is being asked for already{when}", _what_follows(row))
     if row.state is JobState.WAITING and row.due_at is not None and row.due_at <= now:
-        return Refused("a new session is being asked for already", row.what_follows)
-    if row.state is JobState.ISSUED and link is not None and link.works(now) and row.channel.value != "none":
+        return Refused("a new session is being asked for already", _what_follows(row))
+    if row.state is JobState.ISSUED and link is not None and link.works(now) and row.channel is not Channel.NONE:
         return Refused("the present link has not been sent yet", "its message follows by itself")
     return None
 
 
-def _before(rules: DeskRules, row: Row, link: Link | None, *, now: datetime) -> Before | Refused:
+def _before(rules: DeskRules, row: JobFacts, link: SessionFacts | None, *, now: datetime) -> Before | Refused:
     if link is None or link.state is SessionState.EXPIRED or row.state is JobState.WAITING:
         return Before.NOTHING
     if link.state is SessionState.DEFERRED:
@@ -281,13 +286,14 @@ def _before(rules: DeskRules, row: Row, link: Link | None, *, now: datetime) -> 
     if over > now:
         why = "the link has just ended, and the customer's result may still come"
         return Refused(why, f"ask again after {in_utc(over)}")
-    return Before.ASKED if not link.asked and link.account in rules.lists else Before.EXPIRED
+    asked = asked_since_end(link.asked_at, link.expires_at)
+    return Before.ASKED if not asked and link.account in rules.lists else Before.EXPIRED
 
 
 def opens_until(case: Case, now: datetime) -> datetime | None:
     """Until when the present link opens at an address that was corrected; None: it does not."""
     link = case.link
-    return link.expires_at if link is not None and link.given_away and link.works(now) else None
+    return link.expires_at if link is not None and link.is_given_away and link.works(now) else None
 
 
 def decide_new_address(rules: DeskRules, case: Case, *, now: datetime) -> NewLink | Refused | None:

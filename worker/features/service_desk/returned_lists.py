@@ -14,7 +14,7 @@ from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.keyring import CannotDecrypt
 from onboarding_worker.core.model.channels import CALLED
 from onboarding_worker.core.model.states import LineState
-from onboarding_worker.features.service_desk.case import Refused, place_in_words
+from onboarding_worker.features.service_desk.case import Refused
 from onboarding_worker.features.service_desk.corrections import OF_ROW, Correction, correction_of, guessed_letters
 from onboarding_worker.features.service_desk.links import NewLink, Resend
 from onboarding_worker.features.service_desk.opened import desk_of
@@ -28,6 +28,7 @@ from onboarding_worker.lists.importing.intake import Intake, judge
 from onboarding_worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine, Returned
 from onboarding_worker.lists.returned import Change, ReturnedReport
+from onboarding_worker.reporting.store.ledger import place_in_words
 from onboarding_worker.wiring.container import Parts
 
 AS_STORED = "nothing was changed"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import Channel, invitation_channels
+from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.customers.store.verdicts import Verdict
 from onboarding_worker.core.database.audit_entries import Entry
 from onboarding_worker.core.lifecycle.given_links import is_kept_back
@@ -17,10 +17,10 @@ from onboarding_worker.core.model.channels import CALLED
 from onboarding_worker.core.model.reasons import Reason, meaning_of
 from onboarding_worker.core.model.states import SessionState
 from onboarding_worker.core.unknown.reconciliation import OrphanRule, unknown_in_words
-from onboarding_worker.features.service_desk.case import in_utc, next_step, of_customer, place_in_words
+from onboarding_worker.features.service_desk.case import in_utc, next_step, of_customer
 from onboarding_worker.lists.store.batches import DAILY
 from onboarding_worker.reporting.steps import step_for
-from onboarding_worker.reporting.store.ledger import CustomerFacts, JobFacts, MessageFacts, SessionFacts
+from onboarding_worker.reporting.store.ledger import CustomerFacts, JobFacts, MessageFacts, SessionFacts, place_in_words
 from onboarding_worker.reporting.waits import Circumstances, Waiting
 
 MOST_FACTS = 200  # of each kind in a history, the newest
@@ -118,8 +118,7 @@ def _row(job: JobFacts, around: Circumstances, now: datetime) -> Iterable[Moment
     whence = "An event" if not job.is_listed and job.name.startswith(DAILY) else whence
     how = {"both": "by email and text message", "none": "without a message"}.get(job.channel, f"by {job.channel}")
     purpose = "" if job.purpose == "onboarding" else f" for {job.purpose}"
-    place = place_in_words(job.row, job.batch)
-    brings = f"{whence} asks for the customer{purpose}, {how} ({place}, account {job.own_account})"
+    brings = f"{whence} asks for the customer{purpose}, {how} ({job.place}, account {job.own_account})"
     if job.lead_batch is not None and job.lead_row is not None:
         served = f"{place_in_words(job.lead_row, job.lead_batch)} serves the customer now"
         yield Moment(job.created_at, About.ROW, f"{brings}; {served}.")
@@ -142,7 +141,7 @@ def _row(job: JobFacts, around: Circumstances, now: datetime) -> Iterable[Moment
         case "cancelled":
             yield Moment(at, About.RESULT, f"Cancelled{f': {why}' if why else ''}.")
         case "waiting":
-            senders = invitation_channels(Channel(job.channel)) if job.reason == Reason.WAITS_FOR_SENDER else ()
+            senders = invitation_channels(job.channel) if job.reason == Reason.WAITS_FOR_SENDER else ()
             needed = (job.account, *senders)
             waiting = around.now(Waiting(job.waits_in, needed, job.due_at, job.reason, brand=job.brand))
             job = job._replace(reason=waiting.reason)
@@ -215,9 +214,9 @@ def _link(link: SessionFacts, around: Circumstances, now: datetime) -> Iterable[
         why = f" ({', '.join(link.reasons)})" if link.reasons else ""
         text = f"{link.account} says: {said or f'the session is {link.state}'}{result}{why}."
         yield Moment(link.update_at, About.RESULT, text)
-    elif link.state == "expired":
+    elif link.state is SessionState.EXPIRED:
         yield Moment(min(link.expires_at, now), About.LINK, "The session ended, and no result of it has come.")
-    elif link.state == "superseded":
+    elif link.state is SessionState.SUPERSEDED:
         # Another follows, or none: after "not me", or until the customer opens a link that was moved.
         at = link.replaced_at or min(link.expires_at, now)
         opens = f"; who has its link can open it until {until}" if link.expires_at > at else ""
@@ -227,13 +226,13 @@ def _link(link: SessionFacts, around: Circumstances, now: datetime) -> Iterable[
     elif link.state in ("waiting", "started") and not in_review:
         # By schedule, or when the customer comes by our own link, which does not end with its session.
         then, early = " Another may follow." if link.may_follow else "", None
-        if link.may_follow and link.state == "waiting" and not link.given_away and not around.has_own_links:
+        if link.may_follow and link.state is SessionState.WAITING and not link.given_away and not around.has_own_links:
             early = around.early_at(link.account, link.issued_at, link.expires_at)
         if early is not None:
             then = f" If the customer has not begun, another may replace it from {in_utc(early)} on."
         yield Moment(link.expires_at, About.NEXT, f"Next: the session ends, if the customer does not finish.{then}")
     if link.given_away and link.state in ("waiting", "started", "superseded") and link.expires_at > now:
-        waits = link.state != "superseded" and not link.same_link
+        waits = link.state is not SessionState.SUPERSEDED and not link.same_link
         gets = " The new address gets no link before." if waits and link.may_follow else ""
         text = f"Until then the link opens at an address that was corrected since.{gets}"
         may_go = waits and link.sendable and not in_review
@@ -260,7 +259,7 @@ def _message(
     elif is_resend(message.kind):
         what = f"Another {name} with the link"
     else:
-        what = f"The {name} with the {'new ' if message.kind == 'new_link' else ''}link"
+        what = f"The {name} with the {'new ' if message.new_link else ''}link"
     why = meaning_of(message.reason) if message.reason else ""
     # Our own link leads on, whatever its session has become.
     is_over = session.state == SessionState.SUPERSEDED and not around.has_own_links

@@ -3,18 +3,19 @@ and the cost; and all who were invited by a time and have not finished, with eac
 
 import uuid
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from onboarding_worker.core.customers.store.usage import messages_of
 from onboarding_worker.core.customers.store.verdicts import verdict_of, verdict_of_row, verdicts_of
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch, made_of
-from onboarding_worker.core.database.encrypted_values import decrypt_words
+from onboarding_worker.core.database.encrypted_values import ERASED, decrypt_words
 from onboarding_worker.core.database.job_ids import AS_THEY_CAME, of_batch
 from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
@@ -22,7 +23,17 @@ from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.refusals import of_stored
-from onboarding_worker.core.model.states import ENDED_JOBS, OPEN_JOBS, InvitationState, JobState, Result, SessionState
+from onboarding_worker.core.model.states import (
+    BATCH,
+    ENDED_JOBS,
+    LIVE_SESSIONS,
+    OPEN_JOBS,
+    PRIORITIES,
+    InvitationState,
+    JobState,
+    Result,
+    SessionState,
+)
 from onboarding_worker.lists.store.admission import finished_in_purged
 from onboarding_worker.reporting.store.counting import of_job
 from onboarding_worker.reporting.store.spending import CALL, COSTS, LOST
@@ -42,6 +53,10 @@ _IN_REVIEW = sa.exists().where(
 )
 
 
+def place_in_words(row: int, batch: int) -> str:
+    return f"row {row} of batch {batch}"
+
+
 class MessageFacts(NamedTuple):
     """A message with a session's link. `unknown_handovers`: those whose outcome stays unknown; each counts. `in_doubt`:
     it may have left; nobody knows. `over_at`: when the row that has its session ended; None: it has not, or has another
@@ -49,12 +64,14 @@ class MessageFacts(NamedTuple):
 
     channel: str
     kind: str
-    state: str
+    state: InvitationState
     reason: str
     due_at: datetime | None
     sent_at: datetime | None
     unknown_handovers: int
     created_at: datetime
+    id: uuid.UUID | None = None
+    new_link: bool = False
     delivery_at: datetime | None = None
     detail: str = ""
     in_doubt: bool = False
@@ -63,25 +80,26 @@ class MessageFacts(NamedTuple):
     brand: str = ""
 
 
-@dataclass(frozen=True)
-class SessionFacts:
+class SessionFacts(NamedTuple):
     """A session. `because`: why it was opened, which is how the session before it ended. `update_at`: when the
     provider's last update was made. `replaced_at`: when the session that replaces it was opened. `called`: a call of
     ours is stored that may have opened it; another tool's session has none. `given_away`: the kinds of address that
-    were corrected since its link went there; `same_link`: it goes to the new address all the same."""
+    were corrected since its link went there; `same_link`: it goes to the new address all the same. `asked_at`: when the
+    provider was asked about it. `is_readable`: its link is kept. `in_review_before`: an earlier one is being reviewed.
+    """
 
     id: uuid.UUID
     purpose: str
     account: str
     reference: str
-    state: str
+    state: SessionState
     result: str
     because: Reason
     issued_at: datetime
     expires_at: datetime
     check_at: datetime | None
     reasons: tuple[str, ...]
-    messages: list[MessageFacts] = field(default_factory=list)
+    messages: Sequence[MessageFacts] = ()
     verdict: str = ""  # whether the result is what a webhook has said
     update_at: datetime | None = None
     replaced_at: datetime | None = None
@@ -90,17 +108,31 @@ class SessionFacts:
     same_link: bool = False
     may_follow: bool = False  # another, at its end: a row that has not ended has it
     sendable: bool = False  # its row has not ended, and asks for no other session
+    asked_at: datetime | None = None
+    is_readable: bool = True
+    in_review_before: bool = False
+
+    @property
+    def is_given_away(self) -> bool:
+        """Its link went to an address that was corrected since, and is not to go to the new one."""
+        return bool(self.given_away) and not self.same_link
+
+    def works(self, now: datetime) -> bool:
+        """Whether what the customer has leads to a session: of a deferred one, our own link does."""
+        return self.state in LIVE_SESSIONS | {SessionState.DEFERRED} and self.expires_at > now
 
 
 class JobFacts(NamedTuple):
     """A job of the customer, of the batch `name`. A joined one has the `state`, the `account` and the reason of its
     leader, and the place of it. `purged`: all that is left of it. `in_doubt`: it is not known what its call did, which
-    was made at `called_at`. `needs_status_check`: it is due for a look-up of its session."""
+    was made at `called_at`. `needs_status_check`: it is due for a look-up of its session. `over_at`: when it was
+    cancelled, alone or with its batch. `link_requested_at`: when the customer has asked for the session at our own
+    link, so that no message follows."""
 
     batch: int
     row: int
     purpose: str
-    state: str
+    state: JobState
     result: str
     reason: str
     detail: str
@@ -113,7 +145,7 @@ class JobFacts(NamedTuple):
     id: int = 0
     name: str = ""
     is_listed: bool = True
-    channel: str = ""
+    channel: Channel = Channel.NONE
     own_account: str = ""
     lead_batch: int | None = None
     lead_row: int | None = None
@@ -125,6 +157,26 @@ class JobFacts(NamedTuple):
     in_doubt: bool = False
     called_at: datetime | None = None
     needs_status_check: bool = False
+    over_at: datetime | None = None
+    floor_seconds: int = 0
+    priority: int = BATCH
+    pause_cause: str = ""
+    paused_at: datetime | None = None
+    link_requested_at: datetime | None = None
+    entity_id: str = ""
+
+    @property
+    def place(self) -> str:
+        return place_in_words(self.row, self.batch)
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self.pause_cause) or self.priority not in PRIORITIES
+
+    @property
+    def is_being_paused(self) -> bool:
+        """Not all rows of its batch are paused yet: a message that is added now may be paused too."""
+        return bool(self.pause_cause) and self.paused_at is None
 
 
 class CustomerFacts(NamedTuple):
@@ -214,6 +266,8 @@ def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[st
             *(DUE_AT.label("due_at"), REASON.label("reason"), DETAIL.label("detail")),
             *(Job.channel, Job.session_id, Job.created_at, Job.changed_at, Job.cancelled_at, Job.needs_status_check),
             *(LEAD.batch_id.label("lead_batch"), LEAD.row.label("lead_row"), Job.unknown_attempt),
+            *(Job.floor_seconds, Job.link_requested_at, Job.entity_id, Batch.pause_cause, Batch.paused_at),
+            sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("over_at"),
             *(sa.func.coalesce(LEAD.brand, Job.brand).label("brand"), Job.priority, Batch.pause_reason, Batch.name),
             *(Batch.last_row.is_(None).label("is_listed"), Job.fallback_accounts, Attempt.opened_at.label("called_at")),
         )
@@ -224,7 +278,7 @@ def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[st
         .order_by(*AS_THEY_CAME)
     )
     found: dict[str, list[JobFacts]] = {}
-    end = JobState.COMPLETED.value
+    end = JobState.COMPLETED
     for row in finished_in_purged(connection, customer_ids):
         one = JobFacts(row.batch_id, row.row, row.purpose, end, row.result, "", "", "", None, joined=False, purged=True)
         found.setdefault(row.customer_id, []).append(one)
@@ -234,8 +288,6 @@ def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[st
         job = made_of(
             JobFacts,
             row,
-            state=str(row.state),
-            channel=str(row.channel),
             joined=row.lead_batch is not None,
             in_doubt=in_doubt,
             waits_in=Place.of(row.batch, row.pause_reason, row.priority, others=others),
@@ -252,7 +304,8 @@ def sessions_of(
     connection: sa.Connection, keyring: Keyring, customer_id: str, jobs: Sequence[JobFacts]
 ) -> list[SessionFacts]:
     calls = (Attempt.job_id == SessionRow.job_id, CALL, Attempt.opened_at <= SessionRow.issued_at)
-    query = sa.select(SessionRow.__table__, sa.exists().where(*calls).label("called"))
+    called = sa.exists().where(*calls).label("called")
+    query = sa.select(SessionRow.__table__, called, OTHER_IN_REVIEW.label("in_review_before"))
     query = query.where(SessionRow.customer_id == customer_id)
     rows = fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
     messages = _messages(connection, [row.id for row in rows])
@@ -265,7 +318,6 @@ def sessions_of(
         made_of(
             SessionFacts,
             row,
-            state=row.state.value,
             because=_because(row, by_id.get(row.replaces), messages.get(row.replaces, ())),
             reasons=of_stored(row.reasons),
             verdict=verdict_of(keyring, row).value,
@@ -273,6 +325,7 @@ def sessions_of(
             replaced_at=replaced_at.get(row.id),
             may_follow=row.check_at is not None and row.id in open_,
             sendable=row.id in sendable,
+            is_readable=row.state is SessionState.DEFERRED or bytes(row.encrypted) != ERASED,
         )
         for row in rows
     ]
@@ -306,8 +359,6 @@ def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[
         message = made_of(
             MessageFacts,
             row,
-            kind="new_link" if row.new_link else row.kind,
-            state=str(row.state),
             in_doubt=row.unknown_attempt is not None,
             waits_in=Place.of(row.batch_id, row.pause_reason, row.priority),
         )

@@ -255,13 +255,12 @@ def waiting_to_reconcile(database: Database, batch_id: int) -> UnknownOutcomes:
     return UnknownOutcomes({row.account: row.calls for row in lost}, texts.number, first, orphans)
 
 
-def settled_by(connection: sa.Connection, job: Any, orphans: OrphanRule, *, now: datetime) -> datetime | None:
-    """When it is known at the latest what became of the waiting job's call. An orphan is looked at many times: only its
-    end settles it. None: no such time is stored."""
-    if job.unknown_attempt is not None and job.reason == Reason.ORPHAN:
-        opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == job.unknown_attempt)).scalar()
-        if opened_at is not None and (end := orphans.known_by(opened_at, now)) is not None:
-            return end
+def settled_by(job: Any, orphans: OrphanRule, *, now: datetime) -> datetime | None:
+    """When it is known at the latest what became of the waiting job's call, which was made at `called_at`. An orphan is
+    looked at many times: only its end settles it. None: no such time is stored."""
+    is_orphan = job.called_at is not None and job.reason == Reason.ORPHAN
+    if is_orphan and (end := orphans.known_by(job.called_at, now)) is not None:
+        return end
     return job.due_at if job.due_at is not None and job.due_at > now else None
 
 

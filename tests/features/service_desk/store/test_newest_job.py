@@ -9,13 +9,14 @@ from onboarding_worker.features.service_desk.store.cases import Place, stored_cu
 from onboarding_worker.features.service_desk.store.finding import Finder
 from onboarding_worker.lists.known_customers import KnownRule, standing_of
 from onboarding_worker.lists.store.admission import left_out
+from onboarding_worker.reporting.store.ledger import jobs_of
 from tests.lists.store.test_order_of_jobs import ONA
 
 
 def test_the_desk_acts_on_the_newest_job(shelf, late):
     shelf.set(Job, Job.id == late, state=JobState.LAPSED, due_at=None)
     with shelf.database.read() as connection:
-        assert cases._serving(cases._rows(connection, "Ona")).id == late
+        assert cases._serving(jobs_of(connection, ["Ona"])["Ona"]).id == late
 
 
 def test_a_history_ends_with_the_newest_job(shelf, late, events, listed):

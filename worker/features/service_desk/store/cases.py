@@ -1,32 +1,31 @@
 """Reads what is stored for the decisions of the service desk: the case of one customer; and of the customers of a
 report that comes back their details, and where each stands."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from onboarding_worker.core.customers.customers import Details, Person
 from onboarding_worker.core.customers.store import usage
-from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from onboarding_worker.core.customers.store.suppressions import reachable
 from onboarding_worker.core.database import bulk
-from onboarding_worker.core.database.database import Database, fetch, known, made_of
-from onboarding_worker.core.database.encrypted_values import ERASED, Erased, read_person
+from onboarding_worker.core.database.database import Database, fetch, known
+from onboarding_worker.core.database.encrypted_values import Erased, read_person
 from onboarding_worker.core.database.job_ids import AS_THEY_CAME
-from onboarding_worker.core.database.tables import Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow
+from onboarding_worker.core.database.tables import CustomerRow, Finished, InvitationRow, Job, SessionRow
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.lifecycle.reissue import asked_since_end
 from onboarding_worker.core.messages.text_numbers import why_not_texted
 from onboarding_worker.core.model.channels import CHANNELS, detail_of
-from onboarding_worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, PRIORITIES, JobState, Result, SessionState
+from onboarding_worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
-from onboarding_worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
+from onboarding_worker.features.service_desk.case import Case, DeskRules
 from onboarding_worker.lists.decisions.store.emergency_stop import stop_there
 from onboarding_worker.lists.known_customers import Standing, standing_of
-from onboarding_worker.lists.store.admission import OF_PRESENT_PERSON, finished_in_purged, lock_customers, lock_serving
+from onboarding_worker.lists.store.admission import OF_PRESENT_PERSON, lock_customers, lock_serving
+from onboarding_worker.reporting.store.ledger import JobFacts, SessionFacts, jobs_of, sessions_of
 from onboarding_worker.reporting.store.outlook import settled_by
 from onboarding_worker.reporting.store.report_rows import Stored, details_of_customers
 
@@ -82,19 +81,19 @@ def case_of(
     """The case of a customer. Raises SeveralPurposes, types.NotKnown. `lock`: the row and its session are locked, in
     this order, as the check of ended sessions locks them."""
     customer_id = customer.row.customer_id
-    rows = _rows(connection, customer_id)
-    purged = {row.purpose: row.result for row in finished_in_purged(connection, [customer_id])}
-    purpose = _purpose(rows, purged, purpose)
+
+    def jobs() -> list[JobFacts]:
+        return jobs_of(connection, [customer_id]).get(customer_id, [])
+
+    of = purpose_of(jobs(), purpose)
     if lock:
-        lock_serving(connection, lambda: _serving(_of(purpose, _rows(connection, customer_id))))
-        rows = _rows(connection, customer_id)  # as they are under the lock
-    rows = _of(purpose, rows)
-    finished = _finished(rows, purged.get(purpose))
-    serving = _serving(rows)
+        lock_serving(connection, lambda: _serving(_of(of, jobs())))
+    every = jobs()  # as they are under the lock
+    finished = _finished(_of(of, every))
+    serving = _serving(_of(of, every))
     if serving is None:
         return Case(customer_id=customer_id, erased=customer.person is None, finished=finished)
-    known(serving)
-    link = _session(connection, serving.session_id, lock=lock)
+    link = _session(connection, keyring, customer_id, known(serving), every, lock=lock)
     person = customer.person or Person()
     country, timezone = customer.row.country, customer.row.timezone
     stopped = stop_there(connection)
@@ -103,32 +102,12 @@ def case_of(
         erased=customer.person is None,
         stopped=stopped.in_words if stopped is not None else "",
         finished=finished,
-        row=made_of(
-            Row,
-            serving,
-            number=serving.row,
-            floor=timedelta(seconds=serving.floor_seconds),
-            cancelled=serving.over_at is not None,
-            paused=bool(serving.pause_cause) or serving.priority not in PRIORITIES,
-            pausing=bool(serving.pause_cause) and serving.paused_at is None,
-            outcome_unknown=serving.unknown_attempt is not None,
-            settled_by=settled_by(connection, serving, rules.orphans.get(serving.account, OrphanRule()), now=now),
-            pressed=serving.link_requested_at is not None,
-        ),
-        link=made_of(
-            Link,
-            link,
-            asked=asked_since_end(link.asked_at, link.expires_at),
-            in_review=link.result == Result.REVIEW or link.in_review_before,
-            readable=link.state is SessionState.DEFERRED or bytes(link.encrypted) != ERASED,
-            given_away=bool(link.given_away) and not link.same_link,
-        )
-        if link is not None
-        else None,
+        row=serving,
+        link=link,
         sessions=usage.sessions_of(connection, [customer_id])[customer_id, serving.purpose],
         messages=usage.messages_of(connection, [customer_id])[customer_id].all,
         reissued_today=usage.reissues_today(connection, serving.account, lock=lock, now=now),
-        of_link=[] if link is None else _messages(connection, link.id),
+        settled_by=settled_by(serving, rules.orphans.get(serving.account, OrphanRule()), now=now),
         ways=_ways(connection, keyring, rules, customer_id, person) if customer.person is not None else {},
         zones=rules.contact.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
         if rules.contact.hours.concern([*CHANNELS])
@@ -136,60 +115,54 @@ def case_of(
     )
 
 
-def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
-    over_at = sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("over_at")
-    query = sa.select(Job.__table__, over_at, Batch.pause_cause, Batch.paused_at).join(Batch, Batch.id == Job.batch_id)
-    return fetch(connection, query.where(Job.customer_id == customer_id).order_by(*AS_THEY_CAME))
-
-
-def _purpose(rows: list[Any], purged: Collection[str], purpose: str | None) -> str:
-    """The purpose that is asked about. `purged`: those for which the customer finished in batches that are gone."""
+def purpose_of(jobs: Sequence[JobFacts], purpose: str | None) -> str:
+    """The purpose that is asked about; without any rows, that of batches that are gone. Raises SeveralPurposes."""
     if purpose is not None:
         return purpose
-    purposes = sorted({row.purpose for row in rows} or purged)
-    still = sorted({row.purpose for row in rows if row.state in OPEN_JOBS})
+    purposes = sorted({job.purpose for job in jobs if not job.purged} or {job.purpose for job in jobs})
+    still = sorted({job.purpose for job in jobs if job.state in OPEN_JOBS})
     if len(purposes) > 1 and len(still) != 1:
         raise SeveralPurposes(", ".join(purposes))
     return next(iter(still or purposes), "")
 
 
-def _of(purpose: str, rows: list[Any]) -> list[Any]:
-    return [row for row in rows if row.purpose == purpose]
+def _of(purpose: str, jobs: Sequence[JobFacts]) -> list[JobFacts]:
+    return [job for job in jobs if job.purpose == purpose]
 
 
-def _serving(rows: list[Any]) -> Any | None:
+def _serving(jobs: Sequence[JobFacts]) -> JobFacts | None:
     """The row that serves the customer: the leading one, else the newest that led."""
-    led = [row for row in rows if row.leader_id is None]
-    leading = [row for row in led if row.state in OPEN_JOBS]
+    led = [job for job in jobs if not (job.joined or job.purged)]
+    leading = [job for job in led if job.state in OPEN_JOBS]
     return next(iter(leading), None) or (led[-1] if led else None)
 
 
-def _finished(rows: list[Any], purged: str | None) -> str | None:
+def _finished(jobs: Sequence[JobFacts]) -> str | None:
     """The result, if the customer has finished for this purpose; a row of a new list would be skipped, too."""
-    if any(row.state in OPEN_JOBS for row in rows):
+    if any(job.state in OPEN_JOBS for job in jobs):
         return None
-    done: list[str] = [row.result for row in rows if row.state is JobState.COMPLETED and not row.cancelled_at]
-    return done[-1] if done else purged
+    # Those of batches that are gone come first.
+    done = [job.result for job in jobs if job.state is JobState.COMPLETED and not job.cancelled_at]
+    return done[-1] if done else None
 
 
-def _session(connection: sa.Connection, session_id: Any, *, lock: bool) -> Any | None:
-    if session_id is None:
-        return None
-    query = sa.select(
-        *(SessionRow.id, SessionRow.account, SessionRow.state, SessionRow.result, SessionRow.expires_at),
-        *(SessionRow.asked_at, SessionRow.encrypted, SessionRow.given_away, SessionRow.same_link),
-        OTHER_IN_REVIEW.label("in_review_before"),
-    ).where(SessionRow.id == session_id)
-    found = fetch(connection, query.with_for_update(key_share=True) if lock else query)
-    return known(found[0]) if found else None
-
-
-def _messages(connection: sa.Connection, session_id: Any) -> list[Message]:
-    query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id == session_id)
-    return [
-        made_of(Message, row, unknown=row.unknown_attempt is not None)
-        for row in map(known, fetch(connection, query.order_by(InvitationRow.created_at, InvitationRow.id)))
-    ]
+def _session(
+    connection: sa.Connection,
+    keyring: Keyring,
+    customer_id: str,
+    job: JobFacts,
+    jobs: Sequence[JobFacts],
+    *,
+    lock: bool,
+) -> SessionFacts | None:
+    if lock and job.session_id is not None:
+        locked = sa.select(SessionRow.id).where(SessionRow.id == job.session_id)
+        fetch(connection, locked.with_for_update(key_share=True))
+    for one in sessions_of(connection, keyring, customer_id, jobs):
+        if one.id == job.session_id:
+            any(map(known, one.messages))
+            return known(one)
+    return None
 
 
 def _ways(

@@ -20,6 +20,7 @@ from onboarding_worker.core.database.encrypted_values import contact_digests, en
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.lifecycle.given_links import GIVEN_AWAY
 from onboarding_worker.core.messages.store.message_rows import waiting_message
 from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
 from onboarding_worker.core.model.channels import ADDRESSES, address_of, channels_of, is_mail
@@ -219,7 +220,7 @@ class ServiceDesk:
             good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
             case = replace(case, ways={**case.ways, **good})
             if case.link is not None and case.link.id in given.sessions:
-                case = replace(case, link=replace(case.link, given_away=True))
+                case = replace(case, link=case.link._replace(given_away=GIVEN_AWAY, same_link=False))
             follows, row = self._what_follows(case, [*good], now=now) if kinds else NO_ADDRESS, case.row
             until = opens_until(case, now) if kinds else None
             foreseen = Corrected(columns, follows, until, warning)
@@ -309,7 +310,7 @@ class ServiceDesk:
     ) -> Sent:
         row, link, person = case.row, case.link, customer.person
         assert row is not None and link is not None and person is not None  # noqa: S101, PT018 -- for mypy
-        if link.given_away:  # the link that an old address has goes to the new one, too
+        if link.is_given_away:  # the link that an old address has goes to the new one, too
             connection.execute(sa.update(SessionRow).where(SessionRow.id == link.id).values(same_link=True))
         priority = of_a_person(row.priority)
         again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)

@@ -20,7 +20,7 @@ from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import Erased, decrypt_link
 from onboarding_worker.core.database.job_ids import AS_THEY_CAME
 from onboarding_worker.core.database.outages import outlive_deadlocks
-from onboarding_worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, StableLink
+from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow, StableLink
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.lifecycle.store.own_links import digests_of
 from onboarding_worker.core.model.reasons import Reason
@@ -194,7 +194,7 @@ class Landings:
             reason=job.reason,
             link_requested_at=job.link_requested_at,
             outcome_unknown=job.unknown_attempt is not None,
-            settled_by=settled_by(connection, job, self._rules.orphans.get(job.account, OrphanRule()), now=now),
+            settled_by=settled_by(job, self._rules.orphans.get(job.account, OrphanRule()), now=now),
             paused=job.priority not in PRIORITIES,
             session=session,
             asked_again=job.refused_session not in (None, job.session_id),
@@ -241,10 +241,11 @@ _JOBS = (
         *(SessionRow.state.label("session_state"), SessionRow.account.label("session_account")),
         *(SessionRow.result.label("session_result"), SessionRow.encrypted.label("session_encrypted")),
         *(SessionRow.expires_at, SessionRow.replaces),
-        OTHER_IN_REVIEW.label("in_review_before"),
+        *(OTHER_IN_REVIEW.label("in_review_before"), Attempt.opened_at.label("called_at")),
     )
     .join(Batch, Batch.id == Job.batch_id)
     .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
+    .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
     .where(Job.leader_id.is_(None))
 )
 
