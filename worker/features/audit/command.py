@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from onboarding_worker.cli.exits import NEEDS_A_PERSON, Stopped
+from onboarding_worker.cli.exits import NotDone, Stopped
 from onboarding_worker.cli.invocation import Invocation, Said, saying
 from onboarding_worker.cli.shared_options import (
     JSON,
@@ -112,9 +112,8 @@ def verify(parts: Parts, head: Point | None) -> Said:
     results = check_verdicts(parts.database, parts.keyring)
     by = {one.value: results.numbers[one] for one in Verdict if one}
     facts: dict[str, Any] = {"whole": found.is_whole, "entries": found.entries, "removed_to": found.removed}
-    facts |= {"unsealed": found.unsealed, "head": str(found.end)}
-    facts |= {"results": by, "changed_results_of": [*results.changed]}
-    facts |= {"problems": found.problems, "more_problems": found.more}
+    facts |= {"unsealed": found.unsealed, "head": str(found.end), "results": by}
+    facts |= {"changed_results_of": [*results.changed], "problems": found.problems, "more_problems": found.more}
     entries = counted(found.entries, "entry", "entries")
     lines = [f"{entries} checked: the log {'is whole' if found.is_whole else 'was changed'}"]
     if found.removed:
@@ -123,10 +122,11 @@ def verify(parts: Parts, head: Point | None) -> Said:
         lines.append(f"{counted(found.unsealed, 'entry', 'entries')} not sealed yet, and not checked")
     each = ", ".join(f"{number:,} {what}" for what, number in by.items() if number)
     lines.append(f"{counted(sum(by.values()), 'result')} of sessions checked{f': {each}' if each else ''}")
-    notes = [f"customer {customer_id}: {Verdict.CHANGED.doubt}" for customer_id in results.changed]
-    notes += [*found.problems, *([f"and {counted(found.more, 'other problem')}"] if found.more else [])]
-    is_well = found.is_whole and not results.changed
-    return Said(facts, [*lines, f"head {found.end}"], None if is_well else SystemExit(NEEDS_A_PERSON), notes)
+    lines.append(f"head {found.end}")
+    problems = [f"customer {customer_id}: {Verdict.CHANGED.doubt}" for customer_id in results.changed]
+    problems += found.problems
+    problems += [f"and {counted(found.more, 'other problem')}"] if found.more else []
+    return Said(facts, lines, NotDone("\n".join(problems)) if problems else None)
 
 
 @audit.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart, NotDone
 from onboarding_worker.cli.invocation import Invocation, Said, saying
 from onboarding_worker.core.database.audit_entries import note_alone
 from onboarding_worker.core.foundation.keyring import derived_digest_key, new_key
@@ -206,10 +206,9 @@ def keys_rotate(parts: Parts, per_second: int) -> Said:
     total = sum(one.changed for one in found.values())
     note_alone(parts.database, f"key {first}", now=parts.clock(), count=total, reason="values were changed to it")
     left = sum(one.busy + one.unreadable for one in found.values())
-    names = ("changed", "busy", "unreadable")
-    columns = {column: {name: getattr(one, name) for name in names} for column, one in found.items()}
-    lines = list[str]()
+    columns, lines = {}, list[str]()
     for name, one in found.items():
+        columns[name] = {"changed": one.changed, "busy": one.busy, "unreadable": one.unreadable}
         if any(columns[name].values()):
             rest = f"; {one.busy:,} are locked" if one.busy else ""
             rest += f"; {one.unreadable:,} cannot be decrypted" if one.unreadable else ""
@@ -217,7 +216,7 @@ def keys_rotate(parts: Parts, per_second: int) -> Said:
     all_done = f"{counted(total, 'value')} changed; all values are by the first keys"
     lines.append(f"{counted(left, 'value')} left; `onboard keys status` names their keys" if left else all_done)
     facts = {"key": first, "digest_key": parts.keyring.digest_ids[0], "columns": columns}
-    return Said(facts, lines, ends=SystemExit(NEEDS_A_PERSON) if left else None)
+    return Said(facts, lines, SystemExit(NEEDS_A_PERSON) if left else None)
 
 
 @keys.command("retire")
@@ -268,13 +267,11 @@ def keys_retire(parts: Parts, key_id: str, forget_copies: bool, lost: bool, seco
     given_up = sum(needs.values.values()) if lost else 0
     if lost and not needed and not known:
         note_alone(parts.database, f"key {key_id}", now=parts.clock(), count=given_up, reason="values given up")
-    processes = [{"kind": one.kind, "host": one.host, "pid": one.pid} for one in needs.processes]
     facts = {"id": key_id, "retired": not needed, "values": needs.values, "digests": needs.digests}
-    facts |= {"processes": processes}
+    facts["processes"] = [{"kind": one.kind, "host": one.host, "pid": one.pid} for one in needs.processes]
     if needed:
-        notes = [f"the key {key_id} is needed by {', '.join(needed)}"]
-        notes.append("`onboard keys rotate` changes values; restart processes that have it as their first key")
-        return Said(facts, [], SystemExit(NEEDS_A_PERSON), notes)
+        then = "`onboard keys rotate` changes values; restart processes that have it as their first key"
+        return Said(facts, [], NotDone(f"the key {key_id} is needed by {', '.join(needed)}\n{then}"))
     why = f"{given_up:,} values are given up, and nothing else needs" if given_up else "nothing needs"
     return Said(facts, [f"{why} the key {key_id}: take it out of the configuration, and destroy it"])
 

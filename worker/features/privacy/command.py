@@ -54,9 +54,9 @@ def archive(parts: Parts, batch: str, out: Path, purge: bool, yes: bool) -> Said
         purging.begin(found.id, parts.facts.counts(found.id), now=parts.clock())
         while chunk := purging.chunk(found.id, now=parts.clock()):  # if it is cut off, any worker continues it
             removed += chunk
+    words = f"batch {found.id}: {counted(removed, 'row')} removed; `onboard status {found.id}` keeps its totals"
     facts = {"batch": found.id, "rows": rows, "purged": purge, "removed": removed}
-    stays = f"batch {found.id}: {counted(removed, 'row')} removed; `onboard status {found.id}` keeps its totals"
-    return Said(facts, [stays] if purge else [])
+    return Said(facts, [words] if purge else [])
 
 
 def _refuse_what_is_not_over(parts: Parts, purging: Purging, batch: BatchFacts) -> None:

@@ -7,23 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
-from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
-from onboarding_worker.cli.invocation import Invocation
-from onboarding_worker.cli.shared_options import (
-    JSON,
-    OUT,
-    YES,
-    confirm,
-    print_json,
-    print_json_or,
-    whole_file,
-    without_address,
-)
+from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart, NotDone, Stopped
+from onboarding_worker.cli.invocation import Invocation, Said, saying
+from onboarding_worker.cli.shared_options import JSON, OUT, YES, confirm, print_json_or, whole_file, without_address
 from onboarding_worker.core.database.journal import read as read_journal
 from onboarding_worker.core.features import hint
-from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.foundation.notation import counted, printable, written
 from onboarding_worker.core.messages.contact import Caps
 from onboarding_worker.core.model.states import SessionState
 from onboarding_worker.features.privacy.store.reapplying import reapply as reapply_notes
@@ -48,31 +38,26 @@ from onboarding_worker.wiring.container import Parts
     help="Show what providers and senders said about failed calls, in their own words. They may quote the customer, so"
     " the audit log names who has read them.",
 )
-@JSON
-@click.pass_obj
-def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json: bool) -> None:
+@saying(STORED, migrate=True)
+def show(parts: Parts, customer_id: str, provider_words: bool) -> Said:
     """Show what has happened to one customer, as dated sentences, and what comes next.
 
     ID is the customer_id of your list; `onboard customer find` looks for an email address or a phone number. Shows no
     address, name, link or token. Times are UTC.
     """
-    with invocation.parts(STORED, migrate=True) as parts:
-        history = finder_of(parts).history(customer_id)
-        if history is None:
-            raise CannotStart("there is no customer with that id; give the customer_id of the list")
-        now = parts.clock()
-        moments = timeline(history, parts.reporting.circumstances(), now=now)
-        facts = _facts(parts.contact.caps, history.facts)
-        facts["timeline"] = [
-            {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
-        ]
-        if provider_words:
-            words = Ledger(parts.database, parts.keyring).words_about(customer_id, now=parts.clock())
-            facts["provider_words"] = [_shown(one, "at account outcome status code words") for one in words]
-    if as_json:
-        print_json(facts)
-    else:
-        _show(facts, moments, now)
+    history = finder_of(parts).history(customer_id)
+    if history is None:
+        raise CannotStart("there is no customer with that id; give the customer_id of the list")
+    now = parts.clock()
+    moments = timeline(history, parts.reporting.circumstances(), now=now)
+    facts = _facts(parts.contact.caps, history.facts)
+    facts["timeline"] = [
+        {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
+    ]
+    if provider_words:
+        words = Ledger(parts.database, parts.keyring).words_about(customer_id, now=parts.clock())
+        facts["provider_words"] = [_shown(one, "at account outcome status code words") for one in words]
+    return Said(facts, list(_lines(facts, moments, now)))
 
 
 NOTHING = "nothing is stored under that id"
@@ -164,42 +149,35 @@ def erase(
 
 @click.command()
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@JSON
-@click.pass_obj
-def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> None:
+@saying(ENCRYPTING, migrate=True)
+def reapply(parts: Parts, files: tuple[Path, ...]) -> Said:
     """Bring back what a restored database does not know: who was erased, and which addresses get no messages.
 
     FILEs are the journals of all machines; by default the one of [privacy] journal. Safe to repeat. Ends with code 1 if
     a line is damaged or lost, or needs a digest key that is not in [encryption]. docs/how-to/backup.md says what to do.
     """
-    with invocation.parts(ENCRYPTING, migrate=True) as parts:
-        own = () if parts.journal is None else (parts.journal.path,)
-        if not (files or own):
-            raise CannotStart("there is no [privacy] journal; give its FILE")
-        try:
-            found = [read_journal(file) for file in files or own]
-            lost = [*map(why_lost, files)]
-        except OSError as error:
-            raise CannotStart(f"{error.filename}: {error.strerror}") from None
-        notes = [note for notes, _ in found for note in notes]
-        done = reapply_notes(parts.database, parts.keyring, notes, now=parts.clock())
-        if parts.restored is not None and not files:
-            lost = [parts.restored.lost]
+    own = () if parts.journal is None else (parts.journal.path,)
+    if not (files or own):
+        raise CannotStart("there is no [privacy] journal; give its FILE")
+    try:
+        found = [read_journal(file) for file in files or own]
+        lost = [*map(why_lost, files)]
+    except OSError as error:
+        raise CannotStart(f"{error.filename}: {error.strerror}") from None
+    notes = [note for notes, _ in found for note in notes]
+    done = reapply_notes(parts.database, parts.keyring, notes, now=parts.clock())
+    if parts.restored is not None and not files:
+        lost = [parts.restored.lost]
     damaged = sum(number for _, number in found)
-    if as_json:
-        print_json({**vars(done), "damaged": damaged})
-    else:
-        again = f"{counted(done.suppressed, 'address', 'addresses')} suppressed again"
-        click.echo(f"{counted(done.erased, 'customer')} erased again, {again}")
-    for key_id, number in done.unknown.items():
-        asking = counted(number, "note needs", "notes need")
-        click.echo(f"{asking} the digest key {key_id}: put it into [encryption]", err=True)
-    if damaged:
-        click.echo(f"{counted(damaged, 'line')} of the journal cannot be read", err=True)
-    for words in filter(None, lost):
-        click.echo(words, err=True)
-    if damaged or done.unknown or any(lost):
-        raise SystemExit(NEEDS_A_PERSON)
+    problems = [
+        f"{counted(number, 'note needs', 'notes need')} the digest key {key_id}: put it into [encryption]"
+        for key_id, number in done.unknown.items()
+    ]
+    problems += [f"{counted(damaged, 'line')} of the journal cannot be read"] if damaged else []
+    problems += filter(None, lost)
+    again = f"{counted(done.suppressed, 'address', 'addresses')} suppressed again"
+    lines = [f"{counted(done.erased, 'customer')} erased again, {again}"]
+    return Said({**vars(done), "damaged": damaged}, lines, NotDone("\n".join(problems)) if problems else None)
 
 
 @click.command()
@@ -287,29 +265,29 @@ def _shown(facts: Any, names: str) -> dict[str, Any]:
     return {name: written(fact) if isinstance(fact, datetime) else fact for name, fact in shown.items()}
 
 
-def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> None:
-    console = Console(highlight=False, markup=False)
+def _lines(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> Iterator[str]:
     erased = ", erased" if facts["erased"] else ""
     counted, most = facts["messages"]["counted"], facts["messages"]["most"]
-    console.print(f"customer {facts['customer']}{erased}: {counted} of at most {most} messages")
+    yield f"customer {facts['customer']}{erased}: {counted} of at most {most} messages"
     for job in facts["jobs"]:
         if job["purged"]:
             done = f"finished for {job['purpose']}: {job['result'] or 'no result is known'}"
-            console.print(f"  {done} (row {job['row']} of batch {job['batch']}, which was purged)", soft_wrap=True)
+            yield f"  {done} (row {job['row']} of batch {job['batch']}, which was purged)"
     ahead = False
     for one in moments:
         if one.about is About.BATCH:  # of many customers: `onboard audit` has it
             continue
         if one.at > now and not ahead:
             ahead = True
-            console.print(f"  -- now {now:%Y-%m-%d %H:%M:%S} --")
-        console.print(f"  {one.at:%Y-%m-%d %H:%M:%S}  {one.text}", soft_wrap=True)
+            yield f"  -- now {now:%Y-%m-%d %H:%M:%S} --"
+        yield f"  {one.at:%Y-%m-%d %H:%M:%S}  {one.text}"
         if one.then:
-            console.print(f"  {'':19}  -> {one.then}", soft_wrap=True)
+            yield f"  {'':19}  -> {one.then}"
     for one in facts.get("provider_words", ()):
         numbers = " ".join(str(part) for part in (one["status"], one["code"]) if part)
-        said = "no key decrypts it" if one["words"] is None else f'"{one["words"]}"'
-        console.print(f"  {one['at']} {one['account']} {one['outcome']} {numbers}: {said}", soft_wrap=True)
+        words = one["words"]
+        said = "no key decrypts it" if words is None else f'"{printable(words, len(words))}"'
+        yield f"  {one['at']} {one['account']} {one['outcome']} {numbers}: {said}"
     spent = ", ".join(f"{name} {number}" for name, number in facts["credits"].items())
     doubt = doubt_in_words(facts["lost_calls"])
-    console.print(f"credits: {spent or 'none'}" + (f", {doubt}" if doubt else ""))
+    yield f"credits: {spent or 'none'}" + (f", {doubt}" if doubt else "")
