@@ -1,12 +1,10 @@
 """Builds the desk over a process's parts, and makes the words of messages that have left again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from onboarding_worker.core.adapters import Message
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.messages.contact import Invitation
-from onboarding_worker.core.model.channels import address_of
 from onboarding_worker.core.model.sessions import Opening
 from onboarding_worker.features.service_desk.case import DeskRules
 from onboarding_worker.features.service_desk.store.desk import ServiceDesk
@@ -16,16 +14,6 @@ from onboarding_worker.providers.values import masked_opening
 from onboarding_worker.settings.policies import listing_accounts, orphan_rules, stable_links
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.stores import Stores
-
-
-@dataclass(frozen=True, repr=False)
-class MessageText:
-    """Personal, so no repr. `text` None: `problem` says why it cannot be made. `to`: the customer's present address."""
-
-    sent: SentMessage
-    to: str
-    text: Message | None
-    problem: str = ""
 
 
 def desk_of(parts: Parts, database: Database | None = None) -> ServiceDesk:
@@ -45,9 +33,9 @@ def finder_of(stores: Stores) -> Finder:
     return Finder(stores.database, stores.keyring)
 
 
-def message_texts(parts: Parts, sent: Sequence[SentMessage]) -> list[MessageText]:
-    """The words of messages as they were when these left, if neither the template nor the customer's details have
-    changed since. The templates are read anew: they may have changed."""
+def with_words(parts: Parts, sent: Sequence[SentMessage]) -> list[SentMessage]:
+    """The messages with their words as these were when they left, if neither the template nor the customer's details
+    have changed since. The templates are read anew: they may have changed."""
     from onboarding_worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
     from onboarding_worker.wiring.templates import sender_name, templates_of
 
@@ -60,10 +48,8 @@ def message_texts(parts: Parts, sent: Sequence[SentMessage]) -> list[MessageText
         invitation = Invitation(
             customer, opening, one.expires_at, sender_name=name, wording=one.wording, clock=clock, advice=one.advice
         )
-        to, text, why = address_of(person, one.channel), None, ""
         try:
-            text = templates.render(invitation, channel=one.channel, now=one.sent_at)
+            made.append(replace(one, text=templates.render(invitation, channel=one.channel, now=one.sent_at)))
         except TemplateProblem as problem:
-            why = str(problem)
-        made.append(MessageText(one, to, text, why))
+            made.append(replace(one, problem=str(problem)))
     return made

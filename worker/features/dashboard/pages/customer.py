@@ -25,7 +25,7 @@ from onboarding_worker.features.service_desk.case import Refused as NotDone
 from onboarding_worker.features.service_desk.case import Wanted, in_utc, wanted
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.links import NewLink
-from onboarding_worker.features.service_desk.opened import desk_of, finder_of, message_texts
+from onboarding_worker.features.service_desk.opened import desk_of, finder_of, with_words
 from onboarding_worker.features.service_desk.store.cases import SeveralPurposes
 from onboarding_worker.features.service_desk.store.desk import ServiceDesk
 from onboarding_worker.features.service_desk.store.finding import MOST, Found
@@ -115,7 +115,7 @@ def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     return {
         "customer": found,
         "path": page_of(found.customer_id),
-        "messages": message_texts(sources.parts, sent),
+        "messages": with_words(sources.parts, sent),
         "called": CALLED,
         "more": len(sent) == MOST_MESSAGES,
     }

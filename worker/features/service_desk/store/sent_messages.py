@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.adapters import Message
 from onboarding_worker.core.customers.customers import Customer
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch
@@ -17,6 +18,7 @@ from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.messages.contact import FIRST, Wording, is_resend
 from onboarding_worker.core.messages.store.message_context import REFUSED_FOR
 from onboarding_worker.core.messages.store.message_rows import CUSTOMER, customer_of
+from onboarding_worker.core.model.channels import address_of
 from onboarding_worker.core.model.refusals import advice_of, of_stored
 from onboarding_worker.core.model.sessions import Opening
 from onboarding_worker.providers.values import masked_opening
@@ -27,7 +29,8 @@ MOST = 10
 @dataclass(frozen=True, repr=False)
 class SentMessage:
     """A message that has left. Personal, so no repr. `opening` is masked; None: the session's values were removed.
-    `template` is the digest of the files that it was made from; "" where it is not known."""
+    `template` is the digest of the files that it was made from; "" where it is not known. `text`: its words, made
+    again; None: `problem` says why not."""
 
     channel: str
     state: str
@@ -38,6 +41,13 @@ class SentMessage:
     customer: Customer
     opening: Opening | None
     advice: str = ""
+    text: Message | None = None
+    problem: str = ""
+
+    @property
+    def to(self) -> str:
+        """The customer's present address."""
+        return address_of(self.customer.person, self.channel)
 
 
 def sent_messages(database: Database, keyring: Keyring, customer_id: str, *, now: datetime) -> list[SentMessage]:
