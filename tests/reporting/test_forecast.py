@@ -171,6 +171,9 @@ def test_nothing_left_is_no_forecast():
 def test_accounts_that_share_a_budget_are_several():
     both = Load("kyc and kyc-lt", 3, BudgetRule("kyc", (), 50, credits=2), BudgetState(), several=True)
     assert forecast([both], now=NOW).limited_by == "kyc and kyc-lt have 2 credits left for 3 calls"
+    after = both._replace(left=1, ahead=2)
+    said = "kyc and kyc-lt have 2 credits left for 3 calls; 2 of other batches go first"
+    assert forecast([after], now=NOW) == Forecast(None, said)
     stopped = both._replace(state=BudgetState(stopped_at=NOW, stop_reason="HTTP 401"))
     assert forecast([stopped], now=NOW).limited_by == "kyc and kyc-lt are stopped: HTTP 401"
 

@@ -87,10 +87,10 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
         if load.state.stopped_at is not None:
             return Forecast(None, f"{load.name} {load.is_or_are} stopped: {stop_in_words(load.state)}")
         left = credits_left(load.state, load.rule)
-        if left is not None and left < load.left:
+        if left is not None and left < load.until_done:
             have = "have" if load.several else "has"
-            why = f"{load.name} {have} {counted(left, 'credit')} left for {counted(load.left, 'call')}"
-            return Forecast(None, why)
+            why = f"{load.name} {have} {counted(left, 'credit')} left for {counted(load.until_done, 'call')}"
+            return Forecast(None, why + load.behind_in_words)
     for load in loads:
         # The end of such a pause is not the end of the outage.
         if why := outage_of(load.state, now=now):

@@ -122,6 +122,9 @@ def _undisturbed_until(history: History, one: Forecast, customer: str) -> float:
     before = [end for sent_at, end in ends if sent_at <= one.at]
     if before and max(before) <= one.at and customer not in (one.each or ()):
         until.append(one.at)  # the row that it is of may replace it at any time
+    if plan.capped:  # whom `check` did not know of may take the credits that were left
+        taken = (call for call in history.record.of(Kind.SESSION) if call.customer not in one.customers | one.busy)
+        until += [call.sent_at for call in taken if call.account == "kyc" and call.sent_at >= one.at]
     calls = (call for call in history.record.calls if call.customer == customer)
     until += [call.sent_at for call in calls if may_be_unknown(history, call) or left_late(history, call)]
     return min(until)
