@@ -25,6 +25,7 @@ from onboarding_worker.reporting.waits import (
     is_healthy,
     of_account,
     of_row,
+    turns_at,
 )
 from tests.core.limits.call_outcomes import call_outcome
 
@@ -88,6 +89,23 @@ def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(su
                 assert (said.until is None) == bool(said.action)
             else:
                 assert said == expected
+
+
+def test_where_calls_are_minutes_apart_a_row_that_is_due_later_is_said_to_take_turns():
+    budgets = {"kyc": RULE, "au": BudgetRule("au", limits=(Limit.parse("1/second"),)), "email": RAMPED}
+    turns = turns_at(budgets, {"email": USED}, now=NOW)
+    assert turns == {
+        "kyc": "then in turn, by its limit of 2/hour",
+        "email": "then in turn, by its ramp of 24/day x2, today 24/day",
+    }
+    around, unknown = Circumstances(turns=turns), {"reason": "unknown", "detail": "reconciled from 13:00"}
+    for due_at, names, expected in (
+        (LATER, ("kyc",), "unknown: reconciled from 13:00; then in turn, by its limit of 2/hour"),
+        (LATER, ("au",), "unknown: reconciled from 13:00"),
+        (NOW, ("kyc",), "unknown: reconciled from 13:00"),  # whether the limit is used up is known
+    ):
+        row = Waiting(Place(7), names, due_at, **unknown)
+        assert of_row(cause_of(row, around, now=NOW)).error == expected
 
 
 def test_a_reason_of_the_last_look_is_named_only_while_it_is_still_so(subtests):

@@ -31,7 +31,7 @@ from onboarding_worker.reporting.report_lines import Columns
 from onboarding_worker.reporting.store.counts import BatchCounts
 from onboarding_worker.reporting.store.outlook import waiting_to_reconcile
 from onboarding_worker.reporting.store.waiting import has_spent
-from onboarding_worker.reporting.waits import Blocked, Circumstances, of_accounts, rows_wait, stop_in_words
+from onboarding_worker.reporting.waits import Circumstances, of_accounts, rows_wait, stop_in_words, turns_at
 from onboarding_worker.settings.policies import stable_links
 
 if TYPE_CHECKING:
@@ -66,15 +66,14 @@ class Reporting(Forecasts):
         corrected, around = self.facts.counts(batch.id).corrected, self.circumstances()
         return Columns(self.clock(), links, routes, str(batch.id), around, details, corrected=corrected)
 
-    def blocked(self, *, now: datetime) -> Blocked:
-        return of_accounts(self.rules.all(), Budgets(self.database).all(), now=now)
-
     def circumstances(self) -> Circumstances:
         """What keeps rows and messages waiting now."""
+        now, rules, states = self.clock(), self.rules.all(), Budgets(self.database).all()
         stopped = EmergencyStops(self.database).find()
         return Circumstances(
             stopped.in_words if stopped is not None else "",
-            self.blocked(now=self.clock()),
+            of_accounts(rules, states, now=now),
+            turns_at(rules, states, now=now),
             cache(partial(has_spent, self.database)),
             self.contact,
             self.orphans,
@@ -152,7 +151,8 @@ class Reporting(Forecasts):
             if (one.last is None or one.last > now) and around.is_so(reason, batch_id)
         }
         if Reason.WAITS_FOR_SENDER in waits:
-            blocked, senders = self.blocked(now=now), counts.waits[Reason.WAITS_FOR_SENDER].messages
+            blocked = of_accounts(self.rules.all(), Budgets(self.database).all(), now=now)
+            senders = counts.waits[Reason.WAITS_FOR_SENDER].messages
             if causes := [blocked[name] for name in sorted(senders) if name in blocked]:
                 theirs = waits[Reason.WAITS_FOR_SENDER]
                 # Of a pause the time stands already.

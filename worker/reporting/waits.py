@@ -17,6 +17,7 @@ from onboarding_worker.core.limits.budgets import (
     at_cap,
     credits_left,
     found_in_words,
+    interval,
     next_call_at,
 )
 from onboarding_worker.core.limits.limits import tightest, used_up
@@ -45,9 +46,10 @@ NOTHING_STUCK = "nothing is stuck"  # said where nothing needs a person now
 class Wait(NamedTuple):
     """Something that does not go on: why, until when, who must act, and how many rows it keeps. `what` and `name` say
     of what: account kyc, batch 7, process, folder; "" of one row. `detail` is why, in words; `reason` the word of it
-    that a row has, if there is one. It ends by itself at `until`; None: that is not known, or no time ends it.
-    `action`: what a person must do, a command or a sentence; "": nothing. A stopped account that a worker asks again by
-    itself has both. `since`: when it began; None: that is not stored. `batch_id`: of a batch."""
+    that a row has, if there is one. It ends by itself at `until`; None: that is not known, or no time ends it. `turn`:
+    in words, that others may go first then. `action`: what a person must do, a command or a sentence; "": nothing. A
+    stopped account that a worker asks again by itself has both. `since`: when it began; None: that is not stored.
+    `batch_id`: of a batch."""
 
     what: str = ""
     name: str = ""
@@ -59,6 +61,7 @@ class Wait(NamedTuple):
     batch_id: int | None = None
     rows: int = 0
     is_critical: bool = False
+    turn: str = ""
 
     @property
     def step(self) -> str:
@@ -69,7 +72,8 @@ class Wait(NamedTuple):
     def error(self) -> str:
         """Why a row waits, in the words of the column `error`."""
         is_timed = self.reason and self.until is not None and not self.detail
-        return explained(self.reason, f"not before {written_if_any(self.until)}" if is_timed else self.detail)
+        said = explained(self.reason, f"not before {written_if_any(self.until)}" if is_timed else self.detail)
+        return "; ".join(filter(None, (said, self.turn)))
 
     @property
     def called(self) -> str:
@@ -141,15 +145,17 @@ class Waiting(NamedTuple):
 @dataclass(frozen=True)
 class Circumstances:
     """What keeps rows waiting now, whatever was so at the last look at each. `stopped`: who stopped everything and why,
-    in words. `blocked`: the accounts and senders that make no calls. `spent`: whether a batch may buy no more session
-    (--most-credits). `contact`: how customers are written to; None: not known. `orphans`: how long a session with a
-    lost token is waited for, by account; each account of the configuration has one. None: the accounts are not known.
-    `has_own_links`: messages carry our own link. `early_at`: from when a link of this account that nobody has used is
-    replaced, by its two times; None: at its end.
+    in words. `blocked`: the accounts and senders that make no calls. `turns`: of those whose calls are minutes apart,
+    that rows take turns, as look-ups do. `spent`: whether a batch may buy no more session (--most-credits). `contact`:
+    how customers are written to; None: not known. `orphans`: how long a session with a lost token is waited for, by
+    account; each account of the configuration has one. None: the accounts are not known. `has_own_links`: messages
+    carry our own link. `early_at`: from when a link of this account that nobody has used is replaced, by its two times;
+    None: at its end.
     """
 
     stopped: str = ""
     blocked: Blocked = field(default_factory=dict)
+    turns: Mapping[str, str] = field(default_factory=dict)
     spent: Callable[[int], bool] = lambda _batch: True
     contact: ContactPolicy | None = None
     orphans: Mapping[str, OrphanRule] | None = None
@@ -191,6 +197,16 @@ class Circumstances:
 def of_accounts(rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetState], *, now: datetime) -> Blocked:
     made = {name: of_account(name, rule, states.get(rule.name, BudgetState()), now=now) for name, rule in rules.items()}
     return {name: each for name, each in made.items() if each}
+
+
+def turns_at(rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetState], *, now: datetime) -> dict[str, str]:
+    """Of each account and sender whose calls are so far apart that a row which is due may wait for others: that."""
+    every = [(name, rule, states.get(rule.name, BudgetState())) for name, rule in rules.items()]
+    return {
+        name: f"then in turn, by {_limit_in_words(rule, state, now)}"
+        for name, rule, state in every
+        if interval(state, rule.at(state.ramp_from, now)) >= SOON
+    }
 
 
 def of_account(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> tuple[Wait, ...]:
@@ -249,12 +265,16 @@ def _at_limit(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[date
     until = next_call_at(state, rule, now=now)
     if until is None or until - now < SOON:
         return None
+    return until, _limit_in_words(rule, state, now)
+
+
+def _limit_in_words(rule: BudgetRule, state: BudgetState, now: datetime) -> str:
     limit = tightest(rule.at(state.ramp_from, now).limits)
     if state.pace.rate is not None and (limit is None or state.pace.interval > limit.interval):
-        return until, f"the limit of {found_in_words(rule, state)} that was found"
+        return f"the limit of {found_in_words(rule, state)} that was found"
     if rule.ramp is not None and limit not in rule.limits:
-        return until, f"its ramp of {rule.ramp}, today {limit}"
-    return until, f"its limit of {limit}"
+        return f"its ramp of {rule.ramp}, today {limit}"
+    return f"its limit of {limit}"
 
 
 def of_no_account(name: str) -> tuple[Wait]:
@@ -289,7 +309,8 @@ def cause_of(one: Waiting, around: Circumstances, *, now: datetime) -> Wait:
     if every:
         return max(every, key=attrgetter("until"))
     of_senders = "; ".join(each[0].in_words for each in blocked if for_sender and each[0].what == "sender")
-    return Wait(reason=reason, detail=of_senders or one.detail, until=until)
+    turn = next(filter(None, map(around.turns.get, one.needed)), "") if until is not None else ""
+    return Wait(reason=reason, detail=of_senders or one.detail, until=until, turn=turn)
 
 
 def of_row(first: Wait) -> Wait:

@@ -63,6 +63,11 @@ def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_na
             assert then in moment.then
 
 
+def test_where_calls_are_minutes_apart_what_comes_next_takes_turns():
+    moment = next_of(around(turns={"kyc": "then in turn, by its limit of 1/hour"}))
+    assert (moment.at, moment.text) == (SOON, "Next: kyc is asked for a session, then in turn, by its limit of 1/hour.")
+
+
 def test_a_stop_that_a_worker_tests_by_itself_says_when():
     moment = next_of(around(stopped("HTTP 401", asks_again_at=SOON)))
     again = f"a running worker asks again from {written(SOON)} on"

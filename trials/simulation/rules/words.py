@@ -20,7 +20,8 @@ ACTS = (
     *("cancelled", "erased", "requested", "updated"),
 )
 NEWS = ("finished", "is known", "the provider has", "presses", "visits", "not me")  # what customers and providers do
-USED_UP = "limit_used_up"  # as a report has it
+# Of a limit, as a report has it and as pages do: of those who wait for it only the first goes on then.
+IN_TURN = ("limit_used_up", "then in turn, by")
 IN_FLIGHT = 20.0  # a call that was begun before
 CLOCKS = 5.0
 ASKS_AGAIN = "onboard account resume"  # of an account whose credentials are refused: a worker asks it again, too
@@ -37,8 +38,8 @@ def what_waits_for_a_time_moves_by_then(history: History) -> Iterator[str]:
                 continue
             due = max(seconds(one.until), look.at, calm) + slack
             later = _seen_after(history, due, before=acted)
-            if later is None or (USED_UP in one.words and later.rows != look.rows):
-                continue  # of a limit only the first of those who wait for it goes on then
+            if later is None or (any(words in one.words for words in IN_TURN) and later.rows != look.rows):
+                continue
             if later.rows.get(one.customer) == look.rows.get(one.customer):
                 yield f"{one.customer} waits until {seconds(one.until):.0f} s, said at {look.at:.0f} s ({one.words})"
 

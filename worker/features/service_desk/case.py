@@ -196,7 +196,7 @@ def next_step(what: str, one: Waiting, around: Circumstances, *, now: datetime) 
             event = "the list may cost more" if first.reason == Reason.CREDITS_SPENT else "its brand is there again"
             text = _nothing_before(event, meaning_of(first.reason))
         case "":
-            text, until = f"Next: {what}.", first.until or now
+            text, until = f"Next: {what}{f', {first.turn}' if first.turn else ''}.", first.until or now
         case _ if first.reason == Reason.ACCOUNT_MISSING:
             text = _nothing_before("the account is there again", first.in_words)
         case _ if first.action:
