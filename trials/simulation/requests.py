@@ -124,9 +124,11 @@ class Requests:
         def acknowledged(stored: tuple[Outcome, float]) -> None:
             # It counts from when it was stored. A process may stand still before it acknowledges it, and a request may
             # come meanwhile. A duplicate was taken before, and its acknowledgement was lost: when is not known.
-            outcome, at = stored
+            outcome, stored_at = stored
             taken = outcome is Outcome.TAKEN or (outcome is Outcome.DUPLICATE and kind is EventKind.REQUESTED)
-            self._simulation.record.note(at, word if taken else f"{word}: {outcome}", person.id)
+            if outcome is Outcome.DUPLICATE:
+                self._simulation.record.note(at, f"{word}, at the earliest", person.id)
+            self._simulation.record.note(stored_at, word if taken else f"{word}: {outcome}", person.id)
 
         self._until_done(at, lambda process, done: process.receive(event, done), acknowledged)
 

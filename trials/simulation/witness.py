@@ -24,7 +24,7 @@ from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.database.job_ids import Key
 from onboarding_worker.core.features import loaded
 from onboarding_worker.core.foundation.version import __version__
-from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.messages.contact import FIRST, PREFIX
 from onboarding_worker.lists.importing.judging import judge_all
 from onboarding_worker.lists.importing.list_import import USUAL, ImportChoices
 from onboarding_worker.lists.lines import AcceptedLine, Line
@@ -64,12 +64,13 @@ _ROWS = {
     "call": """SELECT job.customer_id, attempt.id, attempt.account, attempt.outcome, attempt.closed_at
         FROM attempt JOIN job ON job.id = attempt.job_id""",
 }
-# The customers whom a list that goes has not served yet.
+# The customers whom a list that goes has not served yet, or whom the desk has given a message that has not left.
 _BUSY = f"""
 SELECT job.customer_id FROM job JOIN batch ON batch.id = job.batch_id
 WHERE leader_id IS NULL AND job.state IN ('waiting', 'working', 'issued') AND batch.pause_cause = ''
 UNION SELECT session.customer_id FROM invitation AS message JOIN session ON session.id = message.session_id
-WHERE message.state IN ('waiting', 'working') AND message.kind = '{FIRST}'
+WHERE message.state IN ('waiting', 'working')
+    AND (message.kind = '{FIRST}' OR substr(message.kind, 1, {len(PREFIX)}) = '{PREFIX}')
 """
 # Of a list that was imported now: the rows that a session is asked for, and those that were refused.
 _IMPORTED = """SELECT

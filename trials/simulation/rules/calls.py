@@ -209,7 +209,8 @@ def credits_are_counted(history: History) -> Iterator[str]:
 def nothing_is_bought_without_a_visit(history: History) -> Iterator[str]:
     """Of stable links: on click, no session is asked for before the customer has pressed the button; and no further
     session before it has come again, or got a new link or another address, or is asked for anew after a list was
-    cancelled. What a robot posts is none of these."""
+    cancelled or the customer erased: also by another list's row, which had joined. What a robot posts is none of these.
+    """
     stable = history.plan.stable
     if not stable:
         return
@@ -217,8 +218,10 @@ def nothing_is_bought_without_a_visit(history: History) -> Iterator[str]:
         presses, visits = times(history, "presses", customer), times(history, "visits", customer)
         words = ("the desk gives a new link", "has another address")
         given = [at for what in words for at in times(history, what, customer)]
-        cancelled = min(times(history, "the office: cancel"), default=history.ended_at)
-        given += [at for at in times(history, "requested", customer) if at > cancelled]
+        requests, cancelled = times(history, "requested", customer), times(history, "the office: cancel")
+        given += cancelled if len(requests) > 1 else ()
+        ended = min((*cancelled, *times(history, "erased", customer)), default=history.ended_at)
+        given += [at for at in requests if at > ended]
         if stable == "on-click" and calls[0].sent_at < min(presses, default=history.ended_at):
             yield f"{customer}: a session is asked for at {calls[0].sent_at:.1f} s, and no press came before"
         for earlier, later in pairwise(calls):
