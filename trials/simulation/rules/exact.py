@@ -120,8 +120,8 @@ def _undisturbed_until(history: History, one: Forecast, customer: str) -> float:
     ends = [(call.sent_at, call.expires_at) for call in sessions_of(history, customer) if call.processed]
     until += [end - BEFORE_END - plan.ahead for _, end in ends if end > one.at]
     before = [end for sent_at, end in ends if sent_at <= one.at]
-    if before and max(before) <= one.at and customer not in (one.each or ()):
-        until.append(one.at)  # the row that it is of may replace it at any time
+    if before and max(before) <= one.at and not any((one.each or {}).get(customer, NOTHING)):
+        until.append(one.at)  # the row that it is of may replace it at any time, also one whose address was changed
     if plan.capped:  # whom `check` did not know of may take the credits that were left
         taken = (call for call in history.record.of(Kind.SESSION) if call.customer not in one.customers | one.busy)
         until += [call.sent_at for call in taken if call.account == "kyc" and call.sent_at >= one.at]
