@@ -283,6 +283,18 @@ def changed_report(desk: Desk, companies: int) -> str:
     return edit(desk, "todo.csv", lambda lines: [one.update(email=f"new-{one['email']}") for one in lines])
 
 
+def test_a_corrected_row_that_fails_again_ends_the_run_as_a_row_of_any_list_does(
+    play: Callable[..., Played], desk_at: Callable[[Played], Desk]
+):
+    desk = desk_at(play(smtp_refused=frozenset({"box1@example.com", "box9@example.com"})))
+    assert desk.onboard("run", desk.list_of(customers(3))).code == 1
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
+    for address, code in (("box9@example.com", 1), ("good@example.com", 0)):
+        ended = desk.onboard("run", edit(desk, "todo.csv", lambda lines, to=address: lines[1].update(email=to)))
+        said = "batch 1 (customers.csv): 1 row waits for a correction; `onboard report 1` says why"
+        assert (ended.code, said in ended.err) == (code, code == 1)
+
+
 def test_a_run_says_which_corrected_rows_it_has_not_sent(desk: Desk, played: Played):
     desk.change("[accounts.kyb]", '[accounts.kyb]\nbudget = "kyb"\nlimits = ["1/hour"]')
     edited = changed_report(desk, 1)

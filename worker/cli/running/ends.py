@@ -1,6 +1,6 @@
 """How a run ends: what an interrupted one leaves behind, what rows wait for, and the exit code."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -18,11 +18,11 @@ from onboarding_worker.core.foundation.notation import counted, written
 from onboarding_worker.core.model.reasons import meaning_of
 from onboarding_worker.core.model.states import BatchState, JobState, LineState
 from onboarding_worker.lists.store.batches import STDIN, BatchFacts
-from onboarding_worker.reporting.batch_report import needs_a_person, until_a_person
+from onboarding_worker.reporting.batch_report import needs_a_person, rows_to_correct, until_a_person
 from onboarding_worker.reporting.forecast import lost_answers, of_rest
 from onboarding_worker.reporting.steps import step_for
 from onboarding_worker.reporting.store.outlook import ended_calls, outlook_of, waiting_to_reconcile
-from onboarding_worker.reporting.waits import Wait, rows_wait
+from onboarding_worker.reporting.waits import Wait, rows_in_words, rows_wait
 from onboarding_worker.runtime.batch_run import Stand, next_move
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.os_user import os_user
@@ -90,6 +90,17 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
         silent = paused_senders(parts)
         notes += [f"{name} does not work: {reason.rstrip('.')}" for name, reason in sorted(silent.items())]
     return notes
+
+
+def to_correct(parts: Parts, batch_ids: Collection[int]) -> list[str]:
+    """What of these batches, whose rows a report has changed, waits for a person once they are worked."""
+    found = []
+    for batch in filter(None, (parts.batches.find(str(number)) for number in sorted(batch_ids))):
+        counts = parts.facts.counts(batch.id)
+        facts = parts.reporting.status(batch, counts, with_sets=False)
+        if said := rows_in_words(rows_to_correct(facts, counts.corrected), held=facts["rows"][JobState.HELD]):
+            found.append(f"batch {batch.id} ({batch.name}): {said}; `onboard report {batch.id}` says why")
+    return found
 
 
 def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> Wait | None:

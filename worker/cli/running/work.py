@@ -28,7 +28,14 @@ from onboarding_worker.cli.lists.listed import (
     refuse_what_cannot_work,
     refusing_lists,
 )
-from onboarding_worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
+from onboarding_worker.cli.running.ends import (
+    exit_code,
+    notes_of,
+    stopped_at,
+    stopped_by_ctrl_c,
+    to_correct,
+    until_when,
+)
 from onboarding_worker.cli.running.summary import as_facts, can_ask, channels_of, in_words, left_alone, lift_stopped
 from onboarding_worker.cli.shared_options import print_json
 from onboarding_worker.core.database.outages import outlive_deadlocks
@@ -115,9 +122,11 @@ def run_list(
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        for note in notes_of(parts, batch, stand, undone=undone, ended=ended):
+        failed = to_correct(parts, corrected - {batch.id})
+        for note in [*notes_of(parts, batch, stand, undone=undone, ended=ended), *failed]:
             click.echo(note, err=True)
-        return exit_code(parts, batch, stand, facts, later, missing) or (LATER if unsent else DONE)
+        code = exit_code(parts, batch, stand, facts, later, missing) or (LATER if unsent else DONE)
+        return NEEDS_A_PERSON if failed and code in (DONE, LATER) else code
 
 
 def import_list(
