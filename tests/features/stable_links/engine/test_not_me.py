@@ -133,6 +133,20 @@ async def test_once_a_person_has_corrected_the_address_a_new_link_goes_there(wor
     assert [row.state for row in world.rows(SessionRow)] == ["superseded", "waiting"]
 
 
+@pytest.mark.parametrize("when", [AHEAD, ON_CLICK])
+async def test_a_later_list_goes_on_with_no_link_that_was_refused_after_a_cancel(make, when):
+    world = make(sender=when, follow_up=REMINDED)
+    (secret,) = await sent(world, "A")
+    world.parts.decisions.cancel(world.job("A").batch_id, now=world.clock())
+    assert stop(world, secret) is Outcome.STOPPED
+
+    fresh = [*await sent(world, "A")][-1]
+
+    assert fresh != secret
+    assert len(world.senders["email"].messages) == 2
+    assert see(world, fresh) != Gone()
+
+
 @pytest.mark.parametrize("text", ["", "0" * 24, "../../etc", "ą" * 24])
 async def test_what_is_no_link_stops_nothing(world, text):
     await sent(world, "A")

@@ -174,17 +174,22 @@ def hold_back(
     of_jobs = sa.update(InvitationRow).where(InvitationRow.job_id.in_(ids))
     waiting = of_jobs.where(InvitationRow.state == InvitationState.WAITING)
     connection.execute(waiting.values(state=InvitationState.SUPERSEDED, due_at=None, reason=reason))
-    of_session = sa.update(SessionRow).where(SessionRow.id.in_([job.session_id for job in jobs]))
-    live = of_session.where(SessionRow.state.in_(LIVE_SESSIONS))
-    connection.execute(live.values(state=SessionState.SUPERSEDED, check_at=None))
-    # One that was not bought stays so: as superseded it would count as paid for.
-    connection.execute(of_session.where(SessionRow.state == SessionState.DEFERRED).values(check_at=None))
+    end_sessions(connection, SessionRow.id.in_([job.session_id for job in jobs]))
     free = [job.id for job in jobs if job.state is not JobState.HELD]
     held = {"state": JobState.HELD, "due_at": None, "lease_until": None, "reason": reason, "needs_status_check": False}
     for id_ in free:
         values = held | {"detail": details.get(id_, ""), "link_requested_at": None, "changed_at": now}
         connection.execute(sa.update(Job).where(Job.id == id_).values(values))
     happened(connection, JobsStopped(free), now=now)
+
+
+def end_sessions(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
+    """End these sessions, whose links may be for other people: no row goes on with one."""
+    those = sa.update(SessionRow).where(*which)
+    live = those.where(SessionRow.state.in_(LIVE_SESSIONS))
+    connection.execute(live.values(state=SessionState.SUPERSEDED, check_at=None))
+    # One that was not bought stays so: as superseded it would count as paid for.
+    connection.execute(those.where(SessionRow.state == SessionState.DEFERRED).values(check_at=None))
 
 
 def _values(kind: str, unknown: Any, call: Any) -> dict[str, Any]:

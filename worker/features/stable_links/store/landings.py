@@ -36,7 +36,7 @@ from onboarding_worker.core.model.states import (
 )
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
-from onboarding_worker.core.unknown.store.row_by_row import hold_back
+from onboarding_worker.core.unknown.store.row_by_row import end_sessions, hold_back
 from onboarding_worker.events.store.event_status import LinkStatus
 from onboarding_worker.features.stable_links.landing import (
     Asks,
@@ -283,6 +283,9 @@ def _stop(database: Database, digests: tuple[str, ...], *, now: datetime) -> Out
             return Outcome.MOMENT
         if job is not None:
             hold_back(connection, [job], Reason.NOT_ME, now=now)
+        else:  # a later row for the customer would go on with what a cancelled one has left
+            of_link = (SessionRow.customer_id == link.customer_id, SessionRow.purpose == link.purpose)
+            end_sessions(connection, *of_link)
         connection.execute(sa.delete(StableLink).where(StableLink.id == link.id))
         act = Act("customer", "link.not-me")
         note(connection, f"customer {link.customer_id}", now=now, reason="the link is for another person", act=act)
