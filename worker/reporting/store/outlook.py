@@ -5,6 +5,7 @@ which calls are in doubt, and for which customers of a list a call is made now. 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -18,7 +19,14 @@ from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState, PauseCause
+from onboarding_worker.core.model.states import (
+    PRIORITIES,
+    UNISSUED_JOBS,
+    InvitationState,
+    JobState,
+    PauseCause,
+    SessionState,
+)
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
 from onboarding_worker.core.unknown.store.unknown_outcomes import UNSETTLED
 from onboarding_worker.lists.known_customers import KnownRule
@@ -53,6 +61,14 @@ _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
     IS_LIVE,
     SessionRow.past.is_(False),
     SessionRow.expires_at > sa.bindparam("now"),
+)
+# A message with our own link has left, which leads on: `session_reuse.deferred`.
+_WITH_OWN_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
+    *among_keys(SessionRow),
+    SessionRow.state == bulk.fixed(SessionState.DEFERRED),
+    SessionRow.check_at.is_not(None),
+    SessionRow.expires_at > sa.bindparam("now"),
+    sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.sent_at.is_not(None)),
 )
 
 
@@ -313,7 +329,8 @@ class CallsNow:
             followers |= set(left_out(connection, others - followed.keys(), rule=self._rule))
             waiting = {key for key, state in own.items() if state in UNISSUED_JOBS}
             asked = waiting | (others - followers)
-            linked = {(row.customer_id, row.purpose) for row in rows_of(connection, _WITH_LINK, asked, now=now)}
+            served = (rows_of(connection, query, asked, now=now) for query in (_WITH_LINK, _WITH_OWN_LINK))
+            linked = {(row.customer_id, row.purpose) for row in chain(*served)}
         return asked - linked
 
     def _unworked(self, connection: sa.Connection, leaders: Collection[int], *, now: datetime) -> list[int]:

@@ -18,6 +18,8 @@ from onboarding_worker.features.stable_links.store.landings import stop as not_m
 from onboarding_worker.lists.decisions.row_addresses import read_rows
 from onboarding_worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from onboarding_worker.lists.decisions.store.settlement import Which
+from onboarding_worker.lists.importing.list_import import USUAL
+from onboarding_worker.reporting.store.outlook import CallsNow
 from tests.features.stable_links.engine.test_stable_links import AHEAD, DAY, ON_CLICK, later
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
@@ -145,6 +147,18 @@ async def test_a_later_list_goes_on_with_no_link_that_was_refused_after_a_cancel
     assert fresh != secret
     assert len(world.senders["email"].messages) == 2
     assert see(world, fresh) != Gone()
+
+
+async def test_check_counts_no_message_where_our_own_link_has_left_and_leads_on(make):
+    world = make(sender=ON_CLICK, follow_up=REMINDED)
+    (secret,) = await sent(world, "A")
+    calls = CallsNow(world.parts.database, digest="another list", rule=USUAL.rule)
+    key = {("A", "onboarding")}
+    world.parts.decisions.cancel(world.job("A").batch_id, now=world.clock())
+    assert calls.of(key, now=world.clock()) == set()
+
+    stop(world, secret)
+    assert calls.of(key, now=world.clock()) == key
 
 
 @pytest.mark.parametrize("text", ["", "0" * 24, "../../etc", "ą" * 24])
