@@ -113,6 +113,20 @@ async def test_a_batch_waits_for_no_other_that_is_paused_or_timed_or_that_no_pro
     assert finishes_at(world.parts, batch)[1] == alone
 
 
+@pytest.mark.both_databases
+async def test_rows_that_wait_for_a_later_hour_go_first_once_it_has_come(make):
+    world = make(limits=["20/second"])
+    before, batch = world.add_many(100, "A"), world.add_many(40, "B")
+    work_all(world)
+    alone = "kyc: the limit of 20/second"
+    for hours, said in ((1, alone), (0, f"{alone}; 100 of other batches go first")):
+        due_at = world.clock() + timedelta(hours=hours)
+        world.set(Job, Job.batch_id == before, reason=Reason.QUIET_HOURS, due_at=due_at)
+        await asyncio.sleep(2)
+        work_all(world)
+        assert finishes_at(world.parts, batch)[1] == said
+
+
 async def test_the_order_of_batches_is_that_in_which_their_rows_are_due_and_events_go_first(make):
     world = make(limits=["20/second"])
     started = world.add_many(100, "A")

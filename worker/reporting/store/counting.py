@@ -264,7 +264,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
                 _add_calls(facts, row.state, row.rows, look_up=row.kind == tally.CountOf.LOOK_UP)
     for reason, waits in counts.waits.items():
         for model in (Job, InvitationRow):
-            waits.between(*connection.execute(_bounds(model, Reason(reason)), given).one())
+            waits.between(*connection.execute(bounds(model, Reason(reason)), given).one())
     due, ends = list[datetime | None](), list[datetime | None]()
     for row in fetch(connection, _JOINED, given):
         _add_jobs(counts, row, row.state, row.channel)
@@ -302,7 +302,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
     return counts
 
 
-def _bounds(model: type[Job] | type[InvitationRow], reason: Reason) -> sa.Select[Any, Any]:
+def bounds(model: type[Job] | type[InvitationRow], reason: Reason) -> sa.Select[Any, Any]:
     """When the first and the last of the rows are due that wait for this reason: two looks into the index."""
     of_kind = Job.leader_id.is_(None) if model is Job else InvitationRow.kind == FIRST
     waits = (model.state == bulk.fixed(JobState.WAITING), model.reason == bulk.fixed(reason), of_kind)

@@ -34,7 +34,7 @@ from onboarding_worker.core.model.states import PRIORITIES, InvitationState, Job
 from onboarding_worker.core.work.store import call_costs
 from onboarding_worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from onboarding_worker.plans.store.pilots import NOT_MET
-from onboarding_worker.reporting.store.counting import COUNTED, ROWS, first_due
+from onboarding_worker.reporting.store.counting import COUNTED, ROWS, bounds, first_due
 
 _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
 SHARE = 4  # events for each row of a list, where both wait
@@ -108,8 +108,8 @@ class Queue(NamedTuple):
 
 def queue(database: Database, *, now: datetime) -> Queue:
     """What is left of the lists: rows that are due go in the order of their due times. Not of paused lists, of those
-    whose rows have times of their own, and of rows that wait until a later hour. Read from the kept counts, once for
-    all batches."""
+    whose rows have times of their own, and of rows that wait until a later hour, which has come for none of them: they
+    keep its reason until they are looked at. Read from the kept counts, once for all batches."""
     stopped = sa.select(Batch.id).where(sa.or_(Batch.pause_cause != "", Batch.cancelled_at.is_not(None)))
     timed = sa.select(BatchPlan.batch_id).where(
         sa.or_(
@@ -120,19 +120,26 @@ def queue(database: Database, *, now: datetime) -> Queue:
         )
     )
     of_row = (COUNTED.batch_id, COUNTED.kind, COUNTED.account, COUNTED.channel)
-    alike = (*of_row, Batch.created_at, BatchPlan.start_at)
+    alike = (*of_row, COUNTED.reason, Batch.created_at, BatchPlan.start_at)
     left = sa.select(*alike, ROWS.label("rows")).join(Batch, Batch.id == COUNTED.batch_id)
     left = left.join(BatchPlan, BatchPlan.batch_id == Batch.id, isouter=True)
     left = left.where(
         COUNTED.kind.in_([CountOf.JOB.value, CountOf.MESSAGE.value]),
         COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
-        COUNTED.reason.not_in(_LATER),
         COUNTED.batch_id.not_in(stopped),
         COUNTED.batch_id.not_in(timed),
     )
     with database.read() as connection:
         of_events = connection.execute(sa.select(Batch.id).where(Batch.last_row.is_not(None))).scalars()
-        return Queue(fetch(connection, left.group_by(*alike).having(ROWS > 0)), frozenset(of_events))
+        rows = fetch(connection, left.group_by(*alike).having(ROWS > 0))
+        later = {(row.batch_id, row.kind, row.reason) for row in rows if row.reason in _LATER}
+        for batch_id, kind, reason in sorted(later):
+            model = Job if kind == CountOf.JOB else InvitationRow
+            first, _ = connection.execute(bounds(model, Reason(reason)), {"batch": batch_id}).one()
+            if first is not None and first <= now:
+                later.remove((batch_id, kind, reason))
+    rows = [row for row in rows if (row.batch_id, row.kind, row.reason) not in later]
+    return Queue(rows, frozenset(of_events))
 
 
 class Unsent(NamedTuple):
