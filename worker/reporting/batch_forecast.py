@@ -122,8 +122,9 @@ class Forecasts:
         if begins_at > now:
             ends = ends._replace(finishes_at=finishes_at, limited_by=f"its start; {ends.limited_by}")
         if plan.per_hour is not None:
-            next_at = max(begins_at, planned.next_at or begins_at)
-            paced = planned_at(plan.per_hour, next_at, max(counts.places - 1, 0))
+            each = zip((planned.issue_next_at, planned.send_next_at), counts.places, strict=True)
+            taken = [(max(begins_at, at or begins_at), left) for at, left in each if left > 0]
+            paced = max((planned_at(plan.per_hour, at, left - 1) for at, left in taken), default=begins_at)
             if paced > finishes_at:
                 why = f"its pace of {plan.per_hour:,} first invitations an hour"
                 ends = Forecast(paced, why, apart=ends.apart)

@@ -127,6 +127,20 @@ async def test_rows_that_wait_for_a_later_hour_go_first_once_it_has_come(make):
         assert finishes_at(world.parts, batch)[1] == said
 
 
+async def test_a_pace_is_forecast_the_same_before_and_after_its_first_session_and_message(make):
+    world = make(limits=["20/second"])
+    batch = world.add_many(30)
+    with world.parts.database.write() as connection:
+        plans.add(connection, batch, Plan(per_hour=10))
+        connection.execute(sa.update(Batch).where(Batch.id == batch).values(planned=True))
+    ends = [finishes_at(world.parts, batch)[0]]
+    for step in (world.issue, world.work):
+        await step()
+        ends.append(finishes_at(world.parts, batch)[0])
+    assert world.parts.facts.counts(batch).out == 1
+    assert max(ends) - min(ends) < timedelta(minutes=1)
+
+
 async def test_the_order_of_batches_is_that_in_which_their_rows_are_due_and_events_go_first(make):
     world = make(limits=["20/second"])
     started = world.add_many(100, "A")

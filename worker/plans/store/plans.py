@@ -60,7 +60,9 @@ class Planned:
     verdict: str
     verdict_at: datetime | None
     numbers: str
-    next_at: datetime | None  # when the pace lets another row go; None: it has let none go yet
+    # When the pace lets another session be asked for, and another first message leave; None: it has let none yet.
+    issue_next_at: datetime | None
+    send_next_at: datetime | None
 
     @property
     def holds_back(self) -> bool:
@@ -84,8 +86,7 @@ def find(connection: sa.Connection, batch_id: int, *, lock: bool = False) -> Pla
 
 
 def planned(row: Any) -> Planned:
-    next_at = max(filter(None, (row.issue_next_at, row.send_next_at)), default=None)
-    return made_of(Planned, row, plan=made_of(Plan, row), next_at=next_at)
+    return made_of(Planned, row, plan=made_of(Plan, row))
 
 
 def refuse_another(connection: sa.Connection, batch_id: int, plan: Plan) -> None:

@@ -100,11 +100,11 @@ class BatchCounts:
         return sum(waits.rows for waits in self.kept.values())
 
     @property
-    def places(self) -> int:
-        """The places of a batch's pace that are left to take: one for each first message, and for a row without any."""
-        rows = self.waiting.total() + self.unsent.total() - self.rows_kept
-        messages = self.to_come.total() + self.unsent.total()
-        return max(rows, messages - sum(waits.messages.total() for waits in self.kept.values()))
+    def places(self) -> tuple[int, int]:
+        """The places of a batch's pace that sessions have left to take, and those of messages: one for each first
+        message, and for a row without any."""
+        messages = self.to_come.total() - sum(waits.messages.total() for waits in self.kept.values())
+        return max(self.waiting.total() - self.rows_kept, messages), messages + self.unsent.total()
 
     @property
     def out(self) -> int:
