@@ -243,12 +243,15 @@ def test_check_lets_a_pace_rest_at_night(desk: Desk, played: Played):
 
 def test_check_lets_a_list_that_starts_at_night_begin_in_the_morning(desk: Desk, played: Played):
     desk.add('[invitations]\nquiet_hours = { email = "21:00-08:00" }\n')
-    name = desk.list_of([{**row, "timezone": "UTC"} for row in customers(3)])
     night = (ProcessClock()() + timedelta(days=1)).replace(hour=23, minute=0, second=0, microsecond=0)
-    desk.onboard("import", name, "--start-at", night.isoformat())
-    forecast = desk.onboard("check", name, "--json").facts["forecast"]
-    assert forecast["finishes_at"][:16] == f"{night + timedelta(hours=9):%Y-%m-%dT%H:%M}"
-    assert forecast["limited_by"].startswith("its start; ")
+    for last, hours in (("UTC", 9), ("Atlantic/Cape_Verde", 10)):  # the morning comes later there, and to one of three
+        rows = [{**row, "timezone": "UTC"} for row in customers(3)]
+        rows[2]["timezone"] = last
+        name = desk.list_of(rows, f"{hours}.csv")
+        desk.onboard("import", name, "--start-at", night.isoformat(), "--known", "invite")
+        forecast = desk.onboard("check", name, "--json").facts["forecast"]
+        assert forecast["finishes_at"][:16] == f"{night + timedelta(hours=hours):%Y-%m-%dT%H:%M}"
+        assert forecast["limited_by"].startswith("its start; ")
 
 
 def test_the_forecast_of_a_pace_counts_a_place_for_each_message_of_a_row(desk: Desk, played: Played):

@@ -284,14 +284,15 @@ def most_in_all(parts: Parts, judged: Judged) -> int:
 
 def _by_day(parts: Parts, judged: Judged, ends: Forecast, begins_at: datetime) -> Forecast:
     """The forecast of work that begins at this time, with the quiet hours of most customers: work that is not done
-    before them continues after them."""
+    before them continues after them. The last may be a customer of any zone."""
     if ends.finishes_at is None:
         return ends
     takes = ends.finishes_at - begins_at
     for channel in sorted({channel for channel, _ in judged.nights}):
-        zones, _ = Counter({zones: n for (on, zones), n in judged.nights.items() if on == channel}).most_common(1)[0]
-        awake = partial(allowed_at, zones, parts.hours.quiet[channel])
-        finishes_at = through_nights(takes, awake, now=begins_at)
+        nights = Counter({zones: rows for (on, zones), rows in judged.nights.items() if on == channel}).most_common()
+        awake = [partial(allowed_at, zones, parts.hours.quiet[channel]) for zones, _ in nights]
+        finishes_at = through_nights(takes, awake[0], now=begins_at)
+        finishes_at = max(one(finishes_at) for one in awake)
         if finishes_at > ends.finishes_at:
             ends = ends._replace(finishes_at=finishes_at, limited_by=f"{ends.limited_by}; quiet hours on {channel}")
     return ends
