@@ -52,8 +52,10 @@ NOT_CONFIGURED = _gauge(
 )
 FIRST_MESSAGES = _gauge("first_messages", ("channel", "state"), "First messages of sessions, by state.")
 OLDEST_DUE = _gauge("oldest_due_seconds", ("work", "name"), "How long the oldest due row has waited; 0: none is due.")
-CREDITS = _gauge("credits_used", ("account",), "Calls that cost a credit, or may have, as its budget counts them.")
-CREDITS_CAP = _gauge("credits_cap", ("account",), "The cap on credits, where the account has one.")
+CREDITS = _gauge(
+    "credits_used", ("account",), "Calls that cost a credit, or may have; accounts that share a budget are one series."
+)
+CREDITS_CAP = _gauge("credits_cap", ("account",), "The cap on credits, where there is one; of a shared budget once.")
 STOPPED = _gauge("stopped", ("name",), "1: the account or sender is stopped until a person acts.")
 PAUSED = _gauge("paused_seconds", ("name",), "How long the account or sender is still paused; 0: it is not.")
 BREAKER = _gauge("breaker_open", ("name",), "1: calls in a row failed; of a sender: it cannot be reached.")
@@ -143,7 +145,7 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
         name: min(rate for rate in both if rate is not None) for name, both in known.items() if both != (None, None)
     }
     timers = {name: age(at) for name, at in gauges.timers.items()}
-    caps = {name: rule.credits for name, rule in configured.accounts.items() if rule.credits is not None}
+    capped = {rule.called: rule.credits for rule in configured.accounts.values() if rule.credits is not None}
     values: dict[Metric, Values] = {
         DATABASE_UP: {(): 1.0},
         JOBS: _one(gauges.jobs.items()),
@@ -155,8 +157,8 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
             for work, due in (("issue", gauges.due_jobs), ("invite", gauges.due_messages))
             for name, at in due.items()
         },
-        CREDITS: _one((name, states[name].credits_used) for name in configured.accounts),
-        CREDITS_CAP: _one(caps.items()),
+        CREDITS: {(rule.called,): float(states[name].credits_used) for name, rule in configured.accounts.items()},
+        CREDITS_CAP: _one(capped.items()),
         STOPPED: _one((name, state.stopped_at is not None) for name, state in states.items()),
         PAUSED: _one((name, _seconds(now, state.blocked_until)) for name, state in states.items()),
         BREAKER: _one((name, state.opened_at is not None) for name, state in states.items()),
