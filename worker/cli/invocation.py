@@ -58,12 +58,11 @@ class Invocation:
 
 
 class Said(NamedTuple):
-    """The facts of --json, or the lines for people and their `notes` on standard error. `ends`: raised after that."""
+    """The facts of --json, or the lines for people. `ends`: raised after that."""
 
     facts: Mapping[str, Any]
     lines: Sequence[str]
     ends: BaseException | None = None
-    notes: Sequence[str] = ()
 
 
 def saying(needs: Needs, *, migrate: bool = False) -> Callable[[Callable[..., Said]], Callable[..., None]]:
@@ -78,8 +77,6 @@ def saying(needs: Needs, *, migrate: bool = False) -> Callable[[Callable[..., Sa
             with invocation.parts(needs, migrate=migrate) as parts:
                 said = command(parts, **given)
             print_json_or(said.facts, *said.lines, as_json=as_json)
-            for note in () if as_json else said.notes:
-                click.echo(note, err=True)
             if said.ends is not None:
                 raise said.ends
 
