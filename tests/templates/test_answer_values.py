@@ -25,18 +25,6 @@ FILES = {f"default/en/{part}": CODE for part in ("body.txt", "body.html", "sms.t
 FRANKIEONE, IDENFY = {"provider", "vendor"}, {"digits"}
 
 
-@pytest.fixture
-def own(tmp_path):
-    def make(files):
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        return Templates(tmp_path)
-
-    return make
-
-
 def sent(templates, channel="email", **values):
     opening = Opening(LINK, vendor="OCRLabs", vendor_parameters=values)
     return templates.render(replace(INVITATION, opening=opening), channel=channel, now=NOW)

@@ -19,18 +19,6 @@ SHOWS = {
 }
 
 
-@pytest.fixture
-def own(tmp_path):
-    def make(files):
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        return Templates(tmp_path)
-
-    return make
-
-
 def of(**columns: str) -> Invitation:
     person = replace(SAMPLE.customer.person, message=columns or None)
     return replace(SAMPLE, customer=replace(SAMPLE.customer, person=person))

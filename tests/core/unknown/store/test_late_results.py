@@ -28,10 +28,16 @@ def texts(shelf):
     return reconcilable(shelf.on("sms"))
 
 
-def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_applied(shelf, policy):
+def unanswered(shelf, policy):
+    """A call whose row waits for its look-up: its lease has ended."""
     _, (opened,) = call(shelf, policy)
     advance(shelf, seconds=61)
     sweep(shelf)
+    return opened
+
+
+def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_applied(shelf, policy):
+    opened = unanswered(shelf, policy)
     assert shelf.finish(shelf.got(opened), policy=policy) == {"email"}
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.attempts, row.due_at) == (JobState.ISSUED, None, 1, None)
@@ -48,9 +54,7 @@ def test_an_answer_that_comes_while_the_row_is_held_settles_the_unknown_outcome(
 
 
 def test_a_late_refusal_is_applied_too(shelf, policy):
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     shelf.finish(shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500")), policy=policy)
     row = shelf.job("Ona")
     assert (row.state, row.reason, row.unknown_attempt, row.attempts) == (JobState.WAITING, "transient", None, 1)
@@ -66,9 +70,7 @@ def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_applied_too(sh
 
 
 def test_a_late_result_with_an_unknown_outcome_changes_nothing(shelf, policy):
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     before = shelf.job("Ona"), shelf.row(Attempt)
     advance(shelf, seconds=1)
     shelf.finish(CallResult(opened, shelf.clock(), Hold("unknown", "lost"), LOST), policy=policy)
@@ -76,9 +78,7 @@ def test_a_late_result_with_an_unknown_outcome_changes_nothing(shelf, policy):
 
 
 def test_an_answer_that_comes_while_its_call_is_looked_up_is_applied_and_the_look_up_is_not(shelf, policy):
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     advance(shelf)
     looking = look_up(shelf, policy)
     shelf.finish(shelf.got(opened), policy=policy)
@@ -91,9 +91,7 @@ def test_an_answer_that_comes_while_its_call_is_looked_up_is_applied_and_the_loo
 
 def test_an_answer_that_comes_while_its_call_is_looked_up_closes_the_look_up(shelf, policy):
     """The worker of the look-up may have died, and the job has no lease any more that would run out."""
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     advance(shelf)
     looking = look_up(shelf, policy)
     shelf.finish(shelf.got(opened), policy=policy)
@@ -147,9 +145,7 @@ def test_the_credit_of_a_call_that_was_not_made_comes_back_once_though_it_is_bei
 def test_the_credit_of_a_session_that_was_opened_after_its_look_up_is_counted_again(shelf, repeated):
     """The look-up found nothing, and refunded the credit."""
     policy = reconcilable(shelf.ruled(credits=5))
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     advance(shelf)
     nothing = CallResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
@@ -162,17 +158,13 @@ def test_the_credit_of_a_session_that_was_opened_after_its_look_up_is_counted_ag
 
 def test_the_credit_of_a_late_session_is_counted_once_if_no_look_up_gave_it_back(shelf):
     policy = reconcilable(shelf.ruled(credits=5))
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     shelf.finish(shelf.got(opened), policy=policy)
     assert shelf.budgets.all()["kyc"].credits_used == 1
 
 
 def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the_call_is_repeated(shelf, policy):
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     advance(shelf)
     nothing = CallResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
@@ -212,9 +204,7 @@ def test_a_late_session_of_a_cancelled_row_is_recorded_and_changes_nothing(shelf
 
 def test_a_late_session_of_a_call_from_before_the_jobs_session_is_recorded_and_changes_nothing(shelf, policy):
     """The job has had a session since, which has ended: it waits for its next one as if no call were open."""
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     shelf.add(customer("Ona", purpose="other"))
     shelf.issue()
     shelf.set(SessionRow, purpose="onboarding")
@@ -327,9 +317,7 @@ def test_a_text_that_a_stopped_worker_has_not_sent_is_released(shelf, texts, rec
 
 
 def test_a_call_that_was_not_made_changes_nothing_for_the_new_owner_of_the_row(shelf, policy):
-    _, (opened,) = call(shelf, policy)
-    advance(shelf, seconds=61)
-    sweep(shelf)
+    opened = unanswered(shelf, policy)
     advance(shelf)
     nothing = CallResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)

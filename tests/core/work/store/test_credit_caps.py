@@ -56,10 +56,15 @@ def test_a_used_up_day_stops_nothing_and_goes_on_after_midnight(shelf):
     assert len(shelf.flush(policy=policy).opened) == 2
 
 
-def test_a_row_that_is_opened_before_midnight_is_not_called_after_it(shelf):
-    policy = shelf.ruled(credits_by=DAILY)
+def at_the_end_of_a_day(shelf):
+    """The policy of a daily cap, with five rows, a second before midnight."""
     shelf.add(*(customer(f"C{number}") for number in range(5)))
     shelf.clock.advance(seconds=(midnight_after(shelf) - shelf.clock()).total_seconds() - 1)
+    return shelf.ruled(credits_by=DAILY)
+
+
+def test_a_row_that_is_opened_before_midnight_is_not_called_after_it(shelf):
+    policy = at_the_end_of_a_day(shelf)
     opened = shelf.flush(policy=policy).opened
     assert {item.call_before - shelf.clock() <= timedelta(seconds=1) for item in opened} == {True}
     shelf.clock.advance(seconds=2)
@@ -69,9 +74,7 @@ def test_a_row_that_is_opened_before_midnight_is_not_called_after_it(shelf):
 
 
 def test_rows_of_two_days_that_are_released_at_once_give_each_day_its_own_credits_back(shelf):
-    policy = shelf.ruled(credits_by=DAILY)
-    shelf.add(*(customer(f"C{number}") for number in range(5)))
-    shelf.clock.advance(seconds=(midnight_after(shelf) - shelf.clock()).total_seconds() - 1)
+    policy = at_the_end_of_a_day(shelf)
     before = shelf.flush(policy=policy, most=3).opened
     shelf.clock.advance(seconds=2)
     after = shelf.flush(policy=policy, most=2).opened
@@ -82,9 +85,7 @@ def test_rows_of_two_days_that_are_released_at_once_give_each_day_its_own_credit
 
 
 def test_a_call_that_was_not_made_gives_its_own_day_the_credit_back(shelf):
-    policy = shelf.ruled(credits_by=DAILY)
-    shelf.add(*(customer(f"C{number}") for number in range(5)))
-    shelf.clock.advance(seconds=(midnight_after(shelf) - shelf.clock()).total_seconds() - 1)
+    policy = at_the_end_of_a_day(shelf)
     before = shelf.flush(policy=policy, most=3).opened
     shelf.clock.advance(seconds=2)
     after = shelf.flush(policy=policy, most=2).opened
