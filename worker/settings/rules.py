@@ -1,4 +1,4 @@
-"""Second pass: rules about several keys together. Checks the part of the configuration that is valid."""
+"""Rules about several keys together. Checks the part of the configuration that is valid."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -43,7 +43,8 @@ MOST_TEXTS = 1000  # files of templates; more than are read
 
 
 def check(settings: Settings, given: Given, findings: Findings) -> None:
-    """`settings`: what of the file is valid. A section that is missing there and not in the file has a mistake."""
+    """The rules about several keys together, for what of the file is valid. A section that the file has and `settings`
+    lacks has a mistake; so has a table that is None."""
     accounts, senders, brands = good(settings.accounts), good(settings.web.senders), good(settings.brands)
     web, bus, broker, names = settings.web, settings.bus, settings.broker, list(accounts_in(given))
     if not given.get("accounts"):

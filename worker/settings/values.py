@@ -79,10 +79,10 @@ def holds_secrets(annotation: Any) -> bool:
     return annotation is Secret or any(map(holds_secrets, get_args(annotation)))
 
 
-def _instead(kind: Any) -> Any:
-    """Of a needed key that is bad."""
-    instead = [Missing("", "")] if holds_secrets(kind) else []
-    return instead if get_origin(kind) is tuple else next(iter(instead), {})
+def _stand_in(kind: Any) -> Any:
+    """What a needed key of this type gets for a bad value: a secret that is missing, or an empty table or list."""
+    secrets = [Missing("", "")] if holds_secrets(kind) else []
+    return secrets if get_origin(kind) is tuple else next(iter(secrets), {})
 
 
 class Section(BaseModel):
@@ -90,7 +90,7 @@ class Section(BaseModel):
     (`Missing`) raises SettingsError where it is used: a secret when it is revealed, a URL when it is read."""
 
     # hide_input: pydantic's own text would repeat values, which may be secrets.
-    # defer_build: a configuration has few of the tables, and each that is built takes milliseconds of every command.
+    # defer_build: the whole configuration builds all tables at once; each alone would take milliseconds more.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
     _missing: dict[str, Missing] = PrivateAttr(default_factory=dict)
     # The model of the tables in this one that have names of one's own: [brand.NAME].
@@ -114,8 +114,7 @@ class Section(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _without_bad_keys(cls, given: Any, check: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Any:
-        """With LENIENT what is left of a table without its bad keys; None: it cannot be without them. A secret that is
-        needed gets a stand-in."""
+        """With LENIENT what is left of a table without its bad keys; None: it cannot be without them."""
         if not (info.context and LENIENT in info.context):
             return check(given)
         for _ in range(3):  # it is no table; without bad keys; with stand-ins
@@ -127,7 +126,7 @@ class Section(BaseModel):
                 field.alias or name: field.annotation for name, field in cls.model_fields.items() if field.is_required()
             }
             given = {name: value for name, value in given.items() if name not in bad} if isinstance(given, dict) else {}
-            given |= {name: _instead(kind) for name, kind in keys.items() if name in bad}
+            given |= {name: _stand_in(kind) for name, kind in keys.items() if name in bad}
         return None
 
     def lacks(self, name: str) -> bool:
