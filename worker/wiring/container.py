@@ -26,6 +26,7 @@ from onboarding_worker.core.foundation.clock import Clock, ProcessClock
 from onboarding_worker.core.limits.call_outcomes import SecondLook
 from onboarding_worker.core.model.metrics import Meters
 from onboarding_worker.http.trust import faster
+from onboarding_worker.lists.importing.intake import Intake
 from onboarding_worker.lists.traces import NO_TRACES, Traces
 from onboarding_worker.providers.account import AccountUnusable
 from onboarding_worker.providers.contract import Provider, build_provider
@@ -45,7 +46,6 @@ from onboarding_worker.wiring.stores import Stores
 
 if TYPE_CHECKING:
     from onboarding_worker.core.work.kinds import FirstLinks
-    from onboarding_worker.lists.importing.intake import Intake
     from onboarding_worker.reporting.store.look import Looked
     from onboarding_worker.senders.contract import Sender
     from onboarding_worker.wiring.sweep import Sweep
@@ -187,10 +187,8 @@ class Parts(Stores):
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
     @property
-    def intake(self) -> "Intake":
+    def intake(self) -> Intake:
         """What rows of lists, and events, are judged by."""
-        from onboarding_worker.lists.importing.intake import Intake
-
         return Intake(
             clock=self.clock,
             database_clock=self.database_clock,

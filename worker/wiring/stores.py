@@ -1,6 +1,6 @@
 """Builds the store's objects over one database, and what the configuration says for them.
 
-Each part is built once, when first needed. What work, webhooks and events need is loaded then: most commands only read
+What is costly to load or to make is so when first needed: what work, webhooks and events need. Most commands only read
 how batches stand.
 """
 
@@ -17,10 +17,13 @@ from onboarding_worker.core.limits.store.budgets import Budgets
 from onboarding_worker.core.messages.contact import ContactPolicy
 from onboarding_worker.core.messages.quiet_hours import Hours
 from onboarding_worker.core.model.incoming import ACCOUNT, SENDER
+from onboarding_worker.events.store.refused_events import RefusedEvents
 from onboarding_worker.failover.store.takeovers import Takeovers
 from onboarding_worker.http.trust import Trust, trust_of
+from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.decisions.store.do_not_contact import DoNotContact
 from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
+from onboarding_worker.lists.importing.routing import Rule
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.plans.store.pilots import Pilots
 from onboarding_worker.providers.contract import Provider, webhook_peers
@@ -29,19 +32,16 @@ from onboarding_worker.reporting.store.report_rows import Facts
 from onboarding_worker.settings.accounts import Account
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
+from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
 from onboarding_worker.wiring.store.carried_budgets import as_counted
 
 if TYPE_CHECKING:
     from onboarding_worker.core.messages.store.claim_invitations import Invitations
     from onboarding_worker.core.work.store.claim_jobs import Jobs
     from onboarding_worker.events.store.inbox import Inboxes
-    from onboarding_worker.events.store.refused_events import RefusedEvents
-    from onboarding_worker.lists.decisions.store.decisions import Decisions
-    from onboarding_worker.lists.importing.routing import Rule
     from onboarding_worker.senders.contract import Sender
     from onboarding_worker.templates.pages import Pages
     from onboarding_worker.templates.render import Templates
-    from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
     from onboarding_worker.web.webhooks.store.webhooks import Webhooks
 
 Made = TypeVar("Made")
@@ -74,6 +74,9 @@ class Stores:
         self.facts = Facts(database, keyring)
         self.processes = Processes(database)
         self.do_not_contact = DoNotContact(database, keyring)
+        self.decisions = Decisions(database, most_messages=settings.invitations.messages_per_customer)
+        self.refused_events = RefusedEvents(database, keyring)
+        self.webhook_list = WebhookList(database, keyring)
         self._made: dict[Any, Any] = {}
 
     def once(self, make: Callable[["Stores"], Made]) -> Made:
@@ -103,28 +106,10 @@ class Stores:
         return Invitations(self.database, self.keyring, jitter=self.jitter)
 
     @cached_property
-    def decisions(self) -> "Decisions":
-        from onboarding_worker.lists.decisions.store.decisions import Decisions
-
-        return Decisions(self.database, most_messages=self.settings.invitations.messages_per_customer)
-
-    @cached_property
     def inboxes(self) -> "Inboxes":
         from onboarding_worker.events.store.inbox import Inboxes
 
         return Inboxes(self.database, self.keyring)
-
-    @cached_property
-    def refused_events(self) -> "RefusedEvents":
-        from onboarding_worker.events.store.refused_events import RefusedEvents
-
-        return RefusedEvents(self.database, self.keyring)
-
-    @cached_property
-    def webhook_list(self) -> "WebhookList":
-        from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
-
-        return WebhookList(self.database, self.keyring)
 
     @cached_property
     def webhooks(self) -> "Webhooks":
@@ -193,9 +178,7 @@ class Stores:
         return pages_of(self.settings)
 
     @cached_property
-    def routes(self) -> "tuple[Rule, ...]":
-        from onboarding_worker.lists.importing.routing import Rule
-
+    def routes(self) -> tuple[Rule, ...]:
         return tuple(Rule(one.when, one.accounts, one.freshness, one.brand or "") for one in self.settings.routes)
 
     @cached_property
