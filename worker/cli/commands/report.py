@@ -17,6 +17,7 @@ from onboarding_worker.cli.lists.options import YEARS, read_time
 from onboarding_worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
 from onboarding_worker.core.database.audit_entries import note_alone
 from onboarding_worker.core.foundation.notation import counted, written, written_if_any
+from onboarding_worker.reporting.prices import Prices, as_facts, names_of, report_of, row_facts, rows_of, table_of
 from onboarding_worker.reporting.report_lines import line_values, write_csv, write_jsonl, write_table
 from onboarding_worker.reporting.store.ledger import Nonresponder, nonresponders
 from onboarding_worker.reporting.store.report_rows import LineFacts, with_own_links
@@ -219,7 +220,6 @@ def report(
 
             if form == "html":
                 from onboarding_worker.reporting.html_report import write_html
-                from onboarding_worker.reporting.prices import Prices
 
                 spending, prices = spending_of(parts.database, found.id), Prices.of(parts.settings)
                 count = write_html(stream, parts.reporting.status(found), noted(), columns, spending, prices)
@@ -263,7 +263,6 @@ def _write_period(
     excel: bool,
 ) -> None:
     from onboarding_worker.reporting import xlsx_report
-    from onboarding_worker.reporting.prices import Prices, as_facts, names_of, report_of, row_facts, rows_of, table_of
 
     if first is None:
         raise click.UsageError("give --from too: the first day of the period")

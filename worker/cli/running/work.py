@@ -18,9 +18,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from onboarding_worker.cli.approval import approve
 from onboarding_worker.cli.commands.status import show_status
 from onboarding_worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart, Stopped
 from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.lists.adopting import Adopting
 from onboarding_worker.cli.lists.listed import (
     Listed,
     changes_of,
@@ -64,6 +66,7 @@ PACE_OF = 30.0  # the pace is that of the last seconds: it changes with pauses a
 
 def run_list(
     invocation: Invocation,
+    *,
     listed: Listed,
     until: str,
     patience: timedelta,
@@ -81,8 +84,6 @@ def run_list(
         choices = listed.choices(parts, again=again, plan=plan)
         approved = False
         if not yes and can_ask():
-            from onboarding_worker.cli.approval import approve  # imported here: only a terminal needs it
-
             with refusing_lists(listed.name):
                 approved = approve(parts, listed, asked, choices)
         try:
@@ -130,7 +131,7 @@ def run_list(
 
 
 def import_list(
-    invocation: Invocation, listed: Listed, again: bool, plan: Plan | None, adopt: bool, invite: bool, as_json: bool
+    invocation: Invocation, *, listed: Listed, again: bool, plan: Plan | None, adopt: bool, invite: bool, as_json: bool
 ) -> int:
     """`adopt`: sessions that another tool opened. `invite`: their first messages are sent."""
     needs = ENCRYPTING | {Need.CALLS if adopt else Need.BUS}
@@ -138,8 +139,6 @@ def import_list(
         refuse_what_cannot_work(parts)
         options, choices = listed.options(parts), listed.choices(parts, again=again, plan=plan)
         if adopt:
-            from onboarding_worker.cli.lists.adopting import Adopting
-
             options = replace(options, adopts=True, check_parameter=parse_cell, known_parameter=unknown_parameter)
         with Adopting(parts, invites=invite) if adopt else nullcontext() as adopts:
             imported = import_listed(parts, listed, options, choices, adopts=adopts)
