@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeHttp, FakeProvider, FakeSender
 from onboarding_worker.core.customers.customers import Channel, Customer, Person
-from onboarding_worker.core.database.tables import Attempt, Base, InvitationRow, Job
+from onboarding_worker.core.database.tables import Attempt, Base, Batch, InvitationRow, Job
 from onboarding_worker.core.foundation.keyring import new_key
 from onboarding_worker.core.model.states import BATCH
 from onboarding_worker.core.model.wakeups import WakeUp
@@ -171,6 +171,7 @@ class World:
             choices=KnownChoices(allow_erased=allow_erased),
             now=now,
         )
+        self.set(Batch, Batch.id == batch.id, imported_at=now)
         return batch.id
 
     def add_many(self, count: int, prefix: str = "C", **how: Any) -> int:

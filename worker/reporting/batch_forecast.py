@@ -93,6 +93,8 @@ class Forecasts:
             # For example, the link was to be used in the app first.
             ends = Forecast(counts.last_due, "messages that are not due before then")
         ends = self._rows_apart(batch.id, counts, outcomes, ends)
+        if batch.imported_at is None and ends.finishes_at is not None:
+            ends = ends._replace(apart=(*ends.apart, "the rows that its import has not brought yet"))
         return ends if planned is None else self.by_plan(planned, counts, ends)
 
     def by_plan(

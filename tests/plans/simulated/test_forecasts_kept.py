@@ -195,6 +195,13 @@ async def test_the_rest_of_a_batch_has_its_own_time_and_rows_that_wait_for_an_en
     assert apart(world.parts, batch) == [f"{WAITS[reason]}, until {written(ends)}"]
 
 
+async def test_while_a_list_is_imported_its_time_is_that_of_the_rows_that_are_in(make):
+    world = make(limits=["20/second"])
+    batch = world.add_many(3)
+    world.set(Batch, Batch.id == batch, imported_at=None)
+    assert apart(world.parts, batch) == ["the rows that its import has not brought yet"]
+
+
 @pytest.mark.both_databases
 async def test_rows_and_messages_that_an_address_has_no_place_for_are_named_apart(make):
     world = make(limits=["20/second"])
