@@ -9,7 +9,7 @@ from math import inf
 from onboarding_worker.reporting.store.spending import sum_of
 from trials.simulation.play import History
 from trials.simulation.records import Call, Kind
-from trials.simulation.rules.reading import left_late, may_be_unknown, times
+from trials.simulation.rules.reading import CLOCKS, left_late, may_be_unknown, times
 from trials.simulation.witness import seconds
 
 OPENED, LEFT = re.compile(r"^(\w+) opened (a|another) session"), re.compile(r" left( \(.*\))?\.$")
@@ -79,7 +79,9 @@ def who_is_said_to_be_cancelled_was(history: History) -> Iterator[str]:
         for customer, facts in look.customers.items():
             erased = times(history, "erased", customer)
             for at in (seconds(at) for at, text in facts["timeline"] if CANCELLED in text):
-                nearest, other = (min((abs(one - at) for one in each), default=inf) for each in (by_hand, erased))
+                # A row under a lease is cancelled when that is over; an erasure after it has not done that.
+                before = [one for one in erased if one <= at + CLOCKS]
+                nearest, other = (min((abs(one - at) for one in each), default=inf) for each in (by_hand, before))
                 if nearest == inf or other < nearest:
                     yield f"{customer}: {CANCELLED!r} is said at {look.at:.0f} s, and nobody has cancelled it"
 

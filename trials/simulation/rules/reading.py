@@ -19,6 +19,7 @@ ENDED = frozenset({"completed", "lapsed", "failed", "cancelled"})
 # An answer is written within a flush and a commit. Later it is lost only if the process dies or stands still meanwhile.
 WRITTEN = 2.0
 REPEATED = "a person answers for a second call"
+CLOCKS = 5.0  # how much two times may differ that several clocks have told
 SET_CLOCK = 10.0  # `container.SET_CLOCK_EVERY`
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from trials.simulation.play import History
 from trials.simulation.records import Call, Kind
-from trials.simulation.rules.reading import left_late, sessions_of
+from trials.simulation.rules.reading import CLOCKS, left_late, sessions_of
 from trials.simulation.witness import Look, seconds, slack_of
 
 # What people, and events of theirs, do: from then on a word of before is not held to anything.
@@ -23,7 +23,6 @@ NEWS = ("finished", "is known", "the provider has", "presses", "visits", "not me
 # Of a limit, as a report has it and as pages do: of those who wait for it only the first goes on then.
 IN_TURN = ("limit_used_up", "then in turn, by")
 IN_FLIGHT = 20.0  # a call that was begun before
-CLOCKS = 5.0
 ASKS_AGAIN = "onboard account resume"  # of an account whose credentials are refused: a worker asks it again, too
 MOST_CREDITS = re.compile(r"(--most-credits) \d+")
 
