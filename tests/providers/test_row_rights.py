@@ -119,8 +119,13 @@ def test_an_object_that_is_listed_gives_its_members_and_a_member_not_the_object(
     given = {"vendorParameters": {"flow": 1}}
     allowed = frankie_account(provider="frankieone-v1", per_row=("entity.identityDocs",))
     columns = ("frankieone-v1.entity.identityDocs",)
-    said = judged(allowed, Right(KEY, columns), {"entity.identityDocs": [{"documentStatus": "x"}]}, names_account=False)
+    docs = {"entity.identityDocs": [{"documentStatus": "x"}]}
+    said = judged(allowed, Right(KEY, columns), docs, names_account=False)
     assert said.problems == ()
+    # Of a list only the whole can be listed, and the refusal names it.
+    (refused,) = judged(allowed, Right(KEY), docs, names_account=False).problems
+    assert refused.column == "frankieone-v1.entity.identityDocs.documentStatus"
+    assert refused.hint.endswith(f"or list the whole of entity.identityDocs in {KEY}")
     narrow = frankie_account(per_row=("vendorParameters.flow",))
     assert judged(narrow, Right(KEY, ("frankieone-v2.vendorParameters",)), given, names_account=False).problems
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.providers.account import AccountSettings
-from onboarding_worker.providers.parameters import set_by
+from onboarding_worker.providers.parameters import list_around, set_by
 from onboarding_worker.providers.parameters.effects import Effect
 
 # Where rows come from, as [rights] names it: one of these, or SENDERS or FOLDERS with a name behind a dot. A row that
@@ -79,4 +79,5 @@ def _has(listed: Collection[str], name: str) -> bool:
 
 def _way_out(column: str, keys: tuple[str, ...]) -> str:
     instead = "leave it out" if column == ACCOUNT else "set it in the account's `parameters`"
-    return f"{instead}, or list it in {' and '.join(keys)}"
+    around = list_around(*column.split(".", 1)) if "." in column else ""
+    return f"{instead}, or list {f'the whole of {around}' if around else 'it'} in {' and '.join(keys)}"

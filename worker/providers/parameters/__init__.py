@@ -214,6 +214,15 @@ def find(table: Table, name: str) -> tuple[Parameter | None, tuple[str, ...]]:
     return parameter, tuple(path)
 
 
+def list_around(provider: str, name: str) -> str:
+    """The list whose objects have this documented member: only the whole is named in a configuration; "": no list."""
+    for table in tables_of(provider):
+        parameter, path = find(table, name)
+        if path and parameter is not None and parameter.fields:
+            return name.removesuffix("." + ".".join(path))
+    return ""
+
+
 def names_of(
     parameters: Mapping[str, Parameter] | tuple[Parameter, ...], at: str = ""
 ) -> Iterator[tuple[str, Parameter]]:
