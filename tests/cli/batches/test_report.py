@@ -164,6 +164,14 @@ def test_html_names_what_needs_a_person_and_stops(desk_at, play):
     assert "bad" in page.section("all-rows")
 
 
+def test_html_names_no_end_where_no_process_works(desk_at, play):
+    desk = desk_at(play())
+    assert desk.onboard("import", desk.list_of(customers(2))).code == 0
+    page = desk.onboard("report", "latest", "--format", "html").out
+    assert "The last invitation leaves" not in page
+    assert "no process is working: `onboard up`" in page
+
+
 def test_a_reader_that_goes_away_is_no_traceback(ran: Desk):
     process = ran.start("report", "latest")
     assert process.stdout is not None

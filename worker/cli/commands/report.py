@@ -222,7 +222,8 @@ def report(
                 from onboarding_worker.reporting.html_report import write_html
 
                 spending, prices = spending_of(parts.database, found.id), Prices.of(parts.settings)
-                count = write_html(stream, parts.reporting.status(found), noted(), columns, spending, prices)
+                facts = parts.operation.report().with_what_is_worked(parts.reporting.status(found))
+                count = write_html(stream, facts, noted(), columns, spending, prices)
             elif form == "xlsx":
                 from onboarding_worker.reporting.xlsx_report import write_xlsx
 
