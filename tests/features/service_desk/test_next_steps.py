@@ -88,7 +88,7 @@ def test_a_pause_and_a_used_up_limit_have_a_time(blocked, why):
     moment = next_of(around(blocked))
     why = why.replace("2026-11-21", f"{LATER:%Y-%m-%d}").replace("13:00", f"{LATER:%H:%M}")
     assert moment.at == LATER
-    assert moment.text == f"Next: nothing before {LATER:%Y-%m-%d %H:%M} UTC: {why}. Then kyc is asked for a session."
+    assert moment.text == f"Next: nothing before {LATER:%Y-%m-%d %H:%M:%S} UTC: {why}. Then kyc is asked for a session."
 
 
 def test_what_ends_before_the_row_is_due_is_not_named():

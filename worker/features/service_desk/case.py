@@ -90,6 +90,11 @@ def in_utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
+def from_utc(moment: datetime) -> str:
+    """The same, of a time before which something cannot be: read in its minute, it is not over yet."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
 ERASED = Refused(
     "the customer was erased, and nothing is stored to write to",
     "a new list brings the customer back (`onboard import --allow-erased`)",
@@ -204,7 +209,7 @@ def next_step(what: str, one: Waiting, around: Circumstances, *, now: datetime) 
             text = _nothing_before(event, first.in_words)
         case _:
             until = first.until or now
-            text = f"{_nothing_before(in_utc(until), first.in_words)} Then {what}."
+            text = f"{_nothing_before(from_utc(until), first.in_words)} Then {what}."
     return first._replace(detail=text, until=until)
 
 

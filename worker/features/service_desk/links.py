@@ -40,6 +40,7 @@ from onboarding_worker.features.service_desk.case import (
     Case,
     DeskRules,
     Refused,
+    from_utc,
     in_a_pause,
     in_utc,
     not_serviceable,
@@ -182,7 +183,7 @@ def _too_soon(
     left = max((message.sent_at for message in messages if message.sent_at is not None), default=None)
     if left is not None and left + SPACING > now:
         why = f"one {CALLED[channel]} with the link left at {in_utc(left)}, and may still be on its way"
-        return Refused(why, f"send it again after {in_utc(left + SPACING)}")
+        return Refused(why, f"send it again after {from_utc(left + SPACING)}")
     return None
 
 
@@ -285,7 +286,7 @@ def _before(rules: DeskRules, row: JobFacts, link: SessionFacts | None, *, now: 
     over = link.expires_at + SETTLES
     if over > now:
         why = "the link has just ended, and the customer's result may still come"
-        return Refused(why, f"ask again after {in_utc(over)}")
+        return Refused(why, f"ask again after {from_utc(over)}")
     asked = asked_since_end(link.asked_at, link.expires_at)
     return Before.ASKED if not asked and link.account in rules.lists else Before.EXPIRED
 
