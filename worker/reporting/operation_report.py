@@ -29,6 +29,8 @@ from onboarding_worker.reporting.store import waiting
 from onboarding_worker.reporting.store.look import Looks
 from onboarding_worker.reporting.store.processes import (
     BEAT,
+    FULL,
+    GONE_AFTER,
     IMPORT,
     SWEEP,
     WAKE,
@@ -143,11 +145,13 @@ class Operation:
         works_all = any(one.kind in WORK and one.batch_id is None for one in running)  # not a `run` of one list alone
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
+        timers = processes.last()
+        if (full_at := timers.get(FULL)) is not None and now - full_at < GONE_AFTER:
+            unwritable = "the database's disk is full: make space"  # a process may still say that it runs
         doctor = hint("doctor", ": `onboard doctor`")
         idle = f"{unwritable}{doctor}" if unwritable else f"{waits.none_works(running)}: `{starts}`"
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
         importing = any(one.kind == IMPORT for one in running) or any(one.is_importing for one in stands)
-        timers = processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
         unheard = f"{no_wake_up(wakening)}{doctor}" if wakening.none_look(now) else ""
         stop = [] if stopped is None else [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]

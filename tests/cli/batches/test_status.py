@@ -111,6 +111,17 @@ def test_a_killed_process_no_longer_counts(desk: Desk):
     assert desk.onboard("status").out.startswith("no process is working: `onboard up`\n")
 
 
+@pytest.mark.parametrize(("age", "is_full"), [(15, True), (25, False)])
+def test_a_full_disk_of_a_server_is_known_from_a_process_whose_write_it_has_refused(
+    desk: Desk, age: int, is_full: bool
+):
+    running(desk, "up")
+    at = datetime.now(UTC) - timedelta(seconds=age)  # noqa: TID251 -- as above
+    desk.sql("INSERT INTO timer (name, at) VALUES ('full', ?)", f"{at:%Y-%m-%d %H:%M:%S.%f}")
+    assert (checked(desk)[0] == 2) is is_full
+    assert needs(desk) == ([("database", DOCTOR)] if is_full else [])
+
+
 @pytest.mark.parametrize("kind", ["up", "web"], ids=["it still counts as working", "it no longer counts"])
 def test_a_full_disk_is_told_at_once_and_no_process_is_asked_for(desk: Desk, monkeypatch, kind: str):
     """No process can say that it runs then: to start another one helps nothing."""

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from onboarding_worker.core.database.tables import ProcessRow
-from onboarding_worker.reporting.store.processes import GONE_AFTER, REMOVED_AFTER, Processes, Running
+from onboarding_worker.reporting.store.processes import FULL, GONE_AFTER, REMOVED_AFTER, Processes, Running
 
 LATE = timedelta(seconds=10)
 
@@ -55,3 +56,14 @@ def test_one_process_sweeps_when_the_last_sweep_is_old_and_none_while_wake_ups_c
     shelf.clock.advance(seconds=10)
     assert claims() == [True, False, False]
     assert processes.last()["beat"] < processes.last()["sweep"]
+
+
+@pytest.mark.postgresql_alone
+def test_that_the_server_refuses_a_write_for_a_full_disk_is_noted_in_a_row_that_needs_no_space(shelf, processes):
+    processes.note_full_disk(now=shelf.clock())
+    assert FULL not in processes.last()
+    refused = "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+    with pytest.raises(sa.exc.OperationalError), shelf.database.write() as connection:
+        connection.exec_driver_sql(refused)
+    processes.note_full_disk(now=shelf.clock())
+    assert processes.last()[FULL] == shelf.clock()

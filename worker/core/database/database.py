@@ -20,10 +20,10 @@ from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.fast.on_loop import elsewhere
 from onboarding_worker.core.database.fast.unanswered import ALONE
 from onboarding_worker.core.database.journal import JOURNAL, Journal
-from onboarding_worker.core.database.outages import naming_outages
+from onboarding_worker.core.database.outages import DISK_FULL, naming_outages
 from onboarding_worker.core.database.tables.types import NotKnown, UnknownWord, UtcDateTime
 from onboarding_worker.core.facts import OBSERVERS, FactObserver
-from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.foundation.clock import ProcessClock, monotonic
 from onboarding_worker.core.foundation.private_files import new_file
 from onboarding_worker.core.foundation.tls import Tls
 
@@ -88,6 +88,8 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         self.has_own_time = False  # whether leases are checked by the database's own time
         self._process_clock: ProcessClock | None = None  # set by it when this process has stood still
+        # When the server last said that its disk is full, in monotonic seconds; one list for all copies.
+        self._full_at: list[float] = []
         if self.is_sqlite:
             _make_private(url)
             arguments = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
@@ -100,6 +102,7 @@ class Database:
             from onboarding_worker.core.database.postgresql_engine import engine_of
 
             self.engine, self._patience = engine_of(url, connections=connections, tls=tls)
+            event.listen(self.engine, "handle_error", self._note_full_disk)
         self.engine.update_execution_options(**{OBSERVERS: observers, ACT: act, JOURNAL: journal})
         self._journal = journal
 
@@ -206,6 +209,14 @@ class Database:
         if not file or file == ":memory:" or shutil.disk_usage(Path(file).resolve().parent).free >= FULL:
             return ""
         return "the database's disk is full: make space"
+
+    def is_full(self, *, within: float) -> bool:
+        """Whether the server has refused a write of this process for a full disk, so many seconds ago at most."""
+        return any(monotonic() - at < within for at in self._full_at)
+
+    def _note_full_disk(self, context: sa.engine.ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) == DISK_FULL:
+            self._full_at[:] = [monotonic()]
 
     def why_it_takes_no_tables(self) -> str:
         """Why its role cannot make the tables in the database, in words; "": it can."""

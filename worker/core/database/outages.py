@@ -23,6 +23,7 @@ DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=
 # The server takes no writes, or ends: after a failover another one does the work. Its connections may stay open and
 # read-only for ever. No transaction of ours is meant to be read-only and writes.
 LOST = frozenset({"25006", "57P01", "57P02", "57P03"})  # read only, shut down by a person, after a crash, starting up
+DISK_FULL = "53100"
 # The settings of a server that end our statements, by SQLSTATE: the words of the server may be in any language.
 CANCELLED = "57014"  # SQLSTATE: by a statement_timeout, or by a person
 LIMITS = {CANCELLED: "statement_timeout", "25P04": "transaction_timeout"}

@@ -26,7 +26,7 @@ from onboarding_worker.core.foundation.version import __version__
 SAY_EVERY = timedelta(seconds=5)
 GONE_AFTER = timedelta(seconds=20)
 REMOVED_AFTER = timedelta(hours=1)
-SWEEP, BEAT, WAKE = "sweep", "beat", "wake"
+SWEEP, BEAT, WAKE, FULL = "sweep", "beat", "wake", "full"
 log = logging.getLogger(__name__)
 END_SECONDS = 2.0  # how long an end waits for the database, which may hang
 
@@ -133,6 +133,13 @@ class Processes:
         with self._database.write() as connection:
             connection.execute(set_timer(connection, *((BEAT, SWEEP) if scheduled else (WAKE,)), now=now))
 
+    def note_full_disk(self, *, now: datetime) -> None:
+        """Record that the server has just refused this process a write for a full disk. It may take this one, as it
+        takes what processes say: these rows need no more space."""
+        if self._database.is_full(within=GONE_AFTER.total_seconds()):
+            with self._database.write() as connection:
+                connection.execute(set_timer(connection, FULL, now=now))
+
     def claim_sweep(self, *, older_than: timedelta, now: datetime) -> bool:
         """True if the last sweep began longer ago than this; then one process alone gets True, and is to sweep."""
         if is_younger(self._database, SWEEP, than=older_than, now=now):
@@ -195,6 +202,7 @@ class Heartbeat:
         while True:
             try:
                 self._say()
+                self.processes.note_full_disk(now=self.clock())
                 self.store()
             except sa.exc.SQLAlchemyError as error:
                 log.debug("no heartbeat was written: %s", reason(error))
