@@ -110,9 +110,9 @@ def _wrong(
 def _undisturbed_until(history: History, one: Forecast, customer: str) -> float:
     """When something else than the list first acts on the customer."""
     plan, until = history.plan, [history.ended_at]
-    # A mail to a mailbox that others share waits for its place, and the customer may finish before.
+    # A mail to a mailbox that others share waits for its place, and the customer may have come by the text before.
     follows = plan.tries_again or plan.renews_for or plan.shared
-    acts = (*INTERFERES, *(ANSWERS if follows else ()))
+    acts = (*INTERFERES, *(ANSWERS if follows else ()), *(("presses",) if plan.shared else ()))
     for happened in history.record.happened:
         concerns = happened.customer in ("", customer) and happened.at > one.at
         if concerns and happened.what.startswith(acts) and not happened.what.startswith(BY_NAME):
