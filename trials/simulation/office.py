@@ -59,6 +59,10 @@ def import_list(
     ]
     forecast = witness.forecast(lines, name, choices, plan=plan, held=bool(hold)) if witness is not None else None
     batch, _ = parts.batches.open(name="list.csv", digest=name, again=False, now=now, plan=plan, hold=hold)
+    if batch.cancelled_at is not None:  # since its first import, whose end was not heard: an import adds nothing then
+        if witness is not None:
+            witness.takes_back(forecast)
+        return batch.id
     chunk = Chunk.of(parts.batches.keyring, batch.id, lines)
     found = add_lines(parts.batches, batch.id, chunk, priority=BATCH, now=now, added=added, choices=choices)
     if witness is not None and forecast is not None:

@@ -313,6 +313,10 @@ class Witness:
         facts["returned"] = False
         self._simulation.record.forecasts.append(Forecast(self._world.elapsed, facts, {}, frozenset(customers), {}))
 
+    def takes_back(self, forecast: Forecast | None) -> None:
+        """Nothing is imported of this list."""
+        self._simulation.record.forecasts[:] = (one for one in self._simulation.record.forecasts if one is not forecast)
+
     def imported(self, forecast: Forecast, batch: int, found: Adding) -> None:
         """What the import has found of the same lines."""
         counts = self._simulation.observer.rows(_IMPORTED.format(batch=batch, now=self.parts.clock()))[0]
