@@ -26,6 +26,7 @@ from onboarding_worker.lists.store import added_lines
 from onboarding_worker.lists.store.added_lines import Adding
 from onboarding_worker.lists.store.batches import Batches
 from onboarding_worker.lists.store.new_rows import Chunk
+from onboarding_worker.reporting.store.ledger import facts_of
 from onboarding_worker.reporting.store.look import Looks
 from onboarding_worker.reporting.store.report_rows import Facts
 from tests.stored.steps import InvitationSteps, JobSteps
@@ -55,6 +56,12 @@ def line(row: int, accepted: Customer, *, account: str = "kyc", floor: timedelta
 def add_lines(batches: Batches, batch: int, lines: Sequence[AcceptedLine | RefusedLine], **how: Any) -> Adding:
     """Add judged lines of a list to its batch."""
     return added_lines.add_lines(batches, batch, Chunk.of(batches.keyring, batch, lines), **how)
+
+
+def facts_about(of, who="Ona"):
+    """The facts of a customer, of a shelf or of a process's parts."""
+    with of.database.read() as connection:
+        return facts_of(connection, of.keyring, who)
 
 
 class Shelf:

@@ -13,7 +13,6 @@ from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.importing import judging
 from onboarding_worker.reporting import batch_forecast, report_lines, row_groups
 from onboarding_worker.reporting.store import ledger, outlook, spending, waiting
-from onboarding_worker.reporting.store.ledger import Ledger
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.reporting.waits import Wait, cause_of, of_row
 
@@ -33,13 +32,13 @@ def _opens_longer(*given: Any, reads: Any = ledger.sessions_of) -> Any:
     return [one._replace(expires_at=one.expires_at + timedelta(hours=1)) for one in reads(*given)]
 
 
-def _one_lost(self: Ledger, customer_id: str, *, reads: Any = Ledger.of) -> Any:
-    found = reads(self, customer_id)
+def _one_lost(*given: Any, reads: Any = ledger.facts_of) -> Any:
+    found = reads(*given)
     return found and found._replace(lost_calls={name: 1 for name in ("kyc", "kyb", "au")})
 
 
-def _none_in_doubt(self: Ledger, customer_id: str, *, reads: Any = Ledger.of) -> Any:
-    found = reads(self, customer_id)
+def _none_in_doubt(*given: Any, reads: Any = ledger.facts_of) -> Any:
+    found = reads(*given)
     return found and found._replace(lost_calls={})
 
 
@@ -63,8 +62,8 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # each_link_opens_as_long_as_it_is_said_to
     "said-link": ((ledger, "sessions_of", _opens_longer),),
     # each_customer_has_what_was_counted
-    "said-credits": ((Ledger, "of", _one_lost),),
-    "said-certain": ((Ledger, "of", _none_in_doubt),),
+    "said-credits": ((ledger, "facts_of", _one_lost),),
+    "said-certain": ((ledger, "facts_of", _none_in_doubt),),
     # each_list_has_what_was_counted
     "said-spent": ((spending, "fetch", lambda *_given: []),),
     # who_is_said_to_be_invited_has_a_message

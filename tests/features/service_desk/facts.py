@@ -1,34 +1,24 @@
 """Facts of a customer, as the ledger has them, and the moments of one message."""
 
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.model.states import InvitationState, SessionState
-from onboarding_worker.features.service_desk.timeline import CallFact, History, Moment, timeline
+from onboarding_worker.features.service_desk.timeline import History, Moment, timeline
 from onboarding_worker.reporting.store.ledger import CustomerFacts, JobFacts, MessageFacts, SessionFacts
 from onboarding_worker.reporting.waits import Circumstances
 from tests.conftest import NOON
 
 SOON = NOON + timedelta(hours=1)
 CALM = Circumstances()
-ROW = JobFacts(
-    *(1, 2, "onboarding", "invited", "", "", "", "kyc", None),
-    joined=False,
-    name="list.csv",
-    channel=Channel.EMAIL,
-    own_account="kyc",
-    created_at=NOON,
-    changed_at=NOON,
-)
+OF_LIST = {"name": "list.csv", "channel": Channel.EMAIL, "own_account": "kyc", "created_at": NOON, "changed_at": NOON}
+ROW = JobFacts(1, 2, "onboarding", "invited", "", "", "", "kyc", None, joined=False, **OF_LIST)
 
 
 def a_link(reference="r-1", state="completed", result="", because="first", **more) -> SessionFacts:
-    times = {"issued_at": NOON, "expires_at": SOON, "check_at": None}
-    return SessionFacts(
-        UUID(int=1), "onboarding", "kyc", reference, SessionState(state), result, because, **times, reasons=(), **more
-    )
+    what = (UUID(int=1), "onboarding", "kyc", reference, SessionState(state), result, because)
+    return SessionFacts(*what, issued_at=NOON, expires_at=SOON, check_at=None, reasons=(), **more)
 
 
 def a_message(channel: str, kind: str, state: str, reason: str = "", **more) -> MessageFacts:
@@ -36,15 +26,8 @@ def a_message(channel: str, kind: str, state: str, reason: str = "", **more) -> 
     return MessageFacts(channel, kind, InvitationState(state), reason, **(facts | more))
 
 
-def a_history(
-    jobs: Sequence[JobFacts] = (),
-    links: Sequence[SessionFacts] = (),
-    calls: Sequence[CallFact] = (),
-    stopped: Mapping[str, str] | None = None,
-    customer_id: str = "ID",
-) -> History:
-    facts = CustomerFacts(customer_id, False, list(jobs), list(links), {}, {}, 0)
-    return History(facts, calls, stopped=stopped or {})
+def a_history(jobs=(), links=(), calls=(), stopped=None, customer_id="ID") -> History:
+    return History(CustomerFacts(customer_id, False, jobs, links, {}, {}, 0), calls, stopped=stopped or {})
 
 
 def of_message(message: MessageFacts, around=CALM, *, now=NOON, stopped=None, **session) -> list[Moment]:

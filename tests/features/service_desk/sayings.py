@@ -7,21 +7,22 @@ from onboarding_worker.features.service_desk.command import _facts
 from onboarding_worker.features.service_desk.opened import finder_of
 from onboarding_worker.features.service_desk.timeline import About, timeline
 from onboarding_worker.reporting.operation_report import OperationReport
-from onboarding_worker.reporting.store.ledger import Ledger
 from onboarding_worker.wiring.container import Parts
 
 ENDS = "Next: the session ends"  # at the provider: it is not the row that moves then
 
 
 def say(parts: Parts, customers: Sequence[str], whole: OperationReport) -> dict[str, Any]:
-    ledger, finder, around = Ledger(parts.database, parts.keyring), finder_of(parts), parts.reporting.circumstances()
+    finder, around = finder_of(parts), parts.reporting.circumstances()
     shown, following = {}, []
     for customer in customers:
-        found = ledger.of(customer)
-        if found is None:
+        history = finder.history(customer)
+        if history is None:
             continue
-        moments = timeline(finder.history(customer), around, now=whole.at)
-        shown[customer] = _facts(parts.contact.caps, found) | {"timeline": [(one.at, one.text) for one in moments]}
+        moments = timeline(history, around, now=whole.at)
+        shown[customer] = _facts(parts.contact.caps, history.facts) | {
+            "timeline": [(one.at, one.text) for one in moments]
+        }
         nexts = [one for one in moments if one.about is About.NEXT and not one.text.startswith(ENDS)]
         following += [(customer, one.at, one.then, one.text) for one in nexts]
     return {"customers": shown, "next": following}

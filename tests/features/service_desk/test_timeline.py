@@ -142,8 +142,7 @@ def test_of_a_customer_in_review_it_is_not_said_that_they_still_have_to_finish()
 
 
 def test_a_session_that_is_not_bought_yet_was_not_opened():
-    link = a_link("", "deferred", "", "first")
-    assert texts(links=[link]) == [
+    assert texts(links=[a_link("", "deferred", "", "first")]) == [
         "Our own link is ready: a session of kyc is bought when the customer presses its button."
     ]
 

@@ -23,7 +23,7 @@ from onboarding_worker.features.service_desk.timeline import About, Moment, time
 from onboarding_worker.lists.accept import customer_id as id_of_a_list
 from onboarding_worker.providers.values import Refusal
 from onboarding_worker.reporting.prices import doubt_in_words
-from onboarding_worker.reporting.store.ledger import CustomerFacts, Ledger, MessageFacts
+from onboarding_worker.reporting.store.ledger import CustomerFacts, MessageFacts, words_about
 from onboarding_worker.reporting.store.restored import why_lost
 from onboarding_worker.reporting.store.waiting import cut_off
 from onboarding_worker.settings.needs import ENCRYPTING, STORED
@@ -55,7 +55,7 @@ def show(parts: Parts, customer_id: str, provider_words: bool) -> Said:
         {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
     ]
     if provider_words:
-        words = Ledger(parts.database, parts.keyring).words_about(customer_id, now=parts.clock())
+        words = words_about(parts.database, parts.keyring, customer_id, now=parts.clock())
         facts["provider_words"] = [_shown(one, "at account outcome status code words") for one in words]
     return Said(facts, list(_lines(facts, moments, now)))
 

@@ -204,28 +204,19 @@ class Words:
     words: str | None
 
 
-class Ledger:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
-
-    def words_about(self, customer_id: str, *, now: datetime) -> list[Words]:
-        """What providers and senders said about calls for this customer. Their disclosure goes into the audit log."""
-        query = sa.select(Attempt.__table__).join(Job, Job.id == Attempt.job_id).order_by(Attempt.opened_at, Attempt.id)
-        query = query.where(Job.customer_id == customer_id, Attempt.encrypted.is_not(None))
-        with self._database.write() as connection:
-            rows = fetch(connection, query)
-            found = [made_of(Words, row, at=row.closed_at, words=_words(self._keyring, row)) for row in rows]
-            note(connection, f"customer {customer_id}", now=now, count=len(found), reason="provider's words shown")
-        return found
-
-    def of(self, customer_id: str) -> CustomerFacts | None:
-        """The facts of a customer; None: no customer with that id was imported."""
-        with self._database.read() as connection:
-            return facts_of(connection, self._keyring, customer_id)
+def words_about(database: Database, keyring: Keyring, customer_id: str, *, now: datetime) -> list[Words]:
+    """What providers and senders said about calls for this customer. Their disclosure goes into the audit log."""
+    query = sa.select(Attempt.__table__).join(Job, Job.id == Attempt.job_id).order_by(Attempt.opened_at, Attempt.id)
+    query = query.where(Job.customer_id == customer_id, Attempt.encrypted.is_not(None))
+    with database.write() as connection:
+        rows = fetch(connection, query)
+        found = [made_of(Words, row, at=row.closed_at, words=_words(keyring, row)) for row in rows]
+        note(connection, f"customer {customer_id}", now=now, count=len(found), reason="provider's words shown")
+    return found
 
 
 def facts_of(connection: sa.Connection, keyring: Keyring, customer_id: str) -> CustomerFacts | None:
-    """As `Ledger.of`."""
+    """The facts of a customer; None: no customer with that id was imported."""
     calls = sa.select(Attempt.account, sa.func.count().label("all"), LOST).join(Job, Job.id == Attempt.job_id)
     calls = calls.where(Job.customer_id == customer_id, CALL, COSTS)
     calls = calls.group_by(Attempt.account).order_by(Attempt.account)

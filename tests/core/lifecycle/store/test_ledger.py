@@ -10,13 +10,11 @@ from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.messages.contact import Caps, ContactPolicy
 from onboarding_worker.core.model.endings import Done, Hold, Kind
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.reporting.store.ledger import Ledger
-from tests.stored.shelf import WEEK, customer
+from tests.stored.shelf import WEEK, customer, facts_about
 
 
 def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
-    ledger = Ledger(shelf.database, shelf.keyring)
-    assert ledger.of("Ona") is None
+    assert facts_about(shelf) is None
     batch = shelf.add(customer("Ona"), customer("Rasa"))
     jobs = shelf.claim()
     (opened, other) = shelf.open(jobs)
@@ -35,7 +33,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     no_answer = Hold("unknown", "no answer")
     shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))
 
-    facts = ledger.of("Ona")
+    facts = facts_about(shelf)
     assert [(one.because, one.state, one.reference) for one in facts.sessions] == [
         ("first", "expired", "scan-1"),
         ("stale_link", "expired", "scan-3"),
@@ -44,7 +42,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     assert (facts.messages, facts.erased) == (1, False)
     assert (facts.credits, facts.lost_calls) == ({"kyc": 3}, {"kyc": 1})
     assert [(job.batch, job.row, job.state, job.reason) for job in facts.jobs] == [(batch, 2, "held", "unknown")]
-    assert [one.because for one in ledger.of("Rasa").sessions] == ["first", "session_expired"]
+    assert [one.because for one in facts_about(shelf, "Rasa").sessions] == ["first", "session_expired"]
 
 
 def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined(shelf):
@@ -52,7 +50,7 @@ def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined(shelf):
     second = shelf.add(customer("Ona"))
     shelf.issue()
     shelf.send()
-    (_, joined) = Ledger(shelf.database, shelf.keyring).of("Ona").jobs
+    (_, joined) = facts_about(shelf).jobs
     assert (joined.batch, joined.state, joined.joined) == (second, "invited", True)
 
 
@@ -65,7 +63,4 @@ def test_a_session_that_was_replaced_alive_shows_it(shelf):
     shelf.clock.advance(hours=2)
     shelf.add(customer("Ona"))
     shelf.issue()
-    assert [one.because for one in Ledger(shelf.database, shelf.keyring).of("Ona").sessions] == [
-        "first",
-        "session_superseded",
-    ]
+    assert [one.because for one in facts_about(shelf).sessions] == ["first", "session_superseded"]

@@ -11,11 +11,10 @@ from onboarding_worker.core.model.endings import Hold, Kind, Problem, Reconcile,
 from onboarding_worker.core.unknown.reconciliation import More, Nothing, Unmatched
 from onboarding_worker.lists.decisions.store.decisions import Verdict
 from onboarding_worker.lists.decisions.store.settlement import Which
-from onboarding_worker.reporting.store.ledger import Ledger
 from onboarding_worker.reporting.store.spending import spending_of
 from tests.stored.reconciling import LOST, advance, drop, look_up, reconcilable, sweep
 from tests.stored.recount import forget_calls
-from tests.stored.shelf import customer
+from tests.stored.shelf import customer, facts_about
 
 
 @pytest.fixture
@@ -115,7 +114,7 @@ def test_a_look_up_costs_no_credit_whatever_its_answer(shelf):
     nothing = Retry(shelf.clock(), "unknown", "")
     shelf.finish(CallResult(look_up(shelf, policy), shelf.clock(), nothing, found=Nothing()), policy=policy)
     assert shelf.budgets.all()["kyc"].credits_used == 0  # the call was not carried out and cost nothing
-    assert Ledger(shelf.database, shelf.keyring).of("Ona").lost_calls == {}
+    assert facts_about(shelf).lost_calls == {}
     assert [one.calls for one in spending_of(shelf.database, batch).routes.values() if one.calls] == []
 
 

@@ -9,7 +9,7 @@ from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.endings import Cancel, Kind, Problem
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.events.store.event_customers import erase
-from onboarding_worker.reporting.store.ledger import Ledger
+from onboarding_worker.reporting.store.ledger import words_about
 from tests.stored.shelf import customer
 
 SAID = "Invalid value 'Kazlauskas'"
@@ -41,7 +41,7 @@ def test_a_call_that_succeeded_has_no_words(refused):
 def test_who_reads_the_words_is_in_the_audit_log(refused):
     now = refused.clock()
     refused.database.engine.update_execution_options(**{ACT: Act("ops", "show")})
-    (one,) = Ledger(refused.database, refused.keyring).words_about("Ona", now=now)
+    (one,) = words_about(refused.database, refused.keyring, "Ona", now=now)
     assert (one.words, one.status, one.code, one.account) == (SAID, 400, "BAD_VALUE", "kyc")
     assert SAID not in repr(one)
     (entry,) = refused.rows(Audit, action="show")
@@ -50,7 +50,7 @@ def test_who_reads_the_words_is_in_the_audit_log(refused):
 
 @pytest.mark.both_databases
 def test_words_without_their_key_are_said_to_be_unreadable(refused):
-    (one,) = Ledger(refused.database, Keyring([new_key()])).words_about("Ona", now=refused.clock())
+    (one,) = words_about(refused.database, Keyring([new_key()]), "Ona", now=refused.clock())
     assert one.words is None
 
 

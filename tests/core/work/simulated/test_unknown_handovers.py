@@ -12,9 +12,9 @@ from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.states import InvitationState, JobState
 from onboarding_worker.lists.decisions.store.decisions import Verdict
 from onboarding_worker.lists.decisions.store.settlement import Which
-from onboarding_worker.reporting.store.ledger import Ledger
 from onboarding_worker.senders.contract import Receipt
 from tests.simulated.world import customer
+from tests.stored.shelf import facts_about
 
 UNSURE = Problem(Kind.UNKNOWN, "connection lost after the last line")
 FULL = Problem(Kind.TRANSIENT, "452 no room", status=452)
@@ -37,7 +37,7 @@ async def start(world, *names):
 
 
 def messages_of_ona(world):
-    return Ledger(world.parts.database, world.parts.keyring).of("Ona").messages
+    return facts_about(world.parts).messages
 
 
 async def until_held(world):

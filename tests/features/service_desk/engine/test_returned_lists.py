@@ -45,16 +45,7 @@ class FakeDesk:
         place = Place(self.standing, 1, 2)
         return {one: StoredCustomer(self.customers[one], {"onboarding": place}) for one in ids if one in self.customers}
 
-    def correct(
-        self,
-        customer_id: str,
-        correction: Correction,
-        *,
-        purpose: str | None,
-        reason: str,
-        another_person: bool,
-        now: datetime,
-    ) -> Corrected | Refused:
+    def correct(self, customer_id: str, correction: Correction, *, now: datetime, **_how: Any) -> Corrected | Refused:
         self.customers[customer_id] = correction.applied(self.customers[customer_id])
         self.corrected.append((customer_id, correction.columns))
         if self.standing is not Standing.OPEN or not correction.addresses:
@@ -63,9 +54,7 @@ class FakeDesk:
         self.sent.append((customer_id, address))
         return Corrected(correction.columns, Sent(channel, "…", now, now))
 
-    def may_correct(
-        self, customer_id: str, correction: Correction, *, purpose: str | None, another_person: bool, now: datetime
-    ) -> Foreseen | Refused:
+    def may_correct(self, _customer_id: str, _correction: Correction, **_how: Any) -> Foreseen | Refused:
         return Foreseen((), Refused("there is no link that works"), again=("kyc", ("email",)))
 
     def returns(self, *, act: bool = True, another_person: bool = False) -> Returns:

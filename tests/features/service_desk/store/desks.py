@@ -30,9 +30,9 @@ def told(shelf: Shelf) -> list[str]:
     return [entry.reason for entry in shelf.rows(Audit) if entry.subject == "customer Ona"]
 
 
-def moments(shelf: Shelf, who: str = "Ona") -> list[Moment]:
+def moments(shelf: Shelf, who: str = "Ona", **around) -> list[Moment]:
     history = Finder(shelf.database, shelf.keyring).history(who)
-    return timeline(history, Circumstances(), now=shelf.clock())
+    return timeline(history, Circumstances(**around), now=shelf.clock())
 
 
 def sentences(shelf: Shelf, who: str = "Ona") -> list[str]:

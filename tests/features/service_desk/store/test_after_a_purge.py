@@ -4,10 +4,9 @@ import pytest
 
 from onboarding_worker.features.service_desk.case import wanted
 from onboarding_worker.features.service_desk.store.finding import Finder
-from onboarding_worker.reporting.store.ledger import Ledger
 from tests.features.privacy.store.test_purge import end, listed
 from tests.features.service_desk.store.desks import desk_of
-from tests.stored.shelf import customer
+from tests.stored.shelf import customer, facts_about
 
 
 @pytest.mark.both_databases
@@ -16,7 +15,7 @@ def test_what_a_customer_has_finished_is_found_and_shown_after_the_purge(shelf, 
     end(shelf, batch, result="approved")
     purge(batch)
     (found,) = Finder(shelf.database, shelf.keyring).find(wanted("Ona"))
-    (job,) = Ledger(shelf.database, shelf.keyring).of("Ona").jobs
+    (job,) = facts_about(shelf).jobs
     for row in (*found.rows, job):
         assert (row.batch, row.row, row.purpose, row.state, row.result) == (
             batch,

@@ -15,11 +15,9 @@ from onboarding_worker.core.model.channels import SuppressionReason
 from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
 from onboarding_worker.features.service_desk.case import wanted
 from onboarding_worker.features.service_desk.store.finding import Finder
-from onboarding_worker.features.service_desk.timeline import timeline
 from onboarding_worker.lists.decisions.row_addresses import read_rows
 from onboarding_worker.lists.decisions.store.decisions import Decisions, Verdict
 from onboarding_worker.lists.decisions.store.settlement import Which
-from onboarding_worker.reporting.waits import Circumstances
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, sentences, told
 from tests.stored.shelf import WEEK, Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
@@ -132,9 +130,8 @@ def test_a_history_says_when_a_session_was_replaced_and_not_when_it_was_read(ona
     desk_of(ona, allowed_from=AT_ONCE).new_link("Ona", now=ona.clock())
     ona.issue()
     replaced_at = ona.clock()
-    later = ona.clock.advance(hours=5)
-    moments = timeline(Finder(ona.database, ona.keyring).history("Ona"), Circumstances(), now=later)
-    assert [one.at for one in moments if "superseded" in one.text] == [replaced_at]
+    ona.clock.advance(hours=5)
+    assert [one.at for one in moments(ona) if "superseded" in one.text] == [replaced_at]
 
 
 def test_a_history_says_when_an_unsent_message_was_dropped_and_not_when_it_was_made_or_read(shelf, decide: Decisions):
@@ -142,9 +139,8 @@ def test_a_history_says_when_an_unsent_message_was_dropped_and_not_when_it_was_m
     shelf.issue()
     cancelled_at = shelf.clock.advance(hours=2)
     decide.cancel(batch, now=cancelled_at)
-    later = shelf.clock.advance(hours=5)
-    moments = timeline(Finder(shelf.database, shelf.keyring).history("Ona"), Circumstances(), now=later)
-    assert [one.at for one in moments if "was dropped" in one.text] == [cancelled_at]
+    shelf.clock.advance(hours=5)
+    assert [one.at for one in moments(shelf) if "was dropped" in one.text] == [cancelled_at]
 
 
 @pytest.mark.both_databases
@@ -173,7 +169,6 @@ def test_of_reminders_that_wait_only_as_many_are_to_come_as_the_cap_leaves(ona):
         with ona.database.write() as connection:
             values = dict(first._mapping) | {"id": new_id(due_at), "kind": f"reminder-{number}", "state": "waiting"}
             connection.execute(sa.insert(InvitationRow).values(values | {"due_at": due_at, "sent_at": None}))
-    history = Finder(ona.database, ona.keyring).history("Ona")
-    shown = timeline(history, Circumstances(contact=ContactPolicy(Caps(2, 3))), now=ona.clock())
-    coming = [(one.at - ona.clock(), "is dropped" in one.text) for one in shown if "a reminder by email" in one.text]
+    shown = [one for one in moments(ona, contact=ContactPolicy(Caps(2, 3))) if "a reminder by email" in one.text]
+    coming = [(one.at - ona.clock(), "is dropped" in one.text) for one in shown]
     assert coming == [(timedelta(days=1), False), (timedelta(days=2), False), (timedelta(days=3), True)]

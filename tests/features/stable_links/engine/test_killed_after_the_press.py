@@ -13,10 +13,10 @@ from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.features.stable_links.landing import Lead, Over, Wait
 from onboarding_worker.features.stable_links.routes import landings_of
-from onboarding_worker.reporting.store.ledger import Ledger
 from onboarding_worker.wiring.work import issue_work
 from tests.features.stable_links.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
+from tests.stored.shelf import facts_about
 from tests.suite.of_features import needs
 
 LEASE_AND_CALL = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
@@ -88,7 +88,7 @@ async def test_after_the_call_the_session_that_was_lost_ends_before_another_is_p
     assert await pass_time(world, timedelta(days=2), steps=20) == Lead()
 
     # Two were paid for, and what is shown of the customer says so; one lives.
-    shown = _facts(world.parts.contact.caps, Ledger(world.parts.database, world.parts.keyring).of("A"))
+    shown = _facts(world.parts.contact.caps, facts_about(world.parts, "A"))
     assert (world.asked, bought(world), world.budget().credits_used) == (["A"], ["waiting"], 2)
     assert (shown["credits"], shown["lost_calls"]) == ({"kyc": 2}, {"kyc": 1})
     assert "scan-paid" in [call.found for call in world.attempts()]

@@ -17,12 +17,12 @@ from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from onboarding_worker.features.stable_links.routes import landings_of
 from onboarding_worker.features.stable_links.store.landings import Landings
-from onboarding_worker.reporting.store.ledger import Ledger
 from onboarding_worker.reporting.store.report_rows import with_own_links
 from onboarding_worker.settings.policies import stable_links
 from tests.simulated.two_brands import ASKED, asked, brands, bring_in, two_brands
 from tests.simulated.world import customer
 from tests.stored.row_locks import waiting
+from tests.stored.shelf import facts_about
 from tests.suite.of_features import needs
 
 AHEAD = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
@@ -237,7 +237,7 @@ async def test_a_row_whose_session_is_not_bought_is_no_session_in_any_count(on_c
     batch, parts = on_click.job("A").batch_id, on_click.parts
     await on_click.work()
     opened = happenings(parts.database, batch).opened
-    shown = _facts(parts.contact.caps, Ledger(parts.database, parts.keyring).of("A"))
+    shown = _facts(parts.contact.caps, facts_about(parts, "A"))
     assert parts.facts.counts(batch).bought == 1
     assert [one.customer_id for one in opened] == ["B"]
     assert (shown["credits"], shown["reissues"]["used"]) == ({}, {})

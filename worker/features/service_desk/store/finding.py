@@ -22,7 +22,8 @@ from onboarding_worker.features.service_desk.case import Wanted
 from onboarding_worker.features.service_desk.timeline import MOST_FACTS, CallFact, History
 from onboarding_worker.lists.decisions.row_addresses import is_among
 from onboarding_worker.providers.values import masked_email, masked_phone
-from onboarding_worker.reporting.store.ledger import JobFacts, facts_of, jobs_of
+from onboarding_worker.reporting.store import ledger
+from onboarding_worker.reporting.store.ledger import JobFacts, jobs_of
 
 SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many
@@ -99,7 +100,7 @@ class Finder:
     def history(self, customer_id: str) -> History | None:
         """What has happened to a customer; None: there is no customer with that id."""
         with self._database.read() as connection:
-            facts = facts_of(connection, self._keyring, customer_id)
+            facts = ledger.facts_of(connection, self._keyring, customer_id)
             if facts is None:
                 return None
             jobs = facts.jobs[-MOST_FACTS:]
