@@ -14,6 +14,8 @@ from onboarding_worker.core.limits.limits import LAPSE, Limit
 from tests.simulated.bench import EVENTS, MINUTE
 from tests.simulated.virtual_time import START
 
+SECOND = timedelta(seconds=1)
+
 
 async def test_every_row_is_opened_called_and_written_in_that_order(bench):
     rows = bench.rows(500)
@@ -154,22 +156,39 @@ async def test_beyond_the_permits_as_many_rows_are_opened_as_are_called_in_50_ms
     assert rows.most_waiting <= min(ends + while_a_flush_is_under_way, OPEN_MOST)
 
 
-@pytest.mark.parametrize("limit", ["2/second", "20/second", "200/second", "2000/second"])
+# By limit: how many calls it allows in the time from one flush to the next.
+BETWEEN = {2: 3, 20: 3, 50: 5, 100: 10, 200: 20, 400: 20, 2000: 100}
+
+
+@pytest.mark.parametrize("limit", BETWEEN)
 @pytest.mark.parametrize("database_seconds", [0.002, 0.01, 0.04])
-async def test_under_a_limit_the_rows_of_50_ms_wait_for_their_slots_and_the_results_of_50_ms_are_not_written(
+async def test_under_a_limit_the_rows_of_a_flush_wait_for_their_slots_and_its_results_are_not_written(
     bench, limit, database_seconds
 ):
     bench.database_seconds = database_seconds
-    limit = Limit.parse(limit)
-    rows = bench.rows(min(limit.count * 5, 999), limit=limit, permits=200, latency=dict.fromkeys(range(999), 0.08))
+    rows = bench.rows(
+        min(limit * 5, 999), limit=Limit(limit, SECOND), permits=200, latency=dict.fromkeys(range(999), 0.08)
+    )
     await bench.run(rows)
-    in_50_ms = FLUSH_EVERY / limit.interval
-    assert rows.most_opened <= max(in_50_ms, OPEN_LEAST) + 1
-    flush = database_seconds / FLUSH_EVERY.total_seconds()
-    assert rows.most_unwritten <= in_50_ms * (1 + 2 * flush) + 2
+    between, in_50_ms, flush = BETWEEN[limit], limit / 20, database_seconds / FLUSH_EVERY.total_seconds()
+    assert rows.most_opened <= between + 1
+    assert rows.most_unwritten <= between + 2 * flush * in_50_ms + 2
     # No slot is lost for it, but where so few rows of so many calls last no longer than a transaction.
-    pace = limit.count if in_50_ms <= MANY or database_seconds < FLUSH_EVERY.total_seconds() / 2 else 1000
+    pace = limit if in_50_ms <= MANY or database_seconds < FLUSH_EVERY.total_seconds() / 2 else 1000
     assert bench.clock.elapsed < len(rows.begun) / pace * 1.05 + 0.3
+
+
+@pytest.mark.parametrize("limit", [20, 50, 100, 200, 400])
+@pytest.mark.parametrize("database_seconds", [0.1, 0.2])
+async def test_a_limit_is_used_where_flushes_take_long_by_the_rows_of_one_flush(bench, limit, database_seconds):
+    bench.database_seconds = database_seconds
+    rows = bench.rows(
+        min(limit * 10, 999), limit=Limit(limit, SECOND), permits=200, latency=dict.fromkeys(range(999), 0.08)
+    )
+    await bench.run(rows)
+    settled = rows.begun[len(rows.begun) // 3 :]
+    assert (settled[-1] - settled[0]) / SECOND <= (len(settled) - 1) / limit / 0.98
+    assert rows.most_opened <= 2 * max(limit * database_seconds, 3)
 
 
 async def test_with_a_slow_provider_hardly_more_rows_are_opened_than_there_are_calls_in_flight(bench):
@@ -327,7 +346,7 @@ async def test_a_slot_that_has_passed_takes_no_event_and_no_row_that_waits_longe
     rows = bench.rows(20, limit=Limit.parse("50/second"), latency={0: 0.01})
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
-    await asyncio.sleep(0.13)
+    await asyncio.sleep(0.17)
     rows.waiting.append(EVENTS)
     dispatcher.wake()
     await asyncio.sleep(0.015)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,13 +14,14 @@ OPEN_LEAST, OPEN_MOST, CLAIM_MOST, EVENTS_AT_ONCE, MOST_PER_PERMIT = 3, 400, 200
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 
-def prefetch(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, unwritten=0):
-    """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
+def prefetch(*, permits, calls=0, begun=0, flushes=(QUICK,), limit=None, in_flight=0, opened=0, unwritten=0):
+    """Of a dispatcher whose calls ended, and began, at this pace, in calls of 50 ms, for a second."""
     at = 0.0
     found = Prefetch(permits, lambda: at)
-    for number in range(20 * calls):
-        at = number / calls * FLUSH_EVERY.total_seconds()
-        found.call_ended()
+    for recent, pace in ((found.ended, calls), (found.begun, begun)):
+        for number in range(20 * pace):
+            at = number / pace * FLUSH_EVERY.total_seconds()
+            recent.add()
     at = 1.0
     for took in flushes:
         found.flush_times.add(took)
@@ -34,18 +36,20 @@ numbers = st.integers(0, 3000)
 @given(
     permits=st.integers(0, 2000),
     calls=st.integers(0, 300),
+    begun=st.integers(0, 300),
     flushes=st.lists(st.timedeltas(timedelta(0), timedelta(seconds=3)), max_size=9),
     limit=st.sampled_from(LIMITS),
     in_flight=numbers,
     opened=numbers,
     unwritten=numbers,
 )
-def test_at_no_pace_more_rows_are_opened_than_are_called_in_50_ms_and_while_a_flush_is_under_way(
-    permits, calls, flushes, limit, in_flight, opened, unwritten
+def test_at_no_pace_more_rows_are_opened_than_are_called_until_the_next_flush_and_while_one_is_under_way(
+    permits, calls, begun, flushes, limit, in_flight, opened, unwritten
 ):
     found = prefetch(
         permits=permits,
         calls=calls,
+        begun=begun,
         flushes=flushes,
         limit=limit,
         in_flight=in_flight,
@@ -53,10 +57,13 @@ def test_at_no_pace_more_rows_are_opened_than_are_called_in_50_ms_and_while_a_fl
         unwritten=unwritten,
     )
     if limit:
-        in_50_ms = max(limit * FLUSH_EVERY.total_seconds(), OPEN_LEAST)
+        lately = sorted(flushes[-8:]) or [timedelta(0)]
+        span = max(found.flush_every, lately[(len(lately) - 1) // 2])  # the usual flush, where it takes longer
+        can_begin = 1.5 * begun * (span / FLUSH_EVERY) + 3 if begun else permits - in_flight
+        between = max(min(limit * span.total_seconds(), can_begin), 3)
     else:
-        in_50_ms = calls + 1 + max(permits - in_flight, 0)  # a free permit takes its row at once
-    most = min(in_50_ms + min(in_50_ms, opened), OPEN_MOST - unwritten)  # those that are called meanwhile
+        between = calls + 1 + max(permits - in_flight, 0)  # a free permit takes its row at once
+    most = min(between + min(between, opened), OPEN_MOST - unwritten)  # those that are called meanwhile
     assert opened + found.rows <= max(most, opened)
     assert found.rows >= 0
 
@@ -76,13 +83,33 @@ def test_results_that_are_not_written_take_the_place_of_rows():
     assert prefetch(permits=100, calls=5000, in_flight=100, unwritten=OPEN_MOST - 10).rows == 10
 
 
-def test_under_a_limit_slots_are_reserved_for_the_calls_of_50_ms_and_of_few_where_they_are_far_apart(subtests):
-    cases = [(2000, 40, 60), (200, 60, 10), (20, 100, 3), (1, 150, 3)]  # calls a second, horizon in ms, rows
+def test_under_a_limit_rows_are_opened_and_slots_reserved_for_the_calls_until_the_next_flush(subtests):
+    # calls a second, horizon in ms, rows
+    cases = [(2000, 40, 60), (1000, 60, 50), (400, 60, 20), (200, 110, 20), (50, 110, 5), (20, 160, 3), (1, 160, 3)]
     for limit, horizon, rows in cases:
         with subtests.test(limit=limit):
-            found = prefetch(permits=500, calls=1, limit=limit)
+            found = prefetch(permits=500, limit=limit)
             assert found.horizon == timedelta(milliseconds=horizon)
             assert found.rows == rows
+
+
+def test_where_flushes_take_long_rows_are_opened_for_one_and_by_the_pace_that_the_calls_have(subtests):
+    """Five accounts on one machine that makes a fifth of what they may: few more rows wait for calls than are made."""
+    slow = [timedelta(milliseconds=400)]
+    for begun, rows in [(0, 40), (5, 40), (3, 39), (2, 27), (1, 15)]:  # 100 calls a second are allowed, 40 in a flush
+        with subtests.test(begun=begun):
+            assert prefetch(permits=500, begun=begun, limit=100, flushes=slow).rows == rows
+
+
+def test_the_pace_of_the_calls_is_that_since_the_first_of_the_last_second():
+    at = 0.0
+    found = Prefetch(500, lambda: at)
+    assert found.begun.within(FLUSH_EVERY) is None
+    for at, calls in [(0.0, 3), (0.1, 5), (0.5, 0), (1.01, 0), (1.2, 0)]:
+        for _ in range(calls):
+            found.begun.add()
+        pace = {0.0: 3, 0.1: 4, 0.5: 0.8, 1.01: 5 / 18.2, 1.2: None}[at]
+        assert found.begun.within(FLUSH_EVERY) == (pace if pace is None else pytest.approx(pace)), at
 
 
 def test_with_all_permits_in_use_and_rows_enough_a_few_events_are_opened_all_the_same():
@@ -128,16 +155,18 @@ def test_the_pace_is_that_of_the_best_moment_of_the_last_second():
     found = Prefetch(100, lambda: at)
     for number in range(12):
         at = 0.049 if number < 10 else 0.51
-        found.call_ended()
+        found.ended.add()
     for at, rows in [(0.9, 10), (1.0, 10), (1.06, 2), (1.5, 2), (1.56, 0)]:
         ahead = found.ahead(in_flight=100, opened=0, unwritten=0, events=0, spacing=timedelta(0))
         assert (at, ahead.rows) == (at, rows)
 
 
-def test_flushes_follow_sooner_only_where_a_limit_allows_many_calls_in_between(subtests):
-    for limit, milliseconds in [(None, 50), (20, 50), (1000, 50), (1010, 30), (1250, 30), (20_000, 30)]:
+def test_flushes_follow_sooner_where_a_limit_allows_many_calls_in_between_and_later_where_few(subtests):
+    later = [(None, 50), (1, 150), (20, 150), (25, 120), (30, 100), (200, 100), (250, 80), (400, 50), (1000, 50)]
+    for limit, milliseconds in [*later, (1010, 30), (1250, 30), (20_000, 30)]:
         with subtests.test(limit=limit):
-            assert prefetch(permits=500, calls=1, limit=limit).flush_every == timedelta(milliseconds=milliseconds)
+            flush_every = prefetch(permits=500, calls=1, limit=limit).flush_every
+            assert flush_every / timedelta(milliseconds=1) == pytest.approx(milliseconds, rel=1e-4)
 
 
 def test_a_second_flush_begins_next_to_one_that_usually_lasts_longer_than_the_time_between_two(subtests):
@@ -148,9 +177,9 @@ def test_a_second_flush_begins_next_to_one_that_usually_lasts_longer_than_the_ti
 
 
 def test_on_a_slow_database_slots_are_reserved_for_the_time_of_two_flushes_and_no_longer(subtests):
-    for took, horizon in [(0, 50), (20, 70), (50, 100), (900, 100)]:
+    for took, horizon in [(0, 50), (20, 70), (50, 100), (200, 400), (900, 1800)]:
         with subtests.test(took=took):
-            found = prefetch(permits=10, calls=1, flushes=[timedelta(milliseconds=took)], limit=200)
+            found = prefetch(permits=10, calls=1, flushes=[timedelta(milliseconds=took)], limit=500)
             assert found.horizon == timedelta(milliseconds=horizon)
 
 

@@ -104,6 +104,7 @@ class Calls(Generic[RowT]):
             return not refused
 
         began, made = monotonic(), False
+        self._prefetch.begun.add()
         try:
             result = await self._work.call(opened, now, may_write)
         except Exception as error:  # a bug must not lose the row: its call may have been made
@@ -118,7 +119,7 @@ class Calls(Generic[RowT]):
                 self._state.rows.not_used(slot)
         finally:
             if made:
-                self._prefetch.call_ended()
+                self._prefetch.ended.add()
                 self._state.meter.called(monotonic() - began)
         return self._skipped(opened, slot, refused) if refused else result
 

@@ -1,9 +1,10 @@
 """When a dispatcher claims, and how many rows it may open: for its free permits, and for its next calls.
 
-The opened rows without a permit are those that will be called while the next flush is written: the calls of 50 ms,
-under a slow limit of up to `AHEAD_MOST`. A killed worker leaves all its opened rows with an unknown outcome, also those
-that it has not called. So there are few, and results are written as often (docs/inside/when-something-dies.md). An
-email, which may be repeated, is no exception: it would count as one of the customer's messages.
+The opened rows without a permit are those that will be called until the next flush: the calls of 50 ms, under a slow
+limit of up to 150 ms, and of one flush where flushes take longer, else the limit could not be used. A killed worker
+leaves all its opened rows with an unknown outcome, also those that it has not called. So there are few, and results are
+written as often (docs/inside/when-something-dies.md). An email, which may be repeated, is no exception: it would count
+as one of the customer's messages.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.limits.store.leases import MOST_PER_PERMIT
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any time: only differences count
-# The time from one flush of batches to the next, and of the calls that rows are opened for: results wait for others.
+# The least time from one flush of batches to the next, and of the calls that rows are opened for.
 FLUSH_EVERY = timedelta(milliseconds=50)
 # However slow the calls are, so many rows may wait for theirs: a permit that becomes free finds one.
 OPEN_LEAST = 3
@@ -31,6 +32,8 @@ SOONER = timedelta(milliseconds=30)
 # Under a slow limit slots are reserved as far ahead as the next few of them are, and for batch rows never further than
 # this on a database that is quick.
 AHEAD_MOST = 3 * FLUSH_EVERY
+# Where a limit is slow, flushes follow later: when there are so many calls in between, or after this time.
+SOME, SOME_LATER = 20, timedelta(milliseconds=100)
 # Batch rows are claimed when one permit in this many is free, or when the opened rows last hardly until a flush ends: a
 # transaction for a call or two would cost more than the calls.
 EMPTY_PERMITS_FRACTION = 4
@@ -109,6 +112,41 @@ class Ahead:
     horizon: timedelta
 
 
+class Recent:
+    """The calls of the last second, by the `FLUSH_EVERY` in which they began or ended. `seconds`: the loop's."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds, self._span = seconds, FLUSH_EVERY.total_seconds()
+        self._spans: deque[list[int]] = deque()  # [number of the span, calls in it]
+
+    def add(self) -> None:
+        number = int(self._seconds() / self._span)
+        if self._spans and self._spans[-1][0] == number:
+            self._spans[-1][1] += 1
+        else:
+            self._spans.append([number, 1])
+
+    def _now(self) -> float:
+        """In spans. Those that are older than a second are forgotten."""
+        now = self._seconds() / self._span
+        while self._spans and self._spans[0][0] < now - LATELY / self._span:
+            self._spans.popleft()
+        return now
+
+    @property
+    def most(self) -> int:
+        """The calls of the best `FLUSH_EVERY`: rows come in chunks, and between two chunks no call ends."""
+        self._now()
+        return max((calls for _, calls in self._spans), default=0)
+
+    def within(self, time: timedelta) -> float | None:
+        """How many calls such a time has had on average since the first of them; None: there was none."""
+        now = self._now()
+        if not self._spans:
+            return None
+        return sum(calls for _, calls in self._spans) / max(now - self._spans[0][0], 1) * (time / FLUSH_EVERY)
+
+
 class Prefetch:
     """`permits`: how many calls may be in flight, as the last claim granted. `seconds`: the loop's."""
 
@@ -116,17 +154,7 @@ class Prefetch:
         self.permits = permits
         self.flush_times = FlushTimes()
         self.of_batches = FlushTimes()
-        self._seconds, self._span = seconds, FLUSH_EVERY.total_seconds()
-        # Of the last second: [number of the span, calls that ended in it]. The best of them is the pace: rows come in
-        # chunks, and between two chunks no call ends.
-        self._spans: deque[list[int]] = deque()
-
-    def call_ended(self) -> None:
-        number = int(self._seconds() / self._span)
-        if self._spans and self._spans[-1][0] == number:
-            self._spans[-1][1] += 1
-        else:
-            self._spans.append([number, 1])
+        self.begun, self.ended = Recent(seconds), Recent(seconds)
 
     def ahead(self, *, in_flight: int, opened: int, unwritten: int, events: int, spacing: timedelta) -> Ahead:
         """What may be opened next to these calls in flight, opened rows, `events` among them, and unwritten results.
@@ -135,17 +163,22 @@ class Prefetch:
         """
         usual, shortest = self.of_batches.usual, self.of_batches.shortest
         free = max(self.permits - in_flight, 0)  # permits that no call uses
-        while self._spans and self._spans[0][0] < (self._seconds() - LATELY) / self._span:
-            self._spans.popleft()
-        pace = max((calls for _, calls in self._spans), default=0)  # the calls of `FLUSH_EVERY`
         flush_every = SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
-        # Those until the next flush; under a rate limit those that it allows, if permits are free. So some wait
-        # for their slots, or some more are opened than get a permit now.
-        calls = min(flush_every // spacing, pace + free) if spacing else pace
+        # Under a slow limit some more rows are opened, and results written, together: a flush costs more than they do.
+        flush_every = max(flush_every, min(SOME * spacing, SOME_LATER), min(OPEN_LEAST * spacing, AHEAD_MOST))
+        # Rows are opened for the calls until the next flush, or of one flush, where flushes take longer. Under a rate
+        # limit some wait for their slots, or some more are opened than get a permit now.
+        span = max(flush_every, usual)
+        if spacing:
+            begun = self.begun.within(span)
+            can_begin = free if begun is None else int(1.5 * begun) + OPEN_LEAST  # more than did: the pace may rise
+            calls = min(span // spacing, can_begin)
+        else:
+            calls = self.ended.most
         most = max(calls, OPEN_LEAST) if spacing else free + calls
         # And those that are called before a flush that begins now can end, if it is as quick as the quickest.
-        most += min(opened, int(calls * min(shortest / flush_every, 1)))
-        hardly_last = calls * min((usual + SPARE) / flush_every, 1)
+        most += min(opened, int(calls * min(shortest / span, 1)))
+        hardly_last = calls * min((usual + SPARE) / span, 1)
         # Results that the next flush writes count: as many will have come when it ends.
         rows = min(most, OPEN_MOST - unwritten) - opened
         rows = max(min(rows, CLAIM_MOST, MOST_PER_PERMIT * max(self.permits, 1)), 0)
@@ -153,7 +186,7 @@ class Prefetch:
         # For the time of a flush, and for the calls after it. It is short, so that a killed worker leaves few unknown
         # outcomes. An event takes the next slot of its worker, however far ahead slots are reserved: workers leave some
         # out for each other (`limits.offer`).
-        horizon = max(flush_every + min(shortest, flush_every), min((OPEN_LEAST - 1) * spacing, AHEAD_MOST))
+        horizon = max(span + min(shortest, span), min((OPEN_LEAST - 1) * spacing, AHEAD_MOST))
         return Ahead(
             flush_every=flush_every,
             flushes_take_long=usual > FLUSH_EVERY,
