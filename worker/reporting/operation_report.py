@@ -28,12 +28,9 @@ from onboarding_worker.reporting.standings import STANDINGS, Standing
 from onboarding_worker.reporting.store import waiting
 from onboarding_worker.reporting.store.look import Looks
 from onboarding_worker.reporting.store.processes import (
-    BEAT,
     FULL,
     GONE_AFTER,
     IMPORT,
-    SWEEP,
-    WAKE,
     WORK,
     Processes,
     Running,
@@ -152,7 +149,7 @@ class Operation:
         idle = f"{unwritable}{doctor}" if unwritable else f"{waits.none_works(running)}: `{starts}`"
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
         importing = any(one.kind == IMPORT for one in running) or any(one.is_importing for one in stands)
-        wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
+        wakening = Wakening.of(timers)
         unheard = f"{no_wake_up(wakening)}{doctor}" if wakening.none_look(now) else ""
         stop = [] if stopped is None else [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
         missing = self._missing()

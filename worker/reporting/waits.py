@@ -349,10 +349,8 @@ class Level(IntEnum):
 
 def level_of(found: Iterable[Wait]) -> Level:
     """How urgent the most urgent of what needs a person is; well if nothing does."""
-    found = list(found)
-    if any(one.is_critical for one in found):
-        return Level.CRITICAL
-    return Level.NEEDS_A_PERSON if found else Level.WELL
+    each = (Level.CRITICAL if one.is_critical else Level.NEEDS_A_PERSON for one in found)
+    return max(each, default=Level.WELL)
 
 
 def none_works(running: Collection[Running]) -> str:

@@ -30,14 +30,7 @@ from onboarding_worker.cli.lists.listed import (
     refuse_what_cannot_work,
     refusing_lists,
 )
-from onboarding_worker.cli.running.ends import (
-    exit_code,
-    notes_of,
-    stopped_at,
-    stopped_by_ctrl_c,
-    to_correct,
-    until_when,
-)
+from onboarding_worker.cli.running import ends
 from onboarding_worker.cli.running.summary import as_facts, can_ask, channels_of, in_words, left_alone, lift_stopped
 from onboarding_worker.cli.shared_options import print_json
 from onboarding_worker.core.database.outages import outlive_deadlocks
@@ -87,7 +80,7 @@ def run_list(
             with refusing_lists(listed.name):
                 approved = approve(parts, listed, asked, choices)
         try:
-            with sole_worker(parts, "run"), stopped_by_ctrl_c(parts) as opened, refusing_lists(listed.name):
+            with sole_worker(parts, "run"), ends.stopped_by_ctrl_c(parts) as opened, refusing_lists(listed.name):
                 if every:
                     lift_stopped(parts, yes=yes)
                 imported = import_listed(parts, listed, asked, choices, lift=True, opened=opened, was_shown=approved)
@@ -101,7 +94,9 @@ def run_list(
                     if stand not in ENDS:
                         own, undone = work_batch(parts, batch, until=until, patience=patience, alone=not every)
                         stand = stand if own is Stand.DONE and stand is Stand.STOPPED else own
-                ended = "\n".join(stopped_at(parts, one, stand, is_own=not rest) for one in rest or [batch]).strip()
+                ended = "\n".join(
+                    ends.stopped_at(parts, one, stand, is_own=not rest) for one in rest or [batch]
+                ).strip()
                 corrected = set() if rest else worked - {one.batch.id for one in others}
                 unsent = [one for one in left_alone(parts, batch.id) if one.batch.id in corrected] if corrected else []
                 others += unsent
@@ -116,17 +111,17 @@ def run_list(
         # This process ends: what is left has an end only where another one works it.
         batch, facts, missing = _stored(parts, imported)
         waits = stand is Stand.LATER and not batch.is_paused
-        later = until_when(parts, batch, alone=not every) if waits else None
+        later = ends.until_when(parts, batch, alone=not every) if waits else None
         if as_json:
             facts |= _changes_of(imported) | {"waits_until": written_if_any(later.until if later else None)}
             print_json(facts | {"left_alone": as_facts(others)})
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        failed = to_correct(parts, corrected - {batch.id})
-        for note in [*notes_of(parts, batch, stand, undone=undone, ended=ended), *failed]:
+        failed = ends.to_correct(parts, corrected - {batch.id})
+        for note in [*ends.notes_of(parts, batch, stand, undone=undone, ended=ended), *failed]:
             click.echo(note, err=True)
-        code = exit_code(parts, batch, stand, facts, later, missing) or (LATER if unsent else DONE)
+        code = ends.exit_code(parts, batch, stand, facts, later, missing) or (LATER if unsent else DONE)
         return NEEDS_A_PERSON if failed and code in (DONE, LATER) else code
 
 

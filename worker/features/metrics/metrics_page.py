@@ -52,9 +52,7 @@ NOT_CONFIGURED = _gauge(
 )
 FIRST_MESSAGES = _gauge("first_messages", ("channel", "state"), "First messages of sessions, by state.")
 OLDEST_DUE = _gauge("oldest_due_seconds", ("work", "name"), "How long the oldest due row has waited; 0: none is due.")
-CREDITS = _gauge(
-    "credits_used", ("account",), "Calls that cost a credit, or may have; accounts that share a budget are one series."
-)
+CREDITS = _gauge("credits_used", ("account",), "Calls that cost a credit, or may have; of a shared budget once.")
 CREDITS_CAP = _gauge("credits_cap", ("account",), "The cap on credits, where there is one; of a shared budget once.")
 STOPPED = _gauge("stopped", ("name",), "1: the account or sender is stopped until a person acts.")
 PAUSED = _gauge("paused_seconds", ("name",), "How long the account or sender is still paused; 0: it is not.")

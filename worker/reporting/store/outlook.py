@@ -19,16 +19,10 @@ from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import (
-    PRIORITIES,
-    UNISSUED_JOBS,
-    InvitationState,
-    JobState,
-    PauseCause,
-    SessionState,
-)
+from onboarding_worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState, PauseCause
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
 from onboarding_worker.core.unknown.store.unknown_outcomes import UNSETTLED
+from onboarding_worker.core.work.store.session_reuse import LEADS_ON
 from onboarding_worker.lists.known_customers import KnownRule
 from onboarding_worker.plans.store.leadership import FREE, waits_by_plan
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
@@ -62,13 +56,10 @@ _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
     SessionRow.past.is_(False),
     SessionRow.expires_at > sa.bindparam("now"),
 )
-# A message with our own link has left, which leads on: `session_reuse.deferred`.
+# A message with our own link has left, and it leads on.
+_LEFT_WITH_IT = sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.sent_at.is_not(None))
 _WITH_OWN_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
-    *among_keys(SessionRow),
-    SessionRow.state == bulk.fixed(SessionState.DEFERRED),
-    SessionRow.check_at.is_not(None),
-    SessionRow.expires_at > sa.bindparam("now"),
-    sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.sent_at.is_not(None)),
+    *among_keys(SessionRow), *LEADS_ON, SessionRow.expires_at > sa.bindparam("now"), _LEFT_WITH_IT
 )
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
@@ -52,6 +52,10 @@ class Wakening(NamedTuple):
     beat_at: datetime | None
     other_at: datetime | None = None
     swept_at: datetime | None = None
+
+    @classmethod
+    def of(cls, timers: Mapping[str, datetime]) -> Self:
+        return cls(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
 
     def beat_is_missing(self, now: datetime) -> bool:
         return self.beat_at is None or now - self.beat_at > BEAT_IS_MISSING_AFTER

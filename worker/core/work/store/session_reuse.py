@@ -55,10 +55,10 @@ def deferred(connection: sa.Connection, keys: Collection[Key], *, now: datetime)
     return {key: row for key, row in found.items() if row.expires_at > now and ends.get(key, row.expires_at) > now}
 
 
+LEADS_ON = (SessionRow.state == bulk.fixed(SessionState.DEFERRED), SessionRow.check_at.is_not(None))
 _DEFERRED = (
     sa.select(*SessionRow.__table__.columns)
-    .where(*among_keys(SessionRow), SessionRow.state == bulk.fixed(SessionState.DEFERRED))
-    .where(SessionRow.check_at.is_not(None))
+    .where(*among_keys(SessionRow), *LEADS_ON)
     .order_by(SessionRow.id)
     .with_for_update()
 )
