@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from onboarding_worker.core.model.endings import Problem
+from onboarding_worker.core.model import endings
+from onboarding_worker.core.model.endings import AddressIs, Problem
 from onboarding_worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
 from onboarding_worker.senders.smtp_answers import Phase, broken
 from trials.simulation.plan import TIMEOUT
@@ -28,6 +29,8 @@ class SimulatedMail(NoLookUp):
     async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         from trials.simulation.wire import own_link_in, token_in
 
+        if not message.to:  # as `EmailSender` refuses it, before a connection
+            return Problem(endings.Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
         place = (self._process.number, "email")
         if may_write is not None and not await self._wire.may_write(place, may_write, seldom=0.0):
             return TOO_LATE

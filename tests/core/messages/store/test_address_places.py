@@ -49,6 +49,11 @@ def work(shelf):
     return len(shelf.send())
 
 
+def test_a_message_to_who_has_no_such_address_any_more_is_left_to_its_sender_and_harms_no_other(shelf):
+    shelf.add(*sharing(0, email=""), customer("D-1"))
+    assert work(shelf) == 2
+
+
 @pytest.mark.both_databases
 def test_a_row_that_waits_for_its_address_leaves_its_place_in_the_pace_to_the_next_row(shelf):
     shelf.add(*sharing(*range(3)))

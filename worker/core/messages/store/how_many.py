@@ -340,12 +340,11 @@ def without_place(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) ->
     cap, channel = claim.policy.contact.address_cap, claim.policy.channel
     if cap is None:
         return {}
-    wanted = [
-        Wish(one.job_id, one.id, one.earlier_handovers, channel, address_of(one.customer.person, channel))
-        for one in messages
-    ]
+    # A customer whose details were replaced may have no such address any more: its sender refuses the message.
+    asked = [(one, address) for one in messages if (address := address_of(one.customer.person, channel))]
+    wanted = [Wish(one.job_id, one.id, one.earlier_handovers, channel, address) for one, address in asked]
     times = take(claim.connection, claim.keyring, cap, wanted, now=claim.now)
-    return {one.id: _not_now(one, at) for one, at in zip(messages, times, strict=True) if at is not None}
+    return {one.id: _not_now(one, at) for (one, _), at in zip(asked, times, strict=True) if at is not None}
 
 
 def _not_now(one: ClaimedInvitation, at: datetime) -> NotNow:
