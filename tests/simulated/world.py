@@ -28,7 +28,7 @@ from onboarding_worker.runtime.embedded import Embedded
 from onboarding_worker.settings.load import load
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.runner import Runner
-from onboarding_worker.wiring.sweep import each_alone
+from onboarding_worker.wiring.sweep_steps import each_alone
 from tests.simulated.virtual_time import VirtualClock
 from tests.stored.shelf import add_lines
 from tests.suite.databases import not_synced

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.wiring.sweep import each_alone
+from onboarding_worker.wiring.sweep_steps import each_alone
 
 
 def test_a_step_that_raises_ends_none_of_the_others(caplog):

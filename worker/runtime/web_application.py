@@ -34,7 +34,7 @@ from onboarding_worker.web.webhooks.sources import SENDER_SOURCES, Get, account_
 from onboarding_worker.web.webhooks.store.webhooks import Arrived, process_webhooks
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.opening import check_keys
-from onboarding_worker.wiring.sweep import each_alone
+from onboarding_worker.wiring.sweep_steps import each_alone
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,10 @@ silent, alone (`runtime/worker_process.py`), and so does the worker inside a com
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
-from onboarding_worker.core.foundation.clock import monotonic
-from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from onboarding_worker.core.limits.store import leases
 from onboarding_worker.core.model.stops import is_at_cap
@@ -25,31 +20,12 @@ from onboarding_worker.reporting.store import counting
 from onboarding_worker.reporting.store.look import Looked, Looks, Step
 from onboarding_worker.settings.policies import listing_accounts, stable_links
 from onboarding_worker.web.webhooks.store.webhooks import process_webhooks
+from onboarding_worker.wiring.sweep_steps import each_alone
 
 if TYPE_CHECKING:
     from onboarding_worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
-
-
-def each_alone(*steps: Callable[[], object]) -> None:
-    """Make each of these steps. One that raises is logged by its name as an outage, so once and not each time, and ends
-    none of the others. Raises sqlalchemy.exc.OperationalError: without a database there are no other steps."""
-    for step in steps:
-        # With its class: several are called `step`, and would end each other's outage.
-        name = getattr(step, "func", step).__qualname__.rpartition("<locals>.")[2]
-        try:
-            step()
-        except sa.exc.OperationalError:
-            raise
-        except Exception as error:
-            kind = type(error).__name__
-            _failing[name].lasts(f"a step of the sweep, {name}, ended with {kind}; it is tried again", monotonic())
-        else:
-            _failing[name].over(f"a step of the sweep, {name}, works again")
-
-
-_failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log))
 
 
 class Sweep:

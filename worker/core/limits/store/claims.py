@@ -177,11 +177,9 @@ def lease(
 ) -> Leased:
     """Lease as many due rows as are asked for and whose calls fit into the horizon.
 
-    `first`: what was asked already, of a claim that does not lock first.
-
     Without a free permit or slot no row is leased. The horizon begins `asked.lead` from now, and is at least three
     times as long: the next claim may take as long, and begins when a third of the horizon is left. `jitter`: see
-    `share_out`.
+    `share_out`. `first`: what was asked already, of a claim that does not lock first.
     """
     rule, busy, lead = policy.rule, asked.busy, asked.lead
     horizon = max(asked.horizon, 3 * lead)
@@ -203,8 +201,7 @@ def lease(
     most, events = min(asked.rows, room), min(asked.events, room)
     shared = share is not None and not share.alone
     grants = partial(grant, horizon=horizon + policy.ahead, lead=lead, shared=shared, now=now)
-    furthest = lead + horizon + policy.ahead
-    state = budgets.to_claim(connection, rule, now=now, reach=furthest, lease=policy.lease)
+    state = budgets.to_claim(connection, rule, now=now, reach=lead + horizon + policy.ahead, lease=policy.lease)
     granted, free_only = grants(state, rule, most=max(most, events)), False
     if not granted.slots.count and calls_left(state, rule, now=now) == 0:
         granted, free_only = _at_cap(connection, leases, policy, grants, state, max(most, events), now=now), True
