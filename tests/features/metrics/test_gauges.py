@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.database.tables import Webhook
+from onboarding_worker.features.metrics.gauges import WEBHOOKS_TO_CHECK
 from onboarding_worker.features.metrics.store import gauges
 from tests.conftest import NOON
 
@@ -28,4 +29,5 @@ def test_webhooks_that_a_person_is_to_check_are_counted(database: Database):
     alert = {"id": uuid4(), "source": "account/kyc", "digest": "1", "event": "", "received_at": NOON, "state": "alert"}
     with database.write() as connection:
         connection.execute(sa.insert(Webhook).values(**alert, attempts=1, detail=""))
-    assert gauges.read(database, gauges.Configured({}, {}, []), now=NOON).webhooks_to_check == 1
+    values, _ = gauges.read(database, gauges.Configured({}, {}, []), now=NOON)
+    assert values[WEBHOOKS_TO_CHECK] == {(): 1.0}

@@ -1,7 +1,8 @@
 """The page on metrics has those that there are: `python -m tests.features.metrics.test_reference` writes them."""
 
 from onboarding_worker.core.model.metrics import Metric, Type
-from onboarding_worker.features.metrics.metrics_page import COUNTED, PREFIX, READ
+from onboarding_worker.features.metrics.gauges import READ
+from onboarding_worker.features.metrics.metrics_page import COUNTED, PREFIX
 from tests.suite.packages import ROOT
 
 PAGE = ROOT / "docs/features/metrics.md"

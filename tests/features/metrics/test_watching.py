@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from onboarding_worker.core.model.metrics import Type
-from onboarding_worker.features.metrics.metrics_page import COUNTED, PREFIX, READ
+from onboarding_worker.features.metrics.gauges import READ
+from onboarding_worker.features.metrics.metrics_page import COUNTED, PREFIX
 from tests.suite.packages import ROOT
 from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN

@@ -1,10 +1,12 @@
 """What a scrape reads from the database: kept counts, first rows of indexes, and small tables. Nothing is counted row
 by row, so the cost does not grow with the rows that there are."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,10 +16,12 @@ from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.outages import CANCELLED
 from onboarding_worker.core.database.tables import InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
 from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.model.metrics import Series
+from onboarding_worker.core.model.metrics import Metric, Series
+from onboarding_worker.features.metrics import gauges
+from onboarding_worker.features.metrics.gauges import Values
 from onboarding_worker.features.metrics.store import metric_counts
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, first_due
-from onboarding_worker.reporting.store.processes import GONE_AFTER
+from onboarding_worker.reporting.store.processes import BEAT, GONE_AFTER, SWEEP
 from onboarding_worker.reporting.store.waiting import to_check
 
 # A scrape must not be what makes a slow database slower.
@@ -37,56 +41,70 @@ class Configured:
         return {**self.accounts, **self.channels}
 
 
-@dataclass(frozen=True)
-class Gauges:
-    """What the database says at one moment. A time is that of the oldest row; None: there is none."""
-
-    counts: Mapping[Series, float]
-    jobs: Mapping[str, int]  # by state
-    waiting: Mapping[str, int]  # by account
-    messages: Mapping[tuple[str, str], int]  # by channel and state
-    due_jobs: Mapping[str, datetime | None]  # by account
-    due_messages: Mapping[str, datetime | None]  # by channel
-    permits: Mapping[str, int]  # by budget
-    processes: Mapping[str, int]  # by kind
-    timers: Mapping[str, datetime]
-    outbox: Mapping[str, datetime | None]  # by target
-    given_up: Mapping[str, int]  # by target
-    webhooks: datetime | None
-    webhooks_to_check: int
-
-
-def read(database: Database, configured: Configured, *, now: datetime) -> Gauges:
-    """Raises sqlalchemy.exc.OperationalError, also where it takes too long."""
+def read(
+    database: Database, configured: Configured, *, now: datetime
+) -> tuple[dict[Metric, Values], dict[Series, float]]:
+    """The values of each metric that is stored, and the counts of all processes. Raises
+    sqlalchemy.exc.OperationalError, also where it takes too long."""
+    age = partial(seconds, until=now)
     with _not_for_long(), database.read() as connection:
         if not database.is_sqlite:
             milliseconds = int(MOST_TIME / timedelta(milliseconds=1))
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-        counted = fetch(connection, _COUNTED)
-        jobs = [row for row in counted if row.kind == tally.CountOf.JOB]
-        return Gauges(
-            counts=metric_counts.all_counts(connection),
-            jobs=_sums((row.state, row.rows) for row in jobs),
-            waiting=_sums((row.account, row.rows) for row in jobs if row.state in ("waiting", "working")),
-            messages=_sums(
-                ((row.channel, row.state), row.rows) for row in counted if row.kind == tally.CountOf.MESSAGE
-            ),
-            due_jobs={
-                name: first_due(connection, Job, Job.account == name, Job.leader_id.is_(None), now=now)
-                for name in configured.accounts
+        ages = {name: {(): age(at)} for name, at in connection.execute(sa.select(Timer.name, Timer.at))}
+        permits = dict(connection.execute(_PERMITS.where(Permit.until > now)).all())
+        given_up = dict(connection.execute(_GIVEN_UP).all())
+        processes = connection.execute(_PROCESSES.where(ProcessRow.seen_at > now - GONE_AFTER))
+        due = {
+            ("issue", name): first_due(connection, Job, Job.account == name, Job.leader_id.is_(None), now=now)
+            for name in configured.accounts
+        }
+        due |= {
+            ("invite", name): first_due(connection, InvitationRow, InvitationRow.channel == name, now=now)
+            for name in configured.channels
+        }
+        values = rows_of(fetch(connection, _COUNTED), configured)
+        values |= {
+            gauges.OLDEST_DUE: {labels: age(at) for labels, at in due.items()},
+            gauges.PERMITS: {(name,): float(permits.get(rule.name, 0)) for name, rule in configured.rules.items()},
+            gauges.PROCESSES: {(kind,): float(number) for kind, number in processes},
+            gauges.BEAT_AGE: ages.get(BEAT, {}),
+            gauges.SWEEP_AGE: ages.get(SWEEP, {}),
+            gauges.OUTBOX_AGE: {
+                (target,): age(connection.execute(_OUTBOX, {"target": target}).scalar())
+                for target in configured.targets
             },
-            due_messages={
-                name: first_due(connection, InvitationRow, InvitationRow.channel == name, now=now)
-                for name in configured.channels
-            },
-            permits=_by_name(connection, _PERMITS.where(Permit.until > now)),
-            processes=_by_name(connection, _PROCESSES.where(ProcessRow.seen_at > now - GONE_AFTER)),
-            timers=_by_name(connection, sa.select(Timer.name, Timer.at)),
-            outbox={target: connection.execute(_OUTBOX, {"target": target}).scalar() for target in configured.targets},
-            given_up=_by_name(connection, _GIVEN_UP),
-            webhooks=connection.execute(_WEBHOOKS, {"now": now}).scalar(),
-            webhooks_to_check=to_check(connection),
-        )
+            gauges.GIVEN_UP: {(target,): float(given_up.get(target, 0)) for target in configured.targets},
+            gauges.WEBHOOKS_AGE: {(): age(connection.execute(_WEBHOOKS, {"now": now}).scalar())},
+            gauges.WEBHOOKS_TO_CHECK: {(): float(to_check(connection))},
+        }
+        return values, metric_counts.all_counts(connection)
+
+
+def rows_of(counted: Iterable[Any], configured: Configured) -> dict[Metric, Values]:
+    """The metrics of jobs and messages, of rows of kept counts."""
+    found = {
+        metric: Counter[tuple[str, ...]]()
+        for metric in (gauges.JOBS, gauges.JOBS_WAITING, gauges.NOT_CONFIGURED, gauges.FIRST_MESSAGES)
+    }
+    found[gauges.JOBS_WAITING].update({(name,): 0 for name in configured.accounts})
+    found[gauges.NOT_CONFIGURED].update({(): 0})
+    for row in counted:
+        if row.kind == tally.CountOf.JOB:
+            found[gauges.JOBS][row.state,] += row.rows
+            waits, is_here = row.state in ("waiting", "working"), row.account in configured.accounts
+        else:
+            found[gauges.FIRST_MESSAGES][row.channel, row.state] += row.rows
+            waits, is_here = row.state == "waiting", row.channel in configured.channels
+        if waits and not is_here:
+            found[gauges.NOT_CONFIGURED][()] += row.rows
+        elif waits and row.kind == tally.CountOf.JOB:
+            found[gauges.JOBS_WAITING][row.account,] += row.rows
+    return {metric: {labels: float(rows) for labels, rows in values.items()} for metric, values in found.items()}
+
+
+def seconds(since: datetime | None, until: datetime | None) -> float:
+    return max((until - since).total_seconds(), 0.0) if since is not None and until is not None else 0.0
 
 
 @contextmanager
@@ -99,17 +117,6 @@ def _not_for_long() -> Iterator[None]:
             raise
         too_long = TimeoutError(f"reading them takes longer than {MOST_TIME.seconds} s")
         raise sa.exc.OperationalError(None, None, too_long, hide_parameters=True) from None
-
-
-def _sums(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
-    found: dict[Any, int] = {}
-    for key, number in pairs:
-        found[key] = found.get(key, 0) + number
-    return found
-
-
-def _by_name(connection: sa.Connection, query: sa.Select[Any, Any]) -> dict[str, Any]:
-    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 _ALIKE = (COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account)
