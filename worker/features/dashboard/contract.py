@@ -15,7 +15,7 @@ from onboarding_worker.core.features import Hook
 from onboarding_worker.core.foundation.notation import plain
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.features.dashboard.users import Person, Role
-from onboarding_worker.features.outbox.outbox_targets import OutboxReport
+from onboarding_worker.features.outbox.outbox_targets import OutboxTargets
 from onboarding_worker.reporting.batch_report import Reporting
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.stores import Stores
@@ -33,8 +33,8 @@ class Sources:
         return self.parts.reporting
 
     @property
-    def outbox(self) -> OutboxReport:
-        return OutboxReport(self.parts.settings, self.parts.database)
+    def outbox(self) -> OutboxTargets:
+        return OutboxTargets(self.parts.settings, self.parts.database, self.parts.clock)
 
     def acting(self, asked: "Asked", action: str, reason: str) -> Stores:
         """The store's objects, whose changes the audit log ascribes to this person, action and reason. Raises Refused

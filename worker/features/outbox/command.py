@@ -6,7 +6,7 @@ from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.invocation import Said, saying
 from onboarding_worker.cli.shared_options import in_columns
 from onboarding_worker.core.foundation.notation import counted
-from onboarding_worker.features.outbox.outbox_targets import OutboxReport, target_in_words
+from onboarding_worker.features.outbox.outbox_targets import OutboxTargets, target_in_words
 from onboarding_worker.features.outbox.store import relay
 from onboarding_worker.settings.needs import STORED
 from onboarding_worker.wiring.container import Parts
@@ -28,8 +28,8 @@ def list_outbox(parts: Parts) -> Said:
 
     Also lists the newest 100 events that were given up, with their numbers.
     """
-    report = OutboxReport(parts.settings, parts.database)
-    targets, given_up = report.targets(now=parts.clock()), report.given_up()
+    outbox = OutboxTargets(parts.settings, parts.database, parts.clock)
+    targets, given_up = outbox.status(), outbox.given_up()
     table = [("target", "waiting", "given up", "now")]
     table += [(one["target"], f"{one['waiting']:,}", f"{one['given_up']:,}", target_in_words(one)) for one in targets]
     lines = in_columns(table)

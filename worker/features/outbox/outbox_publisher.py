@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from onboarding_worker.core.database.outages import reason
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.logs import about
 from onboarding_worker.core.foundation.notation import counted, show_duration
@@ -95,7 +96,7 @@ class OutboxPublisher:
         # transaction for each, again and again for as long as a batch is worked.
         until, since = monotonic() + longest.total_seconds(), self._clock()
         rule = self._rules[name]
-        events = publishing.settle(rule, most=CHUNK, due_at=since, now=self._clock())
+        events = relay.settle(publishing, rule, most=CHUNK, due_at=since, now=self._clock())
         while events and not self._stopping():
             if monotonic() >= until:
                 return True
@@ -152,34 +153,42 @@ class OutboxPublisher:
         later = [
             self._later(rule, by_number[one.number], one.problem, now) for one in replies if one.problem is not None
         ]
-        call_outcomes = [CallOutcome(reply.began_at, reply.problem) for reply in replies]
-        chunk = publishing.settle(
-            rule, accepted=accepted, later=later, call_outcomes=call_outcomes, most=CHUNK, due_at=due_at, now=now
+        chunk = relay.settle(
+            publishing,
+            rule,
+            accepted=accepted,
+            later=later,
+            call_outcomes=[CallOutcome(reply.began_at, reply.problem) for reply in replies],
+            most=CHUNK,
+            due_at=due_at,
+            now=now,
         )
-        given_up = [item for item in later if item.due_at is None]
+        given_up = [item for item in later if item.new_due_at is None]
         waiting = len(later) - len(given_up)
         for outcome, number in (("accepted", len(accepted)), ("later", waiting), ("given_up", len(given_up))):
             if number:
                 self._meters.add(PUBLISHED, name, outcome, amount=number)
         if given_up:
             words = "%s: %d events are given up, the last with %s; see `onboard events outgoing list`"
-            log.warning(words, name, len(given_up), given_up[-1].detail)
+            log.warning(words, name, len(given_up), given_up[-1].new_detail)
         if accepted:
             log.info("%s: %d events published", name, len(accepted))
             self._outages[name].over(f"{name}: events are accepted again")
         elif later and not given_up:
-            self._outages[name].lasts(f"{name}: events wait for it", monotonic(), why=later[0].detail)
+            self._outages[name].lasts(f"{name}: events wait for it", monotonic(), why=later[0].new_detail)
         return chunk
 
     def _later(self, rule: BudgetRule, event: OutgoingEvent, problem: Problem, now: datetime) -> relay.Later:
+        detail = problem.detail[:DETAIL_LENGTH]
         if problem.kind is Kind.BAD_INPUT:
-            return relay.Later(event.number, None, now, problem.detail)
+            return relay.Later(event.number, None, now, detail)
         if rule.name != BUS and now - event.since >= GIVE_UP:
-            return relay.Later(event.number, None, now, f"not accepted for {show_duration(GIVE_UP)}: {problem.detail}")
+            late = f"not accepted for {show_duration(GIVE_UP)}: {detail}"
+            return relay.Later(event.number, None, now, late[:DETAIL_LENGTH])
         # If the target as a whole is to be left alone, its pause decides when the next event goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
         wait = timedelta(0) if waits else rule.retry.ceiling(event.attempts + 1) * self._jitter()
-        return relay.Later(event.number, now + wait, event.since, problem.detail)
+        return relay.Later(event.number, now + wait, event.since, detail)
 
     def close(self) -> None:
         for target in self._targets.values():
@@ -255,10 +264,11 @@ class OutboxThreads(Working):
             if going := [one for one in self._going.values() if not one.done()]:
                 wait(going, timeout=left, return_when=FIRST_COMPLETED)
         try:
-            left_over = relay.waiting(self._outbox.database, self._publisher.names) if self._publisher.names else 0
+            status = relay.status(self._outbox.database) if self._publisher.names else {}
         except sa.exc.OperationalError as error:
             self._log_unreachable(error, LOOKING)
             return ""
+        left_over = sum(status[name][0] for name in self._publisher.names if name in status)
         words = f"{counted(left_over, 'outgoing event')} not delivered yet; `onboard events outgoing list` says why"
         return words if left_over else ""
 

@@ -51,10 +51,26 @@ class OutboxTargets:
         """The targets that could have been published to for minutes, and that no process publishes to."""
         return relay.unpublished(self.database, self.due(), before=self.clock() - UNPUBLISHED_AFTER)
 
+    def status(self) -> list[dict[str, Any]]:
+        """Each target, with how many events wait, and why."""
+        found, states, now = relay.status(self.database), self._budgets.all(), self.clock()
+        facts = []
+        for name in sorted({*self.rules, *found}):
+            (waiting, given_up, oldest), state = found.get(name, (0, 0, None)), states.get(name, BudgetState())
+            fact = {"target": name, "configured": name in self.rules, "waiting": waiting}
+            fact |= {"oldest": written_if_any(oldest), "given_up": given_up}
+            fact |= {"paused_until": written_if_any(state.paused_until(now))}
+            facts.append(fact | {"pause_reason": state.pause_reason if state.pauses else None})
+        return facts
 
-def unpublished_in_words(targets: list[str]) -> str:
-    minutes = UNPUBLISHED_AFTER // timedelta(minutes=1)
-    return f"{', '.join(targets)}: events have waited for more than {minutes} minutes, and no process publishes them"
+    def given_up(self) -> list[dict[str, Any]]:
+        """The newest events that were given up."""
+        return [
+            {"target": row.target, "number": row.id, "event": str(row.event_id), "kind": row.kind}
+            | {"customer_id": row.customer_id, "occurred_at": written(row.occurred_at)}
+            | {"given_up_at": written(row.since), "attempts": row.attempts, "detail": row.detail}
+            for row in relay.given_up(self.database, most=SHOWN)
+        ]
 
 
 def _targets(settings: Settings) -> dict[str, frozenset[Happened]]:
@@ -91,54 +107,9 @@ SHOWN = 100  # events that were given up
 FAILS_FOR = timedelta(minutes=1)
 
 
-class OutboxReport:
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._database, self.configured = database, sorted(target_rules(settings))
-
-    def targets(self, *, now: datetime) -> list[dict[str, Any]]:
-        """Each target, with how many events wait, and why."""
-        found, states = relay.status(self._database), Budgets(self._database).all()
-        facts = []
-        for name in sorted({*self.configured, *found}):
-            counts, state = found.get(name, relay.TargetStatus(0, 0, None)), states.get(name, BudgetState())
-            fact = {"target": name, "configured": name in self.configured, "waiting": counts.waiting}
-            fact |= {"oldest": written_if_any(counts.oldest), "given_up": counts.given_up}
-            fact |= {"paused_until": written_if_any(state.paused_until(now))}
-            facts.append(fact | {"pause_reason": state.pause_reason if state.pauses else None})
-        return facts
-
-    def attention(self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime) -> list[Wait]:
-        """What needs a person: the configured targets that have accepted no event for a while, and those for which
-        events were given up. `states`: the budgets, which keep how publishing goes: events are counted of these targets
-        only. `given_up`: as `given_up_by_target`."""
-        found = []
-        for name in self.configured:
-            state = states.get(name, BudgetState())
-            since = state.opened_at or (relay.waits_since(self._database, name) if state.pauses > 1 else None)
-            # Who asks us to wait is there, and may take the next event.
-            fails = since is not None and since <= now - (FAILS_FOR if state.opened_at else FAILING_AFTER)
-            waiting = relay.count(self._database, name, given_up=False) if fails else 0
-            if not waiting and name not in given_up:
-                continue
-            why = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
-            if fails:
-                why = f"has accepted no event since {written_if_any(since)} ({state.pause_reason}); {why}"
-            found.append(Wait("target", name, why, "onboard events outgoing list", since=since if fails else None))
-        return found
-
-    def given_up_by_target(self) -> dict[str, int]:
-        """How many events of each configured target were given up, where some were; see `relay.count`."""
-        numbers = {name: relay.count(self._database, name, given_up=True) for name in self.configured}
-        return {name: number for name, number in numbers.items() if number}
-
-    def given_up(self) -> list[dict[str, Any]]:
-        """The newest events that were given up."""
-        return [
-            {"target": row.target, "number": row.id, "event": str(row.event_id), "kind": row.kind}
-            | {"customer_id": row.customer_id, "occurred_at": written(row.occurred_at)}
-            | {"given_up_at": written(row.since), "attempts": row.attempts, "detail": row.detail}
-            for row in relay.given_up(self._database, most=SHOWN)
-        ]
+def unpublished_in_words(targets: list[str]) -> str:
+    minutes = UNPUBLISHED_AFTER // timedelta(minutes=1)
+    return f"{', '.join(targets)}: events have waited for more than {minutes} minutes, and no process publishes them"
 
 
 def up_to(number: int) -> str:
@@ -147,9 +118,24 @@ def up_to(number: int) -> str:
 
 
 def _standing(settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime) -> Standing:
-    report = OutboxReport(settings, database)
-    given_up = report.given_up_by_target()
-    return Standing([], {"given_up": given_up} if given_up else {}, report.attention(states, given_up, now=now))
+    """What needs a person: the configured targets that have accepted no event for a while, and those for which events
+    were given up. The budgets keep how publishing goes: events are counted of these targets only."""
+    waits, all_given_up = [], {}
+    for name in sorted(target_rules(settings)):
+        if given_up := relay.count(database, name, given_up=True):
+            all_given_up[name] = given_up
+        state = states.get(name, BudgetState())
+        since = state.opened_at or (relay.waits_since(database, name) if state.pauses > 1 else None)
+        # Who asks us to wait is there, and may take the next event.
+        fails = since is not None and since <= now - (FAILS_FOR if state.opened_at else FAILING_AFTER)
+        waiting = relay.count(database, name, given_up=False) if fails else 0
+        if not waiting and not given_up:
+            continue
+        why = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up)}"
+        if fails:
+            why = f"has accepted no event since {written_if_any(since)} ({state.pause_reason}); {why}"
+        waits.append(Wait("target", name, why, "onboard events outgoing list", since=since if fails else None))
+    return Standing([], {"given_up": all_given_up} if all_given_up else {}, waits)
 
 
 def _warning(settings: Settings, database: Database, now: datetime) -> str:

@@ -150,5 +150,5 @@ async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(w
         relay.publishing_lock(world.parts.database, "bus", silence=LONGEST) as publishing,
         pytest.raises(relay.SessionNotKept),
     ):
-        publishing.settle(rule, accepted=accepted, later=[], call_outcomes=[], most=1, due_at=now, now=now)
+        relay.settle(publishing, rule, accepted=accepted, later=[], call_outcomes=[], most=1, due_at=now, now=now)
     assert len(left(world)) == 1

@@ -188,7 +188,7 @@ async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_nex
     happen(world, Happened.JOB_HELD, "A")
     events_out.publish(CRM, longest=LONGEST)
     assert crm.order == [("A", "job.held")]
-    assert relay.status(world.parts.database)[CRM] == relay.TargetStatus(0, 1, None)
+    assert relay.status(world.parts.database)[CRM] == (0, 1, None)
 
 
 async def test_an_event_that_the_target_refuses_for_good_is_given_up_at_once(world):

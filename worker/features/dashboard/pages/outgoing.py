@@ -15,7 +15,7 @@ DEAD_SHOWN = 50  # of each queue
 
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    targets = sources.outbox.targets(now=asked.now)
+    targets = sources.outbox.status()
     refused = sources.parts.refused_events
     return {
         "targets": [one | {"words": target_in_words(one)} for one in targets],
@@ -30,7 +30,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 
 def _plan(sources: Sources, asked: Asked) -> Plan:
     target, number = _target(sources, asked)
-    waiting = {one["target"]: one["given_up"] for one in sources.outbox.targets(now=asked.now)}
+    waiting = {one["target"]: one["given_up"] for one in sources.outbox.status()}
     given_up = waiting.get(target, 0) if target else sum(waiting.values())
     if not given_up:
         raise Refused("No event was given up.")
@@ -56,7 +56,7 @@ def _retry(sources: Sources, asked: Asked, reason: str) -> Done:
 def _target(sources: Sources, asked: Asked) -> tuple[str | None, int | None]:
     """The target and the event's number that a request names; None: all."""
     target = asked.text("target") or None
-    if target is not None and target not in sources.outbox.configured:
+    if target is not None and target not in sources.outbox.rules:
         raise NotThere("There is no such target in the configuration.")
     return target, asked.number("number", least=1)
 

@@ -7,8 +7,8 @@ publishes to a target.
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -21,13 +21,12 @@ from onboarding_worker.core.database.fast.unanswered import UNANSWERED
 from onboarding_worker.core.database.outages import naming_outages
 from onboarding_worker.core.database.tables import Outbox
 from onboarding_worker.core.database.tables.columns import aliased
-from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
 from onboarding_worker.core.limits.budgets import BudgetRule, grant
 from onboarding_worker.core.limits.call_outcomes import CallOutcome
 from onboarding_worker.core.limits.store import budgets
 from onboarding_worker.events.cloudevents import OutgoingEvent
 
-_Transaction = Callable[[], AbstractContextManager[sa.Connection]]
+Publishing = Callable[[], AbstractContextManager[sa.Connection]]
 # PostgreSQL's advisory lock for publishing to a target has two keys: this arbitrary number, and the target's number.
 PUBLISHES = 1_415_923_788
 # The holder of the lock may be silent for the time of a chunk and this margin. Then the database ends its session.
@@ -47,66 +46,45 @@ class SessionNotKept(Exception):
         )
 
 
-@dataclass(frozen=True)
-class Later:
+class Later(NamedTuple):
     """A row that the target did not accept. It is due again at `due_at`; None: given up. `since`: as the column."""
 
     number: int
-    due_at: datetime | None
-    since: datetime
-    detail: str
+    new_due_at: datetime | None
+    new_since: datetime
+    new_detail: str
 
 
-@dataclass(frozen=True)
-class TargetStatus:
-    """The number of a target's waiting and given-up events. `oldest`: when the oldest waiting event happened."""
-
-    waiting: int
-    given_up: int
-    oldest: datetime | None
-
-
-class Publishing:
-    """Publishing to one target, while no other process publishes to it. Each call has a transaction of its own. Raises
-    SessionNotKept: see `publishing_lock`."""
-
-    def __init__(self, target: str, transaction: _Transaction) -> None:
-        self._target, self._transaction = target, transaction
-
-    def settle(
-        self,
-        rule: BudgetRule,
-        *,
-        accepted: Sequence[int] = (),
-        later: Sequence[Later] = (),
-        call_outcomes: Sequence[CallOutcome] = (),
-        most: int,
-        due_at: datetime,
-        now: datetime,
-    ) -> list[OutgoingEvent]:
-        """Remove the accepted rows, keep the other rows for later, and apply the outcomes to the target's budget.
-        Returns the first events that were due at `due_at`, in the order of their numbers, at most one for each
-        customer; no more than the target's budget allows now."""
-        values = [
-            {"number": one.number, "new_due_at": one.due_at, "new_since": one.since}
-            | {"new_detail": one.detail[:DETAIL_LENGTH]}
-            for one in later
-        ]
-        with self._transaction() as connection:
-            if accepted:
-                connection.execute(_REMOVE, {"ids": bulk.keys(accepted)}, execution_options=UNANSWERED)
-            _LATER.run(connection, values)
-            if call_outcomes:
-                budgets.apply_outcomes(connection, rule, call_outcomes, now=now)
-            state = budgets.read(connection, self._target)
-            slots = grant(state, rule, most=most, now=now, horizon=timedelta(0)).slots.count
-            query = sa.select(*_EVENT).where(*_next(self._target, due_at)).order_by(Outbox.id).limit(slots)
-            return [OutgoingEvent(*tuple(row)) for row in fetch(connection, query)] if slots else []
+def settle(
+    publishing: Publishing,
+    rule: BudgetRule,
+    *,
+    accepted: Sequence[int] = (),
+    later: Sequence[Later] = (),
+    call_outcomes: Sequence[CallOutcome] = (),
+    most: int,
+    due_at: datetime,
+    now: datetime,
+) -> list[OutgoingEvent]:
+    """Remove the accepted rows, keep the other rows for later, and apply the outcomes to the target's budget. Returns
+    the first events that were due at `due_at`, in the order of their numbers, at most one for each customer; no more
+    than the target's budget allows now."""
+    with publishing() as connection:
+        if accepted:
+            connection.execute(_REMOVE, {"ids": bulk.keys(accepted)}, execution_options=UNANSWERED)
+        _LATER.run(connection, [one._asdict() for one in later])
+        if call_outcomes:
+            budgets.apply_outcomes(connection, rule, call_outcomes, now=now)
+        state = budgets.read(connection, rule.name)
+        slots = grant(state, rule, most=most, now=now, horizon=timedelta(0)).slots.count
+        query = sa.select(*_EVENT).where(*_next(rule.name, due_at)).order_by(Outbox.id).limit(slots)
+        return [OutgoingEvent(*tuple(row)) for row in fetch(connection, query)] if slots else []
 
 
 @contextmanager
 def publishing_lock(database: Database, target: str, *, silence: timedelta) -> Iterator[Publishing | None]:
-    """Hold the lock for publishing to this target. Yields None if another process holds it. SQLite has one process.
+    """Hold the lock for publishing to this target. Yields what opens each transaction of it; None if another process
+    holds it. SQLite has one process.
 
     The lock belongs to the connection that removes the rows: a process that lost the lock cannot remove rows. The lock
     ends with the connection, also if the connection is silent for longer than `silence`: a machine that vanished must
@@ -116,7 +94,7 @@ def publishing_lock(database: Database, target: str, *, silence: timedelta) -> I
     transaction: that client would hold the lock as well. To find out, each transaction reads a mark in the session.
     """
     if database.is_sqlite:
-        yield Publishing(target, database.write)
+        yield database.write
         return
     with naming_outages(), database.engine.connect() as connection:
         mark = str(uuid4())
@@ -135,7 +113,7 @@ def publishing_lock(database: Database, target: str, *, silence: timedelta) -> I
         try:
             mine = connection.execute(_TAKE, {**lock, "mark": mark, "silence": milliseconds}).first() is not None
             connection.commit()
-            yield Publishing(target, transaction) if mine else None
+            yield transaction if mine else None
             if mine:
                 with transaction():
                     connection.execute(_GIVE_BACK, lock)
@@ -234,19 +212,13 @@ _CHANGED = {"attempts": Outbox.attempts + 1, **bulk.new("due_at", "since", "deta
 _LATER = bulk.Change(Outbox.id, _CHANGED, by="number")
 
 
-def status(database: Database) -> dict[str, TargetStatus]:
-    """The status of each target that has rows."""
+def status(database: Database) -> dict[str, tuple[int, int, datetime | None]]:
+    """Of each target that has rows: how many events wait and were given up, and when the oldest that waits happened."""
     waiting = sa.func.count(Outbox.due_at)
-    oldest = sa.func.min(sa.case((Outbox.due_at.is_not(None), Outbox.occurred_at), else_=None))
-    query = sa.select(Outbox.target, waiting.label("waiting"), sa.func.count().label("all"), oldest.label("oldest"))
-    rows = database.rows(query.group_by(Outbox.target).order_by(Outbox.target))
-    return {row.target: TargetStatus(row.waiting, row.all - row.waiting, row.oldest) for row in rows}
-
-
-def waiting(database: Database, targets: Iterable[str]) -> int:
-    """How many events wait to be published to these targets."""
-    query = sa.select(sa.func.count()).where(Outbox.target.in_(list(targets)), Outbox.due_at.is_not(None))
-    return int(database.value(query))
+    oldest = sa.func.min(sa.case((Outbox.due_at.is_not(None), Outbox.occurred_at), else_=None)).label("oldest")
+    query = sa.select(Outbox.target, waiting.label("waiting"), (sa.func.count() - waiting).label("given_up"), oldest)
+    rows = database.rows(query.group_by(Outbox.target))
+    return {row.target: (row.waiting, row.given_up, row.oldest) for row in rows}
 
 
 def count(database: Database, target: str, *, given_up: bool) -> int:
