@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, Protocol, TextIO
+from typing import BinaryIO, Protocol, TextIO, cast
 
 from onboarding_worker.core.foundation.private_files import PRIVATE, replacing
 from onboarding_worker.features.list_sources.dropped_files import (
@@ -88,21 +87,15 @@ class Found:
         return len(self.stamps) + len(self.odd) >= MOST_FILES or self.entries >= MOST_ENTRIES
 
 
-@dataclass(frozen=True)
-class Copy:
-    """A file's content, as it was at one moment. The copy has no name: a kill leaves nothing of it."""
-
-    content: BinaryIO
-    digest: str
-
-
 class Place(Protocol):
     """A folder. Its methods block, and are called from a thread without an event loop."""
 
     def found(self, *, now: datetime) -> Found:
         """What is in the folder; changes nothing. Raises Away."""
 
-    def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> AbstractContextManager[Copy]:
+    def copied(
+        self, name: str, stamp: str, *, largest: int, step: Callable[[], None]
+    ) -> AbstractContextManager["Copy"]:
         """The file's content, if it still has this stamp at the end. `step` is called for each part. Raises NotTaken,
         and what `step` raises. A copy, since a list is read more than once, and its owner may write to the file
         meanwhile."""
@@ -114,12 +107,17 @@ class Place(Protocol):
         """Remove what `found` named as left over, if that is possible."""
 
 
-class Copying:
-    """Takes a file's parts into a temporary file without a name. Bounded."""
+class Copy:
+    """A file's content, as it was at one moment, taken part by part. Bounded. The copy has no name: a kill leaves
+    nothing of it."""
 
     def __init__(self, content: BinaryIO, *, largest: int, step: Callable[[], None]) -> None:
-        self._content, self._largest, self._step = content, largest, step
+        self.content, self._largest, self._step = content, largest, step
         self._digest = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
 
     def expect(self, size: int) -> None:
         """Refuse a file that says it is too large, before it is read."""
@@ -127,46 +125,23 @@ class Copying:
             raise NotTaken(f"it has more than {self._largest >> 20:,} MiB, the largest that is taken")
 
     def add(self, part: bytes) -> None:
-        if self._content.tell() + len(part) > self._largest:
+        if self.content.tell() + len(part) > self._largest:
             raise NotTaken(f"it has grown over {self._largest >> 20:,} MiB, the largest that is taken")
         self._digest.update(part)
         try:
-            self._content.write(part)
-            self._content.flush()
+            self.content.write(part)
+            self.content.flush()
         except OSError as error:
             raise not_kept(error) from None
         self._step()
 
-    def copy(self) -> Copy:
-        self._content.seek(0)
-        return Copy(self._content, self._digest.hexdigest())
 
-
-@contextmanager
-def prepared(write: Write) -> Iterator[BinaryIO]:
-    """What `write` writes, from its beginning, to be sent to another machine. Raises NotTaken."""
-    with kept() as content:
-        text = TextIOWrapper(content, encoding="utf-8", newline="")
-        try:
-            write(text)
-            text.flush()
-        except OSError as error:
-            raise not_kept(error) from None
-        finally:
-            text.detach()
-        content.seek(0)
-        yield content
-
-
-@contextmanager
-def kept() -> Iterator[BinaryIO]:
-    """A temporary file. Raises NotTaken where none can be made."""
+def kept() -> TextIO:
+    """A temporary file, whose bytes are its `buffer`. Raises NotTaken where none can be made."""
     try:
-        file = TemporaryFile("w+b")  # noqa: SIM115 -- closed below
+        return cast(TextIO, TemporaryFile("w+", encoding="utf-8", newline=""))
     except OSError as error:
         raise not_kept(error) from None
-    with file:
-        yield file
 
 
 def not_kept(error: OSError) -> NotTaken:
@@ -208,8 +183,8 @@ class LocalFolder:
             raise NotTaken("it went away before it was imported", for_good=False) from None
         except OSError as error:
             raise NotTaken(f"it cannot be read: {error.strerror}") from None
-        with os.fdopen(descriptor, "rb", buffering=0) as file, kept() as content:
-            copy, facts = Copying(content, largest=largest, step=step), os.fstat(descriptor)
+        with os.fdopen(descriptor, "rb", buffering=0) as file, kept() as kept_file:
+            copy, facts = Copy(kept_file.buffer, largest=largest, step=step), os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
                 raise NotTaken("it is no file")
             copy.expect(facts.st_size)
@@ -217,7 +192,8 @@ class LocalFolder:
                 copy.add(chunk)
             if stamp_of(os.fstat(descriptor)) != stamp:
                 raise NotTaken("it still changes", for_good=False)
-            yield copy.copy()
+            copy.content.seek(0)
+            yield copy
 
     def write(self, name: str, write: Write) -> None:
         try:

@@ -7,7 +7,6 @@ appears as a whole, or not at all. Which version of an object was listed is its 
 An SFTP server: its key is always checked, and the configuration alone says who we are.
 """
 
-import asyncio
 import secrets
 import ssl
 import stat
@@ -19,8 +18,8 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from onboarding_worker.core.foundation.clock import monotonic
-from onboarding_worker.features.list_sources.place import Away, Copy, Copying, Found, NotTaken, Write, kept, prepared
-from onboarding_worker.features.list_sources.remote_lists import extra, in_words, known_hosts
+from onboarding_worker.features.list_sources.place import Away, Copy, Found, NotTaken, Write, kept, not_kept
+from onboarding_worker.features.list_sources.remote_lists import extra, in_time, known_hosts
 from onboarding_worker.features.list_sources.settings import Intake, Remote
 from onboarding_worker.http import event_loop
 from onboarding_worker.lists.sources import CannotFetch
@@ -37,9 +36,8 @@ _CLOSE_SECONDS = 5.0
 
 async def _call(call: Awaitable[T], seconds: float = CALL_SECONDS) -> T:
     """The call's result. All errors of the library are CannotFetch."""
-    with in_words():
-        async with asyncio.timeout(seconds):
-            return await call
+    async with in_time(seconds):
+        return await call
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,25 @@ class RemoteFolder(ABC):
             if monotonic() > until:
                 raise CannotFetch("the server sends it too slowly")
 
-        with kept() as content:
-            copy = Copying(content, largest=largest, step=in_time)
+        with kept() as file:
+            copy = Copy(file.buffer, largest=largest, step=in_time)
             try:
                 self._do(lambda client, exits: self._read(client, exits, name, stamp, copy))
             except CannotFetch as error:
                 raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
-            yield copy.copy()
+            copy.content.seek(0)
+            yield copy
 
     def write(self, name: str, write: Write) -> None:
-        with prepared(write) as content:
+        with kept() as file:
             try:
-                self._do(lambda client, exits: self._send(client, exits, name, content))
+                write(file)
+                file.flush()
+            except OSError as error:
+                raise not_kept(error) from None
+            file.buffer.seek(0)
+            try:
+                self._do(lambda client, exits: self._send(client, exits, name, file.buffer))
             except CannotFetch as error:
                 raise NotTaken(f"{name} cannot be written: {error}", for_good=False) from None
 
@@ -109,7 +114,7 @@ class RemoteFolder(ABC):
         """What is in the folder."""
 
     @abstractmethod
-    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copying) -> None:
+    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copy) -> None:
         """Give the file's parts to the copy. Raises NotTaken."""
 
     @abstractmethod
@@ -143,7 +148,7 @@ class S3Folder(RemoteFolder):
             more = {"ContinuationToken": page["NextContinuationToken"]}
         return found
 
-    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copying) -> None:
+    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copy) -> None:
         etag = stamp.split("-", 2)[2]
         answer = await _call(_got(client, self._named(name) | {"IfMatch": etag}))
         if answer is None:
@@ -214,7 +219,7 @@ class SftpFolder(RemoteFolder):
                 break
         return found
 
-    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copying) -> None:
+    async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copy) -> None:
         path = self._path(name)
         before = await _call(client.lstat(path))
         if _KINDS.get(before.type) != stat.S_IFREG or _stamp(before) != stamp:

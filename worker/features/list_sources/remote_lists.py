@@ -66,7 +66,7 @@ async def _from_https(parts: SplitResult, write: Write) -> None:
     # would go to each server that a redirect leads to.
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False, auto_decompress=False) as session:
         for _ in range(MOST_REDIRECTS + 1):
-            try:
+            with in_words((aiohttp.ClientError, ValueError)):  # their texts hold the address
                 async with session.get(
                     address,
                     allow_redirects=False,
@@ -82,9 +82,6 @@ async def _from_https(parts: SplitResult, write: Write) -> None:
                     async for chunk in answer.content.iter_chunked(CHUNK):
                         write(chunk)
                     return
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                # Their texts hold the address.
-                raise CannotFetch(tls_failure(error) or _without_address(error)) from None
     raise CannotFetch(f"the server redirected more than {MOST_REDIRECTS} times")
 
 
@@ -106,20 +103,6 @@ def _proxy(address: str) -> str | None:
     return None if proxy_bypass(urlsplit(address).hostname or "") else getproxies().get("https")
 
 
-def _without_address(error: Exception) -> str:
-    import aiohttp
-
-    match error:
-        case TimeoutError():
-            return "the server did not answer in time"
-        case aiohttp.ClientPayloadError():
-            return "the connection broke before the end of the list"
-        case aiohttp.ClientConnectionError():
-            return "the server cannot be reached"
-        case _:
-            return f"the answer cannot be read ({type(error).__name__})"
-
-
 def _led_to(address: str, location: str) -> str:
     try:
         there = urljoin(address, location)
@@ -134,7 +117,7 @@ def _led_to(address: str, location: str) -> str:
 async def _from_s3(parts: SplitResult, write: Write) -> None:
     aws = extra("aiobotocore.session", "s3")
     # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
-    async with _in_time(), AsyncExitStack() as last, aws.get_session().create_client("s3") as client:
+    async with in_time(_ALL), AsyncExitStack() as last, aws.get_session().create_client("s3") as client:
         body = (await client.get_object(Bucket=parts.netloc, Key=unquote(parts.path)[1:]))["Body"]
         # Behind its connection: closed first, it waits for the server's last word of TLS, longer than the loop lives.
         last.callback(body.close)
@@ -143,11 +126,11 @@ async def _from_s3(parts: SplitResult, write: Write) -> None:
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    """Ends after `_ALL` seconds, whatever the libraries raise while they end what was under way. Raises CannotFetch."""
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Ends after so long, whatever the libraries raise while they end what was under way. Raises CannotFetch."""
     import asyncio  # imported here: `--help` asks this module for its schemes
 
-    deadline = asyncio.timeout(_ALL)
+    deadline = asyncio.timeout(seconds)
     with in_words():
         try:
             async with deadline:
@@ -165,7 +148,7 @@ async def _from_sftp(parts: SplitResult, write: Write) -> None:
         options |= {} if parts.port is None else {"port": parts.port}
         options |= {} if parts.username is None else {"username": unquote(parts.username)}
     async with (
-        _in_time(),
+        in_time(_ALL),
         ssh.connect(**options) as connection,
         connection.start_sftp_client() as files,
         files.open(unquote(parts.path), "rb") as file,
@@ -193,15 +176,16 @@ def known_hosts() -> str | bytes:
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """Turns any error of the libraries into CannotFetch: their texts may hold addresses, user names and signatures."""
+def in_words(kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+    """Turns errors of the libraries, all or those of these kinds, into CannotFetch: their texts may hold addresses,
+    user names and signatures."""
     try:
         yield
     except CannotFetch:
         raise
     except TimeoutError:  # whatever failed while it was given up
         raise CannotFetch("the server did not answer in time") from None
-    except Exception as error:
+    except kinds as error:
         raise CannotFetch(tls_failure(error) or _known(error)) from None
 
 
@@ -213,7 +197,7 @@ def _known(error: Exception) -> str:
         if words := _WORDS.get(str(code)) or (f"the server answered {status}" if isinstance(status, int) else ""):
             return words
     names = [kind.__name__ for kind in type(error).__mro__]
-    return next((_WORDS[name] for name in names if name in _WORDS), names[0])
+    return next((_WORDS[name] for name in names if name in _WORDS), f"the answer cannot be read ({names[0]})")
 
 
 # By the words, codes of S3's errors and types of errors.
@@ -236,7 +220,8 @@ _KNOWN = {
     "the host accepted no key: see ssh-add -l, and ~/.ssh": "PermissionDenied",
     "there are no AWS credentials": "NoCredentialsError",
     "no region is named": "NoRegionError",
-    "the server cannot be reached": "EndpointConnectionError ConnectionRefusedError OSError",
+    "the connection broke before the end of the list": "ClientPayloadError",
+    "the server cannot be reached": "EndpointConnectionError ClientConnectionError ConnectionRefusedError OSError",
     "the server did not answer in time": "ConnectTimeoutError ReadTimeoutError",
     "the server's name is not known": "gaierror",
 }
