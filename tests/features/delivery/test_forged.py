@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
 from onboarding_worker.features.delivery import postmark
 from onboarding_worker.features.delivery.ses import TOPIC_HEADER
-from onboarding_worker.features.delivery.sources import SesSource, Sns, of_mails
+from onboarding_worker.features.delivery.sources import SesSource, of_mails
 from onboarding_worker.providers.webhooks.contract import Delivery
 from tests.features.delivery.sns import (
     CERTIFICATE_URL,
@@ -104,7 +104,7 @@ class Amazon:
 
 
 def source_of(amazon: Amazon) -> SesSource:
-    return SesSource([TOPIC], Keyring([new_key()]), lambda: NOON, Sns(amazon))
+    return SesSource([TOPIC], Keyring([new_key()]), lambda: NOON, amazon)
 
 
 def posted(body: bytes) -> Delivery:

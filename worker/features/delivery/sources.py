@@ -19,7 +19,6 @@ from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.model.http_messages import HttpAnswer, HttpRequest
 from onboarding_worker.features.delivery import mailgun, postmark, sendgrid, ses, standard
 from onboarding_worker.features.delivery.section import Delivery as DeliverySection
-from onboarding_worker.features.delivery.ses import SnsMessage, read_certificate
 from onboarding_worker.features.delivery.texts import Report, ServiceSource, text_sources
 from onboarding_worker.http.client import Http, open_http_session
 from onboarding_worker.providers.webhooks.contract import Delivery
@@ -46,46 +45,14 @@ async def get(url: str) -> bytes | None:
     return None
 
 
-class Sns:
-    """Belongs to one loop."""
-
-    def __init__(self, fetch: Get) -> None:
-        self._get = fetch
-        self._certificates: dict[str, Certificate] = {}  # by URL; the one that was used longest ago comes first
-
-    def known(self, message: SnsMessage) -> Certificate | None:
-        """The certificate, if it was fetched before."""
-        url = message.certificate_url
-        found = self._certificates.pop(url, None)
-        if found is not None:
-            self._certificates[url] = found  # now the last one
-        return found
-
-    async def certificate(self, message: SnsMessage) -> Certificate | None:
-        """The certificate that the message names; None: it cannot be had now."""
-        if (found := self.known(message)) is not None:
-            return found
-        pem = await self._get(message.certificate_url)
-        found = read_certificate(pem) if pem is not None else None
-        if found is not None:
-            self._certificates[message.certificate_url] = found
-            while len(self._certificates) > MOST_CERTIFICATES:
-                del self._certificates[next(iter(self._certificates))]
-        return found
-
-    async def confirm(self, message: SnsMessage) -> bool:
-        """Confirm the subscription of a message that was verified. True if SNS has confirmed it."""
-        done = await self._get(message.confirmation_url) is not None
-        if done:
-            log.info("Amazon SNS: the subscription of a configured topic is confirmed")
-        return done
-
-
 class SesSource:
+    """Belongs to one loop. `fetch`: what asks SNS."""
+
     name, largest = EMAIL, ses.LARGEST
 
-    def __init__(self, topics: Sequence[str], keyring: Keyring, clock: Clock, sns: Sns) -> None:
-        self._topics, self._keyring, self._clock, self._sns = topics, keyring, clock, sns
+    def __init__(self, topics: Sequence[str], keyring: Keyring, clock: Clock, fetch: Get) -> None:
+        self._topics, self._keyring, self._clock, self._fetch = topics, keyring, clock, fetch
+        self._certificates: dict[str, Certificate] = {}  # by URL; the one that was fetched first comes first
 
     def refuses_unread(self, delivery: Delivery) -> str:
         ours = delivery.headers.get(ses.TOPIC_HEADER) in self._topics
@@ -95,24 +62,31 @@ class SesSource:
         message = ses.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):
             return False  # `refuses` says so
-        return message.kind == ses.CONFIRMATION or self._sns.known(message) is None
+        return message.kind == ses.CONFIRMATION or message.certificate_url not in self._certificates
 
     async def ask(self, delivery: Delivery) -> str:
         message = ses.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):
             return message
-        certificate = await self._sns.certificate(message)
-        if certificate is None:
-            return "the certificate of its signature cannot be fetched now"
-        if message.kind != ses.CONFIRMATION or ses.refusal(message, certificate, now=self._clock()):
+        if (url := message.certificate_url) not in self._certificates:
+            pem = await self._fetch(url)
+            if pem is None or (found := ses.read_certificate(pem)) is None:
+                return "the certificate of its signature cannot be fetched now"
+            if len(self._certificates) == MOST_CERTIFICATES:
+                del self._certificates[next(iter(self._certificates))]
+            self._certificates[url] = found
+        if message.kind != ses.CONFIRMATION or self.refuses(delivery, ""):
             return ""
-        return "" if await self._sns.confirm(message) else "its subscription cannot be confirmed now"
+        if await self._fetch(message.confirmation_url) is None:
+            return "its subscription cannot be confirmed now"
+        log.info("Amazon SNS: the subscription of a configured topic is confirmed")
+        return ""
 
     def refuses(self, delivery: Delivery, query: str) -> str:
         message = ses.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):
             return message
-        certificate = self._sns.known(message)
+        certificate = self._certificates.get(message.certificate_url)
         if certificate is None:
             return "its certificate is not known"
         return ses.refusal(message, certificate, now=self._clock())
@@ -173,7 +147,7 @@ def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, fetch: Ge
         sources["email"] = Closed(EMAIL, why)
         for name in delivery.services:
             if delivery.ses is not None:
-                sources["email"] = SesSource(delivery.ses.topics, keyring, clock, Sns(fetch or get))
+                sources["email"] = SesSource(delivery.ses.topics, keyring, clock, fetch or get)
             else:
                 keys = [key.reveal() for key in getattr(delivery, name).keys]
                 sources["email"] = of_mails(WITH_KEYS[name], keys, keyring, clock)
