@@ -42,7 +42,7 @@ class Reads:
     def __init__(self, database: Database, keyring: Keyring, clock: Callable) -> None:
         self.database, self.keyring, self.clock = database, keyring, clock
         pattern = "bounces+{token}@bounce.example.com"
-        self.return_path = ReturnPath(pattern, lambda key: keyring.digests("return path", key))
+        self.return_path = ReturnPath(pattern, keyring)
         self.webhooks = Webhooks(database, keyring, {})
 
     def report(self, number: int = 1, **changed: str) -> bytes:

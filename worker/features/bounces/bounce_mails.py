@@ -16,7 +16,7 @@ from email.utils import parseaddr
 from itertools import islice
 
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from onboarding_worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX, of_permanent_failure
+from onboarding_worker.senders.smtp_answers import UNKNOWN_MAILBOX, of_permanent_failure
 
 UNSUBSCRIBE = "unsubscribe"  # the subject of a mail to a return path that asks for no more mails
 MOST_WORDS = 4_000  # characters of the words; the mail that came back follows
@@ -72,9 +72,13 @@ def read_text(mail: Message, key: str) -> DeliveryUpdate | NotUnderstood:
     unknown = UNKNOWN_MAILBOX.search(text) is not None
     if not (code.startswith("5") or unknown or _REFUSED.search(text)):
         return NotUnderstood("it has no report of a delivery")
-    if code in GONE or (unknown and (not code or code.endswith(".0.0"))):
-        return DeliveryUpdate("bounced", key, status=DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, code=code)
-    return DeliveryUpdate("bounced", key, status=DeliveryStatus.BLOCKED, code=code)
+    return _bounced(key, code, text)
+
+
+def _bounced(key: str, code: str, text: str) -> DeliveryUpdate:
+    # Not whom it is about: nobody signs these mails, and none says that a mail arrived.
+    said = of_permanent_failure("" if code.endswith(".0.0") else code, text)
+    return DeliveryUpdate("bounced", key, status=said.status, stop=said.stop, code=code)
 
 
 NOT_OURS = NotUnderstood("it came to no return path that we have signed")
@@ -141,10 +145,7 @@ def _delivery(report: Message, key: str) -> DeliveryUpdate | NotUnderstood:
         return NotUnderstood("its report names no action that we know")
     match _action(block):
         case "failed":
-            code, text = _code(block)
-            # Not whom it is about: nobody signs these mails, and none says that a mail arrived.
-            said = of_permanent_failure(code, text)
-            return DeliveryUpdate("bounced", key, status=said.status, stop=said.stop, code=said.code)
+            return _bounced(key, *_code(block))
         case "delivered":
             return DeliveryUpdate("delivered", key, status=DeliveryStatus.DELIVERED)
         case action:

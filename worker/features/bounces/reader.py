@@ -24,7 +24,7 @@ from onboarding_worker.features.bounces.section import Bounces
 from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.web.webhooks.sources import of_sender
-from onboarding_worker.web.webhooks.store.webhooks import EMAIL, Arrived, Webhooks
+from onboarding_worker.web.webhooks.store.webhooks import EMAIL, Webhooks
 from onboarding_worker.wiring.background import Looks, Work
 from onboarding_worker.wiring.container import Parts
 
@@ -113,7 +113,10 @@ class BounceReader:
         updates = [(mail, bounce_mails.read(mail.content, self.return_path.key_in)) for mail in mails]
         reports = [(mail, update) for mail, update in updates if isinstance(update, DeliveryUpdate)]
         if reports:
-            arrived = [self._arrived(mail, update) for mail, update in reports]
+            arrived = [
+                of_sender(EMAIL, self.keyring.digests("bounce", sha256(mail.content).hexdigest()), update)
+                for mail, update in reports
+            ]
             receipts = self.webhooks.keep(arrived, now=self.clock())
             new = [update.event for (_, update), is_new in zip(reports, receipts, strict=True) if is_new]
             result.reports.update(new)
@@ -123,9 +126,6 @@ class BounceReader:
         others = [(mail, why) for mail, why in updates if isinstance(why, NotUnderstood)]
         mailbox.keep([mail.id for mail, _ in others])
         result.left.update(why.reason for _, why in others)
-
-    def _arrived(self, mail: Mail, update: DeliveryUpdate) -> Arrived:
-        return of_sender(EMAIL, self.keyring.digests("bounce", sha256(mail.content).hexdigest()), update)
 
 
 def _opened(parts: Parts) -> Looks | None:

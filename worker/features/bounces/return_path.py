@@ -23,15 +23,13 @@ PLACE = "{token}"
 _SIGNED_BYTES = 10
 _ID_BYTES = 16
 TOKEN_LENGTH = 42  # of 26 bytes
-# By the mail's key: its digests, that of the present key first. Each: 8 hex digits of the key's id, and the digest.
-Digests = Callable[[str], tuple[str, ...]]
 
 
 class ReturnPath:
     """Makes return paths and reads them. `pattern`: an address with `{token}` in its local part."""
 
-    def __init__(self, pattern: str, digests: Digests) -> None:
-        self._pattern, self._digests = pattern, digests
+    def __init__(self, pattern: str, keyring: Keyring) -> None:
+        self._pattern, self._keyring = pattern, keyring
         before, _, after = pattern.partition(PLACE)
         self._found = re.compile(
             rf"(?<![a-z0-9._+-]){re.escape(before)}([a-z2-7]{{{TOKEN_LENGTH}}}){re.escape(after)}(?![a-z0-9.-])",
@@ -41,7 +39,7 @@ class ReturnPath:
     def of(self, key: str) -> str:
         """The return path of the mail with this key. Raises ValueError for a key that is no id."""
         id_ = uuid.UUID(hex=key)
-        token = id_.bytes + _signature(self._digests(id_.hex)[0])
+        token = id_.bytes + self._signatures(id_.hex)[0]
         return self._pattern.replace(PLACE, base64.b32encode(token).decode().rstrip("=").lower())
 
     def key_in(self, text: str) -> str | None:
@@ -52,19 +50,19 @@ class ReturnPath:
             except binascii.Error:
                 continue
             key = uuid.UUID(bytes=token[:_ID_BYTES]).hex
-            if any(compare_digest(token[_ID_BYTES:], _signature(one)) for one in self._digests(key)):
+            if any(compare_digest(token[_ID_BYTES:], one) for one in self._signatures(key)):
                 return key
         return None
 
-
-def _signature(digest: str) -> bytes:
-    return bytes.fromhex(digest[8:])[:_SIGNED_BYTES]
+    def _signatures(self, key: str) -> list[bytes]:
+        """By each key of the ring, the present one first. A digest has 8 hex digits of that key's id before it."""
+        return [bytes.fromhex(one[8:])[:_SIGNED_BYTES] for one in self._keyring.digests("return path", key)]
 
 
 def return_path_of(settings: Settings, keyring: Keyring) -> ReturnPath | None:
     """None where the configuration has none."""
     pattern = settings.section(Bounces).return_path
-    return ReturnPath(pattern, lambda key: keyring.digests("return path", key)) if pattern else None
+    return ReturnPath(pattern, keyring) if pattern else None
 
 
 def _returning(settings: Settings, keyring: Keyring) -> Callable[[str], Returning] | None:
