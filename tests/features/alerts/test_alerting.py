@@ -6,9 +6,8 @@ from datetime import timedelta
 import pytest
 
 from onboarding_worker.core.database.database import Database
-from onboarding_worker.features.alerts.alerting import Alerting
+from onboarding_worker.features.alerts.alerting import tell_news
 from onboarding_worker.reporting.waits import Wait
-from onboarding_worker.wiring.background import Ticks
 from tests.conftest import NOON
 
 STOPPED = Wait("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")
@@ -34,15 +33,15 @@ class World:
         self.database, self.now, self.needs = database, NOON, list[Wait]()
         self.chats = {"email": Chat(), "webhook": Chat()}
 
-    def process(self) -> Alerting:
+    def tell(self) -> None:
         targets = {name: chat.send for name, chat in self.chats.items()}
-        return Alerting(targets, self.database, lambda: self.needs, lambda: self.now, Ticks(0.0))
+        tell_news(targets, self.database, lambda: self.needs, lambda: self.now)
 
     def look(self, *needs: Wait, minutes: float = 1) -> list[str]:
         """What the webhook is told by a process that has just started."""
         self.now += timedelta(minutes=minutes)
         self.needs, before = list(needs), len(self.chats["webhook"].got)
-        self.process().look()
+        self.tell()
         return [line for lines in self.chats["webhook"].got[before:] for line in lines]
 
 

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import count
 
-from onboarding_worker.features.alerts.alerting import Alerting
+from onboarding_worker.features.alerts.alerting import tell_news
 from onboarding_worker.runtime import web_application
-from onboarding_worker.wiring.background import Ticks
 from tests.conftest import NOON
 from tests.suite.waiting import ENDS_WITHIN
 
@@ -22,14 +22,14 @@ async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypat
         return ""
 
     site.parts.emergency_stops.stop(by="ops", reason="", now=NOON)
-    alerts = Alerting(
+    tell = partial(
+        tell_news,
         {"webhook": send},
         site.parts.database,
         lambda: site.parts.operation.report().attention,
         lambda: NOON + timedelta(minutes=next(minutes)),
-        Ticks(0.0),
     )
-    site.parts.tellers = [alerts.look]
+    site.parts.tellers = [tell]
 
     async with asyncio.timeout(ENDS_WITHIN):
         assert await sent.get() == "stop needs a person: onboard status"

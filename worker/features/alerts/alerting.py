@@ -6,7 +6,6 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -79,32 +78,20 @@ async def _mail(email: Email, to: Sequence[str], lines: Sequence[str]) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Alerting:
-    """Safe for several processes. `needs`: what needs a person now."""
-
-    targets: Mapping[str, Send]
-    database: Database
-    needs: NeedsAPerson
-    clock: Clock
-    ticks: Ticks = field(default_factory=lambda: Ticks(60.0))
-
-    def look(self) -> None:
-        """Tell what is new, if a look is due. Blocks while it is sent."""
-        if not self.targets or not self.ticks.begin(monotonic()):
-            return
-        needs = {_called(one) for one in self.needs()}
-        for target, send in self.targets.items():
-            news = alerts.look(self.database, target, needs, now=self.clock())
-            lines = [f"{_needing(one)} a person: onboard status" for one in news.began]
-            lines += [f"{_needing(one)} no person any more" for one in news.ended]
-            if not lines:
-                continue
-            if why := event_loop.run(send(lines)):
-                _failing[target].lasts(f"[alerts] {target} accepts no alert; it is tried again", monotonic(), why=why)
-                continue
-            alerts.tell(self.database, target, news)
-            _failing[target].over(f"[alerts] {target} accepts alerts again")
+def tell_news(targets: Mapping[str, Send], database: Database, needs: NeedsAPerson, clock: Clock) -> None:
+    """Tell what is new. Safe for several processes. `needs`: what needs a person now. Blocks while it is sent."""
+    needing = {_called(one) for one in needs()}
+    for target, send in targets.items():
+        news = alerts.look(database, target, needing, now=clock())
+        lines = [f"{_needing(one)} a person: onboard status" for one in news.began]
+        lines += [f"{_needing(one)} no person any more" for one in news.ended]
+        if not lines:
+            continue
+        if why := event_loop.run(send(lines)):
+            _failing[target].lasts(f"[alerts] {target} accepts no alert; it is tried again", monotonic(), why=why)
+            continue
+        alerts.tell(database, target, news)
+        _failing[target].over(f"[alerts] {target} accepts alerts again")
 
 
 def _called(one: Wait) -> str:
@@ -120,4 +107,10 @@ def _needing(called: str) -> str:
 
 
 def telling(settings: Settings, database: Database, needs: NeedsAPerson, clock: Clock) -> Callable[[], object]:
-    return Alerting(alert_targets(settings), database, needs, clock).look
+    targets, ticks = alert_targets(settings), Ticks(60.0)
+
+    def look() -> None:
+        if targets and ticks.begin(monotonic()):
+            tell_news(targets, database, needs, clock)
+
+    return look
