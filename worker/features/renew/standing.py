@@ -31,7 +31,9 @@ def _standing(settings: Settings, database: Database, _states: Mapping[str, Budg
     if not rules.on:
         return NOTHING_TO_SAY
     times = [now, *(now + timedelta(weeks=week) for week in range(1, WEEKS + 1))]
-    sums, left = renewals.outlook(database, rules, times, most=MOST_SHOWN)
+    left = renewals.not_asked(database, most=MOST_SHOWN)
+    by_way = renewals.number_due_by_way(database, rules, times)
+    sums = [sum(of_way[at] for of_way in by_way.values()) for at in range(len(times))]
     weeks = [later - before for before, later in pairwise(sums)]
     said = f"renewals: {sums[0]} due, {sum(weeks)} in the next {WEEKS} weeks ({', '.join(map(str, weeks))})"
     reasons = Counter(row.why for row in left)

@@ -99,7 +99,7 @@ def due(connection: sa.Connection, rules: Renew, *, most: int, now: datetime) ->
     """Whose renewals are due, those of the oldest approvals first."""
     query = (
         sa.select(RenewalRow.customer_id, RenewalRow.purpose)
-        .where(RenewalRow.over_at.is_(None), _looked_at(now), due_by(rules, now))
+        .where(*_due_now(rules, now))
         .order_by(RenewalRow.approved_at, RenewalRow.customer_id)
         .limit(most)
     )
@@ -110,16 +110,16 @@ def still_due(connection: sa.Connection, rules: Renew, keys: Collection[Key], *,
     """Those of these that are due, locked, the oldest first."""
     query = (
         sa.select(RenewalRow.__table__)
-        .where(sa.tuple_(RenewalRow.customer_id, RenewalRow.purpose).in_(sorted(keys)))
-        .where(RenewalRow.over_at.is_(None), _looked_at(now), due_by(rules, now))
+        .where(sa.tuple_(RenewalRow.customer_id, RenewalRow.purpose).in_(sorted(keys)), *_due_now(rules, now))
         .order_by(RenewalRow.customer_id, RenewalRow.purpose)
         .with_for_update()
     )
     return sorted(fetch(connection, query), key=lambda row: (row.approved_at, row.customer_id))
 
 
-def _looked_at(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(RenewalRow.next_at.is_(None), RenewalRow.next_at <= now)
+def _due_now(rules: Renew, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    is_looked_at = sa.or_(RenewalRow.next_at.is_(None), RenewalRow.next_at <= now)
+    return RenewalRow.over_at.is_(None), is_looked_at, due_by(rules, now)
 
 
 def write(connection: sa.Connection, changes: Mapping[Key, Mapping[str, Any]]) -> None:
@@ -157,11 +157,7 @@ def number_due_by_way(database: Database, rules: Renew, times: Sequence[datetime
     return {Way(row[0] or "", row[1] or Channel.NONE): [int(number) for number in row[2:]] for row in found}
 
 
-def outlook(database: Database, rules: Renew, times: Sequence[datetime], *, most: int) -> tuple[list[int], list[Any]]:
-    """How many are to be asked by each of these times; and customers who were not asked, or are put off, and why."""
-    numbers = sa.select(*(sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)) for at in times))
+def not_asked(database: Database, *, most: int) -> list[Any]:
+    """Customers who were not asked, or are put off, and why."""
     left = sa.select(RenewalRow.__table__).where(RenewalRow.why != "", RenewalRow.job_id.is_(None))
-    with database.read() as connection:
-        row = connection.execute(numbers.where(RenewalRow.over_at.is_(None))).one()
-        shown = fetch(connection, left.order_by(RenewalRow.approved_at).limit(most))
-        return [int(number or 0) for number in row], shown
+    return database.rows(left.order_by(RenewalRow.approved_at).limit(most))
