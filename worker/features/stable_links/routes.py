@@ -33,7 +33,7 @@ from onboarding_worker.features.stable_links.landing import (
     Wait,
 )
 from onboarding_worker.features.stable_links.section import Links, made
-from onboarding_worker.features.stable_links.store.landings import GONE, Landings, Outcome, Seen, stop
+from onboarding_worker.features.stable_links.store.landings import GONE, Landings, Outcome, Seen
 from onboarding_worker.features.stable_links.visitors import (
     COOKIE,
     Visit,
@@ -94,7 +94,6 @@ class StableRoutes:
     on_click: bool
     page_first: bool
     landings: Landings
-    not_me: Callable[..., Outcome]
     visitors: Visitors
     pages: Mapping[str, Pages]
     is_secure: bool
@@ -184,7 +183,7 @@ class StableRoutes:
         seen = await self._see(request)
         if why_not is not None:
             return await self._ask_not_me(request, seen, visitor, again=True)
-        outcome = await self._in_thread(partial(self.not_me, secret, now=self._clock()))
+        outcome = await self._in_thread(partial(self.landings.stop, secret, now=self._clock()))
         # The form shows that there was such a link: the second of two presses finds none, and reads the same.
         screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
         return self._answer(request, screen, seen, address=_address(request))
@@ -196,8 +195,8 @@ class StableRoutes:
         """Who posts the form of a page, and why it does not count. Raises Unacceptable."""
         visitor = self._visitor(request)
         form = await form_of(request, seconds=self.shared.body_seconds)
-        shown_at = self.visitors.shown_at(form.get("form", ""), visitor, of)
         now = await self._in_thread(self._database_clock)
+        shown_at = self.visitors.shown_at(form.get("form", ""), visitor, of, now=now)
         why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=now)
         if why_not is not None:
             # Counts: a machine that posts such forms must not fill the log.
@@ -365,7 +364,6 @@ def _add(application: web.Application, shared: Shared) -> None:
         on_click=own is not None and own.on_click,
         page_first=settings.section(Links).page,
         landings=landings,
-        not_me=partial(stop, parts.database, parts.keyring),
         visitors=Visitors(parts.keyring, is_secure=is_secure),
         pages=parts.link_pages,
         is_secure=is_secure,

@@ -13,7 +13,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from hmac import compare_digest
 
 from aiohttp import web
 
@@ -22,8 +21,6 @@ from onboarding_worker.web.signed import Signed
 
 COOKIE = "visit"
 KEPT = timedelta(hours=12)
-_FORM = "form of a stable link"
-_STAMP = re.compile(r"(\d{1,15})\.([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,9 @@ class Visitors:
     """`is_secure`: the cookie comes back over TLS alone."""
 
     def __init__(self, keyring: Keyring, *, is_secure: bool) -> None:
-        self._keyring, self._is_secure = keyring, is_secure
+        self._is_secure = is_secure
         self._signed = Signed(keyring, "visitor of a stable link", KEPT)
+        self._forms = Signed(keyring, "form of a stable link", KEPT)
 
     def of(self, cookie: str, *, now: datetime) -> Visitor:
         """The visitor with this cookie; a new one if it is not one of ours, or too old."""
@@ -58,18 +56,12 @@ class Visitors:
     def form(self, visitor: Visitor, secret: str, *, now: datetime) -> str:
         """What the form holds that this visitor is shown now, for this link. The time is in milliseconds,
         rounded up, so that a press never counts too soon."""
-        stamp = int(now.timestamp() * 1000) + 1
-        return f"{stamp}.{self._keyring.digests(_FORM, f'{secret} {visitor.name} {stamp}')[0]}"
+        return self._forms.text(str(int(now.timestamp() * 1000) + 1), now=now, of=f"{secret} {visitor.name}")
 
-    def shown_at(self, form: str, visitor: Visitor, secret: str) -> datetime | None:
-        """When the form was shown to this visitor for this link; None: it was not."""
-        found = _STAMP.fullmatch(form)
-        if found is None or visitor.is_new:
-            return None
-        stamp, signature = found.groups()
-        ours = self._keyring.digests(_FORM, f"{secret} {visitor.name} {stamp}")
-        is_signed = any(compare_digest(one, signature) for one in ours)
-        return datetime.fromtimestamp(int(stamp) / 1000, UTC) if is_signed else None
+    def shown_at(self, form: str, visitor: Visitor, secret: str, *, now: datetime) -> datetime | None:
+        """When the form was shown to this visitor for this link; None: it was not, or before the visitor's cookie."""
+        found = None if visitor.is_new else self._forms.read(form, now=now, of=f"{secret} {visitor.name}")
+        return datetime.fromtimestamp(int(found[0]) / 1000, UTC) if found is not None else None
 
 
 # A page is shown for at least so long before its button counts: a robot posts the form at once.

@@ -14,7 +14,6 @@ from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.features.stable_links.landing import Gone, Lead
 from onboarding_worker.features.stable_links.routes import landings_of
 from onboarding_worker.features.stable_links.store.landings import Outcome
-from onboarding_worker.features.stable_links.store.landings import stop as not_me
 from onboarding_worker.lists.decisions.row_addresses import read_rows
 from onboarding_worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from onboarding_worker.lists.decisions.store.settlement import Which
@@ -39,7 +38,7 @@ def secrets_of(world):
 
 
 def stop(world, secret):
-    return not_me(world.parts.database, world.parts.keyring, secret, now=world.clock())
+    return landings_of(world.parts).stop(secret, now=world.clock())
 
 
 def see(world, secret):

@@ -2,7 +2,6 @@
 
 import threading
 from datetime import UTC, datetime
-from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +12,6 @@ from onboarding_worker.core.database.tables import Job, StableLink
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.features.stable_links.landing import Gone, LandingRules, Wait
 from onboarding_worker.features.stable_links.store.landings import Landings, Outcome
-from onboarding_worker.features.stable_links.store.landings import stop as not_me
 from onboarding_worker.lists.store.admission import lock_customers
 from onboarding_worker.plans.store.leadership import take_leads
 from tests.stored.own_link import secret_of_link
@@ -39,7 +37,7 @@ def leader_and_successor(shelf):
 def not_me_while_cancelled(shelf, secret, keyring):
     """The visitor's "not me" waits until the first row is cancelled."""
     found = []
-    stop = partial(not_me, shelf.database, keyring)
+    stop = Landings(shelf.database, keyring, LandingRules(most=3, per_day=5)).stop
     with waiting(shelf.database, lambda: found.append(stop(secret, now=shelf.clock()))) as connection:
         cancel_jobs(connection, [leader_and_successor(shelf)[0].id], now=shelf.clock())
     assert found == [Outcome.STOPPED]

@@ -90,7 +90,6 @@ class LandingSite:
             on_click=on_click,
             page_first=page_first,
             landings=parts.landings,
-            not_me=parts.landings.stop,
             visitors=Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
             pages=pages,
             is_secure=is_secure,

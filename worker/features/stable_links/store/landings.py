@@ -81,6 +81,12 @@ class Seen:
 GONE = Seen(Gone())
 
 
+class Outcome(StrEnum):
+    STOPPED = "stopped"
+    MOMENT = "moment"  # a call for the customer is being made: ask again in a moment
+    GONE = "gone"  # there is no such link
+
+
 class Landings:
     def __init__(self, database: Database, keyring: Keyring, rules: LandingRules) -> None:
         self._database, self._keyring, self._rules = database, keyring, rules
@@ -124,6 +130,13 @@ class Landings:
         rows = self._database.rows(sa.select(Job.id, Job.state, Job.reason).where(Job.id.in_(ids)))
         return {row.id: LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS) for row in rows}
 
+    def stop(self, secret: str, *, now: datetime) -> Outcome:
+        """The link is for another person: hold the customer's row, end its session, its messages and its link, until a
+        person has decided. The link is removed, not marked: who has it is not the customer, and a later message to the
+        right address makes another one."""
+        digests = digests_of(self._keyring, secret)
+        return outlive_deadlocks(partial(self._stop, digests, now=now)) if digests else Outcome.GONE
+
     def _ask(self, digests: tuple[str, ...], by: Asks, *, now: datetime) -> Seen:
         with self._database.write() as connection:
             found = _link(connection, digests)
@@ -145,6 +158,33 @@ class Landings:
             act = Act("customer", by.value)
             note(connection, f"customer {link.customer_id}", now=now, reason=f"session at {row.account}", act=act)
             return replace(seen, decision=Wait(), due=(WakeUp.issue(row.account),))
+
+    def _stop(self, digests: tuple[str, ...], *, now: datetime) -> Outcome:
+        query = sa.select(StableLink).where(StableLink.digest.in_(digests))
+        with self._database.write() as connection:
+            found = fetch(connection, query)
+            if not found:
+                return Outcome.GONE
+            link = found[0]
+            lock_customers(connection, [link.customer_id])
+            if not fetch(connection, query.where(StableLink.revoked_at.is_(None))):
+                return Outcome.GONE
+            of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
+            leads = (*of_customer, Job.state.in_(OPEN_JOBS), Job.leader_id.is_(None))
+            lock_unsent(connection, sa.select(Job.id).where(*leads))
+            jobs = sa.select(Job.id, Job.state, Job.session_id).where(*leads)
+            job = lock_serving(connection, lambda: connection.execute(jobs).first())
+            if job is not None and job.state is JobState.WORKING:
+                return Outcome.MOMENT
+            if job is not None:
+                hold_back(connection, [job], Reason.NOT_ME, now=now)
+            else:  # a later row for the customer would go on with what a cancelled one has left
+                of_link = (SessionRow.customer_id == link.customer_id, SessionRow.purpose == link.purpose)
+                end_sessions(connection, *of_link)
+            connection.execute(sa.delete(StableLink).where(StableLink.id == link.id))
+            act = Act("customer", "link.not-me")
+            note(connection, f"customer {link.customer_id}", now=now, reason="the link is for another person", act=act)
+        return Outcome.STOPPED
 
     def _seen(self, connection: sa.Connection, link: Any, *, asks: Asks | None, now: datetime) -> tuple[Seen, Any]:
         job = _job(connection, link.customer_id, link.purpose)
@@ -248,45 +288,3 @@ _JOBS = (
     .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
     .where(Job.leader_id.is_(None))
 )
-
-
-class Outcome(StrEnum):
-    STOPPED = "stopped"
-    MOMENT = "moment"  # a call for the customer is being made: ask again in a moment
-    GONE = "gone"  # there is no such link
-
-
-def stop(database: Database, keyring: Keyring, secret: str, *, now: datetime) -> Outcome:
-    """The link is for another person: hold the customer's row, end its session, its messages and its link, until a
-    person has decided. The link is removed, not marked: who has it is not the customer, and a later message to the
-    right address makes another one."""
-    digests = digests_of(keyring, secret)
-    return outlive_deadlocks(partial(_stop, database, digests, now=now)) if digests else Outcome.GONE
-
-
-def _stop(database: Database, digests: tuple[str, ...], *, now: datetime) -> Outcome:
-    query = sa.select(StableLink).where(StableLink.digest.in_(digests))
-    with database.write() as connection:
-        found = fetch(connection, query)
-        if not found:
-            return Outcome.GONE
-        link = found[0]
-        lock_customers(connection, [link.customer_id])
-        if not fetch(connection, query.where(StableLink.revoked_at.is_(None))):
-            return Outcome.GONE
-        of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
-        leads = (*of_customer, Job.state.in_(OPEN_JOBS), Job.leader_id.is_(None))
-        lock_unsent(connection, sa.select(Job.id).where(*leads))
-        jobs = sa.select(Job.id, Job.state, Job.session_id).where(*leads)
-        job = lock_serving(connection, lambda: connection.execute(jobs).first())
-        if job is not None and job.state is JobState.WORKING:
-            return Outcome.MOMENT
-        if job is not None:
-            hold_back(connection, [job], Reason.NOT_ME, now=now)
-        else:  # a later row for the customer would go on with what a cancelled one has left
-            of_link = (SessionRow.customer_id == link.customer_id, SessionRow.purpose == link.purpose)
-            end_sessions(connection, *of_link)
-        connection.execute(sa.delete(StableLink).where(StableLink.id == link.id))
-        act = Act("customer", "link.not-me")
-        note(connection, f"customer {link.customer_id}", now=now, reason="the link is for another person", act=act)
-    return Outcome.STOPPED
