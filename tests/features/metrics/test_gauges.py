@@ -12,6 +12,7 @@ from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.database.tables import Webhook
 from onboarding_worker.features.metrics.gauges import WEBHOOKS_TO_CHECK
 from onboarding_worker.features.metrics.store import gauges
+from onboarding_worker.settings.policies import BudgetRules
 from tests.conftest import NOON
 
 
@@ -21,7 +22,7 @@ def test_a_scrape_that_takes_too_long_says_so_and_blames_no_setting_of_the_serve
     with closing(database), closing(other), other.write() as connection:
         connection.execute(sa.text("LOCK TABLE outbox"))
         with pytest.raises(sa.exc.OperationalError) as caught:
-            gauges.read(database, gauges.Configured({}, {}, ["bus"]), now=NOON)
+            gauges.read(database, BudgetRules({}, {}), ["bus"], now=NOON)
     assert reason(caught.value) == "reading them takes longer than 1 s"
 
 
@@ -29,5 +30,5 @@ def test_webhooks_that_a_person_is_to_check_are_counted(database: Database):
     alert = {"id": uuid4(), "source": "account/kyc", "digest": "1", "event": "", "received_at": NOON, "state": "alert"}
     with database.write() as connection:
         connection.execute(sa.insert(Webhook).values(**alert, attempts=1, detail=""))
-    values, _ = gauges.read(database, gauges.Configured({}, {}, []), now=NOON)
+    values, _ = gauges.read(database, BudgetRules({}, {}), [], now=NOON)
     assert values[WEBHOOKS_TO_CHECK] == {(): 1.0}

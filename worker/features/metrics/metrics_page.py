@@ -29,9 +29,10 @@ from onboarding_worker.core.model.metrics import BEYOND, SUM, Metric, Series, Ty
 from onboarding_worker.features.metrics import gauges
 from onboarding_worker.features.metrics.gauges import Values
 from onboarding_worker.features.metrics.section import Metrics
-from onboarding_worker.features.metrics.store.gauges import Configured, read, seconds
+from onboarding_worker.features.metrics.store.gauges import read, seconds
 from onboarding_worker.runtime.web_application import FeatureRoutes, Shared
 from onboarding_worker.settings.outside import hash_of, is_hash
+from onboarding_worker.settings.policies import BudgetRules
 from onboarding_worker.web.events.request_body import TWICE, has_credentials_twice
 from onboarding_worker.web.problems import REFUSED, problem
 from onboarding_worker.web.turns import ANSWER_SECONDS as WITHIN_SECONDS
@@ -106,17 +107,17 @@ def page_of(
     stored: Mapping[Metric, Values],
     counts: Mapping[Series, float],
     budgets: Mapping[str, BudgetState],
-    configured: Configured,
+    rules: BudgetRules,
+    targets: Collection[str],
     *,
     now: datetime,
 ) -> Page:
     """The page: what is stored, and how the budgets stand. What is no longer configured is left out."""
-    rules = configured.rules
-    states = {name: budgets.get(rule.name, BudgetState()) for name, rule in rules.items()}
+    every, accounts = rules.all(), rules.accounts.items()
+    states = {name: budgets.get(rule.name, BudgetState()) for name, rule in every.items()}
     rates = {
-        name: [rate for rate in (rule.rate, states[name].pace.rate) if rate is not None] for name, rule in rules.items()
+        name: [rate for rate in (rule.rate, states[name].pace.rate) if rate is not None] for name, rule in every.items()
     }
-    accounts = configured.accounts.items()
     values: dict[Metric, Values] = {
         gauges.DATABASE_UP: {(): 1.0},
         gauges.CREDITS: {(rule.called,): float(states[name].credits_used) for name, rule in accounts},
@@ -125,22 +126,22 @@ def page_of(
         gauges.PAUSED: {(name,): seconds(now, state.blocked_until) for name, state in states.items()},
         gauges.BREAKER: {(name,): float(state.opened_at is not None) for name, state in states.items()},
         gauges.RATE: {(name,): min(known) for name, known in rates.items() if known},
-        gauges.CONCURRENCY: {(name,): float(rule.concurrency) for name, rule in rules.items()},
+        gauges.CONCURRENCY: {(name,): float(rule.concurrency) for name, rule in every.items()},
     }
-    shown = {series: value for series, value in counts.items() if _is_shown(series, configured)}
+    shown = {series: value for series, value in counts.items() if _is_shown(series, rules, targets)}
     return Page({**stored, **values}, shown)
 
 
-def _is_shown(series: Series, configured: Configured) -> bool:
+def _is_shown(series: Series, rules: BudgetRules, targets: Collection[str]) -> bool:
     """Whether this release has the metric, and the configuration the names in its labels."""
     metric = _BY_NAME.get(series.metric)
     if metric is None or len(metric.labels) != len(series.labels):
         return False
     named: Mapping[str, Collection[str]] = {
-        "account": configured.accounts,
-        "channel": configured.channels,
-        "target": configured.targets,
-        "source": [*(f"account/{name}" for name in configured.accounts), *(f"sender/{n}" for n in configured.channels)],
+        "account": rules.accounts,
+        "channel": rules.channels,
+        "target": targets,
+        "source": [*(f"account/{name}" for name in rules.accounts), *(f"sender/{n}" for n in rules.channels)],
     }
     return all(
         name not in named or value in named[name] for name, value in zip(metric.labels, series.labels, strict=True)
@@ -197,8 +198,8 @@ class MetricsRoute:
 
 def page_now(parts: Parts) -> Page:
     """What a scrape shows now. Blocks."""
-    configured, now = Configured(parts.budget_rules.accounts, parts.budget_rules.channels, parts.targets), parts.clock()
-    return page_of(*read(parts.database, configured, now=now), parts.budgets.all(), configured, now=now)
+    rules, targets, now = parts.budget_rules, parts.targets, parts.clock()
+    return page_of(*read(parts.database, rules, targets, now=now), parts.budgets.all(), rules, targets, now=now)
 
 
 def _add(made: web.Application, shared: Shared) -> None:

@@ -2,9 +2,8 @@
 by row, so the cost does not grow with the rows that there are."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,7 +14,6 @@ from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.outages import CANCELLED
 from onboarding_worker.core.database.tables import InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
-from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.model.metrics import Metric, Series
 from onboarding_worker.features.metrics import gauges
 from onboarding_worker.features.metrics.gauges import Values
@@ -23,26 +21,14 @@ from onboarding_worker.features.metrics.store import metric_counts
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, first_due
 from onboarding_worker.reporting.store.processes import BEAT, GONE_AFTER, SWEEP
 from onboarding_worker.reporting.store.waiting import to_check
+from onboarding_worker.settings.policies import BudgetRules
 
 # A scrape must not be what makes a slow database slower.
 MOST_TIME = timedelta(seconds=3)
 
 
-@dataclass(frozen=True)
-class Configured:
-    """What the configuration names: the only values of labels, besides words of ours."""
-
-    accounts: Mapping[str, BudgetRule]
-    channels: Mapping[str, BudgetRule]
-    targets: Collection[str]
-
-    @property
-    def rules(self) -> dict[str, BudgetRule]:
-        return {**self.accounts, **self.channels}
-
-
 def read(
-    database: Database, configured: Configured, *, now: datetime
+    database: Database, rules: BudgetRules, targets: Collection[str], *, now: datetime
 ) -> tuple[dict[Metric, Values], dict[Series, float]]:
     """The values of each metric that is stored, and the counts of all processes. Raises
     sqlalchemy.exc.OperationalError, also where it takes too long."""
@@ -57,45 +43,44 @@ def read(
         processes = connection.execute(_PROCESSES.where(ProcessRow.seen_at > now - GONE_AFTER))
         due = {
             ("issue", name): first_due(connection, Job, Job.account == name, Job.leader_id.is_(None), now=now)
-            for name in configured.accounts
+            for name in rules.accounts
         }
         due |= {
             ("invite", name): first_due(connection, InvitationRow, InvitationRow.channel == name, now=now)
-            for name in configured.channels
+            for name in rules.channels
         }
-        values = rows_of(fetch(connection, _COUNTED), configured)
+        values = rows_of(fetch(connection, _COUNTED), rules)
         values |= {
             gauges.OLDEST_DUE: {labels: age(at) for labels, at in due.items()},
-            gauges.PERMITS: {(name,): float(permits.get(rule.name, 0)) for name, rule in configured.rules.items()},
+            gauges.PERMITS: {(name,): float(permits.get(rule.name, 0)) for name, rule in rules.all().items()},
             gauges.PROCESSES: {(kind,): float(number) for kind, number in processes},
             gauges.BEAT_AGE: ages.get(BEAT, {}),
             gauges.SWEEP_AGE: ages.get(SWEEP, {}),
             gauges.OUTBOX_AGE: {
-                (target,): age(connection.execute(_OUTBOX, {"target": target}).scalar())
-                for target in configured.targets
+                (target,): age(connection.execute(_OUTBOX, {"target": target}).scalar()) for target in targets
             },
-            gauges.GIVEN_UP: {(target,): float(given_up.get(target, 0)) for target in configured.targets},
+            gauges.GIVEN_UP: {(target,): float(given_up.get(target, 0)) for target in targets},
             gauges.WEBHOOKS_AGE: {(): age(connection.execute(_WEBHOOKS, {"now": now}).scalar())},
             gauges.WEBHOOKS_TO_CHECK: {(): float(to_check(connection))},
         }
         return values, metric_counts.all_counts(connection)
 
 
-def rows_of(counted: Iterable[Any], configured: Configured) -> dict[Metric, Values]:
+def rows_of(counted: Iterable[Any], rules: BudgetRules) -> dict[Metric, Values]:
     """The metrics of jobs and messages, of rows of kept counts."""
     found = {
         metric: Counter[tuple[str, ...]]()
         for metric in (gauges.JOBS, gauges.JOBS_WAITING, gauges.NOT_CONFIGURED, gauges.FIRST_MESSAGES)
     }
-    found[gauges.JOBS_WAITING].update({(name,): 0 for name in configured.accounts})
+    found[gauges.JOBS_WAITING].update({(name,): 0 for name in rules.accounts})
     found[gauges.NOT_CONFIGURED].update({(): 0})
     for row in counted:
         if row.kind == tally.CountOf.JOB:
             found[gauges.JOBS][row.state,] += row.rows
-            waits, is_here = row.state in ("waiting", "working"), row.account in configured.accounts
+            waits, is_here = row.state in ("waiting", "working"), row.account in rules.accounts
         else:
             found[gauges.FIRST_MESSAGES][row.channel, row.state] += row.rows
-            waits, is_here = row.state == "waiting", row.channel in configured.channels
+            waits, is_here = row.state == "waiting", row.channel in rules.channels
         if waits and not is_here:
             found[gauges.NOT_CONFIGURED][()] += row.rows
         elif waits and row.kind == tally.CountOf.JOB:
