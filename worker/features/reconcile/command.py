@@ -1,12 +1,9 @@
 """`onboard reconcile`: compares a batch with the provider's export and the sender's log."""
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,11 @@ import click
 
 from onboarding_worker.cli.completions import AccountName, Batch
 from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from onboarding_worker.cli.invocation import Invocation, find_kept
+from onboarding_worker.cli.invocation import Said, find_kept, saying
 from onboarding_worker.cli.lists.listed import refusing_lists
 from onboarding_worker.cli.lists.options import read_time
-from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json, whole_file
-from onboarding_worker.core.foundation.notation import counted, spreadsheet_safe
+from onboarding_worker.cli.shared_options import Named, Read, whole_file
+from onboarding_worker.core.foundation.notation import counted
 from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS, Difference, Found
 from onboarding_worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
@@ -27,13 +24,14 @@ from onboarding_worker.lists.lines import ListRefused, OpenQuote, RawLine
 from onboarding_worker.lists.listing import open_table
 from onboarding_worker.lists.options import ListOptions, Vocabulary
 from onboarding_worker.reporting.prices import Prices
+from onboarding_worker.reporting.report_lines import write_jsonl, write_table
 from onboarding_worker.settings.needs import STORED
 from onboarding_worker.wiring.container import Parts
 
 SHOWN, IN_JSON = 20, 1000
 NEEDED = {"provider": (*SESSION_KEYS, "external_ref", "customer_id"), "sender": (*MESSAGE_KEYS, "to", "customer_id")}
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-COLUMNS = ("kind", "file", "row", "reference", "customer_id", "account", "detail", "meaning", "what_to_do")
+COLUMNS = (*Found._fields, "meaning", "what_to_do")
 
 
 @click.command()
@@ -72,23 +70,18 @@ COLUMNS = ("kind", "file", "row", "reference", "customer_id", "account", "detail
     help="A channel that the logs cover. Repeatable.  [default: those that have a row in them]",
 )
 @click.option("--out", type=Named(), help="Write all differences to this file: .csv or .jsonl.")
-@JSON
-@click.pass_obj
+@saying(STORED, migrate=True)
 def reconcile(
-    invocation: Invocation,
+    parts: Parts,
     batch: str,
     exports: tuple[Path, ...],
     logs: tuple[Path, ...],
     mapped: tuple[str, ...],
     sheet: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    charged_from: str,
-    accounts: tuple[str, ...],
-    channels: tuple[str, ...],
     out: Path | None,
-    as_json: bool,
-) -> None:
+    charged_from: str,
+    **covers: Any,
+) -> Said:
     """Compare BATCH (a number, or `latest`) with the provider's own export, and with the sender's log.
 
     Which sessions were paid for and are unknown to us, which are ours and were never billed, which were billed twice or
@@ -106,15 +99,14 @@ def reconcile(
     if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
         raise CannotStart("--out: differences are written as .csv or .jsonl")
     mapping = _mapping(mapped)
-    with invocation.parts(STORED, migrate=True) as parts, Scratch() as scratch, refusing_lists():
+    with Scratch() as scratch, refusing_lists():
         found = find_kept(parts, batch)
-        unknown = set(accounts) - set(parts.settings.accounts)
-        if unknown:
+        if unknown := set(covers["accounts"]) - set(parts.settings.accounts):
             raise CannotStart(f"--account: there is no account {min(unknown)!r} in the configuration")
         provided = [_table(parts, path, "provider", mapping, sheet) for path in exports]
         logged = [_table(parts, path, "sender", mapping, sheet) for path in logs]
         prices = Prices.of(parts.settings).accounts
-        rules = Rules(since, until, STAGES.index(charged_from), accounts, channels, prices)
+        rules = Rules(**covers, charged_from=STAGES.index(charged_from), prices=prices)
         books = Reconciliation(scratch, OurBooks(parts.database, parts.keyring), found.id, rules)
         books.load()
         for table in provided:
@@ -126,20 +118,15 @@ def reconcile(
             rows = map(_row, _all(scratch))
             with whole_file(out) as stream:
                 if out.suffix.lower() == ".csv":
-                    safe = ([spreadsheet_safe(str(value)) for value in one.values()] for one in rows)
-                    csv.writer(stream).writerows(chain([COLUMNS], safe))
+                    write_table(stream, COLUMNS, (list(one.values()) for one in rows))
                 else:
-                    stream.writelines(json.dumps(one) + "\n" for one in rows)
-        if as_json:
-            kinds = {str(kind): scratch.counts[kind] for kind in Difference if scratch.counts[kind]}
-            facts = {"batch": found.id, "differences": scratch.counts.total(), "kinds": kinds}
-            facts |= {"compared": dict(books.counts), "not_compared": books.uncompared}
-            print_json(facts | {"rows": [_row(one) for one in islice(_all(scratch, IN_JSON), IN_JSON)]})
-        else:
-            _show(found.id, books, scratch, out)
-        number = scratch.counts.total()
-    if number:
-        raise SystemExit(NEEDS_A_PERSON)
+                    write_jsonl(stream, rows)
+        kinds = {str(kind): scratch.counts[kind] for kind in Difference if scratch.counts[kind]}
+        facts = {"batch": found.id, "differences": scratch.counts.total(), "kinds": kinds}
+        facts |= {"compared": dict(books.counts), "not_compared": books.uncompared}
+        facts |= {"rows": [_row(one) for one in islice(_all(scratch, IN_JSON), IN_JSON)]}
+        lines = [*_lines(found.id, books, scratch, out)]
+    return Said(facts, lines, SystemExit(NEEDS_A_PERSON) if facts["differences"] else None)
 
 
 def _mapping(mapped: Iterable[str]) -> dict[str, str]:
@@ -209,31 +196,27 @@ COUNTED = {
 }
 
 
-def _show(batch_id: int, books: Reconciliation, scratch: Scratch, out: Path | None) -> None:
+def _lines(batch_id: int, books: Reconciliation, scratch: Scratch, out: Path | None) -> Iterator[str]:
     counts = books.counts
-    click.echo(
+    yield (
         f"batch {batch_id}: {counted(counts['sessions'], 'session')} and {counted(counts['messages'], 'message')} that"
         f" left, compared with {counted(counts['provider_rows'], 'row')} of the provider and"
         f" {counted(counts['sender_rows'], 'row')} of the sender"
     )
-    for name, words in COUNTED.items():
-        if counts[name]:
-            click.echo(f"  {words}: {counts[name]:,}")
+    yield from (f"  {words}: {counts[name]:,}" for name, words in COUNTED.items() if counts[name])
     for name, number in books.uncompared.items():
         option = "--channel" if name in CHANNELS else "--account"
         click.echo(f"warning: {number:,} of {name} not compared: no file has a row of it ({option} {name})", err=True)
     for kind in Difference:
-        number = scratch.counts[kind]
-        if not number:
+        if not (number := scratch.counts[kind]):
             continue
-        click.echo(f"\n{number:,} × {kind.meaning} ({kind})")
-        for found in scratch.differences(kind, SHOWN):
-            click.echo(f"  {_line(found)}")
+        yield f"\n{number:,} × {kind.meaning} ({kind})"
+        yield from (f"  {_line(found)}" for found in scratch.differences(kind, SHOWN))
         if number > SHOWN:
-            click.echo(f"  and {number - SHOWN:,} more" + ("" if out else "; --out FILE has all"))
-        click.echo(f"  → {kind.what_to_do}")
+            yield f"  and {number - SHOWN:,} more" + ("" if out else "; --out FILE has all")
+        yield f"  → {kind.what_to_do}"
     total = scratch.counts.total()
-    click.echo(f"\n{counted(total, 'difference')}" if total else "no difference")
+    yield f"\n{counted(total, 'difference')}" if total else "no difference"
 
 
 def _line(found: Found) -> str:

@@ -156,22 +156,12 @@ class Reconciliation:
                     self._scratch.find(found)
 
     def _never_billed(self) -> None:
-        known = {row["account"] for row in self._scratch.rows("SELECT DISTINCT account FROM session WHERE listed > 0")}
-        covered = set(self._rules.accounts) or known
-        for session in self._scratch.rows("SELECT * FROM session WHERE charges <= 0 OR listed = 0 ORDER BY row, id"):
-            if covered and session["account"] not in covered:
-                self.uncompared[session["account"]] += 1
-            elif session["stage"] < self._rules.charged_from:
-                self.counts["not_charged_yet"] += 1
-            elif not self._rules.covers(session["at"]):
-                self.counts["sessions_outside_period"] += 1
-            else:
-                detail = "listed without a charge" if session["listed"] else "not in the export"
-                query = "SELECT 1 FROM message WHERE customer = ? AND left = 1 LIMIT 1"
-                if self._scratch.run(query, session["customer"]):
-                    detail += "; a message was sent to the customer"
-                by = ("ours", session["row"], shown(session["reference"]), session["customer"], session["account"])
-                self._scratch.find(Found(Difference.NEVER_BILLED, *by, detail=detail))
+        for session in self._missing("session", "charges <= 0 OR listed = 0", self._rules.accounts):
+            detail = "listed without a charge" if session["listed"] else "not in the export"
+            if self._scratch.run("SELECT 1 FROM message WHERE customer = ? AND left = 1 LIMIT 1", session["customer"]):
+                detail += "; a message was sent to the customer"
+            by = ("ours", session["row"], shown(session["reference"]), session["customer"], session["account"])
+            self._scratch.find(Found(Difference.NEVER_BILLED, *by, detail=detail))
 
     # -- the sender's log
 
@@ -187,8 +177,8 @@ class Reconciliation:
         if not ids and by_address and customer is not None:
             # The customer's message on this channel that the log has not had, the nearest in time, within a day.
             found = self._scratch.run(
-                "SELECT id, at FROM message WHERE customer = ? AND channel = ? AND (left = 1 OR open = 1)"
-                " ORDER BY logged, abs(at - ?), id LIMIT 1",
+                "SELECT id, at FROM message WHERE customer = ? AND account = ? AND (left = 1 OR open = 1)"
+                " ORDER BY listed, abs(at - ?), id LIMIT 1",
                 *(customer["id"], sending.channel, at or 0.0),
             )
             ids = [row["id"] for row in found if at is None or abs(row["at"] - at) <= _DAY]
@@ -196,12 +186,12 @@ class Reconciliation:
             return self._unknown_sending(sending, customer, by_address=by_address)
         (message,) = self._scratch.run("SELECT * FROM message WHERE id = ?", ids[0])
         self._scratch.run(
-            "UPDATE message SET logged = logged + 1, sendings = sendings + ?, deliveries = deliveries + ?,"
+            "UPDATE message SET listed = listed + 1, sendings = sendings + ?, deliveries = deliveries + ?,"
             " failed = failed + ? WHERE id = ?",
             *(int(sending.sent is one) for one in (Sent.SENT, Sent.DELIVERED, Sent.FAILED)),
             message["id"],
         )
-        by = ("sender", sending.row, message["reference"], message["customer"], message["channel"])
+        by = ("sender", sending.row, message["reference"], message["customer"], message["account"])
         where = f"row {message['row']} of the list"
         if not self._rules.covers(at):
             self._scratch.find(Found(Difference.OUTSIDE_PERIOD, *by, detail=where))
@@ -227,16 +217,9 @@ class Reconciliation:
         self._scratch.wait("msg", keys, found)
 
     def _not_logged(self) -> None:
-        known = {row["channel"] for row in self._scratch.rows("SELECT DISTINCT channel FROM message WHERE logged > 0")}
-        covered = set(self._rules.channels) or known
-        for message in self._scratch.rows("SELECT * FROM message WHERE left = 1 AND logged = 0 ORDER BY row, id"):
-            if covered and message["channel"] not in covered:
-                self.uncompared[message["channel"]] += 1
-            elif not self._rules.covers(message["at"]):
-                self.counts["messages_outside_period"] += 1
-            else:
-                by = ("ours", message["row"], message["reference"], message["customer"], message["channel"])
-                self._scratch.find(Found(Difference.SENT_NOT_LOGGED, *by, detail=f"{message['state']} for us"))
+        for message in self._missing("message", "left = 1 AND listed = 0", self._rules.channels):
+            by = ("ours", message["row"], message["reference"], message["customer"], message["account"])
+            self._scratch.find(Found(Difference.SENT_NOT_LOGGED, *by, detail=f"{message['state']} for us"))
 
     # -- both
 
@@ -253,6 +236,20 @@ class Reconciliation:
 
     def _customer(self, customer_id: str) -> Any:
         return next(iter(self._scratch.run("SELECT * FROM customer WHERE id = ?", customer_id)), None)
+
+    def _missing(self, table: str, condition: str, covered: Collection[str]) -> Iterator[Any]:
+        """Rows of our book that no file has: in the period, charged by then, and of what the files cover."""
+        known = self._scratch.rows(f"SELECT DISTINCT account FROM {table} WHERE listed > 0")  # noqa: S608
+        covered = covered or {row["account"] for row in known}
+        for row in self._scratch.rows(f"SELECT * FROM {table} WHERE {condition} ORDER BY row, id"):  # noqa: S608
+            if covered and row["account"] not in covered:
+                self.uncompared[row["account"]] += 1
+            elif table == "session" and row["stage"] < self._rules.charged_from:
+                self.counts["not_charged_yet"] += 1
+            elif not self._rules.covers(row["at"]):
+                self.counts[f"{table}s_outside_period"] += 1
+            else:
+                yield row
 
     def _settle(self, kind: str, elsewhere: Any, name: str) -> None:
         """What is unknown to the batch: known to another one, or a difference."""

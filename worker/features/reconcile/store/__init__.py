@@ -1,1 +1,0 @@
-"""The books of a batch as they are compared with those of providers and senders."""

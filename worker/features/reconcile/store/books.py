@@ -55,7 +55,8 @@ class OurBooks:
             yield _session(self._keyring, batch_id, row)
 
     def messages(self, batch_id: int) -> Iterator[OurRecord]:
-        """`left`: it was handed over, and not refused. `open`: whether it left is not known, or it may still leave."""
+        """`account`: its channel. `left`: it was handed over, and not refused. `open`: whether it left is not known, or
+        it may still leave."""
         read = (
             *(InvitationRow.id, InvitationRow.channel, InvitationRow.state, InvitationRow.reference),
             *(InvitationRow.sent_at, InvitationRow.created_at, InvitationRow.unknown_handovers),
@@ -65,7 +66,7 @@ class OurBooks:
         query = sa.select(*read).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
         for row in self._database.in_order(query, InvitationRow.id, chunk=CHUNK):
             keys = {"msg": [*filter(None, (row.id.hex, str(row.id), row.reference))], "to": [row.customer_id]}
-            columns = {"row": row.row, "customer": row.customer_id, "channel": row.channel, "state": str(row.state)}
+            columns = {"row": row.row, "customer": row.customer_id, "account": row.channel, "state": str(row.state)}
             columns |= {"reference": row.id.hex, "at": (row.sent_at or row.created_at).timestamp()}
             is_open = row.state in _OPEN or bool(row.unknown_handovers or row.lost_handovers)
             yield keys, columns | {"left": row.state in _LEFT, "open": is_open}
@@ -159,8 +160,8 @@ CREATE TABLE session (
     listed INTEGER DEFAULT 0, charges INTEGER DEFAULT 0
 );
 CREATE TABLE message (
-    id INTEGER PRIMARY KEY, row INTEGER, customer TEXT, channel TEXT, reference TEXT, state TEXT, left INTEGER,
-    open INTEGER, at REAL, logged INTEGER DEFAULT 0, sendings INTEGER DEFAULT 0,
+    id INTEGER PRIMARY KEY, row INTEGER, customer TEXT, account TEXT, reference TEXT, state TEXT, left INTEGER,
+    open INTEGER, at REAL, listed INTEGER DEFAULT 0, sendings INTEGER DEFAULT 0,
     deliveries INTEGER DEFAULT 0, failed INTEGER DEFAULT 0
 );
 CREATE TABLE key (kind TEXT, text TEXT, id INTEGER, PRIMARY KEY (kind, text, id)) WITHOUT ROWID;
@@ -190,11 +191,11 @@ class Scratch:
 
     def run(self, statement: str, *given: Any) -> list[sqlite3.Row]:
         """A statement of this package's callers; values are bound."""
-        return self._connection.execute(statement, given).fetchall()
+        return self.rows(statement, *given).fetchall()
 
-    def rows(self, statement: str, *given: Any) -> Iterator[sqlite3.Row]:
+    def rows(self, statement: str, *given: Any) -> sqlite3.Cursor:
         """The same, for more rows than memory should hold."""
-        yield from self._connection.execute(statement, given)
+        return self._connection.execute(statement, given)
 
     def add(self, table: str, keys: Mapping[str, Collection[str]], columns: Mapping[str, Any]) -> None:
         """A row of `session` or `message`, found by these keys: by kind, their texts."""
@@ -216,8 +217,7 @@ class Scratch:
     def differences(self, kind: Difference, most: int) -> Iterator[Found]:
         """The differences of a kind, in the order of the rows."""
         query = "SELECT * FROM difference WHERE kind = ? ORDER BY file, row, rowid LIMIT ?"
-        for row in self._connection.execute(query, (kind, most)):
-            yield _found(row)
+        return map(_found, self.rows(query, kind, most))
 
     def wait(self, kind: str, keys: Sequence[str], found: Found) -> None:
         """Keep a difference for now: it is none if one of the keys is known elsewhere."""
