@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -14,12 +15,12 @@ from onboarding_worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, refusing
 from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.cli.lists.listed import Listed, refusing_lists
 from onboarding_worker.cli.lists.options import LIST_HELP, list_options, read_time
-from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json
+from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json_or
 from onboarding_worker.core.foundation.clock import ProcessClock
 from onboarding_worker.core.foundation.notation import parse_duration
 from onboarding_worker.features.rehearsal.play import Asked, Show
 from onboarding_worker.features.rehearsal.play import rehearse as play
-from onboarding_worker.features.rehearsal.shown import BEGIN, Shares, facts_of, show, write_events
+from onboarding_worker.features.rehearsal.shown import BEGIN, Shares, facts_of, lines_of, write_events
 from onboarding_worker.settings.needs import NOTHING
 from onboarding_worker.settings.problems import SettingsError
 
@@ -85,23 +86,21 @@ SHARE = Read("share", _share)
 @click.pass_obj
 def rehearse(
     invocation: Invocation,
+    /,
     listed: Listed,
     days: int,
     most: int,
     start_at: datetime | None,
-    finish: float | None,
-    deny: float,
-    leave: float,
-    never: float | None,
     within: timedelta,
     seed: int,
     out: Path | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
     if within <= BEGIN:
         raise click.UsageError("--within is more than an hour")
     try:
-        shares = Shares.of(finish=finish, deny=deny, leave=leave, never=never)
+        shares = Shares.of(**given)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     settings = invocation.settings(NOTHING)
@@ -112,13 +111,8 @@ def rehearse(
     facts, events = facts_of(settings, asked, rehearsed, shares)
     if out is not None:
         write_events(out, events)
-    if as_json:
-        print_json(facts)
-    else:
-        show(facts, out)
-    if facts["needs_a_person"]:
-        raise SystemExit(NEEDS_A_PERSON)
-    raise SystemExit(LATER if facts["unsent"] else DONE)
+    print_json_or(facts, *lines_of(facts, out), as_json=as_json)
+    raise SystemExit(NEEDS_A_PERSON if facts["needs_a_person"] else LATER if facts["unsent"] else DONE)
 
 
 @contextmanager

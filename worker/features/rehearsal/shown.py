@@ -1,26 +1,25 @@
 """What the customers of a rehearsal are assumed to do; each event with its cost, the days, and the highest rates; and
 how that is shown: as facts, as a table for people, and as a line for each customer and event."""
 
-import csv
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import click
-
 from onboarding_sandbox.options import Share
 from onboarding_worker.cli.shared_options import in_columns, whole_file
-from onboarding_worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
+from onboarding_worker.core.foundation.notation import counted, show_duration, written
 from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.features.rehearsal.play import STEP, Asked, Rehearsed
 from onboarding_worker.reporting.prices import Prices, in_words
+from onboarding_worker.reporting.report_lines import write_table
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.money import in_json
 
@@ -109,7 +108,7 @@ def most_within(times: Sequence[datetime], period: timedelta) -> int:
 BEGIN = timedelta(hours=1)  # no customer acts sooner after a message
 FINISH = 0.6
 
-COLUMNS = ("day", "at", "customer_id", "what", "channel", "template", "account", "cost", "detail")
+COLUMNS = ("day", *get_annotations(Event))
 TITLES = {"session": "sessions", "new session": "again", "invitation": "invited", "new link": "new links"}
 TITLES |= {"reminder": "reminders"}
 Events = Sequence[tuple[int, Event]]
@@ -191,36 +190,32 @@ def _needs(status: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def write_events(path: Path, events: Events) -> None:
     with whole_file(path) as out:
-        lines = csv.writer(out, lineterminator="\n")
-        lines.writerow(COLUMNS)
-        for day, event in events:
-            texts = (event.customer_id, event.what, event.channel, event.template, event.account, event.cost)
-            lines.writerow([day, written(event.at), *map(spreadsheet_safe, (*texts, event.detail))])
+        write_table(out, COLUMNS, ([day, written(event.at), *astuple(event)[1:]] for day, event in events))
 
 
-def show(facts: Mapping[str, Any], out: Path | None) -> None:
+def lines_of(facts: Mapping[str, Any], out: Path | None) -> Iterator[str]:
     """For people. Lines are never cut or folded."""
     rows = counted(facts["rows"]["total"], "row")
     first = f"the first {rows} (--first)" if facts["more_rows_left_out"] else rows
-    click.echo(f"rehearsal of {facts['list']}: {first}, {facts['from']} to {facts['until']}, seed {facts['seed']}")
-    click.echo(_assumptions(facts))
-    _show_days(facts)
+    yield f"rehearsal of {facts['list']}: {first}, {facts['from']} to {facts['until']}, seed {facts['seed']}"
+    yield _assumptions(facts)
+    yield from _days(facts)
     if facts["cost"]:
-        click.echo(f"cost: {_amounts(facts['cost'])}")
+        yield f"cost: {_amounts(facts['cost'])}"
     if facts["cost"] and facts["without_price"]:
-        click.echo(f"  without a price: {', '.join(facts['without_price'])}")
+        yield f"  without a price: {', '.join(facts['without_price'])}"
     for peak in facts["peaks"]:
         allowed = ", ".join(f"{one['most']:,} of {one['limit']}" for one in peak["limits"]) or "no limit"
-        click.echo(f"peak of {', '.join(peak['names'])}: {peak['per_second']:,} in a second ({allowed})")
+        yield f"peak of {', '.join(peak['names'])}: {peak['per_second']:,} in a second ({allowed})"
     for name in facts["not_heard"]:
-        click.echo(f"note: {name} has no key for webhooks: customers who have finished are reminded, and get new links")
+        yield f"note: {name} has no key for webhooks: customers who have finished are reminded, and get new links"
     if facts["unsent"]:
-        click.echo(f"{counted(facts['unsent'], 'row')} would still wait for their first message at the end")
+        yield f"{counted(facts['unsent'], 'row')} would still wait for their first message at the end"
     for need in facts["needs_a_person"]:
-        click.echo(f"needs a person: {need['what']} {need['name']}: {need['reason']}")
+        yield f"needs a person: {need['what']} {need['name']}: {need['reason']}"
     if out is not None:
-        click.echo(f"each customer and event: {out}")
-    click.echo("nothing was sent: the sandbox in this process took the place of providers and senders")
+        yield f"each customer and event: {out}"
+    yield "nothing was sent: the sandbox in this process took the place of providers and senders"
 
 
 def _assumptions(facts: Mapping[str, Any]) -> str:
@@ -238,16 +233,13 @@ def _assumptions(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _show_days(facts: Mapping[str, Any]) -> None:
+def _days(facts: Mapping[str, Any]) -> list[str]:
     used = [what for what in WHAT if facts["events"].get(what)]
-    titles = ["day", "date", *(TITLES.get(what, what) for what in used), *(["cost"] if facts["cost"] else [])]
-    lines = [titles]
-    lines += [
-        [str(day["day"]), f"{date.fromisoformat(day['date']):%Y-%m-%d %a}", *_cells(day, used, facts)]
-        for day in facts["days"]
-    ]
+    lines = [["day", "date", *(TITLES.get(what, what) for what in used), *(["cost"] if facts["cost"] else [])]]
+    for day in facts["days"]:
+        lines.append([str(day["day"]), f"{date.fromisoformat(day['date']):%Y-%m-%d %a}", *_cells(day, used, facts)])
     lines.append(["", "in all", *_cells(facts, used, facts)])
-    click.echo("\n".join(in_columns(lines, right=lambda at: at != 1)))
+    return in_columns(lines, right=lambda at: at != 1)
 
 
 def _cells(of: Mapping[str, Any], used: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
