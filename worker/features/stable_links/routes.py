@@ -36,11 +36,9 @@ from onboarding_worker.features.stable_links.section import Links, made
 from onboarding_worker.features.stable_links.store.landings import GONE, Landings, Outcome, Seen
 from onboarding_worker.features.stable_links.visitors import (
     COOKIE,
-    Visit,
     Visitor,
     Visitors,
     Why,
-    counts_as_opened,
     why_not_asked,
     why_not_pressed,
 )
@@ -73,8 +71,6 @@ MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 HEADERS = PAGE_HEADERS | {"X-Robots-Tag": "noindex, nofollow"}
 # In the address at which a page that waits looks again, after a press: it leads on where the page would come first.
 PRESSED = "pressed"
-ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-LONGEST_AGENT = 1000
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -143,8 +139,7 @@ class StableRoutes:
     async def _get(self, request: web.Request) -> web.Response:
         """Lead to the live session, or show a page. A HEAD changes nothing."""
         now, secret, visitor = self._clock(), request.match_info["secret"], self._visitor(request)
-        visit = _visit(request, visitor)
-        asks = why_not_asked(visit)
+        asks = why_not_asked(request)
         seen = await self._see(request)
         # A session that has ended is replaced by a press alone.
         is_first = isinstance(seen.decision, Press) and not seen.decision.replaces
@@ -152,8 +147,8 @@ class StableRoutes:
             seen = await self._asked(secret, Asks.VISIT)
         if isinstance(seen.decision, Lead) and self.page_first and PRESSED not in request.query:
             seen = replace(seen, decision=Press(), link="")  # only a press leads on
-        opened = counts_as_opened(visit, now=now)
-        if request.method != "HEAD" and asks is None:
+        if asks is None:
+            opened = visitor.comes_back(now=now)
             await self._in_thread(partial(self.landings.visited, seen, opened=opened, now=now))
         if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
             return self._led(request, seen, visitor)
@@ -197,7 +192,7 @@ class StableRoutes:
         form = await form_of(request, seconds=self.shared.body_seconds)
         now = await self._in_thread(self._database_clock)
         shown_at = self.visitors.shown_at(form.get("form", ""), visitor, of, now=now)
-        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=now)
+        why_not = why_not_pressed(request, shown_at, now=now)
         if why_not is not None:
             # Counts: a machine that posts such forms must not fill the log.
             self.not_counted.add([why_not], seconds())
@@ -330,16 +325,6 @@ def _address(request: web.Request) -> str:
 def _for_not_me(secret: str) -> str:
     """What a form of the other page is for: none of them is good for both."""
     return f"{secret} not-me"
-
-
-def _visit(request: web.Request, visitor: Visitor, *, shown_at: datetime | None = None) -> Visit:
-    return Visit(
-        method=request.method,
-        agent=request.headers.get("User-Agent", "")[:LONGEST_AGENT],
-        purposes=[value for name in ANNOUNCED for value in request.headers.getall(name, [])],
-        shown_at=shown_at,
-        first_seen=None if visitor.is_new else visitor.first_seen,
-    )
 
 
 def landings_of(parts: Parts) -> Landings:

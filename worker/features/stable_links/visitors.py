@@ -9,7 +9,6 @@ and must buy nothing.
 
 import re
 import secrets
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -30,6 +29,9 @@ class Visitor:
     name: str
     first_seen: datetime
     is_new: bool = False
+
+    def comes_back(self, *, now: datetime) -> bool:
+        return not self.is_new and now - self.first_seen >= COMES_BACK
 
 
 class Visitors:
@@ -70,6 +72,8 @@ LEAST = timedelta(seconds=2)
 MOST = timedelta(minutes=30)
 # A visitor who comes back after so long has opened the link: scanners visit once, or within moments.
 COMES_BACK = timedelta(seconds=30)
+ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")  # the headers that announce a fetch ahead
+LONGEST_AGENT = 1000
 # In the User-Agent of programs that fetch links without a click. Phones are called Cubot. A person who reads mail in
 # Telegram or Outlook, or scans the picture in a letter, has a browser that names that program.
 MACHINES = re.compile(
@@ -89,49 +93,26 @@ class Why(StrEnum):
     TOO_OLD = "the page was shown too long ago"
 
 
-@dataclass(frozen=True)
-class Visit:
-    """A request at a stable link. Times are aware.
-
-    `purposes` are the values of the headers that announce a fetch ahead (Sec-Purpose, Purpose, X-Purpose, X-Moz).
-    `shown_at`: when the page with this form was shown to this visitor; None: the form does not prove it.
-    `first_seen`: when this visitor came first, by its own cookie; None: there is none that we have signed.
-    """
-
-    method: str
-    agent: str = ""
-    purposes: Collection[str] = ()
-    shown_at: datetime | None = None
-    first_seen: datetime | None = None
-
-
-def why_not_asked(visit: Visit) -> Why | None:
+def why_not_asked(request: web.Request) -> Why | None:
     """Why a visit alone must buy nothing, even where no button is asked for; None: it may."""
-    return Why.NOT_GET if visit.method != "GET" else _machine(visit)
+    return Why.NOT_GET if request.method != "GET" else _machine(request)
 
 
-def why_not_pressed(visit: Visit, *, now: datetime) -> Why | None:
-    """Why a posted form does not count as the customer's press; None: it counts."""
-    if (why := _machine(visit)) is not None:
+def why_not_pressed(request: web.Request, shown_at: datetime | None, *, now: datetime) -> Why | None:
+    """Why a posted form does not count as the customer's press; None: it counts. `shown_at`: when the page with this
+    form was shown to this visitor; None: the form does not prove it."""
+    if (why := _machine(request)) is not None:
         return why
-    if visit.shown_at is None:
+    if shown_at is None:
         return Why.NO_VISIT
-    age = now - visit.shown_at
-    if age < LEAST:
+    if now - shown_at < LEAST:
         return Why.TOO_SOON
-    return Why.TOO_OLD if age > MOST else None
+    return Why.TOO_OLD if now - shown_at > MOST else None
 
 
-def counts_as_opened(visit: Visit, *, now: datetime) -> bool:
-    """Whether a visit shows that the customer has opened the link: a press, or a visitor who comes back."""
-    if visit.method == "POST":
-        return why_not_pressed(visit, now=now) is None
-    comes_back = visit.first_seen is not None and now - visit.first_seen >= COMES_BACK
-    return comes_back and why_not_asked(visit) is None
-
-
-def _machine(visit: Visit) -> Why | None:
-    if any("prefetch" in each.lower() or "preview" in each.lower() for each in visit.purposes):
+def _machine(request: web.Request) -> Why | None:
+    purposes = [value.lower() for name in ANNOUNCED for value in request.headers.getall(name, [])]
+    if any("prefetch" in each or "preview" in each for each in purposes):
         return Why.PREFETCH
-    agent = visit.agent.lower()
+    agent = request.headers.get("User-Agent", "")[:LONGEST_AGENT].lower()
     return Why.MACHINE if not agent or MACHINES.search(agent) else None
