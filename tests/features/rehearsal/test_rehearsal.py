@@ -22,7 +22,7 @@ from onboarding_worker.core.database.job_ids import guessable_ids
 from onboarding_worker.core.foundation.keyring import new_key
 from onboarding_worker.features.rehearsal import play, stand_ins
 from onboarding_worker.features.rehearsal.play import STEP, Asked, Rehearsed, SteppedLoop, Steps, add_page, rehearse
-from onboarding_worker.features.rehearsal.shown import Event, Shares, events_of
+from onboarding_worker.features.rehearsal.shown import Event, events_of, shares_of
 from onboarding_worker.features.rehearsal.store.happenings import happenings
 from onboarding_worker.http import event_loop
 from onboarding_worker.lists.importing.judging import options_of
@@ -274,8 +274,8 @@ def test_numbers_that_are_not_on_whatsapp_get_one_text_as_in_the_sandbox(
 
 
 def test_shares_that_leave_no_customers_over_leave_none():
-    shares = Shares.of(finish=None, deny=0.05, leave=0.0, never=0.95)
-    assert (shares.finish, shares.never) == (0.0, 0.95)
+    shares = shares_of(finish=None, deny=0.05, leave=0.0, never=0.95)
+    assert (shares["finish"], shares["never"]) == (0.0, 0.95)
 
 
 def test_time_passes_only_while_all_tasks_wait():

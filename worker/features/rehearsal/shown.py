@@ -4,7 +4,7 @@ how that is shown: as facts, as a table for people, and as a line for each custo
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from inspect import get_annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from onboarding_sandbox.options import Share
 from onboarding_worker.cli.shared_options import in_columns, whole_file
 from onboarding_worker.core.foundation.notation import counted, show_duration, written
 from onboarding_worker.core.limits.budgets import BudgetRule
@@ -114,37 +113,25 @@ TITLES |= {"reminder": "reminders"}
 Events = Sequence[tuple[int, Event]]
 
 
-@dataclass(frozen=True)
-class Shares:
-    """Shares of all customers, from 0 to 1; together 1."""
-
-    finish: float
-    deny: float
-    leave: float
-    never: float
-
-    @classmethod
-    def of(cls, *, finish: float | None, deny: float, leave: float, never: float | None) -> "Shares":
-        """What is not given is the rest. Raises ValueError where the shares are not all of the customers."""
-        if finish is None:
-            finish = FINISH if never is None else round(max(1 - never - deny - leave, 0.0), 9)
-        rest = 1 - finish - deny - leave
-        if never is None:
-            never = round(max(rest, 0.0), 9)
-        if rest < -1e-9 or abs(rest - never) > 1e-9:
-            total = finish + deny + leave + (never if rest >= 0 else 0.0)
-            raise ValueError(
-                f"--finish, --deny, --leave and --never are {total * 100:g}% together: they must be all customers"
-            )
-        return cls(finish, deny, leave, never)
-
-    @property
-    def played(self) -> tuple[Share, ...]:
-        """The same for the sandbox, where the rest never come."""
-        return Share("finish", self.finish), Share("deny", self.deny), Share("open", self.leave)
+def shares_of(*, finish: float | None, deny: float, leave: float, never: float | None) -> dict[str, float]:
+    """Shares of all customers, from 0 to 1, together 1: what is not given is the rest. Raises ValueError where they are
+    not all of the customers."""
+    if finish is None:
+        finish = FINISH if never is None else round(max(1 - never - deny - leave, 0.0), 9)
+    rest = 1 - finish - deny - leave
+    if never is None:
+        never = round(max(rest, 0.0), 9)
+    if rest < -1e-9 or abs(rest - never) > 1e-9:
+        total = finish + deny + leave + (never if rest >= 0 else 0.0)
+        raise ValueError(
+            f"--finish, --deny, --leave and --never are {total * 100:g}% together: they must be all customers"
+        )
+    return {"finish": finish, "deny": deny, "leave": leave, "never": never}
 
 
-def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Shares) -> tuple[dict[str, Any], Events]:
+def facts_of(
+    settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Mapping[str, float]
+) -> tuple[dict[str, Any], Events]:
     """The facts as `--json` prints them, and the events with their days."""
     prices, zone = Prices.of(settings), ZoneInfo(settings.invitations.timezone)
     events = events_of(rehearsed, prices)
@@ -160,7 +147,7 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
         "from": written(asked.start),
         "until": written(asked.start + timedelta(days=asked.days)),
         "seed": asked.seed,
-        "assumed": {**asdict(shares), "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts]},
+        "assumed": {**shares, "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts]},
         "days": days,
         "events": dict(sum((Counter(day["events"]) for day in days), Counter[str]())),
         "results": rehearsed.status["results"],

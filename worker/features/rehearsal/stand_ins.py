@@ -5,21 +5,20 @@ calls, takes messages and sends webhooks in this process.
 What stays is what a rehearsal is about: routes, limits, caps, hours, reminders, reissues, texts and prices.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from http.client import HTTPResponse
-from http.cookies import SimpleCookie
-from io import BytesIO
 from pathlib import Path
-from socket import socket
-from typing import Any, cast
+from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
+from yarl import URL
 
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.people.customers import Visit, Visited
@@ -59,60 +58,38 @@ def page_of(settings: Settings) -> str | None:
     return links.base if links is not None else None
 
 
-async def _browse(server: web.Server, visit: Visit) -> Visited:
+@web.middleware
+async def _from_afar(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Each visitor has an address of its own."""
+    return await handler(request.clone(remote=request.headers["X-Forwarded-For"]))
+
+
+async def _browse(session: aiohttp.ClientSession, visit: Visit) -> Visited:
     """The page's answer, as its server sends it."""
-    protocol: asyncio.Protocol = server()
-    held = _Socket(protocol, peer=visit.headers["X-Forwarded-For"])
-    protocol.connection_made(held)
-    headers = {**visit.headers, "Host": "worker.invalid", "Connection": "close", "Content-Length": len(visit.body)}
-    lines = [f"{visit.method} {visit.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    protocol.data_received("\r\n".join([*lines, "", ""]).encode() + visit.body)
-    await held.closed
-    answer = HTTPResponse(cast(socket, held))  # which is asked for `makefile` alone
-    answer.begin()
-    cookies = SimpleCookie(answer.headers.get("Set-Cookie", ""))
-    named = {name.lower(): value for name, value in answer.headers.items()}
-    return Visited(answer.status, named, answer.read().decode(), cookies["visit"].value if "visit" in cookies else "")
+    url = URL(f"http://worker.{NOWHERE}{visit.path}", encoded=True)
+    call = session.request(visit.method, url, headers=visit.headers, data=visit.body, allow_redirects=False)
+    async with call as answer:
+        named = {name.lower(): value for name, value in answer.headers.items()}
+        cookie = answer.cookies["visit"].value if "visit" in answer.cookies else ""
+        return Visited(answer.status, named, await answer.text(), cookie)
 
 
 @asynccontextmanager
 async def opened_page(application: web.Application) -> AsyncIterator[Browse]:
-    """`application` has the page's routes, and no timers, which would tick through the days."""
+    """`application` has the page's routes, and no timers, which would tick through the days. It is served over a socket
+    of this machine's files, where what is written is there at once."""
+    application.middlewares.append(_from_afar)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
-        assert runner.server is not None  # noqa: S101 -- for mypy: it is set up
-        yield partial(_browse, runner.server)
+        with TemporaryDirectory(prefix="onboard-") as folder:
+            await web.UnixSite(runner, f"{folder}/page").start()
+            jar, timeout = aiohttp.DummyCookieJar(), aiohttp.ClientTimeout()
+            connector = aiohttp.UnixConnector(f"{folder}/page", force_close=True)
+            async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=timeout) as session:
+                yield partial(_browse, session)
     finally:
         await runner.cleanup()
-
-
-class _Socket(asyncio.Transport):
-    """Holds what the server writes, until the server closes the connection."""
-
-    def __init__(self, server: asyncio.Protocol, *, peer: str) -> None:
-        super().__init__({"peername": (peer, 0)})
-        self._loop, self._server, self._written = asyncio.get_running_loop(), server, bytearray()
-        self.closed = self._loop.create_future()
-
-    def write(self, data: Any) -> None:
-        self._written += data
-
-    def is_closing(self) -> bool:
-        return self.closed.done()
-
-    def is_reading(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        if not self.closed.done():
-            self.closed.set_result(None)
-            self._loop.call_soon(self._server.connection_lost, None)
-
-    abort = close
-
-    def makefile(self, _mode: str) -> BytesIO:
-        return BytesIO(self._written)
 
 
 def host_of(account: str) -> str:
