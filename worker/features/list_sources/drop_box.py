@@ -24,17 +24,8 @@ from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.notation import counted, written
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
-from onboarding_worker.features.list_sources.place import (
-    MOST_FILES,
-    Away,
-    Copy,
-    Found,
-    LocalFolder,
-    NotTaken,
-    Place,
-    Write,
-)
-from onboarding_worker.features.list_sources.remote_folders import S3Folder, SftpFolder
+from onboarding_worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, LocalFolder, NotTaken, Write
+from onboarding_worker.features.list_sources.remote_folders import RemoteFolder, S3Folder, SftpFolder
 from onboarding_worker.features.list_sources.settings import Intake as FolderSettings
 from onboarding_worker.features.list_sources.settings import Remote
 from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles, problems_of_batch
@@ -44,7 +35,7 @@ from onboarding_worker.lists.importing.judging import judge_all, options_of, pro
 from onboarding_worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
 from onboarding_worker.lists.known_customers import KnownRule
 from onboarding_worker.lists.lines import ListRefused, RefusedLine
-from onboarding_worker.lists.listing import CustomerList, open_list
+from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.batches import Batches
@@ -70,7 +61,7 @@ class DropBox:
     """One folder, as a process looks into it. `owner` names the process."""
 
     folder: FolderSettings
-    place: Place
+    place: LocalFolder | RemoteFolder
     parts: Parts
     owner: str
     stopping: Callable[[], bool] = lambda: False
@@ -181,13 +172,11 @@ class DropBox:
             reasons = error.reasons
             return self._refuse(file, "; ".join(reasons), lambda out: _write_reasons(out, reasons))
         except TooManyRefused as error:
-
-            def refused(reading: CustomerList) -> Refused:
-                lines = judge_all(intake, batches, reading, report=report)
-                judged = (line for line in lines if isinstance(line, RefusedLine))
-                # All of them first: the list is one stream, and its cells are read next.
-                return [(line.row, problem) for line in judged for problem in problems_of(line)]
-
+            copy.content.seek(0)
+            lines = judge_all(intake, batches, open_list(copy.content, options), report=report)
+            judged = (line for line in lines if isinstance(line, RefusedLine))
+            # All of them first: the list is one stream, and its cells are read next.
+            refused = [(line.row, problem) for line in judged for problem in problems_of(line)]
             return self._refuse(file, str(error), lambda out: _write_rows(out, copy, options, refused))
         except PlanRefused as error:
             return self._refuse(file, str(error))
@@ -198,8 +187,8 @@ class DropBox:
             again = "`onboard import LIST --again` imports it anew"
             return self._refuse(file, f"batch {batch.id} of this list was {ended}; {again}")
         if batch.purged_at is None:
-            problems = partial(problems_of_batch, self.parts.database, batch.id)
-            self.place.write(file.name + ERRORS, lambda out: _write_rows(out, copy, options, lambda _: problems()))
+            problems = problems_of_batch(self.parts.database, batch.id)
+            self.place.write(file.name + ERRORS, lambda out: _write_rows(out, copy, options, problems))
         same = "" if imported.new or batch.name == file.name else f"the same list as {batch.name}"
         facts = {"digest": copy.digest, "batch_id": batch.id, "tries": 0, "reason": same[:400]}
         facts["reported"] = file.reported if is_known else ""
@@ -244,15 +233,10 @@ class DropBox:
         self._files.put_off(file, owner=self.owner, reason=why, until=until)
 
 
-Refused = Iterable[tuple[int, FieldProblem]]
-
-
-def _write_rows(out: TextIO, copy: Copy, options: ListOptions, refused_in: Callable[[CustomerList], Refused]) -> None:
+def _write_rows(out: TextIO, copy: Copy, options: ListOptions, refused: Iterable[tuple[int, FieldProblem]]) -> None:
     """The problems, with the cells of the rejected rows: mended there, the file is a list."""
     copy.content.seek(0)
-    reading = open_list(copy.content, options)
-    refused = refused_in(reading)
-    titles, rows = reading.originals()
+    titles, rows = open_list(copy.content, options).originals()
     try:
         problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=(titles, rows))
     finally:  # the reading ends here, also on a full disk, since the copy is closed next
@@ -264,7 +248,7 @@ def _write_reasons(out: TextIO, reasons: Sequence[str]) -> None:
     problems_csv(out, ((None, FieldProblem("", reason, ""), "error") for reason in reasons))
 
 
-def place_of(folder: FolderSettings) -> Place:
+def place_of(folder: FolderSettings) -> LocalFolder | RemoteFolder:
     """The folder, as the drop box uses it. Opens no connection."""
     if not isinstance(folder.folder, Remote):
         return LocalFolder(folder.folder, folder.mode)

@@ -8,12 +8,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, Protocol, TextIO, cast
+from typing import BinaryIO, TextIO, cast
 
 from onboarding_worker.core.foundation.private_files import PRIVATE, replacing
 from onboarding_worker.features.list_sources.dropped_files import (
@@ -87,26 +87,6 @@ class Found:
         return len(self.stamps) + len(self.odd) >= MOST_FILES or self.entries >= MOST_ENTRIES
 
 
-class Place(Protocol):
-    """A folder. Its methods block, and are called from a thread without an event loop."""
-
-    def found(self, *, now: datetime) -> Found:
-        """What is in the folder; changes nothing. Raises Away."""
-
-    def copied(
-        self, name: str, stamp: str, *, largest: int, step: Callable[[], None]
-    ) -> AbstractContextManager["Copy"]:
-        """The file's content, if it still has this stamp at the end. `step` is called for each part. Raises NotTaken,
-        and what `step` raises. A copy, since a list is read more than once, and its owner may write to the file
-        meanwhile."""
-
-    def write(self, name: str, write: Write) -> None:
-        """Write the file as a whole or not at all; it replaces an earlier one, and a link. Raises NotTaken."""
-
-    def remove(self, name: str) -> None:
-        """Remove what `found` named as left over, if that is possible."""
-
-
 class Copy:
     """A file's content, as it was at one moment, taken part by part. Bounded. The copy has no name: a kill leaves
     nothing of it."""
@@ -150,10 +130,13 @@ def not_kept(error: OSError) -> NotTaken:
 
 @dataclass(frozen=True)
 class LocalFolder:
+    """A folder, as each kind is used. Its methods block, and are called from a thread without an event loop."""
+
     path: Path
     mode: int = PRIVATE  # of the files that are written
 
     def found(self, *, now: datetime) -> Found:
+        """What is in the folder; changes nothing. Raises Away."""
         try:
             return self._found(now)
         except OSError as error:
@@ -177,6 +160,9 @@ class LocalFolder:
 
     @contextmanager
     def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
+        """The file's content, if it still has this stamp at the end. `step` is called for each part. Raises NotTaken,
+        and what `step` raises. A copy, since a list is read more than once, and its owner may write to the file
+        meanwhile."""
         try:
             descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -196,6 +182,7 @@ class LocalFolder:
             yield copy
 
     def write(self, name: str, write: Write) -> None:
+        """Write the file as a whole or not at all; it replaces an earlier one, and a link. Raises NotTaken."""
         try:
             with replacing(self.path / name, mode=self.mode) as stream:
                 if self.mode != PRIVATE:  # whatever the umask says
@@ -205,6 +192,7 @@ class LocalFolder:
             raise NotTaken(f"{name} cannot be written: {error.strerror}", for_good=False) from None
 
     def remove(self, name: str) -> None:
+        """Remove what `found` named as left over, if that is possible."""
         with suppress(OSError):
             os.unlink(self.path / name)
 

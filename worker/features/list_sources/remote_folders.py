@@ -106,6 +106,8 @@ class RemoteFolder(ABC):
                 await _call(exits.aclose(), _CLOSE_SECONDS)
 
     @abstractmethod
+    def remove(self, name: str) -> None: ...
+    @abstractmethod
     async def _connected(self, exits: AsyncExitStack) -> Any:
         """What the calls are made with."""
 
