@@ -84,13 +84,11 @@ class BounceReader:
             for mail in mailbox.unread(most=MOST):
                 (unreadable if mail.unreadable else chunk).append(mail)
                 if len(chunk) == CHUNK or monotonic() >= take_at:
-                    full, chunk = chunk, []
-                    self._take(mailbox, full, result)
+                    self._take(mailbox, chunk, result)
                     take_at = monotonic() + CHUNK_SECONDS
                 if stopping():
                     break
-            full, chunk = chunk, []
-            self._take(mailbox, full, result)
+            self._take(mailbox, chunk, result)
         except CannotRead:
             with suppress(CannotRead):  # it is stored, and removed if the mailbox still answers
                 self._take(mailbox, chunk, result)
@@ -108,9 +106,9 @@ class BounceReader:
         result.left.update(mail.unreadable for mail in mails)
 
     def _take(self, mailbox: Mailbox, mails: list[Mail], result: BouncesRead) -> None:
-        if not mails:
-            return
+        """Take these mails in, once."""
         updates = [(mail, bounce_mails.read(mail.content, self.return_path.key_in)) for mail in mails]
+        mails.clear()
         reports = [(mail, update) for mail, update in updates if isinstance(update, DeliveryUpdate)]
         if reports:
             arrived = [
