@@ -59,9 +59,7 @@ class Facts:
     """
 
     ends_at: datetime
-    revoked: bool
-    erased: bool
-    job: JobState | None = None
+    job: JobState
     reason: str = ""
     link_requested_at: datetime | None = None
     outcome_unknown: bool = False
@@ -132,7 +130,7 @@ def at_landing(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: dat
     """The decision. `asks`: what in the request may buy a session; None: nothing. A visit buys the first session alone:
     scanners come again after weeks, and one visit looks like another. Whatever would cost something else is the page
     with the button."""
-    if facts.revoked or facts.erased or facts.job in (None, JobState.CANCELLED):
+    if facts.job is JobState.CANCELLED:
         return Gone()
     session = facts.session
     if facts.job is JobState.COMPLETED or (session is not None and session.in_review):

@@ -188,7 +188,7 @@ class Landings:
 
     def _seen(self, connection: sa.Connection, link: Any, *, asks: Asks | None, now: datetime) -> tuple[Seen, Any]:
         job = _job(connection, link.customer_id, link.purpose)
-        if job is None:
+        if job is None or link.revoked_at is not None or link.person is None:
             return GONE, None
         facts = self._facts(connection, link, job, now=now)
         decision = at_landing(self._rules, facts, asks=asks, now=now)
@@ -227,8 +227,6 @@ class Landings:
             )
         return Facts(
             ends_at=link.ends_at,
-            revoked=link.revoked_at is not None,
-            erased=link.person is None,
             # A row that had finished before its batch was cancelled stays finished.
             job=JobState.CANCELLED if job.over_at is not None and job.state is not JobState.COMPLETED else job.state,
             reason=job.reason,
