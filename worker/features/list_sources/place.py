@@ -137,25 +137,22 @@ class LocalFolder:
 
     def found(self, *, now: datetime) -> Found:
         """What is in the folder; changes nothing. Raises Away."""
+        found = Found()
         try:
-            return self._found(now)
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # gone since the folder was read
+                        if found.wants(entry.name):
+                            facts = entry.stat(follow_symlinks=False)
+                            found.add(entry.name, stat.S_IFMT(facts.st_mode), stamp_of(facts))
+                        elif is_left_over(entry.name):
+                            facts = entry.stat(follow_symlinks=False)
+                            if facts.st_uid == os.geteuid():
+                                found.left(entry.name, now.timestamp() - facts.st_mtime)
+                    if found.is_full:
+                        break
         except OSError as error:
             raise Away(error.strerror or type(error).__name__) from None
-
-    def _found(self, now: datetime) -> Found:
-        found = Found()
-        with os.scandir(self.path) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # gone since the folder was read
-                    if found.wants(entry.name):
-                        facts = entry.stat(follow_symlinks=False)
-                        found.add(entry.name, stat.S_IFMT(facts.st_mode), stamp_of(facts))
-                    elif is_left_over(entry.name):
-                        facts = entry.stat(follow_symlinks=False)
-                        if facts.st_uid == os.geteuid():
-                            found.left(entry.name, now.timestamp() - facts.st_mtime)
-                if found.is_full:
-                    break
         return found
 
     @contextmanager

@@ -135,19 +135,15 @@ class S3Folder(RemoteFolder):
 
     async def _listed(self, client: Any, now: datetime) -> Found:
         found, bucket, prefix = Found(), self.at.host, self.at.prefix
-        more: dict[str, Any] = {}
-        while not found.is_full:
-            page = await client.list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/", MaxKeys=1000, **more)
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        async for page in pages:
             for one in page.get("Contents", []):
                 name = one["Key"].removeprefix(prefix)
                 if name and found.wants(name):
                     stamp = f"{one['Size']}-{one['LastModified'].timestamp():.3f}-{one['ETag']}"
                     found.add(name, stat.S_IFREG, stamp[:_STAMP])
                 if found.is_full:
-                    break
-            if not page.get("IsTruncated"):
-                break
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+                    return found
         return found
 
     async def _read(self, client: Any, exits: AsyncExitStack, name: str, stamp: str, copy: Copy) -> None:
