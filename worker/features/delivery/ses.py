@@ -40,15 +40,6 @@ BOUNCES: Mapping[tuple[str, str], Said] = {
     },
     ("Undetermined", "Undetermined"): contract.NOT_KNOWN,
 }
-# The object that has the time and the facts, by the event.
-_PARTS = {
-    "Bounce": "bounce",
-    "Complaint": "complaint",
-    "Delivery": "delivery",
-    "DeliveryDelay": "deliveryDelay",
-    "Reject": "reject",
-    "Subscription": "subscription",
-}
 
 
 def read(message: str) -> DeliveryUpdate | NotUnderstood:
@@ -66,7 +57,7 @@ def read(message: str) -> DeliveryUpdate | NotUnderstood:
     reference = _reference(headers)
     if not reference:
         return NotUnderstood("it names no message")
-    facts = fields.get(_PARTS.get(kind, ""))
+    facts = fields.get(kind[:1].lower() + kind[1:])  # the time and the facts of a DeliveryDelay are its deliveryDelay
     facts = facts if isinstance(facts, dict) else {}
     at, said = utc_time(facts.get("timestamp")), _meaning(kind, facts)
     return DeliveryUpdate(contract.event_name(kind), reference, happened_at=at, **said._asdict())
