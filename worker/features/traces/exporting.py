@@ -173,37 +173,33 @@ class OtelTraces(Traces):
         self._row_share, self._draw = row_share, draw
 
     def of_event(self, given: Any, at: datetime, facts: Facts) -> Span | None:
-        return _recording(self._begun(parent_in(given), "take in event", at, facts, "CONSUMER"))
+        return self._begun(parent_in(given), "take in event", at, facts, "CONSUMER")
 
     def of_row(self, at: datetime, facts: Facts) -> Span | None:
         if self._draw() >= self._row_share:
             return None
-        return _recording(self._begun(parent_in(None), "take in row", at, facts, "INTERNAL"))
+        return self._begun(parent_in(None), "take in row", at, facts, "INTERNAL")
 
     def of_work(self, work: Any, wake_up: WakeUp, clock: Clock) -> TracedWork:
         return TracedWork(work, wake_up, self, clock)
 
     def step(self, traceparent: str, step: Step) -> None:
-        if parent := parent_in(traceparent):
-            span = self._begun(parent, step.name, step.began_at, step.facts, "CLIENT" if step.leaves else "INTERNAL")
+        parent, kind = parent_in(traceparent), "CLIENT" if step.leaves else "INTERNAL"
+        if parent and (span := self._begun(parent, step.name, step.began_at, step.facts, kind)):
             span.end(step.ended_at, step.outcome, failed=step.failed)
 
-    def _begun(self, parent: "Context", name: str, at: datetime, facts: Facts, kind: str) -> _Span:
-        """`kind`: a name of SpanKind."""
+    def _begun(self, parent: "Context", name: str, at: datetime, facts: Facts, kind: str) -> _Span | None:
+        """None: the sampler left it out. `kind`: a name of SpanKind."""
         from opentelemetry.trace import SpanKind
 
         start, named = _nanoseconds(at), _named(facts)
-        return _Span(self._tracer.start_span(name, parent, SpanKind[kind], attributes=named, start_time=start))
+        span = self._tracer.start_span(name, parent, SpanKind[kind], attributes=named, start_time=start)
+        return _Span(span) if span.is_recording() else None
 
     def close(self) -> None:
         closing = Thread(target=self._provider.shutdown, name="traces", daemon=True)
         closing.start()
         closing.join(CLOSE_SECONDS)
-
-
-def _recording(span: _Span) -> _Span | None:
-    """None: the sampler left it out."""
-    return span if span.span.is_recording() else None
 
 
 def _named(facts: Facts) -> dict[str, str | int]:
