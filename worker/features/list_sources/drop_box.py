@@ -23,8 +23,18 @@ from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.notation import counted, written
 from onboarding_worker.core.foundation.outage_log import Outage
-from onboarding_worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
-from onboarding_worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, LocalFolder, NotTaken, Write
+from onboarding_worker.features.list_sources.dropped_files import DroppedFile, FileState, next_report
+from onboarding_worker.features.list_sources.place import (
+    ERRORS,
+    MOST_FILES,
+    REPORT,
+    Away,
+    Copy,
+    Found,
+    LocalFolder,
+    NotTaken,
+    Write,
+)
 from onboarding_worker.features.list_sources.remote_folders import RemoteFolder, S3Folder, SftpFolder
 from onboarding_worker.features.list_sources.settings import Intake as FolderSettings
 from onboarding_worker.features.list_sources.settings import Remote

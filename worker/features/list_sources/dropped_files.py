@@ -1,26 +1,12 @@
-"""Files in a folder that lists are taken from: which are lists, and what each waits for. Pure."""
+"""Files in a folder that lists are taken from: what each waits for. Pure."""
 
-import hashlib
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from onboarding_worker.core.foundation.notation import plain
 from onboarding_worker.core.model.states import BatchState
 
-ERRORS, REPORT = ".errors.csv", ".report.csv"
-# Names of files that another program is still writing, or keeps for itself.
-_UNFINISHED = re.compile(
-    r"^[.~]|~$|\.(part|partial|tmp|temp|crdownload|download|filepart|swp|lock|bak)$", re.IGNORECASE
-)
-# What we leave behind when we are killed while we write next to a list.
-_LEFT = re.compile(r"^\.onboard-[0-9a-f]{32}\.part$")
 SETTLE = timedelta(seconds=10)  # a file that has not changed for so long has stopped growing
-LONGEST_NAME = 244  # bytes, of a list: NAME.report.csv has to be a name, too
-TOO_LONG = f"its name has more than {LONGEST_NAME} bytes: no report could be named after it"
-UNSEEN = "its name has a character that cannot be seen, such as a space of another width: rename it"
-_SHOWN_NAME = 200
 
 
 class FileState(StrEnum):
@@ -53,25 +39,6 @@ class DroppedFile:
         if self.state not in (FileState.WAITING, FileState.TAKEN) or (self.until is not None and self.until > now):
             return False
         return self.seen_at + SETTLE <= now
-
-
-def is_list(name: str) -> bool:
-    """Whether a file of this name is taken: it is neither hidden, nor unfinished, nor written by us."""
-    return not _UNFINISHED.search(name) and not name.endswith((ERRORS, REPORT))
-
-
-def is_left_over(name: str) -> bool:
-    """Whether a killed process of ours may have left this file: it is removed after a while."""
-    return _LEFT.match(name) is not None
-
-
-def shortened(name: str) -> str:
-    """The name of a file that is not taken, as it is kept and shown: a folder of S3 may have longer ones than a file
-    system, and a name may have control characters. No other file has the same."""
-    if len(name) <= _SHOWN_NAME and name.isprintable():
-        return name
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{plain(name[:_SHOWN_NAME], most=_SHOWN_NAME)}…{digest}"
 
 
 def next_report(state: BatchState, reported: str) -> str:

@@ -6,6 +6,7 @@ No link is followed, and what another user puts there harms nothing else. No rea
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,16 +16,20 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, TextIO, cast
 
+from onboarding_worker.core.foundation.notation import plain
 from onboarding_worker.core.foundation.private_files import PRIVATE, replacing
-from onboarding_worker.features.list_sources.dropped_files import (
-    LONGEST_NAME,
-    TOO_LONG,
-    UNSEEN,
-    is_left_over,
-    is_list,
-    shortened,
-)
 
+ERRORS, REPORT = ".errors.csv", ".report.csv"
+# Names of files that another program is still writing, or keeps for itself.
+_UNFINISHED = re.compile(
+    r"^[.~]|~$|\.(part|partial|tmp|temp|crdownload|download|filepart|swp|lock|bak)$", re.IGNORECASE
+)
+# What we leave behind when we are killed while we write next to a list.
+LEFT = re.compile(r"^\.onboard-[0-9a-f]{32}\.part$")
+LONGEST_NAME = 244  # bytes, of a list: NAME.report.csv has to be a name, too
+TOO_LONG = f"its name has more than {LONGEST_NAME} bytes: no report could be named after it"
+UNSEEN = "its name has a character that cannot be seen, such as a space of another width: rename it"
+_SHOWN_NAME = 200
 MOST_FILES = 10_000  # of a folder: with more lists it is not worked
 MOST_ENTRIES = 100_000  # of a folder, of any kind: no more are looked at
 LEFT_OVER_SECONDS = 3600.0
@@ -48,6 +53,15 @@ _LINK = "it is a link, and links are not followed: put the file itself there"
 _OTHER = "it is a pipe, a device or a socket: put a file there"
 
 
+def shortened(name: str) -> str:
+    """The name of a file that is not taken, as it is kept and shown: a folder of S3 may have longer ones than a file
+    system, and a name may have control characters. No other file has the same."""
+    if len(name) <= _SHOWN_NAME and name.isprintable():
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{plain(name[:_SHOWN_NAME], most=_SHOWN_NAME)}…{digest}"
+
+
 @dataclass
 class Found:
     """What is in a folder: the stamp of each list. `odd` are names that are not taken, with the reason. `left_over` is
@@ -59,9 +73,9 @@ class Found:
     entries: int = 0
 
     def wants(self, name: str) -> bool:
-        """Count the name; whether it is a list by its name."""
+        """Count the name; whether it is a list's: neither hidden, nor unfinished, nor written by us."""
         self.entries += 1
-        return is_list(name) and "/" not in name
+        return not _UNFINISHED.search(name) and not name.endswith((ERRORS, REPORT)) and "/" not in name
 
     def add(self, name: str, kind: int, stamp: str) -> None:
         """A name that `wants` accepted. `kind`: of `stat.S_IFMT`. `stamp` tells whether the file has changed."""
@@ -79,7 +93,7 @@ class Found:
     def left(self, name: str, age: float) -> None:
         """Keep the name if a killed process of ours has left the file. `age` in seconds."""
         # The folder's own clock may be another machine's: an hour is more than they differ by, and than a report takes.
-        if is_left_over(name) and age > LEFT_OVER_SECONDS:
+        if LEFT.match(name) and age > LEFT_OVER_SECONDS:
             self.left_over.append(name)
 
     @property
@@ -145,7 +159,7 @@ class LocalFolder:
                         if found.wants(entry.name):
                             facts = entry.stat(follow_symlinks=False)
                             found.add(entry.name, stat.S_IFMT(facts.st_mode), stamp_of(facts))
-                        elif is_left_over(entry.name):
+                        elif LEFT.match(entry.name):
                             facts = entry.stat(follow_symlinks=False)
                             if facts.st_uid == os.geteuid():
                                 found.left(entry.name, now.timestamp() - facts.st_mtime)

@@ -7,8 +7,8 @@ import pytest
 
 from onboarding_worker.core.database.tables import Audit, Job
 from onboarding_worker.features.list_sources import drop_box
-from onboarding_worker.features.list_sources.dropped_files import UNSEEN, FileState
-from onboarding_worker.features.list_sources.place import MOST_FILES
+from onboarding_worker.features.list_sources.dropped_files import FileState
+from onboarding_worker.features.list_sources.place import MOST_FILES, UNSEEN
 from onboarding_worker.features.list_sources.store.dropped_files import DroppedFiles
 from tests.features.list_sources.folders.box import BAD, GOOD, HEADER
 
