@@ -206,13 +206,14 @@ def accept(
 
 def _plain_value(column: str, cell: str) -> Any:
     """The value of a good cell; None: `accept` looks closer at it."""
-    text = cell.strip()
-    if cell[:1] not in PLAIN or not (column in NAMES or cell.isascii()) or len(text) > rules.LONGEST_ADDRESS:
+    text, is_name = cell.strip(), column in NAMES
+    begins_plainly = cell[:1] in PLAIN or (is_name and cell[:1].isalpha())
+    if not (begins_plainly and (is_name or cell.isascii())) or len(text) > rules.LONGEST_ADDRESS:
         return None
     if text[:3] in STARTS and means_nothing(text, column):
         return None
     value = rules.RULES[column](text)
-    return None if type(value) is Refusal or (column in NAMES and not real_name(value)) else value
+    return None if type(value) is Refusal or (is_name and not real_name(value)) else value
 
 
 # By column, also those whose cells are mostly the same few, or names that many people have.

@@ -109,6 +109,7 @@ class AcceptedLine:
     planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
     old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
     takes_id: bool = False  # of a known customer, who is another person; for a forecast, not stored
+    is_new: bool = False  # nothing is stored of its customer; for a forecast
     lacks: tuple[FieldProblem, ...] = ()
     sets: tuple[str, ...] = ()
     origin: str = ""

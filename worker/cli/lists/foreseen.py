@@ -14,9 +14,9 @@ from onboarding_worker.cli.sample_message import example, rendered
 from onboarding_worker.core.customers.customers import Channel, FieldProblem, invitation_channels
 from onboarding_worker.core.foundation.notation import counted, show_duration, written, written_if_any
 from onboarding_worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
-from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, text_of_mailbox
+from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, without_tag
 from onboarding_worker.core.messages.quiet_hours import allowed_at
-from onboarding_worker.core.model.channels import is_mail
+from onboarding_worker.core.model.channels import folded_email, is_mail
 from onboarding_worker.lists.importing.judging import Judged, count_accepted, group_of
 from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.lists.returned import Change, ReturnedReport
@@ -37,7 +37,6 @@ ONE_ENTITY = "FrankieOne gives both customers one session: correct the id that i
 Costs = Mapping[str, Mapping[str, Decimal]]
 # As long as iDenfy's; our own stable links are shorter.
 LINK = f"https://verify.example.com/{'x' * 62}"
-_MAIL, _TEXT = Channel.EMAIL.value, Channel.SMS.value
 _SAME = {"email": "mailbox", "phone": "number"}
 # The addresses that an invitation goes to: 1 the email address, 2 the phone.
 _WRITTEN = {channel: sum({1 if is_mail(name) else 2 for name in invitation_channels(channel)}) for channel in Channel}
@@ -335,10 +334,11 @@ class ListCost:
         told = self.shared or (lambda *_found: None)
         for line in lines:
             row, person, entity = line.row, line.customer.person, line.customer.entity_id
-            for column, channel, address, bit in (("email", _MAIL, person.email, 1), ("phone", _TEXT, person.phone, 2)):
+            email = without_tag(person.email) if "+" in person.email else person.email
+            for column, address, bit in (("email", email and folded_email(email), 1), ("phone", person.phone, 2)):
                 if not address:
                     continue
-                earlier = self._addresses.row_or_remember(text_of_mailbox(channel, address), column, row)
+                earlier = self._addresses.row_or_remember(address, column, row)
                 if earlier is not None:
                     self._more[bit, earlier] += bool(self._written_to[row] & bit)
                     told(row, FieldProblem(column, f"the same {_SAME[column]} as row {earlier}", SHARED))
@@ -356,10 +356,13 @@ class ListCost:
             return
         hours = self.parts.hours
         groups = [group_of(line, hours) for line in lines]
-        count_accepted(self.judged, groups)
+        counts = Counter(groups)
+        count_accepted(self.judged, counts)
         keys = [(line.customer.customer_id, line.customer.purpose) for line in lines]
-        new = {key for key, line in zip(keys, lines, strict=True) if line.takes_id}
-        asked = self.calls.of({*keys} - new, now=self.parts.clock()) | new  # what the person before has serves no other
+        # Of whom nothing is stored no more is asked; and what the person before has serves no other.
+        new = {key for key, line in zip(keys, lines, strict=True) if line.is_new or line.takes_id}
+        known = {*keys} - new
+        asked = self.calls.of(known, now=self.parts.clock()) | new if known else new
         due = [(line, group) for key, line, group in zip(keys, lines, groups, strict=True) if key in asked]
         if self.most is not None:
             del due[self.most - self.due.accepted :]
@@ -369,7 +372,7 @@ class ListCost:
         self._note_addresses(lines)
         if due:
             self.due.accepted += len(due)
-            count_accepted(self.due, [group for _, group in due])
+            count_accepted(self.due, counts if len(due) == len(lines) else Counter(group for _, group in due))
             self.first = self.first or due[0][0]
 
     def beyond_cap(self) -> list[str]:

@@ -148,11 +148,13 @@ def text_of_mailbox(channel: str, address: str) -> str:
     A stranger can sign up any number of tags of one mailbox. That two tags are two persons is rare, and then a message
     waits; on the do-not-contact list it would be lost. Raises ValueError as `text_of` does.
     """
-    if "+" in address and is_mail(channel):
-        local, at, domain = address.rpartition("@")
-        mailbox = local.partition("+")[0]
-        address = f"{mailbox}{at}{domain}" if mailbox else address
-    return text_of(channel, address)
+    return text_of(channel, without_tag(address) if is_mail(channel) else address)
+
+
+def without_tag(email: str) -> str:
+    local, at, domain = email.rpartition("@")
+    mailbox = local.partition("+")[0]
+    return f"{mailbox}{at}{domain}" if mailbox else email
 
 
 @dataclass(frozen=True)

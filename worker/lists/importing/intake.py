@@ -233,9 +233,9 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
         return RefusedLine(line.row, customer.customer_id, problems, warnings=warnings)
     if customer.parameters:
         warnings += tuple(intake.doubtful(chosen.account, customer))
-    lifetime = intake.lifetime(chosen.account, customer)
     quiet_until = None
     if intake.hours.quiet and intake.hours.concern(channels := invitation_channels(customer.channel)):
+        lifetime = intake.lifetime(chosen.account, customer)
         floor = floor_of(chosen.freshness, lifetime=lifetime)
         zones, now = intake.hours.zones(customer, channels), intake.clock()
         at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age_of(lifetime, floor=floor), now=now)

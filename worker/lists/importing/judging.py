@@ -100,6 +100,8 @@ def judge_all(
         erased, beside, others = foreseen(batches, accepted, rule=choices.rule, now=intake.clock())
         known = {one.row: one for one in beside}
         if not (erased or known or others or any([line.lacks for line in accepted])):
+            for new in accepted:
+                new.is_new = True
             yield from chunk
             continue
         for line in chunk:
@@ -110,7 +112,7 @@ def judge_all(
             elif lacks := still_lacking(line.lacks, known.get(line.row), batches.wide):
                 yield line.refused(*lacks)
             elif (found := known.get(line.row)) is None:
-                warning = others.get(line.row)
+                line.is_new, warning = line.customer.customer_id not in erased, others.get(line.row)
                 yield line if warning is None else replace(line, warnings=(*line.warnings, warning))
             elif refuses_lists(found.owner, batches.wide):
                 yield line if choices.take_over else line.refused(owned_by(found.owner))
@@ -136,9 +138,9 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
         judged.rejected += 1
 
 
-def count_accepted(judged: Judged, groups: Iterable[tuple[Any, ...]]) -> None:
-    """Count for a forecast what lines of these groups need. Most lines of a list are in a few of them."""
-    for group, rows in Counter(groups).items():
+def count_accepted(judged: Judged, groups: Mapping[tuple[Any, ...], int]) -> None:
+    """Count for a forecast what so many lines of these groups need. Most lines of a list are in a few of them."""
+    for group, rows in groups.items():
         account, asked, template, locale, brand, country, person, old_links, zones, texted, sets = group
         judged.sets.update(dict.fromkeys(sets, rows))
         judged.changed += rows if old_links else 0
