@@ -3,7 +3,7 @@ it must not be personal data. Pure."""
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache, partial
 from typing import Any
@@ -23,7 +23,7 @@ from onboarding_worker.lists import own_columns, phone_numbers, rules
 from onboarding_worker.lists.cells import counts_as_empty, empty_word, means_nothing, text_of
 from onboarding_worker.lists.columns import shown
 from onboarding_worker.lists.dates import date_of_birth
-from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.lines import AcceptedLine, PlainRows, RefusedLine
 from onboarding_worker.lists.options import SESSION, ListOptions
 from onboarding_worker.providers.strict_json import has_unstorable_text
 from onboarding_worker.providers.values import Refusal, characters, unless_rewritten
@@ -223,6 +223,37 @@ _PLAIN_VALUES: dict[str, Callable[[str], Any]] = {
 }
 _PLAIN_VALUES["email"] = lambda cell: cell if rules.PLAIN_EMAIL.match(cell) else None
 _PLAIN_VALUES["customer_id"] = lambda cell: cell if _PLAIN_ID.match(cell) else None
+
+
+_NEEDED = ("customer_id", "email")
+_PLAIN: Mapping[str, Callable[[str], Any]] = {
+    **_PLAIN_VALUES,
+    "customer_id": _PLAIN_ID.match,
+    "email": rules.PLAIN_EMAIL.match,
+    "channel": {_EMAIL.value: _EMAIL}.get,
+}
+_DEFAULTS = {field.name: field.default for field in (*fields(Person), *fields(Customer))} | {"channel": _EMAIL}
+
+
+def plain_rows(first: int, cells: Mapping[str, Sequence[str]], options: ListOptions) -> tuple[PlainRows, set[int]]:
+    """Rows below each other, from their cells by column; and which of them `accept` must look at. It would accept the
+    others, with the same values."""
+    rows = range(first, first + len(cells["customer_id"]))
+    values: dict[str, Sequence[Any]] = {"channel": [_EMAIL] * len(rows)}
+    is_usual = "email" in cells and not (options.defaults or options.hash_ids or cells.keys() & options.values.keys())
+    closer = set[int]() if is_usual else {*rows}
+    for column, each in cells.items() if is_usual else ():
+        if column not in _PLAIN:
+            closer.update(row for row, cell in zip(rows, each, strict=True) if cell)
+            continue
+        known = [*map(_PLAIN[column], each)]
+        values[column] = each if column in _NEEDED else known
+        for place, value in enumerate(known) if not all(known) else ():
+            if value is None and (each[place] or column in _NEEDED):
+                closer.add(rows[place])
+            elif value is None:
+                known[place] = _DEFAULTS[column]
+    return PlainRows(rows, values), closer if 4 * len(closer) < len(rows) else {*rows}
 
 
 def _without_no_names(values: dict[str, Any]) -> list[FieldProblem]:

@@ -2,12 +2,16 @@
 checks accept or refuse it; what this configuration can serve gives it an account, or refuses it too. A list that cannot
 be read as a whole is refused with `ListRefused`."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import Customer, FieldProblem
+from onboarding_worker.core.customers.customers import PERSONAL, Customer, FieldProblem, Person
+from onboarding_worker.templates.values import NAMES
+
+OWN = ("customer_id", "email", *NAMES)  # the columns in which each customer has a value of its own
 
 
 # Not frozen, and nothing changes it: a list makes one for each row, and a frozen one costs four times as much.
@@ -118,6 +122,48 @@ class AcceptedLine:
 
     def refused(self, *problems: FieldProblem) -> RefusedLine:
         return RefusedLine(self.row, self.customer.customer_id, problems, warnings=self.warnings)
+
+
+@dataclass
+class PlainRows:
+    """Rows below each other, each of a customer of its own, whose cells `accept` need not look at one by one: `values`
+    are those of their customers, by column. `judged`: for each, once they are judged, the line of a row that differs in
+    nothing but `OWN`."""
+
+    rows: range
+    values: Mapping[str, Sequence[Any]]
+    judged: Sequence[AcceptedLine] = ()
+
+    def line(self, row: int) -> AcceptedLine:
+        """The row alone, not judged."""
+        place = row - self.rows.start
+        values = {name: column[place] for name, column in self.values.items()}
+        person = Person(**{name: values.pop(name) for name in PERSONAL if name in values})
+        return AcceptedLine(row, Customer(person=person, **values))
+
+    @property
+    def first(self) -> AcceptedLine:
+        """The first row's line, judged."""
+        own, judged = self.line(self.rows.start), self.judged[0]
+        customer = replace(judged.customer, customer_id=own.customer.customer_id, person=own.customer.person)
+        return replace(judged, row=own.row, customer=customer)
+
+    def apart_from(self, alone: Collection[int]) -> Iterator["PlainRows | int"]:
+        """The rows between these, and each of these, in their order."""
+        begin = self.rows.start
+        for row in [*sorted(alone), self.rows.stop]:
+            if begin < row:
+                some = slice(begin - self.rows.start, row - self.rows.start)
+                values = {name: column[some] for name, column in self.values.items()}
+                yield PlainRows(self.rows[some], values, self.judged[some])
+            if row < self.rows.stop:
+                yield row
+            begin = row + 1
+
+    def alike(self) -> Iterator[tuple[AcceptedLine, int]]:
+        """The judged lines, each with how many rows it stands for."""
+        lines = dict(zip(map(id, self.judged), self.judged, strict=True))
+        return ((lines[one], number) for one, number in Counter(map(id, self.judged)).items())
 
 
 _THE_FIRST = "remove one of the two; the first is used"

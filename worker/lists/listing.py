@@ -2,14 +2,14 @@
 whole; a line of a customer whom an earlier row has is a duplicate, or refused if it is of another person."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import PurePath
 from typing import Any
 
 from onboarding_worker.core.customers.customers import OWN_PREFIX, FieldProblem
-from onboarding_worker.lists.accept import accept
+from onboarding_worker.lists.accept import accept, plain_rows
 from onboarding_worker.lists.cells import as_text
 from onboarding_worker.lists.columns import STATE, OwnFile, as_written, own_file
 from onboarding_worker.lists.dates import DatesSeen
@@ -32,6 +32,7 @@ from onboarding_worker.lists.lines import (
     AcceptedLine,
     Line,
     ListRefused,
+    PlainRows,
     RawLine,
     RefusedLine,
     Returned,
@@ -70,10 +71,40 @@ class CustomerList:
         return self.columns, ((raw.row, [_as_cell(raw, column) for column in self.columns]) for raw in self._source)
 
     def __iter__(self) -> Iterator[Line]:
+        for found in self.together():
+            yield from map(found.line, found.rows) if isinstance(found, PlainRows) else (found,)
+
+    def together(self) -> Iterator[Line | PlainRows]:
+        """The same lines; those that are plain stay together."""
         people, seen = SeenPeople(), Seen()
         self._dates, self.hint = DatesSeen(self._options.today), None
-        for found in islice(self._source, self._options.most):
-            raw = found if self.own is None else as_written(found)
+        if isinstance(self._source, CsvList) and self.own is None and self._options.most is None:
+            for first, some, are_whole in self._source.together():
+                if are_whole:
+                    yield from self._plain(self._source, first, some, people, seen)
+                else:
+                    yield from self._lines(self._source.raw(enumerate(some, first)), people, seen)
+        else:
+            yield from self._lines(islice(self._source, self._options.most), people, seen)
+
+    def _plain(
+        self, source: CsvList, first: int, cells: Sequence[Any], people: SeenPeople, seen: Seen
+    ) -> Iterator[Line | PlainRows]:
+        columns = zip(source.names, zip(*cells, strict=True), strict=True)
+        plain, closer = plain_rows(first, {name: column for name, column in columns if name}, self._options)
+        for some in plain.apart_from(closer):
+            for one in (some,) if isinstance(some, int) else some.apart_from(people.known_or_remember(some)):
+                if isinstance(one, int):
+                    yield from self._lines(source.raw([(one, cells[one - first])]), people, seen)
+                    continue
+                for row in one.rows if self._repeats else ():
+                    customer = one.line(row).customer
+                    seen.row_or_remember(customer.customer_id, customer.purpose, row)
+                yield one
+
+    def _lines(self, found: Iterable[RawLine], people: SeenPeople, seen: Seen) -> Iterator[Line]:
+        for one in found:
+            raw = one if self.own is None else as_written(one)
             if self.own is not None and isinstance(raw.cells, Mapping):
                 if self.own is OwnFile.REPORT:
                     yield _returned(raw.row, raw.cells, seen, guessed=self._guessed)

@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
 from onboarding_worker.core.model.channels import ADDRESSES, Address, folded_email
+from onboarding_worker.lists.lines import OWN, PlainRows
 from onboarding_worker.lists.other_names import without_accents
 from onboarding_worker.templates.values import NAMES
 
@@ -44,18 +46,18 @@ class Marks(NamedTuple):
 
 
 def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks:
-    name = " ".join(sorted(_own_words(person, kind)))
+    names = _own_names(person.first_name, person.last_name, person.company_name, kind)
+    name = " ".join(sorted(word for one in names for word in _words(one)))
     return Marks(name, person.date_of_birth, folded_email(person.email) if person.email else "", person.phone)
 
 
-def _own_words(person: Person, kind: CustomerKind) -> list[str]:
-    first, last = person.first_name, person.last_name
+def _own_names(first: str, last: str, company: str, kind: CustomerKind) -> tuple[str, ...]:
+    """The names by whose words the customer is known."""
     whole = f"{first} {last}"
     apart = whole.isascii() or not ("\u02bc" in whole or "\u0149" in whole)  # these are letters, and between letters
-    own = [*_words(first), *_words(last)] if apart else [*_words(whole)]
-    if not own or (person.company_name and kind is CustomerKind.COMPANY):
-        own = [*_words(person.company_name)] or own
-    return own
+    own = (first, last) if apart else (whole,)
+    is_company = company and _words(company) and (kind is CustomerKind.COMPANY or not any(map(_words, own)))
+    return (company,) if is_company else own
 
 
 def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Match:
@@ -117,6 +119,20 @@ def _words(name: str) -> Sequence[str]:
     if all(map(str.isalnum, words)):
         return words
     return _BETWEEN_WORDS.sub(" ", _INSIDE_A_WORD.sub("", plain)).split()
+
+
+@lru_cache(maxsize=1 << 14)
+def _sum_of_words(name: str) -> int:
+    return sum(map(hash, _words(name)))
+
+
+def _hash_of_words(first: str, last: str, company: str, kind: CustomerKind) -> int:
+    """Of the words that a customer is known by, in any order; 0 for none."""
+    if not company and first.isascii() and last.isascii():  # as most names
+        words = _sum_of_words(first) + _sum_of_words(last)
+    else:
+        words = sum(map(_sum_of_words, _own_names(first, last, company, kind)))
+    return words % _HASHES + 1 if words else 0
 
 
 _CASES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
@@ -215,25 +231,33 @@ class SeenPeople:
         self._kept = bytearray()  # _CUSTOMER of each
         self._own: dict[str, int] = {}  # columns for messages, each with its bit
 
+    def known_or_remember(self, plain: PlainRows) -> list[int]:
+        """Those of the rows whose customers earlier rows have, too; the others are remembered."""
+        ids, emails, *names = (plain.values.get(name, repeat("")) for name in OWN)
+        words = map(_hash_of_words, *names, plain.values.get("kind", repeat(CustomerKind.INDIVIDUAL)))
+        known = []
+        for row, customer_id, email, name in zip(plain.rows, ids, emails, words, strict=False):
+            if self._customers.row_or_remember(customer_id, "", self._count + 1) is not None:
+                known.append(row)
+                continue
+            self._count += 1
+            # A plain address is folded.
+            self._kept += _CUSTOMER.pack(name, 0, hash(email) % _HASHES + 1, 0, row, row, row, 0)
+        return known
+
     def match_or_remember(self, customer: Customer, row: int) -> "Earlier | None":
         """What earlier rows say of this customer; None: there is none. What this row adds is remembered."""
-        person, customer_id = customer.person, customer.customer_id
-        # As `marks`; words in any order have one sum.
-        words, birth, email, phone = (
-            _own_words(person, customer.kind),
-            person.date_of_birth,
-            person.email and folded_email(person.email),
-            person.phone,
-        )
+        person, birth = customer.person, customer.person.date_of_birth
+        email, phone = person.email and folded_email(person.email), person.phone
         given = (
-            sum(map(hash, words)) % _HASHES + 1 if words else 0,
+            _hash_of_words(person.first_name, person.last_name, person.company_name, customer.kind),
             hash(birth) % _HASHES + 1 if birth else 0,
             hash(email) % _HASHES + 1 if email else 0,
             hash(phone) % _HASHES + 1 if phone else 0,
         )
         own = person.message
         bits = sum(1 << bit for one in own if (bit := self._own.setdefault(one, len(self._own))) < _BITS) if own else 0
-        number = self._customers.row_or_remember(customer_id, "", self._count + 1)
+        number = self._customers.row_or_remember(customer.customer_id, "", self._count + 1)
         if number is None:
             self._count += 1
             self._kept += _CUSTOMER.pack(*given, row, row, row, bits)

@@ -18,7 +18,7 @@ from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, W
 from onboarding_worker.core.messages.quiet_hours import allowed_at
 from onboarding_worker.core.model.channels import folded_email, is_mail
 from onboarding_worker.lists.importing.judging import Judged, count_accepted, group_of
-from onboarding_worker.lists.lines import AcceptedLine
+from onboarding_worker.lists.lines import AcceptedLine, PlainRows
 from onboarding_worker.lists.returned import Change, ReturnedReport
 from onboarding_worker.lists.same_person import Seen
 from onboarding_worker.plans.store.plans import Planned
@@ -316,7 +316,8 @@ class ListCost:
     first: AcceptedLine | None = None  # the first of them
     shared: Callable[[int, FieldProblem], None] | None = None
     most: int | None = None  # None: all of them
-    _lines: list[AcceptedLine] = field(default_factory=list)
+    _lines: list[AcceptedLine | PlainRows] = field(default_factory=list)
+    _rows: int = 0  # of these
     _addresses: Seen = field(default_factory=Seen)
     _ids: Seen = field(default_factory=Seen)  # alone, and with a value of their rows
     # By row: the addresses that a message goes to, since a session is asked for now. A byte for each row.
@@ -324,56 +325,66 @@ class ListCost:
     # The further messages to an address, by its bit there and its first row.
     _more: Counter[tuple[int, int]] = field(default_factory=Counter)
 
-    def add(self, line: AcceptedLine) -> None:
+    def add(self, line: AcceptedLine | PlainRows) -> None:
         self._lines.append(line)
-        if len(self._lines) >= CHUNK:
+        self._rows += len(line.rows) if isinstance(line, PlainRows) else 1
+        if self._rows >= CHUNK:
             self.finish()
 
-    def _note_addresses(self, lines: Sequence[AcceptedLine]) -> None:
-        """Look for the addresses and the entity of each of these lines in the lines above it."""
+    def _note_addresses(self, row: int, email: str, phone: str = "", entity: str = "", customer_id: str = "") -> None:
+        """Look for the addresses and the entity of the row in the rows above it."""
         told = self.shared or (lambda *_found: None)
-        for line in lines:
-            row, person, entity = line.row, line.customer.person, line.customer.entity_id
-            email = without_tag(person.email) if "+" in person.email else person.email
-            for column, address, bit in (("email", email and folded_email(email), 1), ("phone", person.phone, 2)):
-                if not address:
-                    continue
-                earlier = self._addresses.row_or_remember(address, column, row)
-                if earlier is not None:
-                    self._more[bit, earlier] += bool(self._written_to[row] & bit)
-                    told(row, FieldProblem(column, f"the same {_SAME[column]} as row {earlier}", SHARED))
-            if entity:
-                first = self._ids.row_or_remember(entity, "entity_id", row)
-                same = self._ids.row_or_remember(f"{entity}\n{line.customer.customer_id}", "entity_id", row)
-                if first is not None and same is None:
-                    problem = f"the same entity_id as row {first}, which has another customer_id"
-                    told(row, FieldProblem("entity_id", problem, ONE_ENTITY))
+        for column, address, bit in (("email", email, 1), ("phone", phone, 2)):
+            earlier = self._addresses.row_or_remember(address, column, row) if address else None
+            if earlier is not None:
+                self._more[bit, earlier] += bool(self._written_to[row] & bit)
+                told(row, FieldProblem(column, f"the same {_SAME[column]} as row {earlier}", SHARED))
+        if entity:
+            first = self._ids.row_or_remember(entity, "entity_id", row)
+            same = self._ids.row_or_remember(f"{entity}\n{customer_id}", "entity_id", row)
+            if first is not None and same is None:
+                problem = f"the same entity_id as row {first}, which has another customer_id"
+                told(row, FieldProblem("entity_id", problem, ONE_ENTITY))
 
     def finish(self) -> None:
         """Ask for the lines that are left."""
-        lines, self._lines = self._lines, []
-        if not lines:
-            return
-        hours = self.parts.hours
-        groups = [group_of(line, hours) for line in lines]
-        counts = Counter(groups)
-        count_accepted(self.judged, counts)
-        keys = [(line.customer.customer_id, line.customer.purpose) for line in lines]
+        lines, self._lines, self._rows = self._lines, [], 0
+        alone = [line for line in lines if isinstance(line, AcceptedLine)]
+        keys = {line.row: (line.customer.customer_id, line.customer.purpose) for line in alone}
         # Of whom nothing is stored no more is asked; and what the person before has serves no other.
-        new = {key for key, line in zip(keys, lines, strict=True) if line.is_new or line.takes_id}
-        known = {*keys} - new
+        new = {keys[line.row] for line in alone if line.is_new or line.takes_id}
+        known = {*keys.values()} - new
         asked = self.calls.of(known, now=self.parts.clock()) | new if known else new
-        due = [(line, group) for key, line, group in zip(keys, lines, groups, strict=True) if key in asked]
-        if self.most is not None:
-            del due[self.most - self.due.accepted :]
-        self._written_to.extend(bytes(lines[-1].row + 1 - len(self._written_to)))
-        for line, _ in due:
-            self._written_to[line.row] = _WRITTEN[line.customer.channel]
-        self._note_addresses(lines)
-        if due:
-            self.due.accepted += len(due)
-            count_accepted(self.due, counts if len(due) == len(lines) else Counter(group for _, group in due))
-            self.first = self.first or due[0][0]
+        groups, due, hours = Counter[Any](), Counter[Any](), self.parts.hours
+        for line in lines:
+            if isinstance(line, PlainRows):
+                self._add_plain(line, groups, due)
+                continue
+            row, customer, group = line.row, line.customer, group_of(line, hours)
+            groups[group] += 1
+            self._written_to.extend(bytes(row + 1 - len(self._written_to)))
+            if keys[row] in asked and (self.most is None or self.due.accepted < self.most):
+                due[group] += 1
+                self.due.accepted += 1
+                self.first = self.first or line
+                self._written_to[row] = _WRITTEN[customer.channel]
+            email = customer.person.email and folded_email(without_tag(customer.person.email))
+            self._note_addresses(row, email, customer.person.phone, customer.entity_id, customer.customer_id)
+        count_accepted(self.judged, groups)
+        count_accepted(self.due, due)
+
+    def _add_plain(self, lines: PlainRows, groups: Counter[Any], due: Counter[Any]) -> None:
+        """Nothing is stored of their customers, so a session is asked for each."""
+        for line, number in lines.alike():
+            group = group_of(line, self.parts.hours)
+            groups[group] += number
+            due[group] += number
+        rows = lines.rows
+        self.due.accepted += len(rows)
+        self.first = self.first or lines.first
+        self._written_to.extend(bytes(rows.start - len(self._written_to)) + bytes([1]) * len(rows))
+        for row, email in zip(rows, lines.values["email"], strict=True):
+            self._note_addresses(row, without_tag(email) if "+" in email else email)  # folded, as all plain ones are
 
     def beyond_cap(self) -> list[str]:
         """The messages that `messages_per_address` delays, in words; after `finish`."""

@@ -18,9 +18,9 @@ from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import counted, written
 from onboarding_worker.lists.columns import our_name
 from onboarding_worker.lists.importing.intake import Intake
-from onboarding_worker.lists.importing.judging import Judged, count, problems_of
+from onboarding_worker.lists.importing.judging import Judged, count, judge_together, problems_of
 from onboarding_worker.lists.importing.list_import import ImportChoices
-from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
+from onboarding_worker.lists.lines import AcceptedLine, PlainRows, RefusedLine
 from onboarding_worker.lists.listing import CustomerList
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.returned import ReturnedReport
@@ -116,9 +116,10 @@ class InTime:
         self._late: list[int] = []
 
     def add(self, line: object) -> None:
-        if isinstance(line, AcceptedLine):
-            group = group_of(line.account, line.customer, self._intake.hours)
-            self._rows.setdefault(group, array("q")).append(line.row)
+        lines = zip(line.rows, line.judged, strict=True) if isinstance(line, PlainRows) else ()
+        for row, one in [(line.row, line)] if isinstance(line, AcceptedLine) else lines:
+            group = group_of(one.account, one.customer, self._intake.hours)
+            self._rows.setdefault(group, array("q")).append(row)
 
     def late(self) -> FoundRows:
         """The rows that cannot be sent in time if the list starts now, each with a warning, in the list's order."""
@@ -155,10 +156,13 @@ class ListFound:
         self.cost = ListCost(parts, calls, judged=self.judged, shared=self.shared.add)
         self.in_time = InTime(parts.intake, deadline) if deadline is not None else None
 
-    def add(self, line: AcceptedLine | RefusedLine) -> None:
-        count(self.judged, line)
+    def add(self, line: AcceptedLine | RefusedLine | PlainRows) -> None:
         if self.in_time is not None:
             self.in_time.add(line)
+        count(self.judged, line)
+        if isinstance(line, PlainRows):
+            self.cost.add(line)
+            return
         found = [(self.of_rows, one) for one in line.warnings] if line.warnings else []
         if isinstance(line, AcceptedLine):
             self.cost.add(line)
@@ -206,8 +210,9 @@ def read_through(
 ) -> tuple[ListFound, ReturnedReport | None]:
     """What is in the list, and, if it is a report that comes back, what its rows would become."""
     found = ListFound(parts, CallsNow(parts.database, digest=digest, rule=choices.rule), deadline)
-    lines, report = lines_of(parts, listed, options, choices, reading)
-    for line in lines:
-        found.add(line)
+    each, report = lines_of(parts, listed, options, choices, reading)
+    plain = judge_together(parts.intake.of(), parts.batches, reading.together(), choices)
+    for one in plain if reading.own is None else each:
+        found.add(one)
     found.finish(reading)
     return found, report

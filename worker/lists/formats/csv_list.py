@@ -4,9 +4,9 @@ import csv
 import io
 import re
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.lists.columns import LONGEST_HEADER, nearest, our_name, read_header, too_long_header
@@ -87,6 +87,21 @@ class _TextLines:
         self.number += passed
         return passed
 
+    def records_at_once(self, delimiter: str) -> list[list[str] | FieldProblem]:
+        """The next records, if each of them is one line that can be read; else none, and the lines are read again."""
+        if self._again:
+            return []
+        chunk = self._text.read(_AT_ONCE) + self._text.readline(LONGEST_RECORD + 1)
+        lines = [*io.StringIO(chunk, newline="")]
+        with suppress(csv.Error):
+            found: list[list[str] | FieldProblem] = [*_reader(lines, delimiter)]
+            if len(found) == len(lines) and len(chunk) <= LONGEST_RECORD:
+                self.number += len(lines)
+                self._to_waste += len(chunk)
+                return found
+        self._again.extend(lines)
+        return []
+
     @property
     def are_several(self) -> bool:
         return len(self._read) > 1
@@ -103,21 +118,34 @@ class _TextLines:
             line = self._text.readline(LONGEST_RECORD + 1)  # a line that was cut is always the last one read
 
 
-def records(text: TextIO, delimiter: str, *, line: int = 1) -> Iterator[tuple[int, list[str] | FieldProblem]]:
-    """Each record with its row number as a spreadsheet counts: a record is one row, even if its cells hold line breaks,
-    and so is a blank line (`[]`; of many only the first are given). An unreadable record is a problem instead of cells.
-    A quote that is never closed swallows the rows below it. So the lines of a broken record after its first line are
-    read again: these rows are customers too. Where too much was read again, each line is a record from there on.
-    `line`: the file's line at which the text begins."""
+Found = tuple[int, list[str] | FieldProblem]  # a record with its row number
+
+
+def records(text: TextIO, delimiter: str, *, line: int = 1) -> Iterator[Found]:
+    """Each record of `records_together`, with its row number."""
+    for first, some in records_together(text, delimiter, line=line):
+        yield from enumerate(some, first)
+
+
+def records_together(
+    text: TextIO, delimiter: str, *, line: int = 1
+) -> Iterator[tuple[int, Sequence[list[str] | FieldProblem]]]:
+    """Records below each other, with the first one's row number as a spreadsheet counts: a record is one row, even if
+    its cells hold line breaks, and so is a blank line (`[]`; of many only the first are given). An unreadable record is
+    a problem instead of cells. A quote that is never closed swallows the rows below it. So the lines of a broken record
+    after its first line are read again: these rows are customers too. Where too much was read again, each line is a
+    record from there on. `line`: the file's line at which the text begins."""
     lines = _TextLines(text, line)
-    # Strict: otherwise the module reads everything after an open quote as one valid cell.
-    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != " ")
-    row = blank = 0
+    reader = _reader(lines, delimiter)
+    row, blank = 1, 0
     while True:
-        row += 1
         lines.next_record()
         if blank == _BLANK:
             row, blank = row + lines.pass_blank(), 0
+        if row > 1 and (some := lines.records_at_once(delimiter)):
+            yield row, some
+            row, blank = row + len(some), 0 if any(some) else _BLANK
+            continue
         found: list[str] | FieldProblem
         try:
             found = next(reader)
@@ -134,11 +162,22 @@ def records(text: TextIO, delimiter: str, *, line: int = 1) -> Iterator[tuple[in
             lines.give_back_all_but_the_first()
             lines.drop_the_rest_of_the_first()
         blank = 0 if found else blank + 1
-        yield row, found
+        yield row, [found]
+        row += 1
+
+
+def _reader(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    # Strict: otherwise the module reads everything after an open quote as one valid cell.
+    return csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != " ")
 
 
 def _open_quote(line: int) -> OpenQuote:
     return OpenQuote("", f"a quote is not closed (line {line:,} of the file)", _CLOSE)
+
+
+def _filled(rows: Iterable[Found]) -> Iterator[Found]:
+    """The rows without the blank ones, which still count as rows."""
+    return (one for one in rows if isinstance(one[1], FieldProblem) or any(map(str.strip, one[1])))
 
 
 class CsvList:
@@ -162,30 +201,37 @@ class CsvList:
         sampled = records(io.StringIO(sample[self._skip :], newline=""), self._delimiter)
         below = ((row, found) for row, found in sampled if row > self._header_row and found)
         self._header = read_header(titles, options, below)
-        self.columns, self.titles = self._header.columns, self._header.titles
+        self.columns, self.titles, self.names = self._header.columns, self._header.titles, self._header.names
         self.guessed = bool(self.warnings) and options.encoding is None  # what it says beyond ASCII may be wrong
         if next(iter(self), None) is None:
             raise ListRefused(["the list has a header, but no row below it"])
 
     def __iter__(self) -> Iterator[RawLine]:
+        return self.raw(self._rows())
+
+    def raw(self, rows: Iterable[Found]) -> Iterator[RawLine]:
+        """The lines of these rows."""
         delimiter = "a tab" if self._delimiter == "\t" else self._delimiter
         hint = f"quote cells that hold the delimiter ({delimiter}), or remove the extra cells"
+        return raw_lines(_filled(rows), self._header, below=self._header_row, hint=hint)
+
+    def together(self) -> Iterator[tuple[int, Sequence[Any], bool]]:
+        """As `records_together`; and whether each of the records is below the header and has all of its cells."""
+        width = len(self._header.names)
         with self._text() as text:
             text.read(self._skip)
-            yield from raw_lines(self._rows(text), self._header, below=self._header_row, hint=hint)
+            for row, some in records_together(text, self._delimiter, line=self._line):
+                is_below = row > self._header_row and not self._header.nameless
+                yield row, some, is_below and all(type(one) is list and len(one) == width for one in some)
 
     def originals(self) -> Iterator[tuple[int, list[str]]]:
         """Each row that can be split into cells, with all of its columns."""
-        with self._text() as text:
-            text.read(self._skip)
-            for row, found in self._rows(text):
-                if row > self._header_row and not isinstance(found, FieldProblem):
-                    yield row, found
-
-    def _rows(self, text: TextIO) -> Iterator[tuple[int, list[str] | FieldProblem]]:
-        for row, found in records(text, self._delimiter, line=self._line):
-            if isinstance(found, FieldProblem) or any(map(str.strip, found)):  # a blank line still counts as a row
+        for row, found in _filled(self._rows()):
+            if row > self._header_row and not isinstance(found, FieldProblem):
                 yield row, found
+
+    def _rows(self) -> Iterator[Found]:
+        return (found for first, some, _ in self.together() for found in enumerate(some, first))
 
     @contextmanager
     def _text(self) -> Iterator[TextIO]:

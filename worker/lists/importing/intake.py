@@ -96,6 +96,13 @@ class Intake:
             keeps_back=keeps_back,
         )
 
+    def asked_alone(self, customer: Customer) -> Sequence[Callable[[Customer], list[FieldProblem]]] | None:
+        """What is asked about each of the customers who differ from this one in nothing but `OWN`: if nothing is
+        refused, all have one account. None: more is asked."""
+        found = None if customer.account or self._routing.tests_own else self._routing.of(customer)
+        asked = [] if found is None else [self.providers[one].refuses for one in found.rule.accounts]
+        return None if found is None or any([refuses(customer) for refuses in asked]) else asked
+
     def says(self, account: str, customer: Customer) -> RowSays:
         """What the row sets at this account that needs a right."""
         if not (customer.account or customer.parameters):  # as most rows

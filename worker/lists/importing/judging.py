@@ -1,17 +1,18 @@
 """What an import would make of a list's rows, counted: for `check`, for the person who approves, and for --strict."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
 from operator import attrgetter
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Channel, FieldProblem, invitation_channels
+from onboarding_worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels
 from onboarding_worker.core.messages.quiet_hours import Hours
 from onboarding_worker.core.messages.text_numbers import country_of
 from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS
 from onboarding_worker.lists.importing.intake import Intake, judge
+from onboarding_worker.lists.importing.routing import MOST_KEPT
 from onboarding_worker.lists.known_customers import (
     ANOTHER_PERSON,
     AS_USUAL,
@@ -20,11 +21,20 @@ from onboarding_worker.lists.known_customers import (
     owned_by,
     refuses_lists,
 )
-from onboarding_worker.lists.lines import AcceptedLine, Line, OldLink, RefusedLine, Returned, same_customer
+from onboarding_worker.lists.lines import (
+    OWN,
+    AcceptedLine,
+    Line,
+    OldLink,
+    PlainRows,
+    RefusedLine,
+    Returned,
+    same_customer,
+)
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.batches import Batches
-from onboarding_worker.lists.store.refreshed import foreseen, still_lacking
+from onboarding_worker.lists.store.refreshed import foreseen, known_among, still_lacking
 from onboarding_worker.providers.parameters import parse_cell, unknown_parameter
 
 _AT_ONCE = 1000  # lines in one question to the database
@@ -125,11 +135,75 @@ def judge_all(
                 yield replace(line, customer=customer, old_links=found.links, takes_id=found.is_another)
 
 
-def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
-    """Count a line. Accepted ones are counted by `count_accepted` as well."""
-    judged.total += 1
-    if isinstance(line, AcceptedLine):
-        judged.accepted += 1
+def judge_together(
+    intake: Intake, batches: Batches, found: Iterable[Line | PlainRows], choices: KnownChoices
+) -> Iterator[AcceptedLine | RefusedLine | PlainRows]:
+    """As `judge_all`, of a list that is no report. Plain rows stay together if nothing is stored of their customers."""
+    each, alike = iter(found), _Alike(intake)
+    while some := _some(each):
+        plain = [one for one in some if isinstance(one, PlainRows)]
+        known = known_among(batches, plain, now=intake.clock()) if plain else ()
+        parts = list[Line | PlainRows]()
+        for one in some:
+            if isinstance(one, PlainRows):
+                alone = alike.judge(one)
+                if known:
+                    alone |= {row for row, id_ in zip(one.rows, one.values["customer_id"], strict=True) if id_ in known}
+                parts += [one.line(part) if isinstance(part, int) else part for part in one.apart_from(alone)]
+            else:
+                parts.append(one)
+        lines = judge_all(intake, batches, [one for one in parts if not isinstance(one, PlainRows)], choices)
+        yield from (one if isinstance(one, PlainRows) else next(lines) for one in parts)
+
+
+def _some(each: Iterator[Line | PlainRows]) -> list[Line | PlainRows]:
+    some, rows = list[Line | PlainRows](), 0
+    for one in each:
+        some.append(one)
+        rows += len(one.rows) if isinstance(one, PlainRows) else 1
+        if rows >= _AT_ONCE:
+            break
+    return some
+
+
+class _Alike:
+    """The groups of a list's plain rows: those of one differ in nothing but `OWN`. Of each, one row is judged."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._judged: dict[Any, tuple[AcceptedLine, Customer, Sequence[Callable[[Customer], Any]] | None]] = {}
+
+    def judge(self, plain: PlainRows) -> set[int]:
+        """Judge the rows by their groups. Returns those that must be judged alone."""
+        groups = [*zip(*(column for name, column in plain.values.items() if name not in OWN), strict=True)]
+        own = (plain.values.get(name, repeat("")) for name in OWN)
+        lines, alone = list[AcceptedLine](), set[int]()
+        for row, group, customer_id, email, first, last, company in zip(plain.rows, groups, *own, strict=False):
+            if group not in self._judged:
+                self._judge(group, plain.line(row))
+            line, customer, asked = self._judged[group]
+            lines.append(line)
+            customer.customer_id, person = customer_id, customer.person
+            person.email, person.first_name, person.last_name, person.company_name = email, first, last, company
+            if asked is None or any([refuses(customer) for refuses in asked]):
+                alone.add(row)
+        plain.judged = lines
+        return alone
+
+    def _judge(self, group: Any, line: AcceptedLine) -> None:
+        is_usual = isinstance(judge(self._intake, line), AcceptedLine) and not (line.warnings or line.lacks)
+        asked = self._intake.asked_alone(line.customer) if is_usual else None
+        if len(self._judged) >= MOST_KEPT:
+            self._judged.clear()
+        self._judged[group] = line, replace(line.customer, person=replace(line.customer.person)), asked
+
+
+def count(judged: Judged, line: AcceptedLine | RefusedLine | PlainRows) -> None:
+    """Count a line, or several. Accepted ones are counted by `count_accepted` as well."""
+    rows = len(line.rows) if isinstance(line, PlainRows) else 1
+    judged.total += rows
+    if isinstance(line, AcceptedLine | PlainRows):
+        judged.accepted += rows
     elif line.duplicate_of is not None:
         judged.duplicate += 1
     elif line.known:

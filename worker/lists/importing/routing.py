@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from onboarding_worker.core.customers.customers import ACCOUNT_COLUMN, PERSONAL, Customer, FieldProblem
-from onboarding_worker.lists.lines import Chosen
+from onboarding_worker.lists.lines import OWN, Chosen
 from onboarding_worker.providers import countries
 
 Wanted = str | bool | tuple[str, ...]
@@ -78,7 +78,7 @@ class Rule:
         return ", ".join(words) or "every customer"
 
 
-_MOST_KEPT = 1024  # groups of customers
+MOST_KEPT = 1024  # groups of customers
 
 
 class _Fitting(NamedTuple):
@@ -95,6 +95,7 @@ class Routing:
         self._rules = rules
         columns = sorted({column for rule in rules for column in rule.when})
         of_customer = (f"person.{column}" if column in PERSONAL else column for column in columns)
+        self.tests_own = not set(OWN).isdisjoint(columns)  # so each customer may be a group
         self._group = attrgetter("kind", *of_customer)
         self._first: dict[Any, _Fitting | None] = {}
 
@@ -104,7 +105,7 @@ class Routing:
             return self._first[group]
         each = ((number, rule, rule.fits(customer)) for number, rule in enumerate(self._rules, start=1))
         found = next((_fitting(rule, f"route {number}: {why}") for number, rule, why in each if why is not None), None)
-        if len(self._first) < _MOST_KEPT:
+        if len(self._first) < MOST_KEPT:
             self._first[group] = found
         return found
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import groupby
+from itertools import count, groupby, repeat
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,14 +31,14 @@ from onboarding_worker.core.customers.store.pending_details import IS_UNRELEASED
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import Act, note
 from onboarding_worker.core.database.database import Database, fetch
-from onboarding_worker.core.database.encrypted_values import Erased, contact_digests, read_person
+from onboarding_worker.core.database.encrypted_values import EMAIL, Erased, contact_digests, read_person
 from onboarding_worker.core.database.job_ids import IS_LIVE, batch_of, row_of
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import CustomerRow, PendingDetails, SessionRow
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from onboarding_worker.lists.known_customers import KnownRule, refuses_lists
-from onboarding_worker.lists.lines import AcceptedLine, OldLink, RefusedLine
+from onboarding_worker.lists.lines import AcceptedLine, OldLink, PlainRows, RefusedLine
 from onboarding_worker.lists.same_person import Match, changed_addresses, compare, in_words, is_same_id
 from onboarding_worker.lists.store.admission import following, left_out
 from onboarding_worker.lists.store.batches import Batches
@@ -56,6 +56,7 @@ _STORED = sa.select(
     # What only a row says that is not released is no one's: a released row is not compared with it, and nothing stays.
     IS_UNRELEASED.label("unreleased"),
 ).where(bulk.among(CustomerRow.customer_id, "customers"))
+_KNOWN = sa.select(CustomerRow.customer_id).where(bulk.among(CustomerRow.customer_id, "customers"))
 log = logging.getLogger(__name__)
 CHUNK = 1000
 ACT = Act("schedule", "released")
@@ -197,6 +198,21 @@ def _warning(address: str, customer_id: str, others: Sequence[str]) -> FieldProb
     same = next((other for other in others if is_same_id(customer_id, other)), "")
     told = f"{customer_id} has the {address} of customer {same or others[0]}, who has a live link"
     return FieldProblem("customer_id", told, _ONE_ID if same else _TWO)
+
+
+def known_among(batches: Batches, plain: Sequence[PlainRows], *, now: datetime) -> set[str]:
+    """The customers of these rows of whom `foreseen` says anything: who are known, were erased, or have the address of
+    a customer with a live link."""
+    ids = [one for some in plain for one in some.values["customer_id"]]
+    with batches.database.read() as connection:
+        found = {row.customer_id for row in fetch(connection, _KNOWN, {"customers": bulk.keys(ids)})}
+        found.update(erased_among(connection, batches.keyring, ids))
+        if has_links(connection, now=now):
+            emails = (one for some in plain for one in some.values["email"])  # folded, as all plain ones are
+            digests = (batches.keyring.digests(EMAIL, email)[0] for email in emails)
+            each = zip(count(), ids, digests, repeat(None))
+            found.update(ids[place] for place, _ in with_their_address(connection, each, now=now))
+    return found
 
 
 def foreseen(
