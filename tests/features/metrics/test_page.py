@@ -18,12 +18,11 @@ def counted(kind: CountOf, name: str, rows: int, state: str = "waiting") -> Simp
 
 
 def test_rows_and_messages_that_wait_for_what_is_not_configured_are_counted():
-    jobs = [counted(CountOf.JOB, "kyc", 5), counted(CountOf.JOB, "gone", 2)]
-    messages = [counted(CountOf.MESSAGE, "email", 7), counted(CountOf.MESSAGE, "sms", 1)]
-    messages += [counted(CountOf.MESSAGE, "sms", 9, "sent")]
+    rows = [counted(CountOf.JOB, "kyc", 5), counted(CountOf.JOB, "gone", 2), counted(CountOf.MESSAGE, "email", 7)]
+    rows += [counted(CountOf.MESSAGE, "sms", 1), counted(CountOf.MESSAGE, "sms", 9, "sent")]
     here = BudgetRules({"kyc": BudgetRule("kyc", (), 4)}, {"email": BudgetRule("sender/email", (), 4)})
 
-    values = rows_of([*jobs, *messages], here)
+    values = rows_of(rows, here)
 
     assert values[gauges.NOT_CONFIGURED] == {(): 3.0}
     assert values[gauges.JOBS_WAITING] == {("kyc",): 5.0}
