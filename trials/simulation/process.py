@@ -26,7 +26,7 @@ from onboarding_worker.web.webhooks.sources import account_sources
 from onboarding_worker.web.webhooks.store.webhooks import Arrived
 from onboarding_worker.wiring.container import SET_CLOCK_EVERY, Parts
 from onboarding_worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner
-from onboarding_worker.wiring.sweep import each_alone
+from onboarding_worker.wiring.sweep_steps import each_alone
 from trials.simulation.database import shows_time_of, strikes_at_commits
 from trials.simulation.mail import SimulatedMail
 from trials.simulation.plan import TIMEOUT
