@@ -25,7 +25,6 @@ from onboarding_worker.core.model.states import JobState
 from onboarding_worker.core.work.store.sessions import SessionsIssued
 from onboarding_worker.events.cloudevents import Happened, moment
 
-Given = Mapping[str, Any]
 _OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}
 
 
@@ -44,18 +43,26 @@ class Subscriptions:
         """Write the events of what has just happened."""
         match fact:
             case SessionsIssued(issued) if issued and self.wants(Happened.SESSION_ISSUED):
-                _write_issued(self, connection, issued, now)
+                self.write(connection, Happened.SESSION_ISSUED, _issued(issued), now=now)
             case MessagesSent(ids) if ids and self.wants(Happened.INVITATION_SENT):
-                _write_sent(self, connection, ids, now)
+                self.write(connection, Happened.INVITATION_SENT, _sent(connection, ids, now), now=now)
             case JobsStopped(ids) if ids and self.wants(*_OF_JOBS.values()):
-                _write_jobs(self, connection, ids, now)
+                rows = fetch(connection, _JOBS, {"ids": bulk.keys(ids)})
+                for state, happened in _OF_JOBS.items():
+                    self.write(connection, happened, [_stopped(row) for row in rows if row.state is state], now=now)
             case SessionsExpired(ids) if ids and self.wants(Happened.SESSION_EXPIRED):
-                _write_sessions(self, connection, ids, Happened.SESSION_EXPIRED, {"state": "expired"}, now)
+                found = [data | {"state": "expired"} for _, data in _sessions(connection, ids)]
+                self.write(connection, Happened.SESSION_EXPIRED, found, now=now)
             case SessionsCompleted(ids, result) if ids and self.wants(Happened.SESSION_COMPLETED):
-                more = {"state": "completed", "result": result}
-                _write_sessions(self, connection, ids, Happened.SESSION_COMPLETED, more, now)
+                found = [
+                    data | {"reasons": [*of_stored(row.reasons)], "state": "completed", "result": result}
+                    for row, data in _sessions(connection, ids)
+                ]
+                self.write(connection, Happened.SESSION_COMPLETED, found, now=now)
 
-    def write(self, connection: sa.Connection, happened: Happened, of: Iterable[Given], *, now: datetime) -> None:
+    def write(
+        self, connection: sa.Connection, happened: Happened, of: Iterable[Mapping[str, Any]], *, now: datetime
+    ) -> None:
         """Write an event for each of these `data`, with one row for each target. The provider is added to the data."""
         targets = [target for target, wanted in self.targets.items() if happened in wanted]
         rows = []
@@ -67,22 +74,15 @@ class Subscriptions:
         bulk.add(connection, Outbox, rows)
 
 
-def _write_jobs(targets: Subscriptions, connection: sa.Connection, ids: Collection[int], now: datetime) -> None:
-    rows = fetch(connection, _JOBS, {"ids": bulk.keys(ids)})
-    for state, happened in _OF_JOBS.items():
-        found = [
-            # Without the detail: it may repeat a provider's text, which was not checked for personal data.
-            _job(row, row.id)
-            | {"session": row.reference, "reason": row.reason, "attempts": row.attempts, "state": row.state.value}
-            for row in rows
-            if row.state is state
-        ]
-        targets.write(connection, happened, found, now=now)
+def _stopped(row: Any) -> dict[str, Any]:
+    # Without the detail: it may repeat a provider's text, which was not checked for personal data.
+    more = {"session": row.reference, "reason": row.reason, "attempts": row.attempts, "state": row.state.value}
+    return _job(row, row.id) | more
 
 
-def _write_issued(targets: Subscriptions, connection: sa.Connection, issued: Columns, now: datetime) -> None:
-    """As `_write_sessions`, but without a query."""
-    found = [
+def _issued(issued: Columns) -> list[dict[str, Any]]:
+    """As `_sessions`, but without a query."""
+    return [
         {
             "job_id": one["job_id"],
             "batch_id": batch_of(one["job_id"]),
@@ -93,27 +93,20 @@ def _write_issued(targets: Subscriptions, connection: sa.Connection, issued: Col
         }
         for one in bulk.rows_of(issued)
     ]
-    targets.write(connection, Happened.SESSION_ISSUED, found, now=now)
 
 
-def _write_sessions(
-    targets: Subscriptions, connection: sa.Connection, ids: Collection[UUID], kind: Happened, more: Given, now: datetime
-) -> None:
+def _sessions(connection: sa.Connection, ids: Collection[UUID]) -> list[tuple[Any, dict[str, Any]]]:
     rows = fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)})
-    found = [_job(row, row.job_id) | _session(row.reference, row.issued_at, row.expires_at) for row in rows]
-    if kind is Happened.SESSION_COMPLETED:
-        found = [data | {"reasons": [*of_stored(row.reasons)]} for data, row in zip(found, rows, strict=True)]
-    targets.write(connection, kind, [{**data, **more} for data in found], now=now)
+    return [(row, _job(row, row.job_id) | _session(row.reference, row.issued_at, row.expires_at)) for row in rows]
 
 
-def _write_sent(targets: Subscriptions, connection: sa.Connection, ids: Collection[UUID], now: datetime) -> None:
-    found = [
+def _sent(connection: sa.Connection, ids: Collection[UUID], now: datetime) -> list[dict[str, Any]]:
+    return [
         _job(row, row.job_id)
         | {"session": row.reference, "channel": row.channel, "kind": "new_link" if row.new_link else row.kind}
         | {"sent_at": moment(row.sent_at or now), "state": "sent"}
         for row in fetch(connection, _INVITATIONS, {"ids": bulk.keys(ids)})
     ]
-    targets.write(connection, Happened.INVITATION_SENT, found, now=now)
 
 
 def _job(row: Any, job_id: int) -> dict[str, Any]:
