@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS, Difference, Found
 from onboarding_worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
 from onboarding_worker.features.reconcile.store.books import OurBooks, Scratch
-from onboarding_worker.lists.lines import ListRefused, OpenQuote, RawLine
+from onboarding_worker.lists.lines import ListRefused
 from onboarding_worker.lists.listing import open_table
 from onboarding_worker.lists.options import ListOptions, Vocabulary
 from onboarding_worker.reporting.prices import Prices
@@ -103,16 +102,18 @@ def reconcile(
         found = find_kept(parts, batch)
         if unknown := set(covers["accounts"]) - set(parts.settings.accounts):
             raise CannotStart(f"--account: there is no account {min(unknown)!r} in the configuration")
-        provided = [_table(parts, path, "provider", mapping, sheet) for path in exports]
-        logged = [_table(parts, path, "sender", mapping, sheet) for path in logs]
+        provided = [(path, _table(parts, path, "provider", mapping, sheet)) for path in exports]
+        logged = [(path, _table(parts, path, "sender", mapping, sheet)) for path in logs]
         prices = Prices.of(parts.settings).accounts
         rules = Rules(**covers, charged_from=STAGES.index(charged_from), prices=prices)
         books = Reconciliation(scratch, OurBooks(parts.database, parts.keyring), found.id, rules)
         books.load()
-        for table in provided:
-            books.provider(table)
-        for table in logged:
-            books.sender(table)
+        for path, table in provided:
+            with _named(path):
+                books.provider(table)
+        for path, table in logged:
+            with _named(path):
+                books.sender(table)
         books.finish(provider=bool(exports), sender=bool(logs))
         if out is not None:
             rows = map(_row, _all(scratch))
@@ -149,7 +150,7 @@ def _table(parts: Parts, path: Path, kind: str, mapping: Mapping[str, str], shee
         table, warnings = open_table(path, options)
     for warning in (*warnings, *table.warnings):
         click.echo(f"warning: {path.name}: {warning}", err=True)
-    return _Whole(path, table)
+    return table
 
 
 @contextmanager
@@ -159,21 +160,6 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except ListRefused as error:
         raise ListRefused([f"{path.name}: {reason}" for reason in error.reasons]) from None
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A file's rows, up to an open quote: the rows below it are a guess, and nothing is settled by guesses."""
-
-    path: Path
-    table: Table
-
-    def __iter__(self) -> Iterator[RawLine]:
-        with _named(self.path):
-            for raw in self.table:
-                if isinstance(raw.cells, OpenQuote):
-                    raise ListRefused([f"row {raw.row:,}: {raw.cells.problem}; {raw.cells.hint}"])
-                yield raw
 
 
 def _all(scratch: Scratch, most: int = -1) -> Iterator[Found]:

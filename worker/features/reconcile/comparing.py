@@ -18,7 +18,7 @@ from onboarding_worker.features.reconcile.columns import (
     shown,
 )
 from onboarding_worker.features.reconcile.store.books import ADDRESS, CLIENT, EXTERNAL, OurBooks, Scratch
-from onboarding_worker.lists.lines import RawLine
+from onboarding_worker.lists.lines import ListRefused, OpenQuote, RawLine
 from onboarding_worker.settings.money import Price
 
 CHUNK = 500
@@ -285,4 +285,6 @@ def _folded(key: str) -> str:
 
 
 def _read(raw: RawLine, read: Any) -> Any:
+    if isinstance(raw.cells, OpenQuote):  # the rows below it are a guess, and nothing is settled by guesses
+        raise ListRefused([f"row {raw.row:,}: {raw.cells.problem}; {raw.cells.hint}"])
     return raw.cells.problem if isinstance(raw.cells, FieldProblem) else read(raw.row, raw.cells)
