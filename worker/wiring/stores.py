@@ -32,7 +32,6 @@ from onboarding_worker.reporting.store.report_rows import Facts
 from onboarding_worker.settings.accounts import Account
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
-from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
 from onboarding_worker.wiring.store.carried_budgets import as_counted
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from onboarding_worker.senders.contract import Sender
     from onboarding_worker.templates.pages import Pages
     from onboarding_worker.templates.render import Templates
+    from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
     from onboarding_worker.web.webhooks.store.webhooks import Webhooks
 
 Made = TypeVar("Made")
@@ -76,7 +76,6 @@ class Stores:
         self.do_not_contact = DoNotContact(database, keyring)
         self.decisions = Decisions(database, most_messages=settings.invitations.messages_per_customer)
         self.refused_events = RefusedEvents(database, keyring)
-        self.webhook_list = WebhookList(database, keyring)
         self._made: dict[Any, Any] = {}
 
     def once(self, make: Callable[["Stores"], Made]) -> Made:
@@ -110,6 +109,12 @@ class Stores:
         from onboarding_worker.events.store.inbox import Inboxes
 
         return Inboxes(self.database, self.keyring)
+
+    @cached_property
+    def webhook_list(self) -> "WebhookList":
+        from onboarding_worker.web.webhooks.store.webhook_list import WebhookList
+
+        return WebhookList(self.database, self.keyring)
 
     @cached_property
     def webhooks(self) -> "Webhooks":

@@ -17,12 +17,12 @@ from onboarding_worker.core.database.fast.tally import CountOf
 from onboarding_worker.core.database.job_ids import IS_LIVE, Key, among_keys, batch_of, of_batch, rows_of
 from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
+from onboarding_worker.core.lifecycle.store.own_links import LEADS_ON
 from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState, PauseCause
 from onboarding_worker.core.unknown.reconciliation import OrphanRule
 from onboarding_worker.core.unknown.store.unknown_outcomes import UNSETTLED
-from onboarding_worker.core.work.store.session_reuse import LEADS_ON
 from onboarding_worker.lists.known_customers import KnownRule
 from onboarding_worker.plans.store.leadership import FREE, waits_by_plan
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined

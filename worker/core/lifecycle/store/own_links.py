@@ -17,11 +17,14 @@ import sqlalchemy as sa
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.encrypted_values import STABLE, context_of_stable_link
 from onboarding_worker.core.database.job_ids import Key, among_keys, new_ids, rows_of
-from onboarding_worker.core.database.tables import StableLink
+from onboarding_worker.core.database.tables import SessionRow, StableLink
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
+from onboarding_worker.core.model.states import SessionState
 
 SECRET_BYTES = 18  # 144 bits, without padding in base64
 SECRET = re.compile(r"[A-Za-z0-9_-]{24}")
+# Of what is stored for a customer who has our link and has bought no session by it yet: a later row goes on with it.
+LEADS_ON = (SessionRow.state == bulk.fixed(SessionState.DEFERRED), SessionRow.check_at.is_not(None))
 # A link's end is written again only if it moves by so much.
 A_DAY = timedelta(days=1)
 

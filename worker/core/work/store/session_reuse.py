@@ -19,7 +19,7 @@ from onboarding_worker.core.database.job_ids import Key, among_keys, new_ids, ro
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import LEAD
 from onboarding_worker.core.facts import JobsStopped, happened
-from onboarding_worker.core.lifecycle.store.own_links import StableLinks, ends_of
+from onboarding_worker.core.lifecycle.store.own_links import LEADS_ON, StableLinks, ends_of
 from onboarding_worker.core.limits.store.flush import CallResult, Flush
 from onboarding_worker.core.messages.contact import FIRST, PREFIX, is_stale
 from onboarding_worker.core.messages.quiet_hours import Hours
@@ -55,7 +55,6 @@ def deferred(connection: sa.Connection, keys: Collection[Key], *, now: datetime)
     return {key: row for key, row in found.items() if row.expires_at > now and ends.get(key, row.expires_at) > now}
 
 
-LEADS_ON = (SessionRow.state == bulk.fixed(SessionState.DEFERRED), SessionRow.check_at.is_not(None))
 _DEFERRED = (
     sa.select(*SessionRow.__table__.columns)
     .where(*among_keys(SessionRow), *LEADS_ON)
