@@ -50,19 +50,21 @@ OF_edges := $(wildcard $(patsubst worker/%/,tests/%/,$(filter-out worker/core/ w
 OF_features := tests/features
 PART = $(if $(FEATURE),tests/features/$(FEATURE),$(if $(FLOOR),$(or $(OF_$(FLOOR)),$(error FLOOR is core, edges or features))))
 
-# The rules of each room: the tests in its own folder, not those of its statements (`store/`) or of whole histories
+# The rules of each room: the tests in its own folder, not those of statements (`store/`) or of whole histories
 # (`simulated/`), and not those that compute or wait for seconds. Two of those are here all the same: permits, an import.
 # A property is tried with few examples, and with more by `make test`.
-SLOW := $(addprefix tests/,core/test_manifests.py core/test_names.py core/database/test_at_rest.py \
+SLOW := $(addprefix tests/,core/foundation/test_manifests.py core/test_names.py core/database/test_at_rest.py \
 	core/database/test_bounded_connection.py core/database/test_database.py core/database/test_lock_order.py \
 	core/database/test_migrations.py core/database/test_migrations_cut_off.py core/database/test_upgrading.py \
-	core/limits/test_bursts.py core/limits/test_rate_adaptation.py lists/test_csv_reading.py lists/test_demo_list.py \
+	core/rules/test_bursts.py core/rules/test_rate_adaptation.py lists/test_csv_reading.py lists/test_demo_list.py \
 	lists/test_bad_input.py lists/test_whole_lists.py lists/test_written_numbers.py \
 	core/database/test_on_loop.py reporting/test_html_report.py \
 	reporting/test_report_in_a_browser.py reporting/test_xlsx_report.py templates/test_answer_values.py \
 	templates/test_own_templates.py)
-QUICK := $(filter-out $(SLOW),$(wildcard $(addsuffix /test_*.py,tests/core tests/core/* tests/events tests/failover \
-	tests/http tests/lists tests/plans tests/reporting tests/templates))) tests/core/limits/store/test_concurrency.py \
+QUICK := $(filter-out $(SLOW),$(wildcard $(addsuffix /test_*.py,tests/core \
+	$(addprefix tests/core/,database dispatch foundation model rules) tests/events \
+	tests/http tests/lists tests/plans tests/reporting tests/templates))) \
+	tests/core/claim/test_concurrency.py tests/core/messages/test_next_reminder.py tests/core/upkeep/test_taker.py \
 	tests/lists/importing/test_list_import.py tests/providers/test_provider_contract.py \
 	tests/senders/test_sender_contract.py tests/settings/test_loading.py tests/settings/test_rules.py \
 	tests/settings/test_values.py tests/runtime/process tests/web/test_webhooks.py

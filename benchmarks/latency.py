@@ -22,7 +22,7 @@ from benchmarks.events import Feeder
 from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, report, running, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
 from onboarding_worker.core.foundation.clock import system_clock
-from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.rules.limits import Limit
 from trials.servers import free_port
 
 # From the first call to the first event: the second worker's wake-up, connections, and one-time planning and compiling.

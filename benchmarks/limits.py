@@ -17,7 +17,7 @@ import psycopg
 from benchmarks import product
 from benchmarks.processes import ONBOARD, Failed, onboard, report, running, wait_for
 from benchmarks.services import Server, database_url, driver_url, number, postgresql, redis
-from onboarding_worker.core.limits.limits import Limit, tightest
+from onboarding_worker.core.rules.limits import Limit, tightest
 from trials.servers import free_port
 
 SERVERS_OWN = ("50/second", "1000/minute")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
+from onboarding_worker.adapters.settings import Prefill
+from onboarding_worker.core.model.customers import Customer, CustomerKind, Person
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.sessions import Session, SessionRequest
-from onboarding_worker.providers.account import Prefill
 from onboarding_worker.providers.contract import HttpAnswer, Provider
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)

@@ -15,14 +15,14 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Customer, FieldProblem
+from onboarding_worker.adapters.bodies import BadAnswer, json_object, retry_after, text
+from onboarding_worker.core.model.customers import Customer, FieldProblem
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import MayWrite
 from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from onboarding_worker.core.model.states import SessionState
-from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.core.rules.reconciliation import Nothing, Unmatched
 from onboarding_worker.providers.account import LONGEST_LINK, https_link
-from onboarding_worker.providers.bodies import BadAnswer, json_object, retry_after, text
 from onboarding_worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from onboarding_worker.senders.contract import TOO_LATE, Message, Receipt
 

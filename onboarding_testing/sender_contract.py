@@ -24,7 +24,6 @@ from onboarding_testing.accounts import PlainSecret
 from onboarding_testing.fakes import Recorder
 from onboarding_worker.core.model.channels import channels_of
 from onboarding_worker.core.model.endings import Kind, Problem
-from onboarding_worker.providers.facts import text_facts_of
 from onboarding_worker.senders.contract import (
     DeliveryUpdate,
     HttpAnswer,
@@ -35,6 +34,7 @@ from onboarding_worker.senders.contract import (
     TextTools,
     text_service,
 )
+from onboarding_worker.senders.facts import text_facts_of
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 Messages = Callable[..., Message]

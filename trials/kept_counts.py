@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.fast.tally import Alike
 from onboarding_worker.core.database.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
-from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.rules.contact import FIRST
 
 # Made once: thousands of tests end with these statements.
 _KEPT = [column.name for column in BatchCount.__table__.columns]

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from onboarding_worker.core import shipped
-from onboarding_worker.core.features import FEATURES, NOT_INSTALLED
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import FEATURES, NOT_INSTALLED
 from tests.suite.order import LONG
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,8 @@ ALL = "all"
 SEEDS = "2"
 # What features add to: commands, pages, settings, routes. Without the tests that take long, and those on PostgreSQL.
 ADDED_TO = [
-    f"tests/{room}" for room in ("core/test_manifests.py", "cli", "deploy", "docs", "settings", "web", "wiring")
+    f"tests/{room}"
+    for room in ("core/foundation/test_manifests.py", "cli", "deploy", "docs", "settings", "web", "wiring")
 ]
 
 

@@ -14,7 +14,7 @@ from benchmarks.limits import Calls
 from benchmarks.processes import Failed
 from benchmarks.provider import answering, nginx
 from benchmarks.sides import Figure, expect
-from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions

@@ -14,7 +14,7 @@ import pytest
 from onboarding_sandbox.command import sandbox
 from onboarding_worker.cli.registry import main_group
 from onboarding_worker.core.database.database import Database
-from onboarding_worker.core.features import FEATURES
+from onboarding_worker.core.foundation.features import FEATURES
 from onboarding_worker.core.foundation.tls import is_loopback
 from onboarding_worker.runtime.celery_app import needs_typed
 from onboarding_worker.runtime.celery_settings import computed

@@ -86,7 +86,7 @@ def test_numbers_are_read_and_have_their_zones_without_the_tables_that_the_image
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys(["phonenumbers." + name for name in {names}]))
-from onboarding_worker.core.messages.quiet_hours import Hours
+from onboarding_worker.core.rules.quiet_hours import Hours
 from onboarding_worker.lists.phone_numbers import readings
 print(*readings("491721234567", "DE"))
 print(*Hours().zones_of(timezone="", phone="+16042345678", country="CA"))

@@ -104,7 +104,7 @@ def test_quick_runs_a_part_of_each_room_that_is_there_and_needs_no_server(checko
     assert words[words.index("-k") + 1 :][:2] == ["not", "postgresql"]
     assert [path for path in paths if not (ROOT / path).exists()] == []
     assert [path for path in slow if not (ROOT / "tests" / path).exists() or f"tests/{path}" in paths] == []
-    rooms = {"core", "events", "failover", "http", "lists", "plans", "providers", "reporting", "runtime", "senders"}
+    rooms = {"core", "events", "http", "lists", "plans", "providers", "reporting", "runtime", "senders"}
     assert {path.split("/")[1] for path in paths} == rooms | {"settings", "templates", "web"}
 
 

@@ -207,7 +207,11 @@ def test_what_runs_is_the_wheel_and_neither_the_checkout_nor_a_folder_of_the_hos
 
 def test_the_folder_of_a_checkout_is_not_a_second_package():
     ended = subprocess.run(
-        [sys.executable, "-c", "import worker.core.facts"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", "import worker.core.database.facts"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 1
     assert "celery -A onboarding_worker" in ended.stderr

@@ -25,7 +25,7 @@ from functools import cache
 from typing import Any
 
 from onboarding_worker.cli.registry import COMMANDS
-from onboarding_worker.core.features import loaded
+from onboarding_worker.core.foundation.features import loaded
 from tests.deploy.compose_file import ROOT
 
 # Not `runtime`: as they are loaded, its modules read the configuration and the command line, or make a secret, or what

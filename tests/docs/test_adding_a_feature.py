@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a copy, of
 # Its own tests ask its command and its route. The others are those that a feature meets because it is there.
 TESTS = (
     "tests/features/notice",
-    "tests/core/test_manifests.py",
+    "tests/core/foundation/test_manifests.py",
     "tests/cli/every_command/test_audited_commands.py",
     "tests/cli/every_command/test_needs.py",
     "tests/core/database/test_migrations.py",

@@ -17,8 +17,8 @@ import click
 import pytest
 
 from onboarding_worker.cli.registry import main_group
-from onboarding_worker.core.features import NOT_INSTALLED
 from onboarding_worker.core.foundation.clock import system_clock
+from onboarding_worker.core.foundation.features import NOT_INSTALLED
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.docs.shown import PAGES, commands_of, text_of
 from tests.docs.test_shown_commands import PAGES as RUN_WHOLE

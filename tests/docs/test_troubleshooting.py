@@ -3,7 +3,7 @@
 import ast
 import re
 
-from onboarding_worker.core.features import FEATURES
+from onboarding_worker.core.foundation.features import FEATURES
 from tests.suite.packages import CODE, ROOT
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text("utf-8")

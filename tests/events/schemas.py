@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from onboarding_worker.core.customers.customers import (
+from onboarding_worker.core.foundation.notation import UNITS
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import (
     MESSAGE,
     MOST_OWN,
     UPDATABLE,
@@ -22,8 +24,6 @@ from onboarding_worker.core.customers.customers import (
     CustomerKind,
     invitation_channels,
 )
-from onboarding_worker.core.foundation.notation import UNITS
-from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.core.model.incoming import EventKind
 from onboarding_worker.core.model.refusals import LONGEST, MOST
 from onboarding_worker.events.cloudevents import SEQUENCE_DIGITS, SOURCE, Happened

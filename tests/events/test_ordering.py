@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import Customer, Person
+from onboarding_worker.core.model.customers import Customer, Person
 from onboarding_worker.core.model.incoming import EventKind
 from onboarding_worker.events.standing import (
     EarlierEvents,
@@ -19,7 +19,7 @@ from onboarding_worker.events.standing import (
     spares_newer,
     why_ignored,
 )
-from tests.core.lifecycle.customer_days import DAWN, C, CustomerEvent, E, R, U, days
+from tests.events.customer_days import DAWN, C, CustomerEvent, E, R, U, days
 
 
 @dataclass

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from onboarding_worker.core.messages import contact
 from onboarding_worker.core.model.incoming import EventKind
+from onboarding_worker.core.rules import contact
 from onboarding_worker.events.cloudevents import Happened, cloud_event
 from onboarding_worker.settings.model import Bus
 from tests.events.outgoing import event

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.lifecycle.store.own_links import OwnLink, StableLinks
+from onboarding_worker.core.rows.own_links import OwnLink, StableLinks
 from tests.conftest import SetClock
 from tests.hostile import places
 from tests.hostile.served import served

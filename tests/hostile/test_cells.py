@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from onboarding_worker.core.customers.customers import PERSONAL
+from onboarding_worker.core.model.customers import PERSONAL
 from onboarding_worker.lists.accept import accept
 from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.lists.options import ListOptions

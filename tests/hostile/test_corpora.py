@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from onboarding_worker.core.customers.customers import CustomerKind
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.core.model.customers import CustomerKind
 from onboarding_worker.templates.render import Templates
 from tests.conftest import SetClock
 from tests.hostile.conftest import WEB

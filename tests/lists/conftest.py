@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.model.customers import Customer
 from onboarding_worker.lists.accept import accept
 from onboarding_worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine
 from onboarding_worker.lists.listing import CustomerList, open_list

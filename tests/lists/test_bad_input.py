@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.accept import accept
 from onboarding_worker.lists.formats.csv_list import records
 from onboarding_worker.lists.lines import AcceptedLine

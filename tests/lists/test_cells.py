@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import PERSONAL, Channel, Customer
+from onboarding_worker.core.model.customers import PERSONAL, Channel, Customer
 from onboarding_worker.lists.accept import accept
 from onboarding_worker.lists.cells import DECIDING, MEANT, counts_as_empty, empty_word
 from onboarding_worker.lists.cells import KEPT as KEPT_AS_IT_IS

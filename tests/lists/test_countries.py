@@ -1,4 +1,4 @@
-from onboarding_worker.core.messages.quiet_hours import zones_of_countries
+from onboarding_worker.core.rules.quiet_hours import zones_of_countries
 from onboarding_worker.lists import other_names
 from onboarding_worker.lists.rules import country
 from onboarding_worker.providers import countries

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from onboarding_worker.core.customers.customers import PERSONAL
+from onboarding_worker.core.model.customers import PERSONAL
 from onboarding_worker.lists.dates import DateForm
 from onboarding_worker.lists.importing.intake import PREFILLED
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine

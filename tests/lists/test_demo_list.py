@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import onboarding_sandbox.demo
-from onboarding_worker.core.customers.customers import Channel, CustomerKind
+from onboarding_worker.core.model.customers import Channel, CustomerKind
 from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_worker.adapters.strict_json import MOST_LEVELS
 from onboarding_worker.lists import columns
 from onboarding_worker.lists.columns import MOST_KEYS
 from onboarding_worker.lists.formats.json_list import LONGEST_LINE, json_lines
@@ -15,7 +16,6 @@ from onboarding_worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.providers.parameters import parse_cell, unknown_parameter
-from onboarding_worker.providers.strict_json import MOST_LEVELS
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.cases import lacking
 

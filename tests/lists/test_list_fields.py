@@ -3,7 +3,7 @@ from datetime import date, datetime
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Customer, CustomerKind, Person
+from onboarding_worker.core.model.customers import Channel, Customer, CustomerKind, Person
 from onboarding_worker.lists.accept import accept
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from onboarding_worker.lists.options import ListOptions

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import MOST_OWN, Person, with_own
 from onboarding_worker.core.database.encrypted_values import decrypt_person, encrypt_person
+from onboarding_worker.core.model.customers import MOST_OWN, Person, with_own
 from onboarding_worker.lists.accept import accept
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from onboarding_worker.lists.options import ListOptions

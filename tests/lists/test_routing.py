@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import Channel, Customer, CustomerKind, FieldProblem, Person
+from onboarding_worker.core.model.customers import Channel, Customer, CustomerKind, FieldProblem, Person
 from onboarding_worker.lists.importing.routing import Rule, brand_for, choose_account, freshness_of
 from onboarding_worker.lists.lines import Chosen
 from onboarding_worker.settings.routes import ROUTABLE

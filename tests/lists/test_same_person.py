@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import CustomerKind, Person
+from onboarding_worker.core.model.customers import CustomerKind, Person
 from onboarding_worker.lists.same_person import Match, changed_addresses, compare, compare_marks, is_same_id, marks
 
 ONA = Person(

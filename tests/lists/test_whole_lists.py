@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.dates import DatesSeen
 from onboarding_worker.lists.formats.opening import content_digest
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine, another_address, another_person, same_customer

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.limits.store.batch_pace import HOUR, TOLERANCE, give_places, interval, planned_at
+from onboarding_worker.core.budgets.batch_pace import HOUR, TOLERANCE, give_places, interval, planned_at
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onboarding_worker.core.messages.quiet_hours import QuietHours
+from onboarding_worker.core.rules.quiet_hours import QuietHours
 from onboarding_worker.plans.deadlines import DAY, HOUR, QUARTER, Group, Paces, Slots, is_open, plan, room
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

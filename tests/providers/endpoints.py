@@ -25,7 +25,7 @@ from onboarding_testing.accounts import (
 )
 from onboarding_testing.fakes import FakeHttp, FakeProvider
 from onboarding_testing.provider_contract import ProviderCase
-from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.model.customers import Customer
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.http_messages import HttpAnswer
 from onboarding_worker.core.model.sessions import SessionRequest

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from onboarding_testing.accounts import ENTITY, NOW, PlainSecret, company_request, request
-from onboarding_worker.core.customers.customers import CustomerKind, Person
+from onboarding_worker.core.model.customers import CustomerKind, Person
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.sessions import ExpirySource
 from onboarding_worker.providers.account import AccountUnusable

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.accounts import ENTITY, NOW, customer, request
-from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.model.customers import Person
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.sessions import SessionRequest
 from onboarding_worker.providers.account import AccountUnusable

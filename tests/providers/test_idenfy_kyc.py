@@ -3,7 +3,7 @@ import json
 from datetime import timedelta
 
 from onboarding_testing.accounts import API_KEY, API_SECRET, NOW, customer, request
-from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.model.customers import Person
 from onboarding_worker.core.model.sessions import ExpirySource
 from tests.providers.endpoints import KYC
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from onboarding_testing.accounts import NOW, customer, request
-from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.core.model.customers import Person
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.sessions import ExpirySource, Session
 from onboarding_worker.providers.account import AccountUnusable

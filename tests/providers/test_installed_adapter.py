@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from onboarding_worker.cli.registry import main_group
 from onboarding_worker.lists.columns import known_name
-from onboarding_worker.providers.facts import PROVIDERS, TEXT_SERVICES
+from onboarding_worker.providers.facts import PROVIDERS
 from onboarding_worker.providers.parameters import parse_cell
+from onboarding_worker.senders.facts import TEXT_SERVICES
 from onboarding_worker.wiring.container import build_providers
 from onboarding_worker.wiring.senders import build_senders
 from tests.providers.installed import install

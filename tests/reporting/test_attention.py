@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.reporting.store.processes import (
     BEAT_IS_MISSING_AFTER,
     SWEEP_IS_MISSING_AFTER,

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
-from onboarding_worker.core.limits.limits import CreditCap, Limit, UsedCredits
-from onboarding_worker.core.limits.rate_adaptation import Pace
-from onboarding_worker.core.limits.throughput import FRESH, MeasuredThroughput
-from onboarding_worker.core.messages.quiet_hours import QuietHours, allowed_at
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.rules.limits import CreditCap, Limit, UsedCredits
+from onboarding_worker.core.rules.quiet_hours import QuietHours, allowed_at
+from onboarding_worker.core.rules.rate_adaptation import Pace
+from onboarding_worker.core.rules.throughput import FRESH, MeasuredThroughput
 from onboarding_worker.reporting.forecast import (
     Forecast,
     Load,

@@ -10,7 +10,7 @@ from itertools import product
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Details, Person
+from onboarding_worker.core.model.customers import Details, Person
 from onboarding_worker.core.model.sessions import Opening
 from onboarding_worker.lists.columns import REPORT_COLUMNS
 from onboarding_worker.reporting.report_lines import DETAILS, TIMES, Columns, line_values, write_csv

@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
-from onboarding_worker.core.limits.call_outcomes import CallOutcome, after_outcomes
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.core.limits.ramp import Ramp
-from onboarding_worker.core.messages.contact import AddressCap, Caps, ContactPolicy
-from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.rules.call_outcomes import CallOutcome, after_outcomes
+from onboarding_worker.core.rules.contact import AddressCap, Caps, ContactPolicy
+from onboarding_worker.core.rules.limits import Limit
+from onboarding_worker.core.rules.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.rules.ramp import Ramp
+from onboarding_worker.core.rules.reconciliation import OrphanRule
 from onboarding_worker.reporting.waits import (
     Circumstances,
     Place,
@@ -27,7 +27,7 @@ from onboarding_worker.reporting.waits import (
     of_row,
     turns_at,
 )
-from tests.core.limits.call_outcomes import call_outcome
+from tests.core.rules.call_outcomes import call_outcome
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)

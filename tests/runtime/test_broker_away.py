@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from onboarding_sandbox.faults import Latency
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.settings.queue_names import ISSUE, SWEEP
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis

@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from onboarding_sandbox import Fault
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from tests.desk.desk import Desk, Played, customers
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from onboarding_testing.fakes import Recorder
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer
 from onboarding_worker.senders.contract import TextTools
-from onboarding_worker.senders.sms import TwilioSender
+from onboarding_worker.senders.twilio import TwilioSender
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 ACCOUNT = "AC00000000000000000000000000000001"

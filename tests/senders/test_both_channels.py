@@ -7,8 +7,8 @@ import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
 from onboarding_testing.fakes import FakeSender
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables import InvitationRow
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.sessions import ExpirySource, Session
 from onboarding_worker.core.model.states import InvitationState, JobState
 from onboarding_worker.core.model.wakeups import WakeUp

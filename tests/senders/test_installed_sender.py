@@ -8,8 +8,8 @@ import pytest
 
 from onboarding_testing.fakes import FakeSender
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
-from onboarding_worker.providers.facts import TEXT_SERVICES
 from onboarding_worker.providers.webhooks.contract import Delivery
+from onboarding_worker.senders.facts import TEXT_SERVICES
 from onboarding_worker.web.webhooks.sources import sender_sources
 from onboarding_worker.wiring.senders import build_senders
 from tests.providers.installed import install

@@ -7,7 +7,7 @@ import pytest
 
 from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
 from onboarding_worker.core.model.http_messages import HttpAnswer
-from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.core.rules.reconciliation import Nothing, Unmatched
 from onboarding_worker.senders.contract import Receipt
 from tests.senders.far_side import NOW, SERVICE, FakeCaller, error, sms_sender
 

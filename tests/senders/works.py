@@ -11,14 +11,15 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeHttp, FakeProvider
-from onboarding_worker.core.customers.customers import Channel, Customer, Person
 from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
 from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.customers import Channel, Customer, Person
 from onboarding_worker.core.model.states import BATCH
 from onboarding_worker.lists.lines import AcceptedLine
 from onboarding_worker.settings.load import load
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.runner import Runner
+from onboarding_worker.wiring.sweep import Sweep
 from tests.stored.shelf import add_lines
 from tests.suite.databases import not_synced
 
@@ -92,8 +93,8 @@ class Works:
             self.add(*customers)
         runner = self.runner()
         try:
-            self.parts.sweep.end_leases()
-            while due := self.parts.sweep.due_wake_ups():
+            Sweep(self.parts).end_leases()
+            while due := Sweep(self.parts).due_wake_ups():
                 for wake_up in due:
                     await runner.serve(wake_up)
         finally:

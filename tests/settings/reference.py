@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from onboarding_worker.core import shipped
+from onboarding_worker.core.foundation import shipped
 from onboarding_worker.core.foundation.notation import show_duration
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.core.messages.contact import AddressCap
+from onboarding_worker.core.rules.contact import AddressCap
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.settings.model import Settings, whole_model
 from onboarding_worker.settings.shape import SECTIONS, Tables, bare, keys_of, tables_of
 from onboarding_worker.settings.tls import PresentsCertificate

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onboarding_worker.core import shipped
+from onboarding_worker.core.foundation import shipped
 from onboarding_worker.settings.load import load
 from onboarding_worker.settings.model import whole_model
 from onboarding_worker.settings.problems import show_path

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.model.endings import RetryPolicy
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.settings.load import load
 from onboarding_worker.settings.problems import SettingsError
 from tests.settings.samples import ENVIRON, KEY, loaded, problems, tree, with_value, without_credentials, write

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.secrets import Secret
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value

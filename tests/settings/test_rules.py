@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from onboarding_worker.cli.commands.serving import address
 from onboarding_worker.cli.exits import CannotStart
-from onboarding_worker.core.limits.limits import CreditCap, Limit
-from onboarding_worker.core.messages.quiet_hours import QuietHours, allowed_at
-from onboarding_worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
+from onboarding_worker.core.rows.calls_in_doubt import UNKNOWN_FOR
+from onboarding_worker.core.rules.limits import CreditCap, Limit
+from onboarding_worker.core.rules.quiet_hours import QuietHours, allowed_at
 from onboarding_worker.providers.facts import PROVIDERS, facts_of
 from onboarding_worker.settings.rules import apart, lifetimes_unknown
 from tests.settings.samples import loaded, problems, tree, with_value, without_credentials

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onboarding_worker.core.foundation.notation import parse_duration, show_duration
-from onboarding_worker.core.messages.quiet_hours import QuietHours
+from onboarding_worker.core.rules.quiet_hours import QuietHours
 from onboarding_worker.settings.load import load
 from onboarding_worker.settings.problems import SettingsError
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.claims import Room, share_out
+from onboarding_worker.core.claim.flush import Flushed, UnknownFlush
+from onboarding_worker.core.claim.leases import ASK_AGAIN
 from onboarding_worker.core.dispatch.dispatcher import Dispatcher
 from onboarding_worker.core.dispatch.prefetch import EVENTS_AHEAD
-from onboarding_worker.core.limits.limits import Limit, offer, spacing, unused
-from onboarding_worker.core.limits.store.claims import Room, share_out
-from onboarding_worker.core.limits.store.flush import Flushed, UnknownFlush
-from onboarding_worker.core.limits.store.leases import ASK_AGAIN
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.metrics import WorkMeter
+from onboarding_worker.core.rules.limits import Limit, offer, spacing, unused
 from tests.simulated.virtual_time import VirtualClock
 
 MINUTE = timedelta(minutes=1)

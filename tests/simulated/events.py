@@ -4,9 +4,9 @@ import itertools
 from datetime import datetime, timedelta
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Person
 from onboarding_worker.core.database.encrypted_values import decrypt_person
 from onboarding_worker.core.database.tables import CustomerRow
+from onboarding_worker.core.model.customers import Person
 from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, Received
 from tests.simulated.world import World
 

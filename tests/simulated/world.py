@@ -14,9 +14,9 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeHttp, FakeProvider, FakeSender
-from onboarding_worker.core.customers.customers import Channel, Customer, Person
 from onboarding_worker.core.database.tables import Attempt, Base, Batch, InvitationRow, Job
 from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.customers import Channel, Customer, Person
 from onboarding_worker.core.model.states import BATCH
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.core.work.kinds import FirstLinks
@@ -28,6 +28,7 @@ from onboarding_worker.runtime.embedded import Embedded
 from onboarding_worker.settings.load import load
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.runner import Runner
+from onboarding_worker.wiring.sweep import Sweep
 from onboarding_worker.wiring.sweep_steps import each_alone
 from tests.simulated.virtual_time import VirtualClock
 from tests.stored.shelf import add_lines
@@ -194,14 +195,14 @@ class World:
 
     def look_after(self) -> None:
         """Make the steps of the sweep that have something to do."""
-        sweep = self.parts.sweep
+        sweep = Sweep(self.parts)
         each_alone(*sweep.steps(sweep.look()))
 
     async def tick(self) -> bool:
         """What the timer does, once, and the work that it wakes; whether there was any."""
-        self.parts.sweep.end_leases()
+        Sweep(self.parts).end_leases()
         self.look_after()
-        due = self.parts.sweep.due_wake_ups()
+        due = Sweep(self.parts).due_wake_ups()
         await self.serve(*due)
         return bool(due)
 

@@ -10,7 +10,7 @@ import pytest
 
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.core.upkeep.takeovers import Takeovers
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from tests.stored.post import Post
 from tests.stored.recount import expect_true_counts

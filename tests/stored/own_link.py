@@ -5,10 +5,10 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from onboarding_worker.core.database.tables import Job, StableLink
-from onboarding_worker.core.lifecycle.store.own_links import StableLinks
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import OPEN_JOBS
-from onboarding_worker.core.unknown.store.row_by_row import hold_back
+from onboarding_worker.core.rows.own_links import StableLinks
+from onboarding_worker.core.rows.row_by_row import hold_back
 
 LINKS = StableLinks("https://verify.test", timedelta(days=30))
 

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.suppressions import suppressed
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.tables import InvitationRow
-from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Done
+from onboarding_worker.core.rows.suppressions import suppressed
 from onboarding_worker.senders.contract import DeliveryUpdate
 from onboarding_worker.settings.policies import fallbacks
 from onboarding_worker.web.webhooks.store.delivery_reports import apply_delivery_updates

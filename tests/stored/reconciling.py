@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.model.endings import Kind, Problem, Reconcile
 from tests.stored.shelf import POLICY, customer
 

@@ -8,18 +8,18 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, Customer, Person
+from onboarding_worker.core.budgets.budgets import Budgets
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import CallResult, Flush
 from onboarding_worker.core.database.tables import Base, Job
-from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.limits.store.budgets import Budgets
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import CallResult, Flush
-from onboarding_worker.core.messages.contact import Caps, ContactPolicy
-from onboarding_worker.core.messages.store.message_context import InvitationPolicy
+from onboarding_worker.core.messages.message_context import InvitationPolicy
+from onboarding_worker.core.model.customers import Channel, Customer, Person
 from onboarding_worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from onboarding_worker.core.model.sessions import ExpirySource, Session
 from onboarding_worker.core.model.states import BATCH
-from onboarding_worker.core.unknown.store.expired_leases import ExpiredLeases
+from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.rules.contact import Caps, ContactPolicy
+from onboarding_worker.core.upkeep.expired_leases import ExpiredLeases
 from onboarding_worker.core.work.store.job_context import JobPolicy
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine
 from onboarding_worker.lists.store import added_lines

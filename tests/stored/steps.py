@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import Flush, Flushed
-from onboarding_worker.core.messages.store.claim_invitations import Invitations
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import Flush, Flushed
+from onboarding_worker.core.messages.claim_invitations import Invitations
 from onboarding_worker.core.work.store.claim_jobs import Jobs
 
 OnClaim = Callable[[sa.Connection, Sequence[Any]], None]

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from onboarding_worker.core.database.tables import Budget, Job
-from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.model.states import BATCH
-from onboarding_worker.failover.store.takeovers import Takeover
+from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.upkeep.takeovers import Takeover
 from onboarding_worker.lists.lines import AcceptedLine
 from tests.stored.shelf import add_lines, customer
 

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 ORDER = ("customer", "invitation", "job", "session")
 # The modules that lock rows of an earlier table after those of a later one, and why they cannot know them before.
 LATE = {
-    "core/customers/store/cancellation.py": "which row goes on in place of a cancelled one shows once it is locked",
-    "core/customers/store/pending_details.py": "only the cancelled row shows that its customer's details go with it",
-    "core/messages/store/how_many.py": "whose last message it may be is known of claimed messages alone",
-    "core/messages/store/message_rows.py": "retention removes what belongs to the jobs that it has locked",
+    "core/rows/cancellation.py": "which row goes on in place of a cancelled one shows once it is locked",
+    "core/rows/pending_details.py": "only the cancelled row shows that its customer's details go with it",
+    "core/messages/how_many.py": "whose last message it may be is known of claimed messages alone",
+    "core/rows/message_rows.py": "retention removes what belongs to the jobs that it has locked",
     "core/work/store/session_reuse.py": "which session a claimed row takes over, with its messages, the claim shows",
     "features/privacy/store/removals.py": "retention removes what belongs to the jobs that it has locked",
     "wiring/store/database_copy.py": "a table after the other, where nothing else works",

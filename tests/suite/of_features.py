@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from onboarding_worker.core import shipped
-from onboarding_worker.core.features import FEATURES, NOT_INSTALLED
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import FEATURES, NOT_INSTALLED
 
 
 def of_features(name: str) -> list[Any]:

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from onboarding_worker.core.features import FEATURES
+from onboarding_worker.core.foundation.features import FEATURES
 from tests.suite.order import GROUPS, LONG, Portions
 
 ROOT = Path(__file__).parents[2]

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Customer, Person
-from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.customers import Customer, Person
 from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.rules.contact import Invitation
 from onboarding_worker.templates.checks import problems
 from onboarding_worker.templates.content import NotContent, content_of
 from onboarding_worker.templates.language import TemplateProblem

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
 from onboarding_worker.core.foundation.notation import plain
+from onboarding_worker.core.model.customers import Customer, CustomerKind, Person
 from onboarding_worker.templates import values as names
 from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW
 from onboarding_worker.templates.no_values import real_names

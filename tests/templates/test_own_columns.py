@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from onboarding_worker.core.adapters import Message
-from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.rules.contact import Invitation
+from onboarding_worker.core.rules.contracts import Message
 from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW, doubts, problems, with_columns
 from onboarding_worker.templates.language import TemplateProblem
 from onboarding_worker.templates.render import Templates

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
+from onboarding_worker.core.model.customers import Customer, CustomerKind, Person
 from onboarding_worker.core.model.sessions import Opening
 from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW
 from onboarding_worker.templates.language import TemplateProblem

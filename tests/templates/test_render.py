@@ -8,9 +8,9 @@ from itertools import product
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
-from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.customers import Customer, CustomerKind, Person
 from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.rules.contact import Invitation
 from onboarding_worker.templates.checks import problems
 from onboarding_worker.templates.language import TemplateProblem
 from onboarding_worker.templates.render import Templates

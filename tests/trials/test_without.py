@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onboarding_worker.core.features import FEATURES
+from onboarding_worker.core.foundation.features import FEATURES
 from trials.without import ALL, ROOT, copy_without, refusals, run, taken
 
 NAME = next((name for name in FEATURES.here if (ROOT / "tests/features" / name).is_dir()), "")

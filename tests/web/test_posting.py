@@ -5,8 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.database import schema
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.incoming import EventKind, EventReceipt, Outcome
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.events.cloudevents import LARGEST

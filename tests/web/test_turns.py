@@ -6,8 +6,8 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.web.turns import MOST, MOST_WAITING, Allowance, Batcher, TooMany
 from tests.web.site import until
 

@@ -6,6 +6,7 @@ from onboarding_worker.core.database.tables import Attempt, Job
 from onboarding_worker.core.model.states import NOT_SENT, InvitationState
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.wiring.runner import STOP_HOLDS_AFTER
+from onboarding_worker.wiring.sweep import Sweep
 from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
 
@@ -104,6 +105,6 @@ async def test_the_sweep_still_does_what_sends_nothing_while_everything_is_stopp
     batch = world.add_many(3)
     stop(world)
     world.parts.decisions.pause(batch, by="ada", now=world.clock())
-    looked = world.parts.sweep.look()
+    looked = Sweep(world.parts).look()
     assert (looked.accounts, looked.channels) == (frozenset(), frozenset())
     assert "audit" in looked.steps

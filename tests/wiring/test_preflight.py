@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from onboarding_testing.fakes import FakeSender
-from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.budgets.backpressure import make_waiting_jobs_due
 from onboarding_worker.core.database.tables import Budget, InvitationRow, Job
-from onboarding_worker.core.limits.store.backpressure import make_waiting_jobs_due
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.senders.contract import Receipt
 from onboarding_worker.wiring.runner import Preflight
+from onboarding_worker.wiring.sweep import Sweep
 from tests.simulated.world import customer
 
 REFUSED = Problem(Kind.AUTH, "SMTP 535 at AUTH")
@@ -137,9 +138,9 @@ async def test_only_the_senders_that_the_work_uses_are_asked(make, resumed):
 async def test_a_channel_is_woken_without_a_message_while_its_sender_must_prove_itself(make):
     world = with_email(make)
     world.add_many(1)
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("kyc")]
     world.parts.budgets.mark_unverified([EMAIL])
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc"), WakeUp.invite("email")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("kyc"), WakeUp.invite("email")]
     world.set(Budget, Budget.name == EMAIL, blocked_until=world.clock() + timedelta(minutes=1))
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("kyc")]
     assert world.rows(InvitationRow) == []

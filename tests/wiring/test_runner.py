@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import HANG, FakeSender
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job
-from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.unknown.store.expired_leases import EndedLeases
+from onboarding_worker.core.upkeep.expired_leases import EndedLeases
+from onboarding_worker.wiring.sweep import Sweep
 from onboarding_worker.wiring.work import issue_work
 from tests.simulated.world import LIMITED, REFUSED, customer
 from tests.suite.some import some
@@ -227,12 +228,12 @@ async def test_a_database_that_cannot_be_reached_at_a_claim_ends_the_dispatcher_
 
 async def test_the_sweep_finds_what_is_due_and_may_be_worked(make):
     world = make()
-    assert world.parts.sweep.due_wake_ups() == []
+    assert Sweep(world.parts).due_wake_ups() == []
     world.add_many(1)
     world.add_many(1, "D", account="au")
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au"), WakeUp.issue("kyc")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("au"), WakeUp.issue("kyc")]
     await world.issue("kyc")
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au"), WakeUp.invite("email")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("au"), WakeUp.invite("email")]
 
 
 async def test_the_sweep_leaves_a_paused_account_out_until_its_time(make):
@@ -240,39 +241,39 @@ async def test_the_sweep_leaves_a_paused_account_out_until_its_time(make):
     world.add_many(1)
     await world.issue()
     world.set(Job, due_at=world.clock())
-    assert world.parts.sweep.due_wake_ups() == []
+    assert Sweep(world.parts).due_wake_ups() == []
     world.clock.advance(seconds=31)
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("kyc")]
 
 
 async def test_the_sweep_leaves_a_stopped_account_out(make):
     world = make([REFUSED])
     world.add_many(1)
     await world.issue()
-    assert world.parts.sweep.due_wake_ups() == []
+    assert Sweep(world.parts).due_wake_ups() == []
     world.parts.budgets.resume("kyc")
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("kyc")]
 
 
 async def test_the_sweep_wakes_an_account_that_is_stopped_at_its_cap_only_for_what_costs_no_credit(make):
     world = make(more="credits = 1")
     batch = world.add_many(2)
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("kyc")]
     await world.issue()
     assert world.budget().stop_reason == "the cap of 1 credit is used up"
     world.set(InvitationRow, due_at=None)
-    assert world.parts.sweep.due_wake_ups() == []
+    assert Sweep(world.parts).due_wake_ups() == []
     for why in ({"needs_status_check": True}, {"unknown_attempt": new_id(world.clock())}):
         world.set(Job, Job.state == "waiting", **why)
-        assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
-        assert world.parts.sweep.due_wake_ups(only_batch=batch) == [WakeUp.issue("kyc")]
-        assert world.parts.sweep.due_wake_ups(only_batch=batch + 1) == []
+        assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("kyc")]
+        assert Sweep(world.parts).due_wake_ups(only_batch=batch) == [WakeUp.issue("kyc")]
+        assert Sweep(world.parts).due_wake_ups(only_batch=batch + 1) == []
         world.set(Budget, Budget.name == "kyc", blocked_until=world.clock() + timedelta(seconds=1))
-        assert world.parts.sweep.due_wake_ups() == []
+        assert Sweep(world.parts).due_wake_ups() == []
         world.set(Budget, Budget.name == "kyc", blocked_until=None)
         world.set(Job, needs_status_check=False)
     world.set(Budget, Budget.name == "kyc", stop_reason="HTTP 402")
-    assert world.parts.sweep.due_wake_ups() == []
+    assert Sweep(world.parts).due_wake_ups() == []
 
 
 async def test_due_rows_without_a_wake_up_are_found(make):
@@ -291,9 +292,9 @@ async def test_the_leases_of_a_dead_worker_come_back(make):
     world.add_many(2)
     work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda wake_up, _: world.woken.append(wake_up.name))
     work.flush([], Room(10, 10))
-    assert world.parts.sweep.end_leases() == EndedLeases()
+    assert Sweep(world.parts).end_leases() == EndedLeases()
     world.clock.advance(seconds=61)
-    assert world.parts.sweep.end_leases() == EndedLeases(unknown=2)
+    assert Sweep(world.parts).end_leases() == EndedLeases(unknown=2)
     assert world.states() == {"waiting": 2}
 
 
@@ -302,7 +303,7 @@ async def test_if_no_other_process_can_be_working_they_come_back_at_once(make):
     world.add_many(1)
     going = asyncio.create_task(world.start().serve(WakeUp.issue("kyc")))
     await world.http.received(1)
-    assert world.parts.sweep.end_leases(all_of_them=True) == EndedLeases(unknown=1)
+    assert Sweep(world.parts).end_leases(all_of_them=True) == EndedLeases(unknown=1)
     world.http.release()
     await going
     assert world.job("C000").unknown_attempt is not None

@@ -5,6 +5,7 @@ from datetime import timedelta
 from onboarding_worker.core.database.tables import Budget, Job
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.wiring.sweep import Sweep
 from tests.simulated.world import FAILED, REFUSED
 
 BOTH = ["kyc", "au"]
@@ -27,9 +28,9 @@ async def test_an_account_that_takes_rows_over_is_due_in_the_same_sweep(make):
     world = make(route=BOTH)
     world.add_many(20, others=("au",))
     world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
-    world.parts.sweep.take_over()
+    Sweep(world.parts).take_over()
     assert accounts(world) == {"au": 20}
-    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au")]
+    assert Sweep(world.parts).due_wake_ups() == [WakeUp.issue("au")]
     await world.work()
     assert world.states() == {"invited": 20}
     assert len(set(world.asked)) == len(world.asked) == 20

@@ -12,25 +12,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from onboarding_worker.core.customers.store import in_review
+from onboarding_worker.core.budgets import budgets
+from onboarding_worker.core.claim import claims, flush, leases
+from onboarding_worker.core.claim.flush import Rows
+from onboarding_worker.core.claim.leases import Share
 from onboarding_worker.core.database import database
 from onboarding_worker.core.dispatch import state as dispatch_state
 from onboarding_worker.core.dispatch.calls import SlotGate
 from onboarding_worker.core.dispatch.flushes import Flushes
 from onboarding_worker.core.foundation.clock import ProcessClock
-from onboarding_worker.core.lifecycle import reissue
-from onboarding_worker.core.lifecycle.store import expired_sessions, reminders
-from onboarding_worker.core.limits import budgets as account_budgets
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, Grant, grant
-from onboarding_worker.core.limits.limits import Burst, burst_of
-from onboarding_worker.core.limits.store import budgets, claims, flush, leases
-from onboarding_worker.core.limits.store.flush import Rows
-from onboarding_worker.core.limits.store.leases import Share
-from onboarding_worker.core.messages.store import claim_invitations
-from onboarding_worker.core.messages.store.claim_invitations import Invitations
+from onboarding_worker.core.messages import claim_invitations, reminders
+from onboarding_worker.core.messages.claim_invitations import Invitations
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import Result
-from onboarding_worker.core.unknown.store.row_by_row import Chunk
+from onboarding_worker.core.rows import in_review
+from onboarding_worker.core.rows.row_by_row import Chunk
+from onboarding_worker.core.rules import budgets as account_budgets
+from onboarding_worker.core.rules import reissue
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState, Grant, grant
+from onboarding_worker.core.rules.limits import Burst, burst_of
+from onboarding_worker.core.upkeep import expired_sessions
 from onboarding_worker.core.work.kinds import InviteWork
 from onboarding_worker.core.work.store.claim_jobs import Jobs
 from onboarding_worker.lists.decisions.store import decisions, emergency_stop

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from onboarding_worker.core.features import loaded
+from onboarding_worker.core.foundation.features import loaded
 from onboarding_worker.core.model.states import BATCH
 from onboarding_worker.lists.decisions.store.decisions import Verdict
 from onboarding_worker.lists.decisions.store.settlement import Which

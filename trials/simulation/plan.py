@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from onboarding_worker.core.features import FEATURES
+from onboarding_worker.core.foundation.features import FEATURES
 from onboarding_worker.settings.policies import OWN_LINKS
 from tests.suite.of_features import of_features
 from trials.simulation.faults import KINDS, Fault, SpoilRow, TooMany, WrongCredentials

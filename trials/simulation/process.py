@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from onboarding_worker.core.adapters import Sender
 from onboarding_worker.core.foundation.clock import ProcessClock
 from onboarding_worker.core.model.incoming import Outcome, Received
 from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.rules.contracts import Sender
 from onboarding_worker.events.bus.consumer import take
 from onboarding_worker.events.event_receiver import Receiver
 from onboarding_worker.runtime.web_application import ROUTES, Shared
@@ -26,6 +26,7 @@ from onboarding_worker.web.webhooks.sources import account_sources
 from onboarding_worker.web.webhooks.store.webhooks import Arrived
 from onboarding_worker.wiring.container import SET_CLOCK_EVERY, Parts
 from onboarding_worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner
+from onboarding_worker.wiring.sweep import Sweep
 from onboarding_worker.wiring.sweep_steps import each_alone
 from trials.simulation.database import shows_time_of, strikes_at_commits
 from trials.simulation.mail import SimulatedMail
@@ -298,7 +299,7 @@ class WorkerProcess:
     def _sweep(self) -> None:
         if self.runner is None:
             return
-        sweep = self.parts.sweep
+        sweep = Sweep(self.parts)
         looked = sweep.look()
 
         def wake_for_due() -> None:

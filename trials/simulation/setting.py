@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_worker.core.customers.customers import Channel, Customer, CustomerKind
-from onboarding_worker.core.customers.customers import Person as Details
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.customers import Channel, Customer, CustomerKind
+from onboarding_worker.core.model.customers import Person as Details
 from onboarding_worker.senders.contract import TextTools
-from onboarding_worker.senders.sms import TwilioSender
+from onboarding_worker.senders.twilio import TwilioSender
 from onboarding_worker.settings.load import load
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.templates.brand import Brand

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from onboarding_worker.cli.lists import foreseen
-from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.model.customers import invitation_channels
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.lists.decisions.store.decisions import Decisions

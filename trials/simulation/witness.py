@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onboarding_worker.cli.lists.foreseen import foreseen
 from onboarding_worker.cli.lists.found_rows import ListFound
-from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.database.job_ids import Key
-from onboarding_worker.core.features import loaded
+from onboarding_worker.core.foundation.features import loaded
 from onboarding_worker.core.foundation.version import __version__
-from onboarding_worker.core.messages.contact import FIRST, PREFIX
+from onboarding_worker.core.model.customers import invitation_channels
+from onboarding_worker.core.rules.contact import FIRST, PREFIX
 from onboarding_worker.lists.importing.judging import judge_all
 from onboarding_worker.lists.importing.list_import import USUAL, ImportChoices
 from onboarding_worker.lists.lines import AcceptedLine, Line

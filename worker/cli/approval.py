@@ -21,10 +21,10 @@ from onboarding_worker.cli.lists.listed import Listed, lines_of
 from onboarding_worker.cli.running.summary import changed_in_words, changes_in_words, show_warned
 from onboarding_worker.cli.sample_message import rendered
 from onboarding_worker.cli.shared_options import confirm
-from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.foundation.notation import counted
-from onboarding_worker.core.messages.contact import Wording
 from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import invitation_channels
+from onboarding_worker.core.rules.contact import Wording
 from onboarding_worker.lists.formats.opening import content_digest
 from onboarding_worker.lists.importing.judging import Judged
 from onboarding_worker.lists.importing.list_import import ImportChoices

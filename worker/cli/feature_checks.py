@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.wiring.container import Parts
 
 

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.model.customers import Customer
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpRequest
 from onboarding_worker.core.model.sessions import SessionRequest

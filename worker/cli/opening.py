@@ -16,7 +16,7 @@ from onboarding_worker.core.database.audit_entries import Act, note_alone
 from onboarding_worker.core.database.database import Database, is_there
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.database.schema import NotReady
-from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, new_key
 from onboarding_worker.providers.contract import doubtful_parameters, shared_webhook_keys
 from onboarding_worker.settings.load import load

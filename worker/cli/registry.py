@@ -13,8 +13,8 @@ from click.shell_completion import CompletionItem
 
 from onboarding_worker.cli.exits import check_sandbox_is_installed
 from onboarding_worker.cli.invocation import Invocation, with_global_options
-from onboarding_worker.core import shipped
-from onboarding_worker.core.features import FEATURES, NOT_INSTALLED, Command, loaded
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import FEATURES, NOT_INSTALLED, Command, loaded
 from onboarding_worker.core.foundation.garbage import collect_rarely
 from onboarding_worker.core.foundation.version import __version__
 
@@ -182,7 +182,8 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
     if not wanted or context.resilient_parsing:
         return
     # Imported here: no other command line needs them.
-    from onboarding_worker.providers.facts import PROVIDERS, TEXT_SERVICES
+    from onboarding_worker.providers.facts import PROVIDERS
+    from onboarding_worker.senders.facts import TEXT_SERVICES
 
     click.echo(f"onboard, version {__version__}")
     for kind, adapters in (("provider", PROVIDERS.foreign), ("sender", TEXT_SERVICES.foreign)):

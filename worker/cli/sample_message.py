@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from onboarding_worker.cli.exits import refusing
-from onboarding_worker.core.adapters import Message
-from onboarding_worker.core.customers.customers import Customer, Person
 from onboarding_worker.core.foundation.clock import ProcessClock
+from onboarding_worker.core.model.customers import Customer, Person
+from onboarding_worker.core.rules.contracts import Message
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.templates.language import TemplateProblem
 from onboarding_worker.templates.render import Templates

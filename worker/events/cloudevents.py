@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from onboarding_worker.adapters.strict_json import Flaw, NoObject, has_unstorable_text, read_object
 from onboarding_worker.core.model.incoming import Event, EventKind
 from onboarding_worker.lists.formats.kind import without_marks
 from onboarding_worker.lists.traces import TRACEPARENT
-from onboarding_worker.providers.strict_json import Flaw, NoObject, has_unstorable_text, read_object
 
 LARGEST = 256 * 1024  # bytes of one event with its envelope
 MOST_EVENTS = 1000  # of one list

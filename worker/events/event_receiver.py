@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import MESSAGE, UPDATABLE, FieldProblem
+from onboarding_worker.adapters.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.foundation.notation import parse_duration, show_duration
+from onboarding_worker.core.model.customers import MESSAGE, UPDATABLE, FieldProblem
 from onboarding_worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome, Received
 from onboarding_worker.events.cloudevents import LARGEST, LONGEST
 from onboarding_worker.events.standing import NOT_ITS_ID, NOT_ITS_TYPE, Arrival, Columns, columns_of, may_name
@@ -31,7 +32,6 @@ from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.own_columns import is_own
 from onboarding_worker.lists.traces import Span
 from onboarding_worker.providers.row_rights import LIBRARY, SENDERS
-from onboarding_worker.providers.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 
 INVITE_AFTER = "invite_after"
 # No invitation waits longer than this, not even where the vendor decides how long links live.

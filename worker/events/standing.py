@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from onboarding_worker.core.customers.customers import MESSAGE, OF_PERSON, PERSONAL, Customer, FieldProblem, with_own
+from onboarding_worker.core.model.customers import MESSAGE, OF_PERSON, PERSONAL, Customer, FieldProblem, with_own
 from onboarding_worker.core.model.incoming import EventKind, EventSender
 from onboarding_worker.lists.lines import AcceptedLine
 

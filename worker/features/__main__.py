@@ -1,11 +1,11 @@
-"""Writes worker/core/shipped.py: `python -m onboarding_worker.features`, after a feature has got a new name."""
+"""Writes core/foundation/shipped.py: `python -m onboarding_worker.features`, after a feature has got a new name."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onboarding_worker.core import shipped
-from onboarding_worker.core.features import FEATURES, Feature, loaded
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import FEATURES, Feature, loaded
 
 
 def offered(feature: Feature, hook: str) -> list[Any]:

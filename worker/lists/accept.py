@@ -10,7 +10,9 @@ from typing import Any
 
 import phonenumbers
 
-from onboarding_worker.core.customers.customers import (
+from onboarding_worker.adapters.strict_json import has_unstorable_text
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import (
     PERSONAL,
     Channel,
     Customer,
@@ -18,14 +20,12 @@ from onboarding_worker.core.customers.customers import (
     Person,
     invitation_channels,
 )
-from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.lists import own_columns, phone_numbers, rules
 from onboarding_worker.lists.cells import counts_as_empty, empty_word, means_nothing, text_of
 from onboarding_worker.lists.columns import shown
 from onboarding_worker.lists.dates import date_of_birth
 from onboarding_worker.lists.lines import AcceptedLine, PlainRows, RefusedLine
 from onboarding_worker.lists.options import SESSION, ListOptions
-from onboarding_worker.providers.strict_json import has_unstorable_text
 from onboarding_worker.providers.values import Refusal, characters, unless_rewritten
 from onboarding_worker.templates.no_values import PLAIN, STARTS, is_no_value, real_name, real_names
 from onboarding_worker.templates.values import NAMES

@@ -8,7 +8,7 @@ import unicodedata
 from datetime import date, datetime
 from typing import Any
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.providers.values import AS_TEXT, Refusal
 from onboarding_worker.templates.no_values import LONGEST, LOOKUPS, SHEET_ERRORS, is_no_value
 from onboarding_worker.templates.values import NAMES

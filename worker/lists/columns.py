@@ -14,8 +14,8 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
 from onboarding_worker.core.foundation.notation import unguarded
+from onboarding_worker.core.model.customers import MESSAGE, MOST_OWN, FieldProblem
 from onboarding_worker.lists.lines import ListRefused, RawLine
 from onboarding_worker.lists.options import ADOPTED, ListOptions
 from onboarding_worker.lists.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents

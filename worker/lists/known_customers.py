@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.states import OPEN_JOBS, JobState
 
 

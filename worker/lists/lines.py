@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import PERSONAL, Customer, FieldProblem, Person
+from onboarding_worker.core.model.customers import PERSONAL, Customer, FieldProblem, Person
 from onboarding_worker.templates.values import NAMES
 
 OWN = ("customer_id", "email", *NAMES)  # the columns in which each customer has a value of its own

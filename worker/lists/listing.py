@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import PurePath
 from typing import Any
 
-from onboarding_worker.core.customers.customers import OWN_PREFIX, FieldProblem
+from onboarding_worker.core.model.customers import OWN_PREFIX, FieldProblem
 from onboarding_worker.lists.accept import accept, plain_rows
 from onboarding_worker.lists.cells import as_text
 from onboarding_worker.lists.columns import STATE, OwnFile, as_written, own_file

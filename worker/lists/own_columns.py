@@ -4,7 +4,7 @@ are the customer's, encrypted with the person. No provider gets them, and no rou
 import re
 from collections.abc import Collection, MutableMapping
 
-from onboarding_worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX
+from onboarding_worker.core.model.customers import MESSAGE, MOST_OWN, OWN_PREFIX
 from onboarding_worker.lists.rules import COLUMNS, text
 from onboarding_worker.providers.values import Refusal
 from onboarding_worker.templates import values

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Channel, CustomerKind
+from onboarding_worker.core.model.customers import Channel, CustomerKind
 from onboarding_worker.lists.cells import bare, invisible_in, unless_lost_in_sheet
 from onboarding_worker.lists.other_names import country_of, language_of, without_accents
 from onboarding_worker.providers import countries

@@ -19,8 +19,8 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, Person
 from onboarding_worker.core.model.channels import ADDRESSES, Address, folded_email
+from onboarding_worker.core.model.customers import Customer, CustomerKind, Person
 from onboarding_worker.lists.lines import OWN, PlainRows
 from onboarding_worker.lists.other_names import without_accents
 from onboarding_worker.templates.values import NAMES

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from onboarding_worker.core.features import NOT_INSTALLED, Hook
+from onboarding_worker.core.foundation.features import NOT_INSTALLED, Hook
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LONGEST_NAME = 100

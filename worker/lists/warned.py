@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.cells import empty_word
 from onboarding_worker.lists.columns import ERRORS_COLUMNS, normal
 from onboarding_worker.lists.lines import is_of_a_row_above

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from math import ceil
 
-from onboarding_worker.core.customers.customers import Customer, FieldProblem, invitation_channels
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at
+from onboarding_worker.core.model.customers import Customer, FieldProblem, invitation_channels
+from onboarding_worker.core.rules.quiet_hours import Hours, QuietHours, allowed_at
 
 QUARTER, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
 MOST_SLOTS = 1500

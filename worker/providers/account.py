@@ -1,5 +1,5 @@
-"""An account as its adapter uses it: its settings, its credentials, and the links that may be sent to its customers;
-and what adapters have in common. Adapters do not import the configuration's model.
+"""An account as its adapter uses it: its credentials, and the links that may be sent to its customers; and what
+adapters have in common.
 
 Our message asks the customer to trust the link. So its host is always checked against the account's list, even though
 the answer with the link is authenticated.
@@ -11,71 +11,20 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.adapters.bodies import BadAnswer, Unread, read_from
+from onboarding_worker.adapters.settings import AccountSettings, Secret
 from onboarding_worker.core.foundation.clock import EPOCH
 from onboarding_worker.core.foundation.tls import is_loopback
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from onboarding_worker.core.unknown.reconciliation import Listing
-from onboarding_worker.providers.bodies import BadAnswer, Unread, read_from
+from onboarding_worker.core.rules.reconciliation import Listing
 from onboarding_worker.providers.facts import facts_of, lifetime_of
 from onboarding_worker.providers.parameters import documented
-
-Prefill = Literal["none", "name", "all"]
-
-
-class Secret(Protocol):
-    """A value that no repr shows."""
-
-    def reveal(self) -> str: ...
-
-    def reload(self) -> bool:
-        """Read the secret from its file again. True if its value has changed; False if it does not come from a file."""
-
-
-class AccountSettings(Protocol):
-    """One `[accounts.NAME]` of the configuration, already checked (docs/reference/configuration.md).
-
-    `lifetime` is the session lifetime that the request asks for; None if the provider takes no lifetime. `link` is
-    the template that is used instead of the provider's own link. A link may lead to no host outside `link_hosts`.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def provider(self) -> str: ...
-    @property
-    def dialect(self) -> str: ...
-    @property
-    def lifetime(self) -> timedelta | None: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-    @property
-    def unchecked(self) -> Mapping[str, Any]: ...
-    @property
-    def per_row(self) -> tuple[str, ...]: ...
-    @property
-    def base_url(self) -> str: ...
-    @property
-    def api_key(self) -> Secret | None: ...
-    @property
-    def api_secret(self) -> Secret | None: ...
-    @property
-    def customer_id(self) -> Secret | None: ...
-    @property
-    def customer_child_id(self) -> Secret | None: ...
-    @property
-    def channel(self) -> str | None: ...
-    @property
-    def prefill(self) -> Prefill: ...
-    @property
-    def link(self) -> str | None: ...
-    @property
-    def link_hosts(self) -> tuple[str, ...]: ...
 
 
 class AccountUnusable(Exception):

@@ -11,12 +11,14 @@ from datetime import datetime
 from itertools import combinations
 from typing import Protocol, runtime_checkable
 
-from onboarding_worker.core.adapters import Provider
+from onboarding_worker.adapters.catalogue import AdapterBroken
+from onboarding_worker.adapters.settings import AccountSettings, Secret
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from onboarding_worker.core.model.sessions import Session, SessionRequest
-from onboarding_worker.core.unknown.reconciliation import Listed, Listing
-from onboarding_worker.providers.account import AccountAdapter, AccountSettings, AccountUnusable, NoLookUp, Secret
-from onboarding_worker.providers.facts import PROVIDERS, AdapterBroken, LifetimeAsked, ProviderFacts
+from onboarding_worker.core.rules.contracts import Provider
+from onboarding_worker.core.rules.reconciliation import Listed, Listing
+from onboarding_worker.providers.account import AccountAdapter, AccountUnusable, NoLookUp
+from onboarding_worker.providers.facts import PROVIDERS, LifetimeAsked, ProviderFacts
 from onboarding_worker.providers.parameters import Table, parameter_warnings
 from onboarding_worker.providers.webhooks.contract import WebhookReader, WebhookSettings
 

@@ -1,140 +1,18 @@
-"""What an adapter says about its accounts, and where the adapters are: our own, and those that other installed packages
-declare as entry points; and where the services for messages to phones are.
+"""What an adapter says about its accounts, and where the adapters are.
 
 The configuration, the intake of lists and the templates ask here, so that no room below the adapters names a provider.
-An entry point is code that the operator has installed. It is imported when its name is used first, and not before.
 """
 
-import re
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-if TYPE_CHECKING:
-    from onboarding_worker.providers.account import AccountSettings
+from onboarding_worker.adapters.catalogue import Catalogue
+from onboarding_worker.adapters.settings import AccountSettings
 
-# The name is part of columns (`NAME.PARAMETER`), and stands in tables and messages.
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-F = TypeVar("F")
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
-
-
-class AdapterBroken(Exception):
-    """An adapter that cannot be loaded. The text names the adapter, its package and the place, and no value."""
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """An adapter of another package. `package` is its name and version, such as `onboarding-acme 0.1.0`."""
-
-    name: str
-    package: str
-    point: EntryPoint
-
-
-class Catalogue:
-    """The adapters of one group by name. `built_in` has our own: `module:ATTRIBUTE` by name, as an entry point."""
-
-    def __init__(self, group: str, built_in: Mapping[str, str]) -> None:
-        self.group, self.built_in = group, built_in
-        self._loaded: dict[str, Any] = {}
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.built_in or name in self._by_name
-
-    def __iter__(self) -> Iterator[str]:
-        """All names, our own first."""
-        yield from self.built_in
-        yield from self._by_name
-
-    @cached_property
-    def foreign(self) -> tuple[Foreign, ...]:
-        """The adapters of other packages, in the order of their names."""
-        found = {(point.name, _package(point)): point for point in entry_points(group=self.group)}
-        return tuple(Foreign(name, package, found[name, package]) for name, package in sorted(found))
-
-    @cached_property
-    def _by_name(self) -> dict[str, Foreign]:
-        return {one.name: one for one in self.foreign if one.name not in self.built_in}
-
-    def clashes(self) -> list[str]:
-        """Why names cannot be used, a line each. Which of two adapters gets the calls must not be chance."""
-        by_name: dict[str, list[str]] = {}
-        for one in self.foreign:
-            by_name.setdefault(one.name, []).append(one.package)
-        why = []
-        for name, packages in by_name.items():
-            shown = name if NAME.fullmatch(name) else ascii(name[:64])
-            if shown != name:
-                why.append(f"{packages[0]}: its adapter has the name {shown}: expected small letters, digits and -")
-            elif name in self.built_in:
-                why.append(f"{packages[0]}: its adapter has the name {name}, which is built in: uninstall the package")
-            elif len(packages) > 1:
-                why.append(f"{' and '.join(packages)}: both have an adapter {name}: uninstall one")
-        return why
-
-    def load(self, name: str) -> Any:
-        """The adapter; None if there is none of this name. Raises AdapterBroken."""
-        if name not in self._loaded and name in self:
-            own = self.built_in.get(name)
-            point = EntryPoint(name, own, self.group) if own else self._by_name[name].point
-            try:
-                self._loaded[name] = point.load()
-            except Exception as error:  # code of others: whatever it raises, only its own accounts must suffer
-                if own:
-                    raise
-                # The text of a foreign exception may hold a value. Its type and its place do not.
-                why = f"the adapter {name} of {self._by_name[name].package} cannot be loaded: {_place(error)}"
-                raise AdapterBroken(why) from None
-        return self._loaded.get(name)
-
-    def facts(self, name: str, kind: type[F], wanted: str) -> F | None:
-        """The adapter's `facts`; None if there is none of this name. Raises AdapterBroken, also for no `wanted`."""
-        adapter = self.load(name)
-        facts = getattr(adapter, "facts", None)
-        if adapter is None or isinstance(facts, kind):
-            return facts
-        package = self._by_name[name].package
-        raise AdapterBroken(f"the adapter {name} of {package} cannot be used: its entry point is no {wanted}")
-
-    def forget(self) -> None:
-        for known in ("foreign", "_by_name"):
-            self.__dict__.pop(known, None)
-        self._loaded.clear()
-
-
-def _place(error: BaseException) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    missing = f" ({error.name})" if isinstance(error, ImportError) and error.name else ""
-    return f"{type(error).__name__}{missing} at {PurePath(last.filename).name}, line {last.lineno}"
-
-
-def _package(point: EntryPoint) -> str:
-    found = point.dist
-    return f"{found.name} {found.version}" if found else "a package without a name"
-
-
-@dataclass(frozen=True)
-class TextFacts:
-    """What a service documents: its production host, and the channels (`worker/core/model/channels.py`) it serves."""
-
-    host: str
-    channels: tuple[str, ...] = ("sms",)
-
-
-TEXT_SERVICES = Catalogue("onboarding_worker.senders", {"twilio": "onboarding_worker.senders.sms:TEXT_SERVICE"})
-
-
-def text_facts_of(service: str) -> TextFacts | None:
-    """The facts of the service; None if there is none of this name. Raises AdapterBroken."""
-    return TEXT_SERVICES.facts(service, TextFacts, "onboarding_worker.senders.contract.TextService")
-
 
 # The keys of an account that only some providers use.
 _SPECIAL = "api_secret webhook_keys dialect customer_id customer_child_id channel jwt_key jwt_audience webhook_secret"
@@ -200,18 +78,18 @@ def facts_of(provider: str) -> ProviderFacts | None:
 
 # How long a session's link lives, as its request asks for it: one answer for the start, for intake and for the call. A
 # row's own parameter counts first, then the account's.
-def _asks(account: "AccountSettings") -> LifetimeAsked | None:
+def _asks(account: AccountSettings) -> LifetimeAsked | None:
     facts = facts_of(account.provider)
     return facts.asks(account.dialect) if facts else None
 
 
-def lifetime_parameter(account: "AccountSettings") -> str:
+def lifetime_parameter(account: AccountSettings) -> str:
     """The parameter that asks for a lifetime; "" where the provider takes none."""
     asks = _asks(account)
     return asks.parameter if asks else ""
 
 
-def asked_lifetime(account: "AccountSettings", row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
+def asked_lifetime(account: AccountSettings, row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
     """The lifetime that a request names. `row`: the row's parameters for the provider. None: it names none."""
     asks = _asks(account)
     if asks is None:
@@ -226,7 +104,7 @@ def asked_lifetime(account: "AccountSettings", row: Mapping[str, Any] = NO_PARAM
     return account.lifetime
 
 
-def lifetime_of(account: "AccountSettings", row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
+def lifetime_of(account: AccountSettings, row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
     """How long a link lives that is opened with these parameters; None where the vendor decides."""
     asks = _asks(account)
     if asks is None:

@@ -8,21 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from onboarding_worker.adapters import bodies
+from onboarding_worker.adapters.bodies import BadAnswer, optional_text, text
+from onboarding_worker.adapters.settings import AccountSettings
 from onboarding_worker.core.foundation.clock import EPOCH
 from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.core.model.customers import Customer, CustomerKind, FieldProblem
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import HttpAnswer
 from onboarding_worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
-from onboarding_worker.providers import bodies
-from onboarding_worker.providers.account import (
-    NO_COMPANIES,
-    AccountAdapter,
-    AccountSettings,
-    AccountUnusable,
-    required_secret,
-)
-from onboarding_worker.providers.bodies import BadAnswer, optional_text, text
+from onboarding_worker.providers.account import NO_COMPANIES, AccountAdapter, AccountUnusable, required_secret
 from onboarding_worker.providers.facts import ProviderFacts
 from onboarding_worker.providers.parameters import check_parameters
 

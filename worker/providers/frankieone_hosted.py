@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from onboarding_worker.adapters.bodies import LONGEST_TOKEN, BadAnswer, json_body, merged, optional_text, text
+from onboarding_worker.adapters.settings import AccountSettings
 from onboarding_worker.core.model.sessions import Session, SessionRequest
-from onboarding_worker.providers.account import AccountSettings, AccountUnusable
-from onboarding_worker.providers.bodies import LONGEST_TOKEN, BadAnswer, json_body, merged, optional_text, text
+from onboarding_worker.providers.account import AccountUnusable
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
 from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of, expiry
 from onboarding_worker.providers.parameters import by_name

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Person
+from onboarding_worker.adapters.bodies import BadAnswer, json_body, merged, optional_text
+from onboarding_worker.adapters.settings import AccountSettings
+from onboarding_worker.core.model.customers import Person
 from onboarding_worker.core.model.sessions import Session, SessionRequest
-from onboarding_worker.providers.account import AccountSettings
-from onboarding_worker.providers.bodies import BadAnswer, json_body, merged, optional_text
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
 from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
 from onboarding_worker.providers.parameters import by_name

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from onboarding_worker.adapters.bodies import json_body, merged
+from onboarding_worker.adapters.settings import AccountSettings
+from onboarding_worker.core.model.customers import Customer, CustomerKind, FieldProblem
 from onboarding_worker.core.model.sessions import Session, SessionRequest
-from onboarding_worker.providers.account import AccountSettings
-from onboarding_worker.providers.bodies import json_body, merged
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, Table
 from onboarding_worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
 from onboarding_worker.providers.parameters import by_name

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from onboarding_worker.adapters.bodies import BadAnswer, Unread, check_echo, fields_in, masked, refusal
+from onboarding_worker.adapters.settings import AccountSettings
 from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import HttpAnswer
 from onboarding_worker.core.model.sessions import ExpirySource, SessionRequest
-from onboarding_worker.providers.account import AccountAdapter, AccountSettings, basic, required_secret
-from onboarding_worker.providers.bodies import BadAnswer, Unread, check_echo, fields_in, masked, refusal
+from onboarding_worker.providers.account import AccountAdapter, basic, required_secret
 from onboarding_worker.providers.values import Parameter
 
 HOST = "https://ivs.idenfy.com"

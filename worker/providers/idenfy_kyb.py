@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from onboarding_worker.adapters.bodies import LONGEST_TOKEN, json_body, merged, optional_text, text
+from onboarding_worker.adapters.settings import AccountSettings
+from onboarding_worker.core.model.customers import Customer, CustomerKind, FieldProblem
 from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from onboarding_worker.providers.account import AccountSettings
-from onboarding_worker.providers.bodies import LONGEST_TOKEN, json_body, merged, optional_text, text
 from onboarding_worker.providers.contract import Endpoint, HttpRequest, LifetimeAsked, ProviderFacts, Table
 from onboarding_worker.providers.idenfy import HOST, KEYS, LIMIT, MOST_LIFETIME, PATHS, IdenfyEndpoint
 from onboarding_worker.providers.parameters import by_name, check_parameters, documented_parameters

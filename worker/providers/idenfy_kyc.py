@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem, Person
+from onboarding_worker.adapters import bodies
+from onboarding_worker.adapters.bodies import BadAnswer, optional_text, text
+from onboarding_worker.adapters.settings import AccountSettings
+from onboarding_worker.core.model.customers import Customer, CustomerKind, FieldProblem, Person
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from onboarding_worker.providers import bodies
-from onboarding_worker.providers.account import NO_COMPANIES, AccountSettings, AccountUnusable
-from onboarding_worker.providers.bodies import BadAnswer, optional_text, text
+from onboarding_worker.providers.account import NO_COMPANIES, AccountUnusable
 from onboarding_worker.providers.contract import (
     Endpoint,
     HttpAnswer,

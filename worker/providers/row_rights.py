@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import FieldProblem
-from onboarding_worker.providers.account import AccountSettings
+from onboarding_worker.adapters.settings import AccountSettings
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.providers.parameters import list_around, set_by
 from onboarding_worker.providers.parameters.effects import Effect
 

@@ -16,10 +16,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.adapters.strict_json import NoObject, read_list, read_object
 from onboarding_worker.core.model.channels import is_mail
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.sessions import Opening
-from onboarding_worker.providers.strict_json import NoObject, read_list, read_object
 
 
 class Refusal(NamedTuple):

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.budgets.batch_pace import planned_at
+from onboarding_worker.core.budgets.budgets import Budgets
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.notation import counted, listed_in_words, written
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, resumed, under_cap
-from onboarding_worker.core.limits.store.batch_pace import planned_at
-from onboarding_worker.core.limits.store.budgets import Budgets
-from onboarding_worker.core.messages.contact import ContactPolicy
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
-from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState, resumed, under_cap
+from onboarding_worker.core.rules.contact import ContactPolicy
+from onboarding_worker.core.rules.reconciliation import OrphanRule
+from onboarding_worker.core.upkeep.takeovers import Takeovers
 from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
 from onboarding_worker.lists.store.batches import BatchFacts
 from onboarding_worker.plans.store.pilots import latest_verdict

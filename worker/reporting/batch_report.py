@@ -7,9 +7,8 @@ from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from onboarding_worker.core.budgets.budgets import Budgets
 from onboarding_worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
-from onboarding_worker.core.lifecycle.reissue import ahead_at
-from onboarding_worker.core.limits.store.budgets import Budgets
 from onboarding_worker.core.model.reasons import UNTIL_A_PERSON, Reason
 from onboarding_worker.core.model.states import (
     ENDED_JOBS,
@@ -21,6 +20,7 @@ from onboarding_worker.core.model.states import (
     LineState,
     PauseCause,
 )
+from onboarding_worker.core.rules.reissue import ahead_at
 from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
 from onboarding_worker.lists.store.batches import BatchFacts
 from onboarding_worker.plans.pilot import in_words

@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 from onboarding_worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
-from onboarding_worker.core.limits.budgets import (
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.rules.budgets import (
     BudgetRule,
     BudgetState,
     credits_left,
@@ -15,12 +16,11 @@ from onboarding_worker.core.limits.budgets import (
     next_call_at,
     next_slot,
 )
-from onboarding_worker.core.limits.budgets import interval as spaced
-from onboarding_worker.core.limits.limits import CreditCap, UsedCredits, day_of, end_of, left_of, tightest
-from onboarding_worker.core.limits.ramp import DAY, Ramp
-from onboarding_worker.core.limits.rate_adaptation import is_refused_at_lowest
-from onboarding_worker.core.messages.text_numbers import HOUR, hour_of
-from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.rules.budgets import interval as spaced
+from onboarding_worker.core.rules.limits import CreditCap, UsedCredits, day_of, end_of, left_of, tightest
+from onboarding_worker.core.rules.ramp import DAY, Ramp
+from onboarding_worker.core.rules.rate_adaptation import is_refused_at_lowest
+from onboarding_worker.core.rules.text_numbers import HOUR, hour_of
 from onboarding_worker.reporting.store.counts import Waits
 from onboarding_worker.reporting.store.outlook import Orphans, UnknownOutcomes
 from onboarding_worker.reporting.waits import SOON, Wait, outage_of, stop_in_words

@@ -9,17 +9,17 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from onboarding_worker.core.budgets.budgets import Budgets
+from onboarding_worker.core.budgets.reports import unread_codes
+from onboarding_worker.core.claim import leases
 from onboarding_worker.core.database.database import Database
-from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.notation import listed_in_words, written, written_if_any
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
-from onboarding_worker.core.limits.limits import day_of, end_of
-from onboarding_worker.core.limits.store import leases
-from onboarding_worker.core.limits.store.budgets import Budgets
-from onboarding_worker.core.limits.store.reports import unread_codes
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState, credits_left, found_in_words
+from onboarding_worker.core.rules.limits import day_of, end_of
+from onboarding_worker.core.upkeep.takeovers import Takeovers
 from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops, Stopped
 from onboarding_worker.lists.store.batches import STDIN, BatchFacts
 from onboarding_worker.reporting import waits

@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.foundation.notation import counted
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.reporting.store.spending import Figures, Place, sum_of
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.money import Price, in_json, total

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from onboarding_worker.core.customers.customers import OWN_PREFIX, UPDATABLE
-from onboarding_worker.core.customers.store.verdicts import Verdict
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.keyring import NEEDS_THE_KEY
 from onboarding_worker.core.foundation.notation import spreadsheet_safe, written
+from onboarding_worker.core.model.customers import OWN_PREFIX, UPDATABLE
 from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.core.rows.verdicts import Verdict
 from onboarding_worker.lists.known_customers import ANOTHER_PERSON, WAS_ERASED
 from onboarding_worker.reporting.steps import step_for
 from onboarding_worker.reporting.store.report_rows import LineFacts

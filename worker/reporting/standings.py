@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from onboarding_worker.core.database.database import Database
-from onboarding_worker.core.features import Hook
-from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.foundation.features import Hook
+from onboarding_worker.core.rules.budgets import BudgetState
 from onboarding_worker.reporting.waits import Wait
 from onboarding_worker.settings.model import Settings
 

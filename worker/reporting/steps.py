@@ -3,7 +3,7 @@ too: `waits.cause_of` finds the reason, and the page of states lists them."""
 
 from collections.abc import Mapping
 
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.model.reasons import Reason, known_reason
 from onboarding_worker.core.model.states import JobState, LineState
 from onboarding_worker.core.model.stops import way_out

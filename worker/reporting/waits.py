@@ -9,9 +9,13 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import NamedTuple, Self
 
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.notation import counted, written, written_if_any
-from onboarding_worker.core.limits.budgets import (
+from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.reasons import UNTIL_A_PERSON, Reason
+from onboarding_worker.core.model.states import HELD_BACK, PRIORITIES, JobState, LineState
+from onboarding_worker.core.model.stops import is_at_cap, way_out
+from onboarding_worker.core.rules.budgets import (
     BudgetRule,
     BudgetState,
     at_cap,
@@ -20,13 +24,9 @@ from onboarding_worker.core.limits.budgets import (
     interval,
     next_call_at,
 )
-from onboarding_worker.core.limits.limits import tightest, used_up
-from onboarding_worker.core.messages.contact import ContactPolicy
-from onboarding_worker.core.model.channels import CHANNELS
-from onboarding_worker.core.model.reasons import UNTIL_A_PERSON, Reason
-from onboarding_worker.core.model.states import HELD_BACK, PRIORITIES, JobState, LineState
-from onboarding_worker.core.model.stops import is_at_cap, way_out
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.rules.contact import ContactPolicy
+from onboarding_worker.core.rules.limits import tightest, used_up
+from onboarding_worker.core.rules.reconciliation import OrphanRule
 from onboarding_worker.reporting.steps import step_for
 from onboarding_worker.reporting.store.processes import TAKES_EVENTS, WORK, Running, Wakening, no_wake_up
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import invitation_channels
+from onboarding_worker.core.budgets.budgets import Budgets
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, credits_again_at
-from onboarding_worker.core.limits.store.budgets import Budgets
-from onboarding_worker.failover.store.takeovers import Takeovers
+from onboarding_worker.core.model.customers import invitation_channels
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState, credits_again_at
+from onboarding_worker.core.upkeep.takeovers import Takeovers
 from onboarding_worker.plans.store.pilots import LOOK_EVERY
 from onboarding_worker.reporting.forecast import due_then, lost_answers, of_rest
 from onboarding_worker.reporting.store.counts import BatchCounts

@@ -18,11 +18,11 @@ from typing import Any
 from celery.worker import loops
 from celery.worker.consumer import Consumer as CelerysConsumer
 
+from onboarding_worker.adapters.strict_json import NoObject, read_list
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.events.brokers.connection import UNREADABLE
-from onboarding_worker.providers.strict_json import NoObject, read_list
 from onboarding_worker.runtime.celery_settings import PREFIX, QUEUE_OF
 from onboarding_worker.runtime.worker_process import woken_here
 from onboarding_worker.settings.queue_names import QUEUES, SWEEP

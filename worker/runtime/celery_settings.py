@@ -24,7 +24,7 @@ from onboarding_worker.events.brokers.connection import tls_options, transport_o
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.queue_names import EXCHANGE, INVITE, ISSUE, PUBLISH, QUEUES, SWEEP, UNACKED
-from onboarding_worker.wiring.background import targets_of
+from onboarding_worker.wiring.watching import targets_of
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -25,6 +25,7 @@ from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.wiring.background import Working
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.runner import Runner
+from onboarding_worker.wiring.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class Embedded:
         if not self._asked:
             await self.runner.prove_senders()
             self._asked = True
-        once = partial(self.parts.sweep.once, only_batch=self._only_batch, all_leases=self._all_of_them)
+        once = partial(Sweep(self.parts).once, only_batch=self._only_batch, all_leases=self._all_of_them)
         await self.runner.in_thread(once, self._wake_soon, *(one.step for one in self._work))
         self._all_of_them = False
 

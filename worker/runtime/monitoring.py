@@ -23,10 +23,10 @@ from celery.worker import control
 from celery.worker.request import Request as CelerysRequest
 from kombu.messaging import Consumer
 
+from onboarding_worker.adapters.strict_json import NoObject, read_object
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.events.brokers.connection import OUTAGES, broker_fault
-from onboarding_worker.providers.strict_json import NoObject, read_object
 from onboarding_worker.runtime.celery_settings import CONFIRM_SECONDS
 
 LARGEST = 65_536  # bytes: a command may name each of hundreds of workers

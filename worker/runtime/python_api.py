@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session, scoped_session
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.database.schema import NotReady
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, EventReceipt, Outcome
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.events.event_receiver import Receiver

@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from onboarding_worker.core.features import FEATURES, Hook
 from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.features import FEATURES, Hook
 from onboarding_worker.core.model.incoming import Event, EventReceipt, Received
 from onboarding_worker.core.model.metrics import EVENTS, WEBHOOKS
 from onboarding_worker.core.model.wakeups import Wake, WakeUp

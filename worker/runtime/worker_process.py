@@ -33,6 +33,7 @@ from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.wiring.background import Ticks
 from onboarding_worker.wiring.opening import opened
 from onboarding_worker.wiring.runner import LONGEST_DISPATCH, STAY, prove_senders
+from onboarding_worker.wiring.sweep import Sweep
 
 # The scheduler wakes a sweep each second. Each worker looks for due work by itself once none came for so long.
 SWEEP_IS_LATE = timedelta(seconds=10)
@@ -64,7 +65,7 @@ READY = "the database is ready: the worker claims rows"
 def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
     """As `Sweep.once`, with what features have to do."""
     work = [one.step for one in here.work] if whole else []
-    here.parts.sweep.once(send, partial(_wake_for_features, here, send), *work, whole=whole)
+    Sweep(here.parts).once(send, partial(_wake_for_features, here, send), *work, whole=whole)
 
 
 def sweep_alone(here: Process, *, begin: Wake) -> bool:

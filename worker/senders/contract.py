@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from onboarding_worker.core.adapters import Http, Message, Receipt, Sender
+from onboarding_worker.adapters.settings import Secret as Token
 from onboarding_worker.core.foundation.notation import plain
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from onboarding_worker.core.model.stops import About
-from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
-from onboarding_worker.providers.account import Secret as Token
-from onboarding_worker.providers.facts import TEXT_SERVICES, TextFacts
+from onboarding_worker.core.rules.contracts import Http, Message, Receipt, Sender
+from onboarding_worker.core.rules.reconciliation import Nothing, Unmatched
+from onboarding_worker.senders.facts import TEXT_SERVICES, TextFacts
 
 # Our own Message-ID, as services and programs write it. The group is its left part: the message's key.
 MESSAGE_ID = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)

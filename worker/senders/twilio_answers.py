@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from onboarding_worker.adapters.bodies import BadAnswer, json_object, mail_date, retry_after
 from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer
 from onboarding_worker.core.model.stops import About
-from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
-from onboarding_worker.providers.bodies import BadAnswer, json_object, mail_date, retry_after
+from onboarding_worker.core.rules.reconciliation import Nothing, Unmatched
 from onboarding_worker.senders.contract import Receipt, mask
 
 OPTED_OUT, DAILY_CAP, BLOCKED = 21610, 63038, 63014

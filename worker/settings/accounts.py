@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from onboarding_worker.adapters.catalogue import AdapterBroken
 from onboarding_worker.core.foundation.notation import listed_in_words, parse_duration, show_duration
-from onboarding_worker.providers.facts import PROVIDERS, AdapterBroken, ProviderFacts, facts_of
+from onboarding_worker.providers.facts import PROVIDERS, ProviderFacts, facts_of
 from onboarding_worker.settings.addresses import is_host, web_url
 from onboarding_worker.settings.problems import nearest
 from onboarding_worker.settings.tls import TrustsAuthority

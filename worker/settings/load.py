@@ -17,7 +17,8 @@ from pydantic_core import ErrorDetails
 
 from onboarding_worker.core.foundation.notation import counted, show_duration
 from onboarding_worker.core.model.channels import channels_of
-from onboarding_worker.providers.facts import PROVIDERS, TEXT_SERVICES
+from onboarding_worker.providers.facts import PROVIDERS
+from onboarding_worker.senders.facts import TEXT_SERVICES
 from onboarding_worker.settings import rules
 from onboarding_worker.settings.model import Settings, whole_model
 from onboarding_worker.settings.needs import EVERYTHING, Needs

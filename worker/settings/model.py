@@ -10,10 +10,10 @@ from urllib.parse import unquote
 from pydantic import BeforeValidator, Field, create_model
 
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.messages.contact import AddressCap
-from onboarding_worker.core.messages.quiet_hours import QuietHours
 from onboarding_worker.core.model.channels import CHANNELS, ChannelName
 from onboarding_worker.core.model.endings import RetryPolicy
+from onboarding_worker.core.rules.contact import AddressCap
+from onboarding_worker.core.rules.quiet_hours import QuietHours
 from onboarding_worker.lists.own_columns import PREFIX, is_own
 from onboarding_worker.settings.accounts import Account
 from onboarding_worker.settings.outside import Bus, Web
@@ -232,7 +232,7 @@ class Retention(Section):
         None,
         "A batch's rows are removed this long after its last job's end; its totals stay. At least 30 days.",
         "kept",
-        # A call with an unknown outcome may have left a session behind for as long (core/customers/store/admission.py).
+        # A call with an unknown outcome may have left a session behind for as long (lists/store/admission.py).
         ge=timedelta(days=30),
     )
     audit: Duration | None = setting(

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from onboarding_worker.core.features import hint
-from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.model.incoming import EventKind, EventSender
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.settings.addresses import bind_address
 from onboarding_worker.settings.problems import Findings, Path, suggestion
 from onboarding_worker.settings.secrets import HOW, Secret, sender_key

@@ -10,18 +10,18 @@ from datetime import timedelta
 from email.utils import parseaddr
 from typing import TYPE_CHECKING
 
-from onboarding_worker.core.features import Hook
-from onboarding_worker.core.limits.budgets import FLUSH_MARGIN, BudgetRule
-from onboarding_worker.core.messages.contact import Caps, ContactPolicy, CorrectedRule, Ladder, PauseRule, Rung
-from onboarding_worker.core.messages.quiet_hours import Hours
+from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.core.model.channels import CHANNELS, is_mail
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.rules.budgets import FLUSH_MARGIN, BudgetRule
+from onboarding_worker.core.rules.contact import Caps, ContactPolicy, CorrectedRule, Ladder, PauseRule, Rung
+from onboarding_worker.core.rules.quiet_hours import Hours
+from onboarding_worker.core.rules.reconciliation import OrphanRule
 from onboarding_worker.providers.contract import Provider
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.problems import SettingsError
 
 if TYPE_CHECKING:
-    from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+    from onboarding_worker.core.rows.own_links import StableLinks
 
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)

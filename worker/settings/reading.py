@@ -14,8 +14,8 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, get_origin
 
-from onboarding_worker.core import shipped
-from onboarding_worker.core.features import NOT_INSTALLED, hint
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import NOT_INSTALLED, hint
 from onboarding_worker.settings.model import whole_model
 from onboarding_worker.settings.needs import Needs, is_needed
 from onboarding_worker.settings.problems import Findings, Path, nearest

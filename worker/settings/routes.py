@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from onboarding_worker.core.customers.customers import MOST_OWN
+from onboarding_worker.core.model.customers import MOST_OWN
 from onboarding_worker.lists.own_columns import PREFIX, is_own, own_name
 from onboarding_worker.lists.rules import COLUMNS, RULES, WORDED
 from onboarding_worker.providers.facts import PROVIDERS

@@ -9,12 +9,12 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from onboarding_worker.core.customers.customers import Channel, invitation_channels
 from onboarding_worker.core.foundation.notation import listed_in_words, show_duration
 from onboarding_worker.core.foundation.tls import is_loopback
-from onboarding_worker.core.messages.quiet_hours import QuietHours
+from onboarding_worker.core.model.customers import Channel, invitation_channels
 from onboarding_worker.core.model.refusals import FRAUD, KNOWN, plain
 from onboarding_worker.core.model.sessions import default_floor, never_fresh
+from onboarding_worker.core.rules.quiet_hours import QuietHours
 from onboarding_worker.providers.facts import PROVIDERS, SPECIAL_KEYS, facts_of, lifetime_of
 from onboarding_worker.providers.parameters import unknown_parameter
 from onboarding_worker.providers.row_rights import ACCOUNT

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.providers.facts import TEXT_SERVICES, AdapterBroken, text_facts_of
+from onboarding_worker.adapters.catalogue import AdapterBroken
+from onboarding_worker.core.model.customers import Channel
+from onboarding_worker.core.rules.limits import Limit
+from onboarding_worker.senders.facts import TEXT_SERVICES, text_facts_of
 from onboarding_worker.settings.addresses import MailServer
 from onboarding_worker.settings.problems import Findings
 from onboarding_worker.settings.tls import Client, OwnServer

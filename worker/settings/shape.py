@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from onboarding_worker.core.features import Hook
-from onboarding_worker.providers import strict_json
+from onboarding_worker.adapters import strict_json
+from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.settings.problems import Findings
 from onboarding_worker.settings.tls import OwnServer
 from onboarding_worker.settings.values import Lazy, Section, holds_secrets

@@ -33,16 +33,16 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from onboarding_worker.core.features import hint
+from onboarding_worker.adapters.catalogue import Catalogue
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.notation import parse_duration
-from onboarding_worker.core.limits.limits import CreditCap, Limit
-from onboarding_worker.core.limits.ramp import Ramp
-from onboarding_worker.core.messages.contact import AddressCap
-from onboarding_worker.core.messages.quiet_hours import QuietHours, zone_names
 from onboarding_worker.core.model.refusals import KNOWN, codes, plain
+from onboarding_worker.core.rules.contact import AddressCap
+from onboarding_worker.core.rules.limits import CreditCap, Limit
+from onboarding_worker.core.rules.quiet_hours import QuietHours, zone_names
+from onboarding_worker.core.rules.ramp import Ramp
 from onboarding_worker.lists.dates import DateForm
 from onboarding_worker.providers.countries import alpha2, usual_mistake
-from onboarding_worker.providers.facts import Catalogue
 from onboarding_worker.settings import addresses
 from onboarding_worker.settings.money import Price
 from onboarding_worker.settings.problems import SettingsError

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from html.parser import HTMLParser
 
-from onboarding_worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
-from onboarding_worker.core.messages.contact import Invitation, Wording, advice_for
+from onboarding_worker.core.model.customers import MESSAGE, Customer, CustomerKind, Person, with_own
 from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.rules.contact import Invitation, Wording, advice_for
 from onboarding_worker.templates.content import segments
 from onboarding_worker.templates.language import (
     TemplateProblem,

@@ -18,8 +18,8 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from onboarding_worker.core.customers.customers import MESSAGE
-from onboarding_worker.core.messages.contact import CannotWrite
+from onboarding_worker.core.model.customers import MESSAGE
+from onboarding_worker.core.rules.contact import CannotWrite
 from onboarding_worker.templates.values import OWN_NAME, VENDOR
 
 FILE_LENGTH = 64 * 1024  # characters of one template file

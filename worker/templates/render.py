@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 from jinja2 import Template, nodes
 from markupsafe import escape
 
-from onboarding_worker.core.adapters import Message
-from onboarding_worker.core.customers.customers import MESSAGE
 from onboarding_worker.core.foundation.notation import plain
-from onboarding_worker.core.messages.contact import Invitation
 from onboarding_worker.core.model.channels import address_of
+from onboarding_worker.core.model.customers import MESSAGE
+from onboarding_worker.core.rules.contact import Invitation
+from onboarding_worker.core.rules.contracts import Message
 from onboarding_worker.templates.brand import Brand
 from onboarding_worker.templates.content import NotContent, content_of, segments
 from onboarding_worker.templates.language import TemplateProblem, name_of, own_columns, parsed

@@ -22,10 +22,10 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from onboarding_worker.core.customers.customers import MESSAGE, CustomerKind
 from onboarding_worker.core.foundation.notation import plain
-from onboarding_worker.core.messages.contact import Invitation
+from onboarding_worker.core.model.customers import MESSAGE, CustomerKind
 from onboarding_worker.core.model.refusals import Advice
+from onboarding_worker.core.rules.contact import Invitation
 from onboarding_worker.templates.no_values import real_name, real_names
 
 NAMES = ("first_name", "last_name", "company_name")  # the columns

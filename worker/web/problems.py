@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 
 PROBLEM = "application/problem+json"
 # Where a request stores why its credentials were refused: "events: …". It holds nothing of the request.

@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
-from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.model.wakeups import Wake, WakeUp
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.events.store.event_status import LinkStatus
 
 log = logging.getLogger(__name__)

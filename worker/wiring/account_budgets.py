@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from onboarding_worker.core.budgets.backpressure import make_refused_due, make_snoozed_due, make_waiting_jobs_due
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
-from onboarding_worker.core.limits.limits import used_up
-from onboarding_worker.core.limits.store.backpressure import make_refused_due, make_snoozed_due, make_waiting_jobs_due
 from onboarding_worker.core.model.stops import is_at_cap, way_out
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.rules.limits import used_up
 from onboarding_worker.plans.deadlines import Paces
 from onboarding_worker.reporting.forecast import Load, pace_of
 from onboarding_worker.wiring.store.carried_budgets import carry_over

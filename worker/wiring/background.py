@@ -1,20 +1,13 @@
-"""What features do beside the rows: in the processes that work (`run`, `up`, the workers) and in each sweep, to watch
-what a process does, and on a report that comes back."""
+"""What features do beside the rows: in the processes that work (`run`, `up`, the workers), and on a report that comes
+back."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from onboarding_worker.core.database.database import Database
-from onboarding_worker.core.facts import FactObserver
-from onboarding_worker.core.features import NOT_INSTALLED, Hook
-from onboarding_worker.core.foundation.clock import Clock, monotonic
-from onboarding_worker.core.model.metrics import Series
-from onboarding_worker.lists.traces import Traces
-from onboarding_worker.reporting.store.look import Looked
-from onboarding_worker.reporting.waits import Wait
-from onboarding_worker.settings.model import Settings
+from onboarding_worker.core.foundation.clock import monotonic
+from onboarding_worker.core.foundation.features import NOT_INSTALLED, Hook
 
 if TYPE_CHECKING:
     from onboarding_worker.lists.returned import ReturnedReport
@@ -58,12 +51,6 @@ class Work(NamedTuple):
 
 # The feature `bounces` reads its mailbox so, `list_sources` looks into folders, and `outbox` publishes events.
 WORK = Hook("WORK", Work)
-
-
-# Called once for each process. What it returns makes the step, in each sweep: it gets what is due.
-SweepStep: TypeAlias = "Callable[[Parts], Callable[[Looked], object]]"
-# The feature `audit` seals what was added to the log.
-SWEEP_STEPS: Hook[SweepStep] = Hook("SWEEP_STEPS")
 
 
 def opened_work(parts: "Parts", *, in_run: bool = False, in_worker: bool = False) -> list[Working]:
@@ -135,45 +122,3 @@ class Looks(Working):
     def join(self, seconds: float) -> None:
         if self._thread.is_alive():
             self._thread.join(seconds)
-
-
-NeedsAPerson = Callable[[], Iterable[Wait]]  # what needs a person now
-
-
-class Tracer(NamedTuple):
-    """`open` makes what records this process's spans; it may have a thread. `collector`: the address that they go to;
-    None: they go nowhere."""
-
-    open: Callable[[], Traces]
-    collector: Callable[[], str | None]
-
-
-class Observing(FactObserver, Protocol):
-    """`targets`: where it hands on what happens, by name. Each has a budget's row, and a connection of the process
-    while it is given something."""
-
-    @property
-    def targets(self) -> Collection[str]: ...
-
-
-# Adds what one process has counted since the last time to what is there; blocks. The feature `metrics` keeps counts in
-# the database.
-COUNTS: Hook[Callable[[Database, Mapping[Series, float]], None]] = Hook("COUNTS")
-# Who records spans. The feature `traces` sends them to a collector.
-TRACES = Hook("TRACES", Tracer)
-# Who learns what happens to rows; None where these settings have nothing for it. The feature `outbox` writes outgoing
-# events.
-OBSERVERS: Hook[Callable[[Settings], Observing | None]] = Hook("OBSERVERS")
-# Makes what looks whether something begins, or ends, to need a person, and tells it: each sweep calls that, and `web`
-# every ten seconds. The feature `alerts` sends it to people.
-TELLERS: Hook[Callable[[Settings, Database, NeedsAPerson, Clock], Callable[[], object]]] = Hook("TELLERS")
-
-
-def observing_of(settings: Settings) -> list[Observing]:
-    """Those of all features that have any with these settings."""
-    return [observing for one in OBSERVERS.offered() if (observing := one(settings)) is not None]
-
-
-def targets_of(settings: Settings) -> list[str]:
-    """To whom features hand on what happens."""
-    return [target for one in observing_of(settings) for target in one.targets]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import sqlalchemy as sa
 
@@ -23,9 +23,10 @@ from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.journal import Journal
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.foundation.clock import Clock, ProcessClock
-from onboarding_worker.core.limits.call_outcomes import SecondLook
+from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.core.model.metrics import Meters
-from onboarding_worker.http.trust import faster
+from onboarding_worker.core.rules.call_outcomes import SecondLook
+from onboarding_worker.http.ways import faster
 from onboarding_worker.lists.importing.intake import Intake
 from onboarding_worker.lists.traces import NO_TRACES, Traces
 from onboarding_worker.providers.account import AccountUnusable
@@ -39,16 +40,15 @@ from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.policies import check_leases, mail_domains, orphan_rules
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.wiring import account_budgets
-from onboarding_worker.wiring.background import COUNTS, SWEEP_STEPS, TELLERS, TRACES, observing_of
 from onboarding_worker.wiring.os_user import os_user
 from onboarding_worker.wiring.store.roles import may_write
 from onboarding_worker.wiring.stores import Stores
+from onboarding_worker.wiring.watching import COUNTS, TELLERS, TRACES, observing_of
 
 if TYPE_CHECKING:
     from onboarding_worker.core.work.kinds import FirstLinks
     from onboarding_worker.reporting.store.look import Looked
     from onboarding_worker.senders.contract import Sender
-    from onboarding_worker.wiring.sweep import Sweep
 
 log = logging.getLogger(__name__)
 # How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
@@ -56,6 +56,11 @@ DATABASE_THREADS = 3
 ON_THE_LOOP = 5
 SET_CLOCK_EVERY = timedelta(seconds=10)
 END_SECONDS = 1.0  # how long an end waits for a measurement under way: the database may hang
+
+# Called once for each process. What it returns makes the step, in each sweep: it gets what is due.
+SweepStep: TypeAlias = "Callable[[Parts], Callable[[Looked], object]]"
+# The feature `audit` seals what was added to the log.
+SWEEP_STEPS: Hook[SweepStep] = Hook("SWEEP_STEPS")
 
 
 def build_providers(settings: Settings) -> dict[str, Provider]:
@@ -209,12 +214,6 @@ class Parts(Stores):
             traces=lambda: self.traces,
             rights=self.settings.rights.of,
         )
-
-    @property
-    def sweep(self) -> "Sweep":
-        from onboarding_worker.wiring.sweep import Sweep
-
-        return Sweep(self)
 
     @cached_property
     def tellers(self) -> Sequence[Callable[[], object]]:

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from onboarding_worker.core.customers.customers import Channel, Customer
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.messages.contact import Invitation, advice_for
-from onboarding_worker.core.messages.text_numbers import why_not_texted
+from onboarding_worker.core.model.customers import Channel, Customer
 from onboarding_worker.core.model.endings import Problem
 from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.rules.contact import Invitation, advice_for
+from onboarding_worker.core.rules.text_numbers import why_not_texted
 from onboarding_worker.http import event_loop
 from onboarding_worker.lists import phone_numbers, rules
 from onboarding_worker.providers.facts import lifetime_of

@@ -11,7 +11,7 @@ from onboarding_worker.core.database import schema
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.encrypted_values import context_of_person
 from onboarding_worker.core.database.outages import reason
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
 from onboarding_worker.http import event_loop
 from onboarding_worker.lists.decisions.store.do_not_contact import DoNotContact

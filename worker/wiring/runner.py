@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.budgets.backpressure import make_waiting_jobs_due
 from onboarding_worker.core.database import fast
 from onboarding_worker.core.database.fast import Twin
 from onboarding_worker.core.database.fast.on_loop import on_loop, pause
@@ -26,12 +27,11 @@ from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.garbage import tune_gc
 from onboarding_worker.core.foundation.logs import about
 from onboarding_worker.core.foundation.outage_log import Outage
-from onboarding_worker.core.limits.call_outcomes import CallOutcome
-from onboarding_worker.core.limits.store.backpressure import make_waiting_jobs_due
 from onboarding_worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
 from onboarding_worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
+from onboarding_worker.core.rules.call_outcomes import CallOutcome
 from onboarding_worker.http.client import Http, open_http_session
-from onboarding_worker.http.trust import faster, way_of
+from onboarding_worker.http.ways import faster, way_of
 from onboarding_worker.wiring.container import DATABASE_THREADS, Parts
 from onboarding_worker.wiring.work import invite_work, issue_work
 

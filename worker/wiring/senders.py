@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onboarding_worker.core.features import Hook
 from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.model.channels import channels_of
 from onboarding_worker.http.client import OwnHttp
-from onboarding_worker.http.trust import faster, trust_of, way_of
+from onboarding_worker.http.trust import trust_of
+from onboarding_worker.http.ways import faster, way_of
 from onboarding_worker.senders.contract import Caller, Returning, Sender, TextTools, text_service
 from onboarding_worker.senders.email import EmailSender, one_by_one
 from onboarding_worker.settings.model import Settings

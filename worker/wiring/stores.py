@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from onboarding_worker.core.customers.customers import Customer, FieldProblem
+from onboarding_worker.core.budgets.budgets import Budgets
 from onboarding_worker.core.database.audit_entries import Act
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.limits.store.budgets import Budgets
-from onboarding_worker.core.messages.contact import ContactPolicy
-from onboarding_worker.core.messages.quiet_hours import Hours
+from onboarding_worker.core.model.customers import Customer, FieldProblem
 from onboarding_worker.core.model.incoming import ACCOUNT, SENDER
+from onboarding_worker.core.rules.contact import ContactPolicy
+from onboarding_worker.core.rules.quiet_hours import Hours
+from onboarding_worker.core.upkeep.takeovers import Takeovers
 from onboarding_worker.events.store.refused_events import RefusedEvents
-from onboarding_worker.failover.store.takeovers import Takeovers
 from onboarding_worker.http.trust import Trust, trust_of
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.decisions.store.do_not_contact import DoNotContact
@@ -35,7 +35,7 @@ from onboarding_worker.settings.policies import BudgetRules, budget_rules, conta
 from onboarding_worker.wiring.store.carried_budgets import as_counted
 
 if TYPE_CHECKING:
-    from onboarding_worker.core.messages.store.claim_invitations import Invitations
+    from onboarding_worker.core.messages.claim_invitations import Invitations
     from onboarding_worker.core.work.store.claim_jobs import Jobs
     from onboarding_worker.events.store.inbox import Inboxes
     from onboarding_worker.senders.contract import Sender
@@ -100,7 +100,7 @@ class Stores:
 
     @cached_property
     def invitations(self) -> "Invitations":
-        from onboarding_worker.core.messages.store.claim_invitations import Invitations
+        from onboarding_worker.core.messages.claim_invitations import Invitations
 
         return Invitations(self.database, self.keyring, jitter=self.jitter)
 

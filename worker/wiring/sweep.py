@@ -10,11 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from onboarding_worker.core.limits.store import leases
+from onboarding_worker.core.claim import leases
 from onboarding_worker.core.model.stops import is_at_cap
 from onboarding_worker.core.model.wakeups import Wake, WakeUp
-from onboarding_worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
+from onboarding_worker.core.upkeep.expired_leases import EndedLeases, ExpiredLeases
+from onboarding_worker.core.upkeep.expired_sessions import ExpiryPolicy, check
 from onboarding_worker.lists.store import refreshed
 from onboarding_worker.reporting.store import counting
 from onboarding_worker.reporting.store.look import Looked, Looks, Step

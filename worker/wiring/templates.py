@@ -4,9 +4,9 @@ have."""
 from collections.abc import Iterable
 from email.utils import parseaddr
 
-from onboarding_worker.core.customers.customers import MESSAGE, Customer, FieldProblem, invitation_channels
-from onboarding_worker.core.messages.contact import ContactPolicy
 from onboarding_worker.core.model.channels import address_of, is_mail
+from onboarding_worker.core.model.customers import MESSAGE, Customer, FieldProblem, invitation_channels
+from onboarding_worker.core.rules.contact import ContactPolicy
 from onboarding_worker.lists.own_columns import PREFIX, is_own
 from onboarding_worker.providers.facts import facts_of
 from onboarding_worker.settings.model import Settings

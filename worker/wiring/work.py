@@ -4,12 +4,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+from onboarding_worker.core.budgets.backpressure import ASSUMED_LIFETIME
 from onboarding_worker.core.dispatch.prefetch import EVENTS_AHEAD
-from onboarding_worker.core.limits.store.backpressure import ASSUMED_LIFETIME
-from onboarding_worker.core.messages.store.message_context import InvitationPolicy
+from onboarding_worker.core.messages.message_context import InvitationPolicy
 from onboarding_worker.core.model.channels import channels_of
 from onboarding_worker.core.model.sessions import floor_of, max_age_of
-from onboarding_worker.core.unknown.reconciliation import MARGIN
+from onboarding_worker.core.rules.reconciliation import MARGIN
 from onboarding_worker.core.work.kinds import FirstLinks, InviteWork, IssueWork, WakeInvite
 from onboarding_worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from onboarding_worker.http.client import Http

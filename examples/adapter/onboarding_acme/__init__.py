@@ -8,12 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from onboarding_worker.core.foundation.notation import utc_time
-from onboarding_worker.core.model.endings import Kind, Problem
-from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from onboarding_worker.providers.account import NO_COMPANIES, AccountSettings, https_link, required_secret
-from onboarding_worker.providers.bodies import (
+from onboarding_worker.adapters.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
     Unread,
@@ -24,6 +19,12 @@ from onboarding_worker.providers.bodies import (
     refusal,
     text,
 )
+from onboarding_worker.adapters.settings import AccountSettings
+from onboarding_worker.core.foundation.notation import utc_time
+from onboarding_worker.core.model.customers import Customer, CustomerKind, FieldProblem
+from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.model.sessions import ExpirySource, Session, SessionRequest
+from onboarding_worker.providers.account import NO_COMPANIES, https_link, required_secret
 from onboarding_worker.providers.contract import (
     AccountAdapter,
     Endpoint,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from onboarding_worker.adapters.bodies import BadAnswer, json_object, retry_after
 from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
-from onboarding_worker.providers.bodies import BadAnswer, json_object, retry_after
 from onboarding_worker.senders.contract import (
     Broken,
     DeliveryStatus,
@@ -32,7 +32,7 @@ from onboarding_worker.senders.contract import (
     TextTools,
     mask,
 )
-from onboarding_worker.senders.sms import ask
+from onboarding_worker.senders.twilio import ask
 from onboarding_worker.templates.content import content_of
 
 Read = TypeVar("Read")

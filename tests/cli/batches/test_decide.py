@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.keyring import new_key
 from onboarding_worker.reporting.store import counting
 from tests.desk.desk import DATABASE, Desk, Ended, Played, customers

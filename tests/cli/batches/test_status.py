@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.clock import system_clock
+from onboarding_worker.core.foundation.features import hint
 from tests.desk.desk import Desk, Played, customers, running
 from tests.suite import of_features
 

@@ -10,7 +10,7 @@ from onboarding_worker.cli.completions import Batch
 from onboarding_worker.cli.invocation import Invocation, global_options, log_info
 from onboarding_worker.cli.registry import COMMANDS, GROUPS, main_group
 from onboarding_worker.cli.shared_options import NAMES_OF_BATCHES, print_json
-from onboarding_worker.core import shipped
+from onboarding_worker.core.foundation import shipped
 from tests.desk.desk import customers, own_logging
 from tests.suite.of_features import ALL_HERE, needs, of_features
 
@@ -123,7 +123,7 @@ def test_what_a_command_does_not_need_is_not_loaded(words: str, unneeded: set[st
 
 SENDS = {"aiohttp", "aiosmtplib", "celery", "jinja2", "kombu", "psycopg", "redis", "uvloop", "yarl"}
 WRITES = {
-    "onboarding_worker.core.limits.store.flush",
+    "onboarding_worker.core.claim.flush",
     "onboarding_worker.core.work.store.claim_jobs",
     "onboarding_worker.events.store.inbox",
     "onboarding_worker.lists.store.added_lines",
@@ -139,8 +139,8 @@ READS = {"cryptography", "phonenumbers", "sqlalchemy.orm"}
 WORKS = {
     "multiprocessing",
     "rich.live",
-    "onboarding_worker.core.limits.store.claims",
-    "onboarding_worker.core.messages.store.message_context",
+    "onboarding_worker.core.claim.claims",
+    "onboarding_worker.core.messages.message_context",
     "onboarding_worker.core.work.store.job_context",
 }
 

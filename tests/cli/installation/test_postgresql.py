@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.database import schema
 from onboarding_worker.core.database.database import Database
-from onboarding_worker.core.features import FEATURES
+from onboarding_worker.core.foundation.features import FEATURES
 from tests.desk.desk import Desk, Ended, Played, customers
 from tests.suite.databases import in_encoding
 from tests.suite.of_features import needs

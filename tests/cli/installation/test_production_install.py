@@ -49,7 +49,8 @@ def test_a_folder_in_which_only_compiled_files_were_left_is_not_the_sandbox(tmp_
 def test_every_other_command_works_without_it():
     others = [name for name in COMMANDS if name not in OF_SANDBOX]
     call = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in ALL)
-    call += "from onboarding_worker.cli.registry import COMMANDS\nfrom onboarding_worker.core.features import loaded\n"
+    call += "from onboarding_worker.cli.registry import COMMANDS\n"
+    call += "from onboarding_worker.core.foundation.features import loaded\n"
     call += f"for name in {others}:\n  loaded(COMMANDS[name].place)\n"
     call += "import onboarding_worker, onboarding_worker.cli.opening, onboarding_worker.runtime.web_application\n"
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)

@@ -7,7 +7,7 @@ import pytest
 from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.lists import found_rows
 from onboarding_worker.cli.lists.found_rows import FoundRows, Streamed
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 
 ADDED = [(None, FieldProblem("", "it is odd")), *((row, FieldProblem("email", f"ė\n{row}", "a")) for row in range(7))]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, Customer, Person
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.schema import all_tables
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.customers import Channel, Customer, Person
 from onboarding_worker.core.model.endings import Hold, Kind
 from onboarding_worker.core.model.states import InvitationState, JobState
 from onboarding_worker.lists.lines import RefusedLine

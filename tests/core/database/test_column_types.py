@@ -7,7 +7,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database import fast
 from onboarding_worker.core.database.database import known, made_of
 from onboarding_worker.core.database.fast.many_rows import sent
@@ -25,6 +24,7 @@ from onboarding_worker.core.database.tables.types import (
     partial,
     word_of,
 )
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.sessions import Opening
 from onboarding_worker.core.model.states import JobState
 

@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Customer, Person
 from onboarding_worker.core.database import encrypted_values as values
 from onboarding_worker.core.database.encrypted_values import ERASED, Erased, LineDetails
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring, new_key
+from onboarding_worker.core.model.customers import Customer, Person
 from onboarding_worker.core.model.sessions import ExpirySource, Opening, Session
 
 RING = Keyring([new_key()])

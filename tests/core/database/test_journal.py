@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.journal import JOURNAL, LONGEST, Happened, Journal, Note, note, read
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel
 
 AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
 ONA, JONAS = "1234abcd" + "0" * 56, "1234abcd" + "f" * 56

@@ -15,7 +15,7 @@ from tests.suite.packages import ROOT
 
 # Queries without an order: each locks one row, but for the chunk of `decisions._move`, which has ordered it.
 ALONE = {
-    "core/limits/store/budgets.py": 2,
+    "core/budgets/budgets.py": 2,
     "lists/decisions/store/emergency_stop.py": 1,
     "features/alerts/store/alerts.py": 1,
     "features/audit/store/sealing.py": 1,

@@ -13,6 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from onboarding_worker.core.claim.attempt_log import CLOSE
 from onboarding_worker.core.database import schema
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.schema import NotReady, all_metadata, all_tables
@@ -20,7 +21,6 @@ from onboarding_worker.core.database.tables import Attempt, Batch
 from onboarding_worker.core.database.tables.types import OPTIONS
 from onboarding_worker.core.model.endings import Hold, Kind
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.work.store.attempt_log import CLOSE
 from onboarding_worker.wiring.opening import check_ready
 from tests.core.database.downgrading import downgrade
 from tests.stored.recount import expect_true_counts

@@ -7,13 +7,13 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import PipelineStatus
 
+from onboarding_worker.core.budgets.budgets import Budgets
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.fast import Twin
 from onboarding_worker.core.database.fast.on_loop import is_on_loop, on_loop, pause
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.postgresql_engine import BoundedConnection
 from onboarding_worker.core.database.tables import Budget
-from onboarding_worker.core.limits.store.budgets import Budgets
 from tests.suite.twins import only_fast
 from tests.suite.waiting import ENDS_WITHIN
 

@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core import shipped
 from onboarding_worker.core.database import schema
 from onboarding_worker.core.database.database import Database
-from onboarding_worker.core.features import FEATURES, Features
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import FEATURES, Features
 from tests.suite.databases import in_encoding
 
 

@@ -5,7 +5,7 @@ import logging
 from datetime import timedelta
 
 from onboarding_worker.core.dispatch.state import DecisionLog
-from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.rules.limits import Limit
 from tests.simulated.bench import UNREACHABLE
 
 DISPATCHER = "onboarding_worker.core.dispatch.dispatcher"

@@ -10,7 +10,7 @@ import pytest
 
 from onboarding_worker.core.dispatch.calls import CATCH_UP
 from onboarding_worker.core.dispatch.prefetch import FLUSH_EVERY, MANY, OPEN_LEAST, OPEN_MOST
-from onboarding_worker.core.limits.limits import LAPSE, Limit
+from onboarding_worker.core.rules.limits import LAPSE, Limit
 from tests.simulated.bench import EVENTS, MINUTE
 from tests.simulated.virtual_time import START
 

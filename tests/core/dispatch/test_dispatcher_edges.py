@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.limits.limits import Limit
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.metrics import WorkMeter
+from onboarding_worker.core.rules.limits import Limit
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, Result
 from tests.simulated.virtual_time import START
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from onboarding_worker.core.dispatch.prefetch import CLAIM_EVERY, EVENTS_AT_ONCE, FLUSH_EVERY
-from onboarding_worker.core.limits.limits import LAPSE, Limit
+from onboarding_worker.core.rules.limits import LAPSE, Limit
 from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
 from tests.suite.some import some

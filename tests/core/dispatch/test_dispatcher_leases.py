@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from onboarding_worker.core.dispatch.prefetch import FLUSH_EVERY
-from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.rules.limits import Limit
 from tests.simulated.bench import EVENTS, MINUTE, UNREACHABLE
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from onboarding_worker.core.dispatch.dispatcher import LINGER
-from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.rules.limits import Limit
 from tests.simulated.bench import EVENTS, MINUTE, UNREACHABLE
 
 SECOND = timedelta(seconds=1)

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_worker.core.dispatch.dispatcher import LINGER
-from onboarding_worker.core.limits.limits import LAPSE, Limit
 from onboarding_worker.core.model.metrics import WorkMeter
+from onboarding_worker.core.rules.limits import LAPSE, Limit
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 
 # Connections: a call may wait long for one, and its checks were made before.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from onboarding_worker.core.dispatch.state import BusyStretch, FlushTasks, OpenedRows, Results
-from onboarding_worker.core.limits.throughput import Stretch
+from onboarding_worker.core.rules.throughput import Stretch
 from tests.simulated.bench import EVENTS, MINUTE, Row
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -8,10 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from onboarding_worker.core.claim.flush import CallResult, Claimed, Flushed
 from onboarding_worker.core.dispatch.state import Work
-from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.limits.call_outcomes import SecondLook
-from onboarding_worker.core.limits.store.flush import CallResult, Claimed, Flushed
 from onboarding_worker.core.model import metrics
 from onboarding_worker.core.model.endings import (
     Cancel,
@@ -26,7 +24,9 @@ from onboarding_worker.core.model.endings import (
 )
 from onboarding_worker.core.model.metrics import Series
 from onboarding_worker.core.model.sessions import ExpirySource, Session
-from onboarding_worker.core.unknown.reconciliation import UnknownCall
+from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.rules.call_outcomes import SecondLook
+from onboarding_worker.core.rules.reconciliation import UnknownCall
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

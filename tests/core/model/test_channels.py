@@ -2,7 +2,6 @@
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Person
 from onboarding_worker.core.model.channels import (
     ADDRESSES,
     CALLED,
@@ -12,6 +11,7 @@ from onboarding_worker.core.model.channels import (
     is_mail,
     listed_as,
 )
+from onboarding_worker.core.model.customers import Channel, Person
 
 ONA = Person(email="ona@example.org", phone="+37060000001")
 

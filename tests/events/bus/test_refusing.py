@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.events.bus.dead_lettering import (
     LARGEST_HEADERS,
     LONGEST_PROBLEMS,

@@ -2,9 +2,9 @@
 
 import pytest
 
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.encrypted_values import ERASED
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
-from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.core.model.incoming import EventKind, Outcome
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
 from onboarding_worker.wiring.work import invite_work

@@ -16,7 +16,7 @@ from onboarding_worker.core.model.incoming import EventKind, Outcome
 from onboarding_worker.core.model.states import BATCH, EVENT, HELD_BACK, PAUSED, JobState
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.events.event_receiver import Receiver
-from tests.core.lifecycle.customer_days import C, R, U, days
+from tests.events.customer_days import C, R, U, days
 from tests.simulated.events import at, cancelled, event, outcomes, person, requested, updated
 from tests.simulated.world import customer
 

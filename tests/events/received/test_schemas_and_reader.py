@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import UPDATABLE
+from onboarding_worker.core.model.customers import UPDATABLE
 from onboarding_worker.core.model.incoming import OPERATOR, EventKind
 from onboarding_worker.events.cloudevents import Unreadable, read
 from onboarding_worker.events.event_receiver import Judging

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.verdicts import signature
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, Outbox, SessionRow
 from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender, Outcome
 from onboarding_worker.core.model.states import SessionState
+from onboarding_worker.core.rows.verdicts import signature
 from onboarding_worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from onboarding_worker.events.store.event_status import EventStatuses
 from tests.simulated.events import cancelled, erased, outcomes, person, requested, updated

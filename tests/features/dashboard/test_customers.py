@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Customer, Person
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.foundation.keyring import new_key
+from onboarding_worker.core.model.customers import Channel, Customer, Person
 from onboarding_worker.features.dashboard.pages.batch import chart
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.templates.checks import SAMPLE, SAMPLE_NOW

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Person
 from onboarding_worker.core.database.tables import Audit, Suppression, Webhook
+from onboarding_worker.core.model.customers import Person
 from onboarding_worker.web import strangers
 from tests.features.delivery.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
 from tests.hostile.genuine import twilio

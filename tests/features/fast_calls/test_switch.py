@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from onboarding_worker.features.fast_calls.exchange import FastCalls
-from onboarding_worker.http.trust import faster
+from onboarding_worker.http.ways import faster
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.wiring.container import Parts
 from tests.settings.samples import loaded, tree

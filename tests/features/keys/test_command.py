@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Person
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.encrypted_values import encrypt_person
 from onboarding_worker.core.database.tables import CustomerRow
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.model.customers import Person
 from onboarding_worker.wiring.store.encrypted_columns import retired_keys
 from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from tests.suite.some import some

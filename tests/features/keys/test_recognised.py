@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.verdicts import Verdict, verdict_of
 from onboarding_worker.core.database.encrypted_values import ERASED
 from onboarding_worker.core.database.tables import RefusedEvent, SessionRow
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
+from onboarding_worker.core.rows.verdicts import Verdict, verdict_of
 from onboarding_worker.events.store.refused_events import RefusedEvents, erase_refused
 from onboarding_worker.features.keys.store.key_rotation import KeyRotation, KeyUse
 from onboarding_worker.wiring.store.encrypted_columns import ENCRYPTED

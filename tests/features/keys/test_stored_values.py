@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import suppress, suppressed
 from onboarding_worker.core.database.encrypted_values import (
     ERASED,
     context_of_uploaded_list,
@@ -29,11 +28,12 @@ from onboarding_worker.core.database.tables import (
     UploadedPart,
 )
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
-from onboarding_worker.core.lifecycle.store.own_links import StableLinks, digests_of
 from onboarding_worker.core.model.channels import SuppressionReason
 from onboarding_worker.core.model.endings import Cancel, Kind
 from onboarding_worker.core.model.incoming import EventKind, Outcome
 from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.rows.own_links import StableLinks, digests_of
+from onboarding_worker.core.rows.suppressions import suppress, suppressed
 from onboarding_worker.events.store.refused_events import RefusedEvents, RefusedMessage
 from onboarding_worker.features.keys.store.key_rotation import KeyRotation, KeyUse
 from onboarding_worker.providers.webhooks.contract import Key

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 from onboarding_worker.core.database.fast.tally import CountOf
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState
 from onboarding_worker.features.metrics import gauges
 from onboarding_worker.features.metrics.metrics_page import page_of
 from onboarding_worker.features.metrics.store.gauges import rows_of

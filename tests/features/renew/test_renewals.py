@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.database.facts import SessionsCompleted, happened
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from onboarding_worker.core.facts import SessionsCompleted, happened
 from onboarding_worker.core.model.channels import SuppressionReason
 from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.core.rows.suppressions import suppress
 from onboarding_worker.features.renew.section import after
 from onboarding_worker.features.renew.standing import STANDINGS
 from onboarding_worker.features.renew.store.asking import Renewing

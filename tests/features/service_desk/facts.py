@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.states import InvitationState, SessionState
 from onboarding_worker.features.service_desk.timeline import History, Moment, timeline
 from onboarding_worker.reporting.store.ledger import CustomerFacts, JobFacts, MessageFacts, SessionFacts

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import UPDATABLE, Details, Person
 from onboarding_worker.core.foundation.notation import spreadsheet_safe, unguarded
+from onboarding_worker.core.model.customers import UPDATABLE, Details, Person
 from onboarding_worker.features.service_desk.corrections import Correction, correction_of
 from onboarding_worker.lists.dates import DateForm
 

@@ -12,7 +12,7 @@ ACTS = {
 
 def test_finding_loads_nothing_of_what_the_desk_does_and_erases():
     call = "import sys; from onboarding_worker.cli.registry import COMMANDS\n"
-    call += "from onboarding_worker.core.features import loaded\n"
+    call += "from onboarding_worker.core.foundation.features import loaded\n"
     call += f"loaded(COMMANDS['customer find'].place); print(sorted({ACTS} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
 

@@ -6,10 +6,10 @@ from itertools import product
 import pytest
 
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.core.limits.ramp import Ramp
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState
+from onboarding_worker.core.rules.limits import Limit
+from onboarding_worker.core.rules.ramp import Ramp
+from onboarding_worker.core.rules.reconciliation import OrphanRule
 from onboarding_worker.features.service_desk.timeline import Moment, timeline
 from onboarding_worker.reporting.report_lines import Columns, line_values, wait_for
 from onboarding_worker.reporting.store.ledger import JobFacts

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from onboarding_worker.core.database.tables import Job, SessionRow
-from onboarding_worker.core.limits.limits import LAPSE
 from onboarding_worker.core.model.http_messages import Broken
+from onboarding_worker.core.rules.limits import LAPSE
 from onboarding_worker.features.traces.exporting import OtelTraces
 from onboarding_worker.lists.importing.judging import options_of
 from onboarding_worker.lists.importing.list_import import import_list

@@ -6,8 +6,8 @@ import pytest
 
 from onboarding_worker.core.database.tables import Audit, Job, LogIn, UploadedList
 from onboarding_worker.core.foundation.keyring import new_key
-from onboarding_worker.features.dashboard import route
-from onboarding_worker.features.dashboard.route import LogInWay
+from onboarding_worker.features.dashboard import log_in_ways
+from onboarding_worker.features.dashboard.log_in_ways import LogInWay
 from onboarding_worker.features.dashboard.store.log_ins import LONGEST, LogIns
 from onboarding_worker.features.dashboard.users import Person, Role
 from onboarding_worker.features.uploads.agreeing import Agreeing
@@ -141,7 +141,7 @@ def by_issuer(site, monkeypatch):
     """Whether an agreement of `oidc:rita` counts; the identity provider's section has this entry for each role."""
     entries = {role: f"entry of {role.value}" for role in Role}
     way = LogInWay(lambda _settings: True, lambda *_: None, lambda _settings, role: entries[role])
-    monkeypatch.setattr(route, "LOG_IN_WAYS", type("Ways", (), {"offered": staticmethod(lambda: [way])}))
+    monkeypatch.setattr(log_in_ways, "LOG_IN_WAYS", type("Ways", (), {"offered": staticmethod(lambda: [way])}))
     agreeing, rita = Agreeing(site.parts.settings), Person("oidc:rita", Role.OPERATOR)
     entry, since = agreeing.entry(rita), site.clock()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.formats import json_list
 from onboarding_worker.lists.formats.json_list import LONGEST_LINE
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine

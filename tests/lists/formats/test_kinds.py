@@ -2,8 +2,8 @@
 
 import pytest
 
-from onboarding_worker.core import shipped
-from onboarding_worker.core.features import FEATURES, NOT_INSTALLED
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import FEATURES, NOT_INSTALLED
 from onboarding_worker.lists.listing import open_list
 from onboarding_worker.lists.options import ListOptions
 from tests.lists.conftest import TODAY

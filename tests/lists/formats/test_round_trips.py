@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from onboarding_worker.core import shipped
+from onboarding_worker.core.foundation import shipped
 from onboarding_worker.lists.formats import FORMS
 from onboarding_worker.lists.lines import ListRefused
 from onboarding_worker.lists.listing import open_list

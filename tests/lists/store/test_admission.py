@@ -7,7 +7,6 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import FieldProblem, Person
 from onboarding_worker.core.database.encrypted_values import CUSTOMER, contact_digests, decrypt_person
 from onboarding_worker.core.database.tables import (
     Batch,
@@ -18,6 +17,7 @@ from onboarding_worker.core.database.tables import (
     SkippedLine,
     Tombstone,
 )
+from onboarding_worker.core.model.customers import FieldProblem, Person
 from onboarding_worker.core.model.states import ENDED_JOBS, JobState, LineState, state_of_line
 from onboarding_worker.lists.known_customers import KnownChoices, KnownRule
 from onboarding_worker.lists.lines import RefusedLine

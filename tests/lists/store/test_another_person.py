@@ -7,7 +7,6 @@ from threading import Barrier
 
 import pytest
 
-from onboarding_worker.core.customers.customers import FieldProblem, Person
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.encrypted_values import decrypt_person
 from onboarding_worker.core.database.tables import (
@@ -20,6 +19,7 @@ from onboarding_worker.core.database.tables import (
     SessionRow,
     SkippedLine,
 )
+from onboarding_worker.core.model.customers import FieldProblem, Person
 from onboarding_worker.core.model.states import InvitationState, JobState, PauseCause, SessionState
 from onboarding_worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED, KnownChoices, KnownRule
 from onboarding_worker.lists.store.admission import lock_customers

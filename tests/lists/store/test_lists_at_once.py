@@ -6,14 +6,14 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.cancellation import cancel_jobs
 from onboarding_worker.core.database.job_ids import job_id
 from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
-from onboarding_worker.core.messages.store.message_rows import set_job_states
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Cancel, Done, Hold
 from onboarding_worker.core.model.incoming import OPERATOR, EventKind
 from onboarding_worker.core.model.states import EVENT, InvitationState, JobState
+from onboarding_worker.core.rows.cancellation import cancel_jobs
+from onboarding_worker.core.rows.message_rows import set_job_states
 from onboarding_worker.events.standing import Arrival
 from onboarding_worker.events.store.inbox import Inboxes
 from onboarding_worker.lists.decisions.store.decisions import Decisions

@@ -4,10 +4,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Customer, CustomerKind
 from onboarding_worker.core.database.encrypted_values import ERASED, Erased
 from onboarding_worker.core.database.tables import CustomerRow, Job
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring, new_key
+from onboarding_worker.core.model.customers import Channel, Customer, CustomerKind
 from onboarding_worker.lists.lines import RefusedLine
 from onboarding_worker.lists.store.new_rows import LONGEST_KNOWN, as_it_was, refusal_row
 from tests.stored.shelf import add_lines, customer, line

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Person
 from onboarding_worker.core.database.encrypted_values import decrypt_person
 from onboarding_worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine, StableLink
-from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.incoming import EventKind, EventSender, Outcome
 from onboarding_worker.core.model.states import BATCH, JobState
+from onboarding_worker.core.rows.own_links import StableLinks
 from onboarding_worker.events.standing import NOT_ITS_CUSTOMER, Arrival
 from onboarding_worker.events.store.event_status import EventStatuses
 from onboarding_worker.events.store.inbox import Inboxes

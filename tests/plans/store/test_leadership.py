@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables import BatchPlan, Job
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.states import BATCH, EVENT
 from onboarding_worker.lists.store import refreshed
 from onboarding_worker.lists.store.added_lines import all_added

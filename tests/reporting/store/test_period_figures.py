@@ -8,12 +8,12 @@ from itertools import cycle
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job
-from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Cancel, Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import Result
+from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.providers.webhooks.contract import Key
 from onboarding_worker.reporting.prices import Prices, costs, numbers_of, report_of
 from onboarding_worker.reporting.store.spending import Figures, figures_of, spending_of

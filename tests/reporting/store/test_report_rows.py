@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onboarding_worker.cli.running.work import line_of
-from onboarding_worker.core.customers.customers import Channel, FieldProblem
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
-from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.customers import Channel, FieldProblem
 from onboarding_worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from onboarding_worker.core.model.states import InvitationState, JobState, LineState
 from onboarding_worker.lists.decisions.store.decisions import Decisions

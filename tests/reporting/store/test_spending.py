@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Person
 from onboarding_worker.core.database.tables import Batch, InvitationRow
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.states import InvitationState
 from onboarding_worker.reporting.store.spending import Figures, spending_of
 from tests.stored.shelf import customer

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables import Job
 from onboarding_worker.core.foundation.keyring import NEEDS_THE_KEY
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.reporting.store.waiting import (

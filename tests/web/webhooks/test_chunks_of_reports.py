@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import Person
 from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, Suppression
-from onboarding_worker.core.messages.contact import PauseRule
 from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import Person
 from onboarding_worker.core.model.states import InvitationState, JobState, WebhookState
+from onboarding_worker.core.rules.contact import PauseRule
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from onboarding_worker.settings.policies import fallbacks
 from onboarding_worker.web.webhooks.store.delivery_reports import apply_delivery_updates

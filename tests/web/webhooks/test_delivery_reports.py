@@ -7,8 +7,6 @@ from functools import partial
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from onboarding_worker.core.customers.customers import Channel, Person
-from onboarding_worker.core.customers.store.suppressions import suppress
 from onboarding_worker.core.database.tables import (
     Audit,
     Batch,
@@ -21,14 +19,16 @@ from onboarding_worker.core.database.tables import (
     Webhook,
 )
 from onboarding_worker.core.database.tables.types import OPTIONS
-from onboarding_worker.core.lifecycle.reissue import SETTLES
-from onboarding_worker.core.messages.contact import PauseRule
-from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
 from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.endings import Hold
 from onboarding_worker.core.model.incoming import SENDER
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState, WebhookState
 from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.rows.suppressions import suppress
+from onboarding_worker.core.rules.contact import PauseRule
+from onboarding_worker.core.rules.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.rules.reissue import SETTLES
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from onboarding_worker.settings.policies import fallbacks
 from onboarding_worker.web.webhooks.store.delivery_reports import _TEXTS, apply_delivery_updates

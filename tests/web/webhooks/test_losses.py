@@ -8,18 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import Channel, Person
-from onboarding_worker.core.customers.store.usage import messages_of
+from onboarding_worker.core.budgets.budgets import Budgets, read
+from onboarding_worker.core.budgets.reports import NAMED_FOR, unread_codes
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.tables import BounceCount, InvitationRow, Suppression
-from onboarding_worker.core.limits.store.budgets import Budgets, read
-from onboarding_worker.core.limits.store.flush import CallResult
-from onboarding_worker.core.limits.store.reports import NAMED_FOR, unread_codes
-from onboarding_worker.core.messages.contact import Caps, PauseRule
 from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.endings import Done
 from onboarding_worker.core.model.states import InvitationState, JobState, WebhookState
 from onboarding_worker.core.model.stops import About
 from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.rows.usage import messages_of
+from onboarding_worker.core.rules.contact import Caps, PauseRule
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from onboarding_worker.settings.policies import fallbacks
 from onboarding_worker.web.webhooks.store.delivery_reports import AGAIN_AFTER, LATELY

@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.tables import Attempt, Audit, InvitationRow, Job, SessionRow, Webhook
-from onboarding_worker.core.lifecycle.reissue import REVIEW_ASKED
-from onboarding_worker.core.messages.store.message_rows import set_job_states
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Reconcile, Retry
 from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState
-from onboarding_worker.core.unknown.store.expired_leases import EndedLeases
+from onboarding_worker.core.rows.message_rows import set_job_states
+from onboarding_worker.core.rules.reissue import REVIEW_ASKED
+from onboarding_worker.core.upkeep.expired_leases import EndedLeases
 from onboarding_worker.providers.webhooks.contract import Key
 from tests.stored.row_locks import waiting
 from tests.stored.shelf import POLICY, customer

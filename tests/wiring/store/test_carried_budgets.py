@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.budgets import budgets
+from onboarding_worker.core.budgets.budgets import Budgets
 from onboarding_worker.core.database.tables import Audit, Budget
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState, with_credits
-from onboarding_worker.core.limits.store import budgets
-from onboarding_worker.core.limits.store.budgets import Budgets
 from onboarding_worker.core.model.stops import REPEATS
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState, with_credits
 from onboarding_worker.wiring.store.carried_budgets import carry_over
 from tests.stored.row_locks import waiting
 

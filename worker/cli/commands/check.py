@@ -35,12 +35,12 @@ from onboarding_worker.cli.lists.options import LIST_HELP, deadline_option, know
 from onboarding_worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
 from onboarding_worker.cli.running.summary import changed_in_words, changes_in_words, next_step
 from onboarding_worker.cli.shared_options import JSON, Named, in_columns, print_json, whole_file
-from onboarding_worker.core.customers.customers import FieldProblem
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.notation import counted
-from onboarding_worker.core.limits.budgets import BudgetState
-from onboarding_worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import FieldProblem
+from onboarding_worker.core.rules.budgets import BudgetState
+from onboarding_worker.core.rules.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from onboarding_worker.http import event_loop
 from onboarding_worker.lists.formats.opening import content_digest
 from onboarding_worker.lists.lines import ListRefused

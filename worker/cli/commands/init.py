@@ -14,7 +14,7 @@ from click.shell_completion import get_completion_class
 
 from onboarding_worker.cli.exits import CannotStart, check_sandbox_is_installed
 from onboarding_worker.cli.shared_options import JSON, print_json_or
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.private_files import PRIVATE, new_file, replacing
 from onboarding_worker.lists.formats.source import LIST_FORMATS
 

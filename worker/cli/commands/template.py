@@ -15,11 +15,11 @@ from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.cli.lists.listed import Listed, refusing_lists
 from onboarding_worker.cli.sample_message import example, page_of, rendered
 from onboarding_worker.cli.shared_options import JSON, OUT, print_json_or, together, whole_file
-from onboarding_worker.core.adapters import Message
-from onboarding_worker.core.customers.customers import Customer, invitation_channels
 from onboarding_worker.core.foundation.private_files import READABLE
-from onboarding_worker.core.messages.contact import Wording
 from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import Customer, invitation_channels
+from onboarding_worker.core.rules.contact import Wording
+from onboarding_worker.core.rules.contracts import Message
 from onboarding_worker.lists.importing.intake import judge
 from onboarding_worker.lists.importing.judging import problems_of
 from onboarding_worker.lists.lines import AcceptedLine

@@ -16,13 +16,13 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from onboarding_worker.cli.exits import Stopped
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.database.job_ids import row_of
-from onboarding_worker.core.limits.call_outcomes import CallOutcome
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken
 from onboarding_worker.core.model.sessions import Session, SessionRequest
-from onboarding_worker.core.unknown.reconciliation import MOST_PAGES
+from onboarding_worker.core.rules.call_outcomes import CallOutcome
+from onboarding_worker.core.rules.reconciliation import MOST_PAGES
 from onboarding_worker.http import event_loop
 from onboarding_worker.lists.importing.adopting import Told, ended, parted
 from onboarding_worker.lists.importing.intake import Intake, judge

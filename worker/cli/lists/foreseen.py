@@ -11,12 +11,12 @@ from typing import Any
 
 from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.sample_message import example, rendered
-from onboarding_worker.core.customers.customers import Channel, FieldProblem, invitation_channels
 from onboarding_worker.core.foundation.notation import counted, show_duration, written, written_if_any
-from onboarding_worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
-from onboarding_worker.core.messages.contact import AddressCap, CorrectedRule, Wording, following, without_tag
-from onboarding_worker.core.messages.quiet_hours import allowed_at
 from onboarding_worker.core.model.channels import folded_email, is_mail
+from onboarding_worker.core.model.customers import Channel, FieldProblem, invitation_channels
+from onboarding_worker.core.rules.contact import AddressCap, CorrectedRule, Wording, following, without_tag
+from onboarding_worker.core.rules.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
+from onboarding_worker.core.rules.quiet_hours import allowed_at
 from onboarding_worker.lists.importing.judging import Judged, count_accepted, group_of
 from onboarding_worker.lists.lines import AcceptedLine, PlainRows
 from onboarding_worker.lists.returned import Change, ReturnedReport

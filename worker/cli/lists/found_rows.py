@@ -14,8 +14,8 @@ from typing import Any
 from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.lists.foreseen import ListCost
 from onboarding_worker.cli.lists.listed import Listed, lines_of
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import counted, written
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.columns import our_name
 from onboarding_worker.lists.importing.intake import Intake
 from onboarding_worker.lists.importing.judging import Judged, count, judge_together, problems_of

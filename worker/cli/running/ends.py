@@ -13,7 +13,7 @@ from onboarding_worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from onboarding_worker.cli.opening import why_unusable
 from onboarding_worker.cli.running.summary import deciding, paused_senders, run_list, stopped_in_words
 from onboarding_worker.core.database import schema
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.notation import counted, written
 from onboarding_worker.core.model.reasons import meaning_of
 from onboarding_worker.core.model.states import BatchState, JobState, LineState

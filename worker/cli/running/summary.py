@@ -11,9 +11,9 @@ import click
 from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.shared_options import counting
 from onboarding_worker.core.foundation.notation import are, counted, listed_in_words
-from onboarding_worker.core.limits.budgets import BudgetState
-from onboarding_worker.core.messages.contact import following
 from onboarding_worker.core.model.stops import is_at_cap, tries_again_by_itself
+from onboarding_worker.core.rules.budgets import BudgetState
+from onboarding_worker.core.rules.contact import following
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.returned import ReturnedReport
 from onboarding_worker.lists.store.batches import BatchFacts

@@ -16,13 +16,13 @@ from sqlalchemy import event
 
 from onboarding_worker.core.database.audit_entries import ACT, Act
 from onboarding_worker.core.database.bulk import fetched
+from onboarding_worker.core.database.facts import OBSERVERS, FactObserver
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.fast.on_loop import elsewhere
 from onboarding_worker.core.database.fast.unanswered import ALONE
 from onboarding_worker.core.database.journal import JOURNAL, Journal
 from onboarding_worker.core.database.outages import DISK_FULL, naming_outages
 from onboarding_worker.core.database.tables.types import NotKnown, UnknownWord, UtcDateTime
-from onboarding_worker.core.facts import OBSERVERS, FactObserver
 from onboarding_worker.core.foundation.clock import ProcessClock, monotonic
 from onboarding_worker.core.foundation.private_files import new_file
 from onboarding_worker.core.foundation.tls import Tls

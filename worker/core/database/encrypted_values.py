@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from onboarding_worker.core.customers.customers import OF_PERSON, Customer, Person
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.model.channels import folded_email
+from onboarding_worker.core.model.customers import OF_PERSON, Customer, Person
 from onboarding_worker.core.model.sessions import Opening, Session
 
 # The erased value in columns that cannot be NULL, and in columns where NULL means that there never was a value.

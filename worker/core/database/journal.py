@@ -18,11 +18,11 @@ from typing import Annotated, Any, TypeVar
 import sqlalchemy as sa
 from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.private_files import to_append, to_disk
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel
 
 log = logging.getLogger(__name__)
 

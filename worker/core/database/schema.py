@@ -10,12 +10,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from onboarding_worker.core import shipped
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.outages import naming_outages
 from onboarding_worker.core.database.tables import AuditHead
 from onboarding_worker.core.database.tables.types import NAMING, OPTIONS, Base
-from onboarding_worker.core.features import FEATURES, NOT_INSTALLED, Hook
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import FEATURES, NOT_INSTALLED, Hook
 
 # A wheel has the migrations inside the package, a checkout has them next to the package.
 _PACKAGED = Path(__file__).parents[2] / "migrations"

@@ -11,11 +11,11 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
+from onboarding_worker.core.claim.flush import CallResult, RowT
 from onboarding_worker.core.dispatch.prefetch import AHEAD_MOST, EVENTS_AHEAD
 from onboarding_worker.core.dispatch.state import State
 from onboarding_worker.core.foundation.clock import monotonic
-from onboarding_worker.core.limits.limits import LAPSE
-from onboarding_worker.core.limits.store.flush import CallResult, RowT
+from onboarding_worker.core.rules.limits import LAPSE
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ it stays for a while: the next one finds its permits and connections there.
   account's permits.
 - slot: the time at which one call may go, where the account or sender has a rate limit (`state.OpenedRows`).
 - opened row: it has a lease, its attempt is written, and its call has not begun. `prefetch` says how many there may be.
-- flush: one transaction for all of that (`flushes`, `limits.store.flush`), as one of a few tasks (`state.FlushTasks`).
+- flush: one transaction for all of that (`flushes`, `claim.flush`), as one of a few tasks (`state.FlushTasks`).
 - halt: a result concerns the whole account (rate-limited, refused keys), or a person has stopped everything. Rows
   opened before it are not called.
 
@@ -28,14 +28,14 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import RowT
 from onboarding_worker.core.dispatch.calls import Calls
 from onboarding_worker.core.dispatch.flushes import Flushes
 from onboarding_worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, Ahead
 from onboarding_worker.core.dispatch.state import State, Work
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.outage_log import Outage
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import RowT
 from onboarding_worker.core.model.metrics import WorkMeter
 
 log = logging.getLogger(__name__)

@@ -12,14 +12,14 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import CallResult, RowT, UnknownFlush
+from onboarding_worker.core.claim.leases import ASK_AGAIN
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.dispatch.calls import Calls
 from onboarding_worker.core.dispatch.state import FlushTask, State
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import CallResult, RowT, UnknownFlush
-from onboarding_worker.core.limits.store.leases import ASK_AGAIN
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from onboarding_worker.core.claim.leases import MOST_PER_PERMIT
 from onboarding_worker.core.foundation.clock import Clock
-from onboarding_worker.core.limits.store.leases import MOST_PER_PERMIT
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any time: only differences count
 # The least time from one flush of batches to the next, and of the calls that rows are opened for.

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic
 
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import CallResult, Flushed, PolicyT, Rows, RowT
 from onboarding_worker.core.dispatch.prefetch import Ahead, ClaimPlan, Prefetch, SteadyTime
 from onboarding_worker.core.foundation.clock import Clock
-from onboarding_worker.core.limits.budgets import FLUSH_MARGIN
-from onboarding_worker.core.limits.call_outcomes import SecondLook
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import CallResult, Flushed, PolicyT, Rows, RowT
-from onboarding_worker.core.limits.throughput import Stretch
 from onboarding_worker.core.model.endings import Ending, Hold, Kind, Problem, ending_for, row_due_after_pause
 from onboarding_worker.core.model.http_messages import MayWrite
 from onboarding_worker.core.model.metrics import Meters, Metric, WorkMeter
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.unknown.reconciliation import ending_of_reconciliation
+from onboarding_worker.core.rules.budgets import FLUSH_MARGIN
+from onboarding_worker.core.rules.call_outcomes import SecondLook
+from onboarding_worker.core.rules.reconciliation import ending_of_reconciliation
+from onboarding_worker.core.rules.throughput import Stretch
 
 log = logging.getLogger(__name__)
 _AT_ONCE = datetime.min.replace(tzinfo=UTC)
@@ -68,7 +68,7 @@ class Work(ABC, Generic[RowT, PolicyT]):
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
     ) -> Flushed[RowT]:
-        """Write these results, and then claim rows and open them, in one transaction: `limits.store.flush.Rows.flush`.
+        """Write these results, and then claim rows and open them, in one transaction: `claim.flush.Rows.flush`.
 
         Raises UnknownFlush if rows may have been opened: `release` releases them.
         """

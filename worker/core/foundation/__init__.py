@@ -1,1 +1,1 @@
-"""What every module may use: the clock, logs, keys, notation."""
+"""What every module may use: the clock, logs, keys, notation, the registry of features."""

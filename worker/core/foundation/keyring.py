@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 
 # `cryptography` is imported where it is used: with its OpenSSL it takes 7 MB of a command that decrypts nothing.
 if TYPE_CHECKING:

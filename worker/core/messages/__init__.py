@@ -1,1 +1,1 @@
-"""When and how a customer may be written to."""
+"""Messages that are due: claimed, let through or kept back, recorded; reminders. Statements."""

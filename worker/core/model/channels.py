@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.model.customers import Channel, Person
 
 Address = Literal["email", "phone"]
 ADDRESSES: tuple[Address, ...] = ("email", "phone")

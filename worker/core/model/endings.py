@@ -3,9 +3,9 @@
     Problem(kind)  --ending_for-->  Done | Snooze | Retry | Reconcile | Hold | Cancel
 
 Adapters classify an answer (a `Problem` of one `Kind`, or a value); this module decides what becomes of the row, how
-long it waits after a failure, and when it is given up. (Of a look-up, `unknown.reconciliation` decides.) A rate-limited
+long it waits after a failure, and when it is given up. (Of a look-up, `rules.reconciliation` decides.) A rate-limited
 call is not a failure: waits and failures are counted apart. Here are also the answers of the gates of `work.store` and
-`messages.store`: why a claimed job is not called, or a claimed message does not leave now. Pure.
+`messages`: why a claimed job is not called, or a claimed message does not leave now. Pure.
 """
 
 from dataclasses import dataclass, field
@@ -87,8 +87,8 @@ class Problem:
     could not be reached, so nothing was sent, and every other row would have the same problem.
     `most_attempts` is below the policy's attempts where each attempt may cost. `address` is set where a message was
     refused because of its recipient. `unclear`: the answer does not say whether it is about this row or about the
-    account (`limits.call_outcomes`); `kind` is what it is if no other row's call tells. `undocumented`: its code is not
-    in our table of the service, and is counted (`limits.store.reports`).
+    account (`rules.call_outcomes`); `kind` is what it is if no other row's call tells. `undocumented`: its code is not
+    in our table of the service, and is counted (`budgets.reports`).
     """
 
     kind: Kind

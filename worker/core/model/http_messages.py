@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 MayWrite = Callable[[bool], bool]
 
 
-@dataclass(repr=False)  # these two are not frozen: see `customers.customers`
+@dataclass(repr=False)  # these two are not frozen: see `model.customers`
 class HttpRequest:
     """One request, ready to send. `headers` contains the credential: never logged, no repr."""
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.wakeups import WakeUp
 
 ACCOUNT, SENDER = "account/", "sender/"  # before the name of a webhook's source

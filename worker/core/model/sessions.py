@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Customer
+from onboarding_worker.core.model.customers import Customer
 
 APPLICANT_ID = "applicantId"  # FrankieOne's name of its vendor's id, among a session's references
 EXTERNAL_REF = "externalRef"  # iDenfy KYB's name of a list's external_ref, among a session's references

@@ -11,17 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from onboarding_worker.core.adapters import Http, Provider, Receipt, Sender
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import CallResult, Flushed
 from onboarding_worker.core.dispatch.state import Work
 from onboarding_worker.core.foundation.notation import show_duration
-from onboarding_worker.core.limits.budgets import PROBE_PATIENCE
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import CallResult, Flushed
-from onboarding_worker.core.limits.throughput import Stretch
-from onboarding_worker.core.messages.contact import CannotWrite, Writer, is_stale
-from onboarding_worker.core.messages.quiet_hours import allowed_at
-from onboarding_worker.core.messages.store.claim_invitations import has_stale_link
-from onboarding_worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult
+from onboarding_worker.core.messages.claim_invitations import has_stale_link
+from onboarding_worker.core.messages.message_context import ClaimedInvitation, InvitationPolicy, InviteResult
 from onboarding_worker.core.model.channels import address_of
 from onboarding_worker.core.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
@@ -30,7 +25,11 @@ from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.sessions import Session, SessionRequest
 from onboarding_worker.core.model.stops import SHORT_LINKS
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.unknown.reconciliation import (
+from onboarding_worker.core.rules.budgets import PROBE_PATIENCE
+from onboarding_worker.core.rules.contact import CannotWrite, Writer, is_stale
+from onboarding_worker.core.rules.contracts import Http, Provider, Receipt, Sender
+from onboarding_worker.core.rules.quiet_hours import allowed_at
+from onboarding_worker.core.rules.reconciliation import (
     Listed,
     Listing,
     OrphanRule,
@@ -41,6 +40,7 @@ from onboarding_worker.core.unknown.reconciliation import (
     ending_of_reconciliation,
     not_before_its_wait,
 )
+from onboarding_worker.core.rules.throughput import Stretch
 from onboarding_worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 # (channel, whether it is for an event); must return at once

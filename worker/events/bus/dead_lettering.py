@@ -18,7 +18,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.adapters.strict_json import has_unstorable_text, read_object
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.incoming import EventKind
 from onboarding_worker.events.brokers.connection import CONFIRM_SECONDS
 from onboarding_worker.events.bus.messages import Entry, argument_in, attributes_of
@@ -28,7 +29,6 @@ from onboarding_worker.lists.cells import as_text
 from onboarding_worker.lists.columns import our_name
 from onboarding_worker.lists.formats.kind import without_marks
 from onboarding_worker.lists.options import ListOptions
-from onboarding_worker.providers.strict_json import has_unstorable_text, read_object
 
 MOST_LEVELS = 32  # of lists and objects inside each other
 

@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from onboarding_worker.adapters.strict_json import read_list, read_object
 from onboarding_worker.core.model.incoming import Event, EventKind
 from onboarding_worker.events.cloudevents import LARGEST, Unreadable, is_json, read
 from onboarding_worker.lists.traces import TRACEPARENT
-from onboarding_worker.providers.strict_json import read_list, read_object
 
 # Base64 takes a third more, and headers some.
 LARGEST_ENVELOPE = 2 * LARGEST

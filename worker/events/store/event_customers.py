@@ -1,7 +1,7 @@
 """The customers of events: locks their rows, updates what is known about them, and erases them, for an event or for a
 command.
 
-A job in a call that is to be erased is marked, and ends with its call (`core.customers.store.cancellation`): a session
+A job in a call that is to be erased is marked, and ends with its call (`core.rows.cancellation`): a session
 that was being opened is stored as the customer's, because it is open at the provider, but its link is not sent.
 """
 
@@ -14,20 +14,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer, CustomerKind
-from onboarding_worker.core.customers.store.cancellation import cancel_open
-from onboarding_worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
-from onboarding_worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.encrypted_values import ERASED, Erased, decrypt_update, encrypt_update, read_person
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.lifecycle.store import own_links
 from onboarding_worker.core.model.channels import Address
+from onboarding_worker.core.model.customers import Customer, CustomerKind
 from onboarding_worker.core.model.incoming import EventKind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import OPEN_JOBS
+from onboarding_worker.core.rows import own_links
+from onboarding_worker.core.rows.cancellation import cancel_open
+from onboarding_worker.core.rows.erased_jobs import PERSON_GONE, erase_jobs
+from onboarding_worker.core.rows.pending_details import IS_UNRELEASED, settled
 from onboarding_worker.events.standing import (
     Arrival,
     Columns,

@@ -8,16 +8,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from onboarding_worker.core.customers.store.verdicts import Verdict, verdict_of_row, verdicts_of
 from onboarding_worker.core.database.audit_entries import Entry, note_all
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import Erased, decrypt_link
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from onboarding_worker.core.database.tables.work import DUE_AT, LEAD, RESULT, STATE
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
-from onboarding_worker.core.messages.contact import is_stale
 from onboarding_worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, JobState
+from onboarding_worker.core.rows.in_review import OTHER_IN_REVIEW
+from onboarding_worker.core.rows.verdicts import Verdict, verdict_of_row, verdicts_of
+from onboarding_worker.core.rules.contact import is_stale
 
 # A joined job has no call of its own that could have a reason.
 _REASON = sa.func.coalesce(sa.func.nullif(LEAD.reason, ""), Job.reason)

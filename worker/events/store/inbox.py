@@ -12,19 +12,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.cancellation import cancel_customers
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import Entry, note_all
 from onboarding_worker.core.database.bulk import rows_of
 from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.facts import STOPPED, JobsStopped, happened
 from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job
-from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
 from onboarding_worker.core.foundation.keyring import Keyring, key_id_of
 from onboarding_worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
 from onboarding_worker.core.model.states import EVENT, PAUSED, JobState
 from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.rows.cancellation import cancel_customers
 from onboarding_worker.events.standing import (
     NO_STANDING,
     NOT_ITS_CUSTOMER,

@@ -1,6 +1,6 @@
 """Tells when something begins or ends to need a person: docs/features/alerts.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="alerts",

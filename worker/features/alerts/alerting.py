@@ -26,7 +26,8 @@ from onboarding_worker.reporting.waits import Wait
 from onboarding_worker.senders.email import Client
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.sending import Email
-from onboarding_worker.wiring.background import NeedsAPerson, Ticks
+from onboarding_worker.wiring.background import Ticks
+from onboarding_worker.wiring.watching import NeedsAPerson
 
 TIMEOUT, SECONDS = timedelta(seconds=5), 5.0  # a sweep waits for it
 Send = Callable[[Sequence[str]], Coroutine[None, None, str]]

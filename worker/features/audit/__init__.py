@@ -1,6 +1,6 @@
 """Reads, seals and exports the audit log: docs/features/audit.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="audit",

@@ -22,9 +22,9 @@ from onboarding_worker.cli.shared_options import (
     together,
     whole_file,
 )
-from onboarding_worker.core.customers.store.verdicts import Verdict
-from onboarding_worker.core.customers.store.verdicts import check as check_verdicts
 from onboarding_worker.core.foundation.notation import as_utc, counted, parse_duration
+from onboarding_worker.core.rows.verdicts import Verdict
+from onboarding_worker.core.rows.verdicts import check as check_verdicts
 from onboarding_worker.features.audit.store.reading import AuditLog, Wanted
 from onboarding_worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
 from onboarding_worker.settings.needs import STORED

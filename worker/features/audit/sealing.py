@@ -16,7 +16,7 @@ from onboarding_worker.cli.feature_checks import FeatureCheck, Finding, failure,
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
-from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.rules.budgets import BudgetState
 from onboarding_worker.features.audit.store.sealing import REFUSED, REFUSED_FOR, NotSigned, Seals, seals_of
 from onboarding_worker.reporting.standings import Standing, Standings
 from onboarding_worker.reporting.store.look import Looked, Step

@@ -1,6 +1,6 @@
 """Gives each mail a return path of its own, and reads what comes back: docs/features/bounces.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="bounces",

@@ -24,7 +24,7 @@ functions of the store or the engine as the command does.
 bars are SVG. A wide table is `{% call ui.table(…) %}` with `data-name` on its cells: a list of cards on a phone.
 """
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="dashboard",

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote, urlencode
 
 from onboarding_worker.core.database.audit_entries import Act
-from onboarding_worker.core.features import Hook
+from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.core.foundation.notation import plain
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.features.dashboard.users import Person, Role

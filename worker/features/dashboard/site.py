@@ -33,8 +33,8 @@ from onboarding_worker.features.dashboard.contract import (
 from onboarding_worker.features.dashboard.files import receive, send
 from onboarding_worker.features.dashboard.log_in import LEAVE, LogInPage, local_path
 from onboarding_worker.features.dashboard.log_in import PATH as LOG_IN
+from onboarding_worker.features.dashboard.log_in_ways import another_way
 from onboarding_worker.features.dashboard.rendering import ASSETS, asset, page, see
-from onboarding_worker.features.dashboard.route import another_way
 from onboarding_worker.features.dashboard.store.log_ins import LogIns
 from onboarding_worker.features.dashboard.users import Role
 from onboarding_worker.features.dashboard.visits import (

@@ -17,7 +17,7 @@ from aiohttp import web
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.foundation.tls import is_loopback
-from onboarding_worker.features.dashboard.route import entry_of
+from onboarding_worker.features.dashboard.log_in_ways import entry_of
 from onboarding_worker.features.dashboard.store.log_ins import SEEN_EVERY, LogIns
 from onboarding_worker.features.dashboard.users import OIDC, Dashboard, Person, Role, User
 from onboarding_worker.settings.model import Settings

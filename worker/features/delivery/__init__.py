@@ -1,6 +1,6 @@
 """Reports of delivery by mail services and by Twilio: docs/features/delivery.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="delivery",

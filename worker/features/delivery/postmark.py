@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from onboarding_worker.adapters.strict_json import NoObject, read_object
 from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.core.model.stops import About
-from onboarding_worker.providers.strict_json import NoObject, read_object
 from onboarding_worker.senders import contract
 from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood, Said, message_key
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address

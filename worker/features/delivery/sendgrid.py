@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from onboarding_worker.adapters.strict_json import NoObject, read_list
 from onboarding_worker.core.model.stops import About
-from onboarding_worker.providers.strict_json import NoObject, read_list
 from onboarding_worker.senders import contract
 from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood, Said, message_key
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address

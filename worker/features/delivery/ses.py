@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
+from onboarding_worker.adapters.strict_json import NoObject, read_object
 from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.features.delivery.section import host_of
-from onboarding_worker.providers.strict_json import NoObject, read_object
 from onboarding_worker.senders import contract
 from onboarding_worker.senders.contract import DeliveryUpdate, NotUnderstood, Said, message_key
 from onboarding_worker.senders.smtp_answers import enhanced_code, of_permanent_failure

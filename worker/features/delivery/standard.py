@@ -8,8 +8,8 @@ Standard Webhooks specifies.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from onboarding_worker.adapters.strict_json import NoObject, read_object
 from onboarding_worker.core.foundation.notation import utc_time
-from onboarding_worker.providers.strict_json import NoObject, read_object
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, message_key
 from onboarding_worker.senders.smtp_answers import usable_address
 from onboarding_worker.web.webhooks import standard_webhooks

@@ -1,6 +1,6 @@
 """Checks the configuration and all that it names: docs/features/doctor.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="doctor",

@@ -8,7 +8,7 @@ from onboarding_worker.core.foundation.tls import is_loopback
 from onboarding_worker.core.model.channels import channels_of
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.shape import SECTIONS
-from onboarding_worker.wiring.background import TRACES
+from onboarding_worker.wiring.watching import TRACES
 
 PORTS = {
     "amqp": 5672,

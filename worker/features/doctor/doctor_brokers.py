@@ -10,8 +10,8 @@ from onboarding_worker.core.foundation.notation import counted
 from onboarding_worker.core.foundation.tls import Tls
 from onboarding_worker.features.doctor.destinations import where_is
 from onboarding_worker.settings.model import Settings
-from onboarding_worker.wiring.background import targets_of
 from onboarding_worker.wiring.container import Parts
+from onboarding_worker.wiring.watching import targets_of
 
 if TYPE_CHECKING:
     from onboarding_worker.events.brokers.connection import QueueState

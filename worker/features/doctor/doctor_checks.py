@@ -12,27 +12,29 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from onboarding_worker.adapters.catalogue import AdapterBroken
 from onboarding_worker.cli.exits import CannotStart
 from onboarding_worker.cli.feature_checks import DOCTOR_CHECKS, Check, Finding, failure, ok, warning
 from onboarding_worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
 from onboarding_worker.cli.opening import why_not_ready
 from onboarding_worker.cli.sample_message import example, rendered
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database import schema
-from onboarding_worker.core.features import hint
 from onboarding_worker.core.foundation.connection_failures import certificate_help
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.notation import counted
-from onboarding_worker.core.messages.contact import Wording
-from onboarding_worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Problem
+from onboarding_worker.core.rules.contact import Wording
+from onboarding_worker.core.rules.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from onboarding_worker.features.doctor.destinations import where_is
 from onboarding_worker.features.doctor.doctor_brokers import check_brokers
 from onboarding_worker.features.doctor.store.languages_in_use import InUse, languages_in_use
 from onboarding_worker.http import event_loop
-from onboarding_worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken, facts_of, text_facts_of
+from onboarding_worker.providers.facts import PROVIDERS, facts_of
 from onboarding_worker.reporting.store.processes import WORK
 from onboarding_worker.reporting.store.restored import why_lost
+from onboarding_worker.senders.facts import TEXT_SERVICES, text_facts_of
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.rules import lifetimes_unknown
 from onboarding_worker.settings.shape import SECTIONS

@@ -1,6 +1,6 @@
 """Makes calls over aiohttp's connections without ClientSession: docs/features/fast_calls.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="fast_calls",

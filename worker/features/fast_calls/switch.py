@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onboarding_worker.cli.feature_checks import FeatureCheck, Finding, ok
 from onboarding_worker.features.fast_calls.section import FastCalls
-from onboarding_worker.http.trust import Way
+from onboarding_worker.http.ways import Way
 from onboarding_worker.settings.model import Settings
 from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.wiring.container import Parts

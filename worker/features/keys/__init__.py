@@ -1,6 +1,6 @@
 """Makes, rotates and retires keys: docs/features/keys.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="keys",

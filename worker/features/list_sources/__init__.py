@@ -1,6 +1,6 @@
 """Takes lists from folders, SFTP, S3 and addresses: docs/features/list_sources.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="list_sources",

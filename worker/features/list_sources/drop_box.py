@@ -17,12 +17,12 @@ from typing import TextIO
 import sqlalchemy as sa
 
 from onboarding_worker.cli.feature_checks import FeatureCheck, Finding, failure, ok, warning
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.database.audit_entries import Act, note_alone
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.notation import counted, written
 from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.features.list_sources.dropped_files import DroppedFile, FileState, next_report
 from onboarding_worker.features.list_sources.place import (
     ERRORS,

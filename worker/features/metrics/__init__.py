@@ -1,6 +1,6 @@
 """Metrics for Prometheus: docs/features/metrics.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="metrics",

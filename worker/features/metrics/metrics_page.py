@@ -23,9 +23,9 @@ from aiohttp import web
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
-from onboarding_worker.core.limits.budgets import BudgetState
 from onboarding_worker.core.model import metrics
 from onboarding_worker.core.model.metrics import BEYOND, SUM, Metric, Series, Type, bucket_of
+from onboarding_worker.core.rules.budgets import BudgetState
 from onboarding_worker.features.metrics import gauges
 from onboarding_worker.features.metrics.gauges import Values
 from onboarding_worker.features.metrics.section import Metrics

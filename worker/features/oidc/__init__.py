@@ -1,6 +1,6 @@
 """Log-in to the dashboard at an identity provider: docs/features/oidc.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="oidc",

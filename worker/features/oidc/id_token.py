@@ -7,9 +7,9 @@ from typing import Any
 
 from jwt import PyJWK, PyJWS, PyJWTError
 
+from onboarding_worker.adapters.bodies import BadAnswer, json_object
 from onboarding_worker.features.dashboard.users import NAME, Person, Role
 from onboarding_worker.features.oidc.section import Oidc
-from onboarding_worker.providers.bodies import BadAnswer, json_object
 
 # Signatures by keys that the issuer publishes. Not `none`, and no HMAC: its key would be the client's secret.
 ALGORITHMS: Mapping[str, str] = {

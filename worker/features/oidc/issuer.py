@@ -14,6 +14,7 @@ from hmac import digest
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from onboarding_worker.adapters.bodies import BadAnswer, json_object
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from onboarding_worker.features.dashboard.users import Person
@@ -21,7 +22,6 @@ from onboarding_worker.features.oidc.id_token import NotProven, UnknownKey, prov
 from onboarding_worker.features.oidc.section import Oidc
 from onboarding_worker.http.client import OwnHttp
 from onboarding_worker.http.trust import trust_of
-from onboarding_worker.providers.bodies import BadAnswer, json_object
 from onboarding_worker.settings.addresses import web_url
 
 KNOWN_SECONDS = 3600.0  # how long addresses and keys count

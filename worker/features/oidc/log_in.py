@@ -11,8 +11,8 @@ from aiohttp import web
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
 from onboarding_worker.features.dashboard.log_in import BUSY, LogInPage, local_path
+from onboarding_worker.features.dashboard.log_in_ways import LogInRoutes, LogInWay
 from onboarding_worker.features.dashboard.rendering import see
-from onboarding_worker.features.dashboard.route import LogInRoutes, LogInWay
 from onboarding_worker.features.dashboard.users import OIDC, Person
 from onboarding_worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
 from onboarding_worker.features.oidc.id_token import NotProven

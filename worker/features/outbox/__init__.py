@@ -1,6 +1,6 @@
 """Publishes what happened, as events."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="outbox",

@@ -21,11 +21,11 @@ from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.logs import about
 from onboarding_worker.core.foundation.notation import counted, show_duration
 from onboarding_worker.core.foundation.outage_log import Outage
-from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.limits.call_outcomes import CallOutcome
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.metrics import PUBLISHED, Meters
 from onboarding_worker.core.model.wakeups import NAME_UNKNOWN
+from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.rules.call_outcomes import CallOutcome
 from onboarding_worker.events.cloudevents import BUS, SUBSCRIBER, OutgoingEvent
 from onboarding_worker.features.outbox.outbox_targets import GIVE_UP, OutboxTargets, target_rules, unpublished_in_words
 from onboarding_worker.features.outbox.publishers.contract import Reply, Target

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from onboarding_worker.core.budgets.budgets import Budgets
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.notation import written, written_if_any
-from onboarding_worker.core.limits.budgets import BudgetRule, BudgetState
-from onboarding_worker.core.limits.store.budgets import Budgets
+from onboarding_worker.core.rules.budgets import BudgetRule, BudgetState
 from onboarding_worker.events.cloudevents import BUS, SUBSCRIBER, Happened
 from onboarding_worker.features.outbox.section import Subscriber
 from onboarding_worker.features.outbox.store import relay

@@ -1,6 +1,6 @@
 """Erases, retains, and gives out what is stored of a customer: docs/features/privacy.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="privacy",

@@ -1,6 +1,6 @@
 """Compares a batch with the books of providers and senders: docs/features/reconcile.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="reconcile",

@@ -9,13 +9,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.features import hint
+from onboarding_worker.adapters.bodies import mail_date
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.notation import as_utc
 from onboarding_worker.core.model.channels import CHANNELS, folded_email
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.lists import phone_numbers, rules
 from onboarding_worker.lists.cells import text_of
-from onboarding_worker.providers.bodies import mail_date
 from onboarding_worker.senders.contract import message_key
 from onboarding_worker.templates.no_values import LOOKUPS
 

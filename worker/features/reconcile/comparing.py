@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.features.reconcile.columns import (
     Charge,
     Difference,

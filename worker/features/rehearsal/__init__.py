@@ -1,6 +1,6 @@
 """Plays a list through the engine, with the sandbox in place of the world: docs/features/rehearsal.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="rehearsal",

@@ -24,8 +24,8 @@ from onboarding_worker.cli.lists.listed import Listed
 from onboarding_worker.core.database import schema
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.job_ids import guessable_ids
-from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.rules.budgets import BudgetRule
 from onboarding_worker.features.rehearsal.stand_ins import (
     EMAIL,
     MailWire,

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from onboarding_worker.cli.shared_options import in_columns, whole_file
 from onboarding_worker.core.foundation.notation import counted, show_duration, written
-from onboarding_worker.core.limits.budgets import BudgetRule
 from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.rules.budgets import BudgetRule
 from onboarding_worker.features.rehearsal.play import STEP, Asked, Rehearsed
 from onboarding_worker.reporting.prices import Prices, in_words
 from onboarding_worker.reporting.report_lines import write_table

@@ -25,9 +25,9 @@ from onboarding_sandbox.people.customers import Visit, Visited
 from onboarding_sandbox.people.webhook_sender import Webhook
 from onboarding_sandbox.server import Sandbox
 from onboarding_sandbox.wire import SESSIONS, TWILIO, WHATSAPP
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.foundation.keyring import new_key
 from onboarding_worker.core.model.channels import channels_of
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import AddressIs, Kind, Problem
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from onboarding_worker.providers.facts import facts_of

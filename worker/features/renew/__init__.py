@@ -1,6 +1,6 @@
 """Asks approved customers again after months: docs/features/renew.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="renew",

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.notation import counted, written
-from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.model.customers import invitation_channels
+from onboarding_worker.core.rules.budgets import BudgetState
 from onboarding_worker.features.renew.section import Renew, after
 from onboarding_worker.features.renew.store import renewals
 from onboarding_worker.features.renew.store.renewals import Way

@@ -1,6 +1,6 @@
 """Finds a customer and helps: docs/features/service_desk.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 
 def _command(place: str, short_help: str) -> Command:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from onboarding_worker.core.messages.contact import FIRST, ContactPolicy
 from onboarding_worker.core.model.channels import folded_email
 from onboarding_worker.core.model.reasons import Reason, meaning_of
 from onboarding_worker.core.model.states import InvitationState, JobState, Result
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.rules.contact import FIRST, ContactPolicy
+from onboarding_worker.core.rules.reconciliation import OrphanRule
 from onboarding_worker.lists import rules
 from onboarding_worker.providers.values import Refusal
 from onboarding_worker.reporting.store.ledger import JobFacts, MessageFacts, SessionFacts

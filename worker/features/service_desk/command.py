@@ -12,10 +12,10 @@ from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart, NotDone, St
 from onboarding_worker.cli.invocation import Invocation, Said, saying
 from onboarding_worker.cli.shared_options import JSON, OUT, YES, confirm, print_json_or, whole_file, without_address
 from onboarding_worker.core.database.journal import read as read_journal
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.notation import counted, printable, written
-from onboarding_worker.core.messages.contact import Caps
 from onboarding_worker.core.model.states import SessionState
+from onboarding_worker.core.rules.contact import Caps
 from onboarding_worker.features.privacy.store.reapplying import reapply as reapply_notes
 from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
 from onboarding_worker.features.service_desk.opened import finder_of

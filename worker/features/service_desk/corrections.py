@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from onboarding_worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem, Person, with_own
 from onboarding_worker.core.model.channels import ADDRESSES, channels_of
+from onboarding_worker.core.model.customers import PERSONAL, UPDATABLE, Details, FieldProblem, Person, with_own
 from onboarding_worker.lists import own_columns, phone_numbers, rules
 from onboarding_worker.lists.cells import as_text
 from onboarding_worker.lists.dates import DateForm, date_of_birth, readings

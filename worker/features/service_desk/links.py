@@ -5,7 +5,7 @@ A resend is a message of its own: it counts against the caps, waits for quiet ho
 fresh enough, like any other message. A pause of its batch does not hold it: a person has decided. Our own link survives
 its session: it may be sent as long as a visitor of it would get a session, present or next.
 
-Another session replaces the present one as a reissue does (`core.lifecycle.reissue`), under the same caps; a person
+Another session replaces the present one as a reissue does (`core.rules.reissue`), under the same caps; a person
 learns here what stands against it. Only the time between two sessions of a customer (`[follow_up] spacing`) does not
 hold: a person has decided that it is needed now.
 """
@@ -14,18 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from onboarding_worker.core.customers.customers import Channel, invitation_channels
-from onboarding_worker.core.lifecycle.given_links import (
-    AnotherSession,
-    GivenLink,
-    Spent,
-    WaitForEnd,
-    after_corrected_address,
-)
-from onboarding_worker.core.lifecycle.reissue import SETTLES, asked_since_end
-from onboarding_worker.core.messages.contact import FIRST, is_stale, may_send, next_kind, spent
-from onboarding_worker.core.messages.quiet_hours import allowed_at
 from onboarding_worker.core.model.channels import CALLED, CHANNELS
+from onboarding_worker.core.model.customers import Channel, invitation_channels
 from onboarding_worker.core.model.reasons import Reason, meaning_of
 from onboarding_worker.core.model.states import (
     LIVE_SESSIONS,
@@ -36,6 +26,16 @@ from onboarding_worker.core.model.states import (
     SessionState,
 )
 from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.core.rules.contact import FIRST, is_stale, may_send, next_kind, spent
+from onboarding_worker.core.rules.given_links import (
+    AnotherSession,
+    GivenLink,
+    Spent,
+    WaitForEnd,
+    after_corrected_address,
+)
+from onboarding_worker.core.rules.quiet_hours import allowed_at
+from onboarding_worker.core.rules.reissue import SETTLES, asked_since_end
 from onboarding_worker.features.service_desk.case import (
     Case,
     DeskRules,

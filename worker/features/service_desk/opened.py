@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onboarding_worker.core.database.database import Database
-from onboarding_worker.core.messages.contact import Invitation
 from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.rules.contact import Invitation
 from onboarding_worker.features.service_desk.case import DeskRules
 from onboarding_worker.features.service_desk.store.desk import ServiceDesk
 from onboarding_worker.features.service_desk.store.finding import Finder

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.keyring import CannotDecrypt
 from onboarding_worker.core.model.channels import CALLED
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.states import LineState
 from onboarding_worker.features.service_desk.case import Refused
 from onboarding_worker.features.service_desk.corrections import OF_ROW, Correction, correction_of, guessed_letters

@@ -8,15 +8,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import invitation_channels
-from onboarding_worker.core.customers.store.verdicts import Verdict
 from onboarding_worker.core.database.audit_entries import Entry
-from onboarding_worker.core.lifecycle.given_links import is_kept_back
-from onboarding_worker.core.messages.contact import is_resend
 from onboarding_worker.core.model.channels import CALLED
+from onboarding_worker.core.model.customers import invitation_channels
 from onboarding_worker.core.model.reasons import Reason, meaning_of
 from onboarding_worker.core.model.states import SessionState
-from onboarding_worker.core.unknown.reconciliation import OrphanRule, unknown_in_words
+from onboarding_worker.core.rows.verdicts import Verdict
+from onboarding_worker.core.rules.contact import is_resend
+from onboarding_worker.core.rules.given_links import is_kept_back
+from onboarding_worker.core.rules.reconciliation import OrphanRule, unknown_in_words
 from onboarding_worker.features.service_desk.case import in_utc, next_step, of_customer
 from onboarding_worker.lists.store.batches import DAILY
 from onboarding_worker.reporting.steps import step_for

@@ -1,6 +1,6 @@
 """Reads lists from XLSX workbooks and Parquet files: docs/features/spreadsheets.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="spreadsheets",

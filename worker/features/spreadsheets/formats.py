@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.features.spreadsheets.read_apart import read_apart
 from onboarding_worker.lists.columns import read_header
 from onboarding_worker.lists.formats import Form

@@ -19,7 +19,7 @@ from typing import BinaryIO, Never
 
 import orjson
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.formats.opening import ListBytes, OwnPlace, bound, too_much
 from onboarding_worker.lists.formats.source import Row
 from onboarding_worker.lists.lines import ListRefused

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 
 import openpyxl
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.foundation.notation import printable
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.features.spreadsheets import sheet_values
 from onboarding_worker.lists.cells import sheet_error
 from onboarding_worker.lists.columns import MOST_COLUMNS

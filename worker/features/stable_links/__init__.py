@@ -1,6 +1,6 @@
 """Links of our own, which lead to the session that lives: docs/features/stable_links.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="stable_links",

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from onboarding_worker.core.lifecycle.reissue import SETTLES
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.rules.reconciliation import OrphanRule
+from onboarding_worker.core.rules.reissue import SETTLES
 
 # A job that waits for one of these reasons waits for a time, not for an answer: a customer who came may hurry it.
 MAY_HURRY = {

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from onboarding_worker.core.foundation.keyring import CannotDecrypt
 from onboarding_worker.core.foundation.logs import CountLog, logged
-from onboarding_worker.core.limits.limits import Limit
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.features.stable_links.landing import (
     Asks,
     Buy,

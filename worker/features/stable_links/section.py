@@ -9,7 +9,7 @@ from onboarding_worker.settings.shape import Credentials, FeatureSection
 from onboarding_worker.settings.values import Flag, Section, setting
 
 if TYPE_CHECKING:
-    from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+    from onboarding_worker.core.rows.own_links import StableLinks
     from onboarding_worker.settings.model import Settings
 
 NO_ADDRESS = 'missing, and needed for mode = "stable" of [links]: the public address of `onboard web`'
@@ -69,6 +69,6 @@ def made(settings: "Settings") -> "StableLinks | None":
     links, base = settings.section(Links), settings.web.base_url
     if not links.are_ours or base is None:
         return None
-    from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+    from onboarding_worker.core.rows.own_links import StableLinks
 
     return StableLinks(base, min(VALID, settings.retention.personal), on_click=links.issue == "on-click")

@@ -1,6 +1,6 @@
 """Traces for OpenTelemetry: docs/features/traces.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="traces",

@@ -12,16 +12,16 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import Flushed
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.tls import is_loopback
 from onboarding_worker.core.foundation.version import __version__
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import Flushed
-from onboarding_worker.core.limits.throughput import Stretch
 from onboarding_worker.core.model.http_messages import MayWrite
 from onboarding_worker.core.model.wakeups import WakeUp, WorkStep
+from onboarding_worker.core.rules.throughput import Stretch
 from onboarding_worker.lists.traces import NO_TRACES, TRACEPARENT, Facts, Span, Step, Traces
-from onboarding_worker.wiring.background import Tracer
+from onboarding_worker.wiring.watching import Tracer
 
 NAMES = {WorkStep.ISSUE: ("claim job", "call provider"), WorkStep.INVITE: ("claim message", "hand over message")}
 

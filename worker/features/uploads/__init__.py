@@ -1,6 +1,6 @@
 """Lists in the browser: upload, check, mapping, approval: docs/features/uploads.md."""
 
-from onboarding_worker.core.features import Feature
+from onboarding_worker.core.foundation.features import Feature
 
 FEATURE = Feature(
     name="uploads",

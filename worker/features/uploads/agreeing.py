@@ -25,7 +25,7 @@ class Agreeing:
     def entry(self, person: Person) -> str:
         """What the log-in of a person counts for now."""
         # Imported here: the web server, which `run` does not need.
-        from onboarding_worker.features.dashboard.route import entry_of
+        from onboarding_worker.features.dashboard.log_in_ways import entry_of
 
         return entry_of(self.settings, person.name, person.role)
 

@@ -14,9 +14,9 @@ from onboarding_worker.cli.lists.foreseen import corrected_in_words, costs_in_wo
 from onboarding_worker.cli.lists.found_rows import FoundRows, ListFound, unread_words
 from onboarding_worker.cli.running.summary import changed_in_words
 from onboarding_worker.cli.sample_message import rendered
-from onboarding_worker.core.customers.customers import FieldProblem, invitation_channels
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.messages.contact import Wording
+from onboarding_worker.core.model.customers import FieldProblem, invitation_channels
+from onboarding_worker.core.rules.contact import Wording
 from onboarding_worker.features.uploads.uploaded import MOST_ROWS, PART_BYTES, How
 from onboarding_worker.lists.columns import OwnFile, our_name
 from onboarding_worker.lists.dates import DateForm

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.foundation.notation import counted
-from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.rules.budgets import BudgetState
 from onboarding_worker.features.uploads.store.uploads import undecided
 from onboarding_worker.features.uploads.uploaded import PATH, Upload, Uploads, UploadState
 from onboarding_worker.reporting.standings import Standing, Standings

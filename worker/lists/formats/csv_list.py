@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.columns import LONGEST_HEADER, nearest, our_name, read_header, too_long_header
 from onboarding_worker.lists.formats.kind import find_encoding
 from onboarding_worker.lists.formats.opening import ListBytes

@@ -17,14 +17,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.adapters.strict_json import MOST_LEVELS, Flaw, NoObject, read_object
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.columns import MOST_KEYS, Objects, normal, our_name, own_file, shown
 from onboarding_worker.lists.formats.kind import refuse_unless_utf8, without_marks
 from onboarding_worker.lists.formats.opening import ListBytes
 from onboarding_worker.lists.lines import ListRefused, RawLine
 from onboarding_worker.lists.options import ListOptions
 from onboarding_worker.lists.other_names import OTHER_NAMES
-from onboarding_worker.providers.strict_json import MOST_LEVELS, Flaw, NoObject, read_object
 
 LONGEST_LINE = 1 << 20  # bytes, without the line's end
 _BLANK = 1000  # lines after which those that follow are counted together

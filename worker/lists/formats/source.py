@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from onboarding_worker.core import shipped
-from onboarding_worker.core.customers.customers import FieldProblem
-from onboarding_worker.core.features import NOT_INSTALLED, Hook
+from onboarding_worker.core.foundation import shipped
+from onboarding_worker.core.foundation.features import NOT_INSTALLED, Hook
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.lists.columns import Header
 from onboarding_worker.lists.formats import Form
 from onboarding_worker.lists.formats.kind import NAMES

@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import FieldProblem
+from onboarding_worker.adapters.bodies import LONGEST_TOKEN
 from onboarding_worker.core.foundation.notation import utc_time
-from onboarding_worker.core.unknown.reconciliation import LONGEST_LIFE
+from onboarding_worker.core.model.customers import FieldProblem
+from onboarding_worker.core.rules.reconciliation import LONGEST_LIFE
 from onboarding_worker.lists.importing.intake import Intake
 from onboarding_worker.lists.lines import AcceptedLine, Line, RefusedLine
 from onboarding_worker.lists.options import ADOPTED, SESSION
 from onboarding_worker.providers import parameters
-from onboarding_worker.providers.bodies import LONGEST_TOKEN
 
 LONGEST = {"token": LONGEST_TOKEN, "reference": 100, "expires_at": 40}
 _COLUMNS = {ours.partition(".")[2]: theirs for theirs, ours in ADOPTED.items()}  # by the field of `Told`

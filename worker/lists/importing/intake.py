@@ -6,18 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 
-from onboarding_worker.core.customers.customers import (
-    ACCOUNT_COLUMN,
-    Channel,
-    Customer,
-    FieldProblem,
-    invitation_channels,
-)
+from onboarding_worker.adapters.settings import AccountSettings
 from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.notation import show_duration
-from onboarding_worker.core.messages.quiet_hours import Hours, issue_at
-from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
+from onboarding_worker.core.model.customers import ACCOUNT_COLUMN, Channel, Customer, FieldProblem, invitation_channels
 from onboarding_worker.core.model.sessions import floor_of, max_age_of, never_fresh
+from onboarding_worker.core.rules.quiet_hours import Hours, issue_at
+from onboarding_worker.core.rules.text_numbers import is_landline, why_not_texted
 from onboarding_worker.lists.cells import DECIDING, empty_word
 from onboarding_worker.lists.importing.routing import DEFAULT_ACCOUNT, Routing, Rule, brand_for, choose_account, routing
 from onboarding_worker.lists.lines import AcceptedLine, Chosen, Line, RefusedLine, Returned
@@ -26,7 +21,6 @@ from onboarding_worker.lists.own_columns import is_own
 from onboarding_worker.lists.rules import LEFT_OUT
 from onboarding_worker.lists.traces import NO_TRACES, Traces
 from onboarding_worker.plans.deadlines import Paces
-from onboarding_worker.providers.account import AccountSettings
 from onboarding_worker.providers.contract import Provider
 from onboarding_worker.providers.facts import facts_of, lifetime_parameter
 from onboarding_worker.providers.parameters import parameter_warnings

@@ -7,10 +7,10 @@ from itertools import islice, repeat
 from operator import attrgetter
 from typing import Any
 
-from onboarding_worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels
-from onboarding_worker.core.messages.quiet_hours import Hours
-from onboarding_worker.core.messages.text_numbers import country_of
 from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS
+from onboarding_worker.core.model.customers import Channel, Customer, FieldProblem, invitation_channels
+from onboarding_worker.core.rules.quiet_hours import Hours
+from onboarding_worker.core.rules.text_numbers import country_of
 from onboarding_worker.lists.importing.intake import Intake, judge
 from onboarding_worker.lists.importing.routing import MOST_KEPT
 from onboarding_worker.lists.known_customers import (

@@ -21,10 +21,10 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.foundation.clock import monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.incoming import Outcome
 from onboarding_worker.core.model.states import BATCH
 from onboarding_worker.lists.columns import OwnFile

@@ -8,7 +8,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from onboarding_worker.core.customers.customers import ACCOUNT_COLUMN, PERSONAL, Customer, FieldProblem
+from onboarding_worker.core.model.customers import ACCOUNT_COLUMN, PERSONAL, Customer, FieldProblem
 from onboarding_worker.lists.lines import OWN, Chosen
 from onboarding_worker.providers import countries
 

@@ -8,21 +8,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer, FieldProblem
-from onboarding_worker.core.customers.store.erased_jobs import PERSON_GONE
-from onboarding_worker.core.customers.store.pending_details import keep
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.bulk import Columns, picked, rows_of
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.facts import STOPPED, JobsStopped, happened
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.job_ids import ROWS, Key, job_id, of_batch
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import Batch, CustomerRow, Job, SkippedLine
-from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
 from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.customers import Customer, FieldProblem
 from onboarding_worker.core.model.states import HELD_BACK, PAUSED
+from onboarding_worker.core.rows.erased_jobs import PERSON_GONE
+from onboarding_worker.core.rows.pending_details import keep
 from onboarding_worker.lists.known_customers import (
     ANOTHER_PERSON,
     AS_USUAL,

@@ -14,18 +14,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store import cancellation
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.job_ids import AS_THEY_CAME, Key
 from onboarding_worker.core.database.tables import Batch, CustomerRow, Finished, Inbox, Job, SessionRow
 from onboarding_worker.core.database.tables.work import served_by
-from onboarding_worker.core.lifecycle.given_links import GIVEN_AWAY
-from onboarding_worker.core.lifecycle.store import own_links
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
-from onboarding_worker.core.unknown.store.calls_in_doubt import in_doubt
+from onboarding_worker.core.rows import cancellation, own_links
+from onboarding_worker.core.rows.calls_in_doubt import in_doubt
+from onboarding_worker.core.rules.given_links import GIVEN_AWAY
 from onboarding_worker.lists.known_customers import Becomes, KnownRule, Standing, decide, standing_of
 from onboarding_worker.lists.store.batches import DAILY
 

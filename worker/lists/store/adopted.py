@@ -7,24 +7,24 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer, invitation_channels
+from onboarding_worker.core.budgets import budgets
+from onboarding_worker.core.claim.flush import CallResult, Flush
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import TOKEN
 from onboarding_worker.core.database.job_ids import IS_LIVE, Key, among_keys, new_ids, rows_of
 from onboarding_worker.core.database.tables import Job, SessionRow
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.lifecycle.store import reminders
-from onboarding_worker.core.limits.budgets import BudgetRule, Grant, grant
-from onboarding_worker.core.limits.call_outcomes import CallOutcome
-from onboarding_worker.core.limits.store import budgets
-from onboarding_worker.core.limits.store.flush import CallResult, Flush
-from onboarding_worker.core.messages.contact import ContactPolicy
+from onboarding_worker.core.messages import reminders
+from onboarding_worker.core.model.customers import Customer, invitation_channels
 from onboarding_worker.core.model.endings import Done
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.sessions import ExpirySource, Session
 from onboarding_worker.core.model.states import OPEN_JOBS, JobState
-from onboarding_worker.core.work.store import sessions
+from onboarding_worker.core.rows import sessions
+from onboarding_worker.core.rules.budgets import BudgetRule, Grant, grant
+from onboarding_worker.core.rules.call_outcomes import CallOutcome
+from onboarding_worker.core.rules.contact import ContactPolicy
 
 HORIZON = timedelta(seconds=1)  # slots are reserved so far ahead
 _LIVE = sa.select(SessionRow.customer_id, SessionRow.purpose).where(*among_keys(SessionRow), IS_LIVE)

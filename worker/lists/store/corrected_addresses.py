@@ -2,8 +2,8 @@
 
 Whatever corrects an address calls `give_away` in its transaction, under the customer's lock: a list, an event, a report
 that comes back, the desk. It marks the sessions whose links have gone to the old address, or may have: from then on no
-message carries them to another (`lifecycle.store.stale_links`), and no row reuses them. The next check of sessions
-decides what follows (`lifecycle.reissue`). Our own link gets a new secret at once, so the old one opens nothing.
+message carries them to another (`messages.stale_links`), and no row reuses them. The next check of sessions
+decides what follows (`rules.reissue`). Our own link gets a new secret at once, so the old one opens nothing.
 """
 
 import uuid
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import invitation_channels
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.lifecycle.given_links import MAY_HAVE_LEFT, kinds_of, written
-from onboarding_worker.core.lifecycle.store import own_links
-from onboarding_worker.core.lifecycle.store.sent_again import Kinds, kind_of_address, send_again
 from onboarding_worker.core.model.channels import Address
+from onboarding_worker.core.model.customers import invitation_channels
 from onboarding_worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, InvitationState, JobState
+from onboarding_worker.core.rows import own_links
+from onboarding_worker.core.rules.given_links import MAY_HAVE_LEFT, kinds_of, written
+from onboarding_worker.core.upkeep.sent_again import Kinds, kind_of_address, send_again
 
 Corrected = Mapping[str, Collection[Address]]  # by customer, the kinds of addresses that differ now
 # Longer than a claim takes: one that began before this transaction ends has read the old address.

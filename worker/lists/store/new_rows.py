@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Customer, FieldProblem
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.bulk import Columns, picked, rows_of
 from onboarding_worker.core.database.database import fetch
@@ -31,6 +30,7 @@ from onboarding_worker.core.database.journal import Happened, Note, note
 from onboarding_worker.core.database.tables import CustomerRow, Tombstone
 from onboarding_worker.core.database.tables.work import SETS_LENGTH
 from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.customers import Customer, FieldProblem
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.lists.lines import AcceptedLine, RefusedLine

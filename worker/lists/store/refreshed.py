@@ -18,16 +18,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import (
-    MESSAGE,
-    OWN_PREFIX,
-    Customer,
-    CustomerKind,
-    FieldProblem,
-    Person,
-    with_own,
-)
-from onboarding_worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import Act, note
 from onboarding_worker.core.database.database import Database, fetch
@@ -37,6 +27,16 @@ from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import CustomerRow, PendingDetails, SessionRow
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.model.channels import ADDRESSES, CHANNELS, Address
+from onboarding_worker.core.model.customers import (
+    MESSAGE,
+    OWN_PREFIX,
+    Customer,
+    CustomerKind,
+    FieldProblem,
+    Person,
+    with_own,
+)
+from onboarding_worker.core.rows.pending_details import IS_UNRELEASED, settled
 from onboarding_worker.lists.known_customers import KnownRule, refuses_lists
 from onboarding_worker.lists.lines import AcceptedLine, OldLink, PlainRows, RefusedLine
 from onboarding_worker.lists.same_person import Match, changed_addresses, compare, in_words, is_same_id

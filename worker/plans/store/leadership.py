@@ -12,17 +12,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.cancellation import lock_unsent, with_unknown_calls
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.job_ids import batch_of, of_batch
 from onboarding_worker.core.database.tables import Batch, InvitationRow, Job
 from onboarding_worker.core.database.tables.columns import aliased
 from onboarding_worker.core.database.tables.work import served_by
-from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import EVENT, HELD_BACK, PAUSED, InvitationState, JobState, PauseCause
+from onboarding_worker.core.rows.cancellation import lock_unsent, with_unknown_calls
+from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.core.work.store import call_costs
 from onboarding_worker.plans.store import plans
 

@@ -15,15 +15,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.pending_details import let_go
 from onboarding_worker.core.database.audit_entries import Act, note
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.job_ids import of_batch
 from onboarding_worker.core.database.outages import is_outage, outlive_deadlocks
 from onboarding_worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job
 from onboarding_worker.core.database.tables.work import LEAD, STATE
-from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import (
     ENDED_JOBS,
@@ -36,6 +34,8 @@ from onboarding_worker.core.model.states import (
     JobState,
     PauseCause,
 )
+from onboarding_worker.core.rows.pending_details import let_go
+from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.plans.pilot import PilotNumbers, Verdict, in_words, judge, parse_condition, pilot_size
 from onboarding_worker.plans.store import plans
 from onboarding_worker.plans.store.leadership import take_all

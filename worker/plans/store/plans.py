@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.budgets.batch_pace import planned_at
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch, made_of
@@ -14,7 +15,6 @@ from onboarding_worker.core.database.job_ids import of_batch
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import Batch, BatchPlan, Job, PendingDetails
 from onboarding_worker.core.foundation.notation import counted, written
-from onboarding_worker.core.limits.store.batch_pace import planned_at
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
 

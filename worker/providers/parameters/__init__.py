@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from onboarding_worker.core.customers.customers import FieldProblem
-from onboarding_worker.providers.bodies import nested
-from onboarding_worker.providers.facts import PROVIDERS, AdapterBroken
+from onboarding_worker.adapters.bodies import nested
+from onboarding_worker.adapters.catalogue import AdapterBroken
+from onboarding_worker.core.model.customers import FieldProblem
+from onboarding_worker.providers.facts import PROVIDERS
 from onboarding_worker.providers.parameters.effects import UNKNOWN, Effects, Said, said_of
 from onboarding_worker.providers.values import Parameter, Type
 

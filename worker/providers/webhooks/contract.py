@@ -16,12 +16,12 @@ from enum import IntEnum, StrEnum
 from hashlib import sha256
 from typing import Any, Protocol
 
+from onboarding_worker.adapters.bodies import LONGEST_TOKEN, BadAnswer, optional_text
+from onboarding_worker.adapters.settings import AccountSettings, Secret
+from onboarding_worker.adapters.strict_json import NoObject, read_object
 from onboarding_worker.core.foundation.notation import utc_time
 from onboarding_worker.core.model.states import Result, SessionState
-from onboarding_worker.core.unknown.reconciliation import Listed
-from onboarding_worker.providers.account import AccountSettings, Secret
-from onboarding_worker.providers.bodies import LONGEST_TOKEN, BadAnswer, optional_text
-from onboarding_worker.providers.strict_json import NoObject, read_object
+from onboarding_worker.core.rules.reconciliation import Listed
 
 LOOK_UP = "LOOK-UP"  # the name of the event where the provider's list was read
 LISTED = -1  # the weight of what a provider's list says

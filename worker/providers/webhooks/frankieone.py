@@ -18,10 +18,10 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from onboarding_worker.adapters.bodies import BadAnswer, json_object, optional_text
 from onboarding_worker.core.model.refusals import code_in_words
 from onboarding_worker.core.model.states import Result, SessionState
 from onboarding_worker.providers.account import AccountUnusable
-from onboarding_worker.providers.bodies import BadAnswer, json_object, optional_text
 from onboarding_worker.providers.webhooks import contract
 from onboarding_worker.providers.webhooks.contract import Key, SessionUpdate, matches
 

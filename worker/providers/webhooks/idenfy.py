@@ -14,10 +14,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from onboarding_worker.adapters.bodies import BadAnswer, optional_text
 from onboarding_worker.core.model.refusals import MOST, code_in_words, codes
 from onboarding_worker.core.model.states import Result, SessionState
 from onboarding_worker.providers.account import AccountUnusable
-from onboarding_worker.providers.bodies import BadAnswer, optional_text
 from onboarding_worker.providers.webhooks import contract
 from onboarding_worker.providers.webhooks.contract import Key, Rank, SessionUpdate, matches
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, invitation_channels
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.fast import tally
@@ -24,12 +23,13 @@ from onboarding_worker.core.database.tables import (
 )
 from onboarding_worker.core.database.tables.types import word_of
 from onboarding_worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
-from onboarding_worker.core.messages.contact import FIRST
-from onboarding_worker.core.messages.store.message_rows import OF_ITS_SESSION
 from onboarding_worker.core.model import states
+from onboarding_worker.core.model.customers import Channel, invitation_channels
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import UNISSUED_JOBS, InvitationState, JobState, Result
+from onboarding_worker.core.rows.message_rows import OF_ITS_SESSION
+from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)

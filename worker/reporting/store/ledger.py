@@ -9,10 +9,6 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from onboarding_worker.core.customers.store.usage import messages_of
-from onboarding_worker.core.customers.store.verdicts import verdict_of, verdict_of_row, verdicts_of
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.encrypted_values import ERASED, decrypt_words
@@ -20,7 +16,7 @@ from onboarding_worker.core.database.job_ids import AS_THEY_CAME, of_batch
 from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
-from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.refusals import of_stored
 from onboarding_worker.core.model.states import (
@@ -34,6 +30,10 @@ from onboarding_worker.core.model.states import (
     Result,
     SessionState,
 )
+from onboarding_worker.core.rows.in_review import OTHER_IN_REVIEW
+from onboarding_worker.core.rows.usage import messages_of
+from onboarding_worker.core.rows.verdicts import verdict_of, verdict_of_row, verdicts_of
+from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.lists.store.admission import finished_in_purged
 from onboarding_worker.reporting.store.counting import of_job
 from onboarding_worker.reporting.store.spending import CALL, COSTS, LOST

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store import pending_details as pending
+from onboarding_worker.core.budgets.budgets import EVERYTHING_IS_STOPPED
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import THERE_IS, Database
 from onboarding_worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
-from onboarding_worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
 from onboarding_worker.core.model.states import PRIORITIES, InvitationState, JobState
-from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.core.rows import pending_details as pending
+from onboarding_worker.core.rows import unknown_outcomes
 from onboarding_worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from onboarding_worker.reporting.store.counting import MANY_CHANGES
 

@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.fast.tally import CountOf
 from onboarding_worker.core.database.job_ids import IS_LIVE, Key, among_keys, batch_of, of_batch, rows_of
 from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
-from onboarding_worker.core.lifecycle.store.own_links import LEADS_ON
-from onboarding_worker.core.messages.contact import FIRST
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState, PauseCause
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
-from onboarding_worker.core.unknown.store.unknown_outcomes import UNSETTLED
+from onboarding_worker.core.rows.own_links import LEADS_ON
+from onboarding_worker.core.rows.unknown_outcomes import UNSETTLED
+from onboarding_worker.core.rules.contact import FIRST
+from onboarding_worker.core.rules.reconciliation import OrphanRule
 from onboarding_worker.lists.known_customers import KnownRule
 from onboarding_worker.plans.store.leadership import FREE, waits_by_plan
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined

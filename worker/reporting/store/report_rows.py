@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels
-from onboarding_worker.core.customers.store.verdicts import Verdict, verdict_of_row, verdicts_of
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
@@ -19,8 +17,7 @@ from onboarding_worker.core.database.tables import Batch, CustomerRow, Invitatio
 from onboarding_worker.core.database.tables.columns import aliased
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.lifecycle.store.own_links import OwnLink, StableLinks
-from onboarding_worker.core.messages.contact import FIRST, PREFIX
+from onboarding_worker.core.model.customers import Channel, Details, FieldProblem, invitation_channels
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.sessions import Opening
 from onboarding_worker.core.model.states import (
@@ -31,6 +28,9 @@ from onboarding_worker.core.model.states import (
     SessionState,
     state_of_line,
 )
+from onboarding_worker.core.rows.own_links import OwnLink, StableLinks
+from onboarding_worker.core.rows.verdicts import Verdict, verdict_of_row, verdicts_of
+from onboarding_worker.core.rules.contact import FIRST, PREFIX
 from onboarding_worker.core.work.store import call_costs
 from onboarding_worker.reporting.store.counting import count, later_row
 from onboarding_worker.reporting.store.counts import BatchCounts

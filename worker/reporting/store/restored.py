@@ -18,7 +18,7 @@ from pydantic import AwareDatetime
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.journal import LONGEST, Journal, form
 from onboarding_worker.core.database.tables import Audit, AuditHead, Timer
-from onboarding_worker.core.features import hint
+from onboarding_worker.core.foundation.features import hint
 from onboarding_worker.core.foundation.private_files import replacing, to_append
 from onboarding_worker.lists.decisions.store.emergency_stop import ACCEPTED, JOURNAL, EmergencyStops
 from onboarding_worker.reporting.store.processes import set_timer

@@ -20,11 +20,11 @@ from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow
 from onboarding_worker.core.database.tables.columns import aliased
 from onboarding_worker.core.foundation.clock import EPOCH, MILLISECOND
 from onboarding_worker.core.foundation.notation import as_utc
-from onboarding_worker.core.limits.limits import COST_NOTHING
-from onboarding_worker.core.messages.contact import FIRST
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import DONE, NOT_SENT, JobState, Result, SessionState
+from onboarding_worker.core.rules.contact import FIRST
+from onboarding_worker.core.rules.limits import COST_NOTHING
 from onboarding_worker.core.work.store.call_costs import not_carried_out
 
 Points = list[tuple[datetime, int]]

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, invitation_channels
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.fast.tally import CountOf
@@ -25,12 +24,13 @@ from onboarding_worker.core.database.tables import (
 )
 from onboarding_worker.core.database.tables.types import word_of
 from onboarding_worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
-from onboarding_worker.core.messages.contact import FIRST
-from onboarding_worker.core.messages.text_numbers import HOUR, KEPT, hour_of
 from onboarding_worker.core.model import states
 from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import Channel, invitation_channels
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import PRIORITIES, InvitationState, JobState
+from onboarding_worker.core.rules.contact import FIRST
+from onboarding_worker.core.rules.text_numbers import HOUR, KEPT, hour_of
 from onboarding_worker.core.work.store import call_costs
 from onboarding_worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from onboarding_worker.plans.store.pilots import NOT_MET

@@ -24,10 +24,10 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.database.outages import reason
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.foundation.outage_log import Outage
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
 from onboarding_worker.events.cloudevents import (
     LARGEST,

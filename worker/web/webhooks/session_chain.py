@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from onboarding_worker.core.lifecycle.reissue import REVIEW_ASKED, SETTLES, replace_at
 from onboarding_worker.core.model.reasons import ABOUT_ANOTHER, Reason
 from onboarding_worker.core.model.refusals import asks_again
 from onboarding_worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
+from onboarding_worker.core.rules.reissue import REVIEW_ASKED, SETTLES, replace_at
 from onboarding_worker.providers.webhooks.contract import LISTED, Rank, SessionUpdate
 
 # For this long a copy of a webhook is recognised by the digest of its bytes (`retention`). For older copies see
@@ -232,7 +232,7 @@ def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetim
     update.
 
     The session's state stays as it is. But during the review the customer gets neither the new link
-    (`messages.store.claim_invitations`) nor another session.
+    (`messages.claim_invitations`) nor another session.
     """
     if known.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
         return None

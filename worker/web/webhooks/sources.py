@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
-from onboarding_worker.core.features import Hook
 from onboarding_worker.core.foundation.clock import Clock
+from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.model.incoming import ACCOUNT
 from onboarding_worker.providers.account import AccountUnusable

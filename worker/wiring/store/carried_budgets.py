@@ -7,14 +7,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.budgets.budgets import read, save
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.tables import Budget
 from onboarding_worker.core.foundation.notation import counted
-from onboarding_worker.core.limits.budgets import BudgetState
-from onboarding_worker.core.limits.limits import UsedCredits
-from onboarding_worker.core.limits.store.budgets import read, save
 from onboarding_worker.core.model.stops import tries_again_by_itself
+from onboarding_worker.core.rules.budgets import BudgetState
+from onboarding_worker.core.rules.limits import UsedCredits
 from onboarding_worker.settings.policies import BudgetRules, named_together
 
 _ROWS = sa.select(Budget.name, sa.func.coalesce(Budget.counted_in, Budget.name).label("budget")).order_by(Budget.name)

@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import suppressed
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.tables import Audit
 from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.rows.suppressions import suppressed
 
 ACTION = "template send"
 SPAN = timedelta(hours=1)

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 
 from onboarding_worker.core.database.tables import Job
-from onboarding_worker.core.limits.limits import LAPSE
 from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.rules.limits import LAPSE
 from onboarding_worker.providers.contract import Broken, HttpAnswer
 from tests.simulated.world import LIMITED, REFUSED, customer
 

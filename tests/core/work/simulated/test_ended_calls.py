@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
-from onboarding_worker.core.customers.store.verdicts import Verdict
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
-from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.core.model.states import LATE, JobState
+from onboarding_worker.core.rows.verdicts import Verdict
 from onboarding_worker.reporting.report_lines import Columns, line_values
+from onboarding_worker.wiring.sweep import Sweep
 from onboarding_worker.wiring.work import issue_work
 from tests.simulated.world import FAILED, LIMITED, customer
 
@@ -145,7 +146,7 @@ async def test_it_keeps_to_the_budget(bereft):
 async def test_a_look_up_whose_worker_dies_is_made_again(bereft):
     world = await bereft(ORPHAN)
     world.clock.advance(seconds=61)
-    world.parts.sweep.end_leases()
+    Sweep(world.parts).end_leases()
     world.clock.advance(seconds=30)
     work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
     assert work.flush([], ONE).opened  # and then it died
@@ -165,7 +166,7 @@ async def test_the_answer_that_comes_before_the_look_up_counts(bereft):
     world = await bereft(OLD_ONE)
     used = world.budget().credits_used
     world.clock.advance(seconds=61)
-    world.parts.sweep.end_leases()
+    Sweep(world.parts).end_leases()
     world.set(Attempt, Attempt.id == call_of(world).id, outcome=LATE, found="scan-own")
     await days(world, times=2)
     assert (call_of(world).found, world.budget().credits_used) == ("scan-own", used)

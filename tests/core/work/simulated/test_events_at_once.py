@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import UnknownFlush
 from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import UnknownFlush
 from onboarding_worker.core.model.states import EVENT
 from onboarding_worker.wiring.work import invite_work, issue_work
 from tests.simulated.world import World, customer

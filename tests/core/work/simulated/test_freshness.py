@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables import Budget, InvitationRow, Job
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.reporting.store.outlook import outlook_of

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
-from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, SessionRow
-from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.states import InvitationState, JobState
 from onboarding_worker.reporting.store.spending import spending_of

@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import HANG
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.sessions import ExpirySource, Session
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.unknown.store.expired_leases import ExpiredLeases
+from onboarding_worker.core.upkeep.expired_leases import ExpiredLeases
 from onboarding_worker.providers.contract import Broken, HttpAnswer
 from tests.simulated.world import FAILED, customer
 from tests.suite.some import some

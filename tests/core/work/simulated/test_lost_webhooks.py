@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.tables import Attempt, Budget, Job, SessionRow
-from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.core.model.sessions import ExpirySource
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.providers.contract import HttpAnswer

@@ -9,14 +9,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.tables import Job
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.endings import Asked, Cancel, Done, Hold, Kind, Reconcile, Retry, Snooze
 from onboarding_worker.core.model.http_messages import Broken, HttpAnswer
 from onboarding_worker.core.model.metrics import FRESHNESS, SUM, Series
 from onboarding_worker.core.model.states import BATCH, EVENT, JobState
-from onboarding_worker.core.unknown.reconciliation import LONGEST_LIFE, Nothing, UnknownCall, Unmatched
+from onboarding_worker.core.rules.reconciliation import LONGEST_LIFE, Nothing, UnknownCall, Unmatched
 from onboarding_worker.core.work.kinds import SHORT_IN_A_ROW, FirstLinks
 from onboarding_worker.wiring.work import invite_work, issue_work
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer

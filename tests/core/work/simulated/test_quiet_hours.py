@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Person
 from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.http_messages import Broken
 from onboarding_worker.core.model.states import InvitationState, JobState
 from onboarding_worker.core.model.wakeups import WakeUp

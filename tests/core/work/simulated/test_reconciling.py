@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp, FakeSender
-from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from onboarding_worker.core.limits.store.claims import Room
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.states import DONE, InvitationState, JobState
-from onboarding_worker.core.unknown.reconciliation import Nothing, Unmatched
+from onboarding_worker.core.rules.reconciliation import Nothing, Unmatched
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.providers.contract import Broken, HttpAnswer
 from onboarding_worker.senders.contract import Receipt

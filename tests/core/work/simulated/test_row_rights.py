@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from onboarding_worker.core.customers.customers import ACCOUNT_COLUMN
 from onboarding_worker.core.database.tables import Job
+from onboarding_worker.core.model.customers import ACCOUNT_COLUMN
 from onboarding_worker.core.model.incoming import EventKind, EventSender, Outcome
 from onboarding_worker.core.model.states import BATCH, JobState
 from onboarding_worker.lists.importing.intake import made_of_another

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from onboarding_worker.core.claim.claims import Room
+from onboarding_worker.core.claim.flush import Flushed
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
-from onboarding_worker.core.limits.budgets import PROBE_PATIENCE
-from onboarding_worker.core.limits.store.claims import Room
-from onboarding_worker.core.limits.store.flush import Flushed
 from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.rules.budgets import PROBE_PATIENCE
 from onboarding_worker.wiring.work import issue_work
 from tests.simulated.world import customer
 

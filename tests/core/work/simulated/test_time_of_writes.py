@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.tables import Attempt, Budget, Job
 from onboarding_worker.core.dispatch.dispatcher import Dispatcher
-from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.wiring.work import invite_work, issue_work
 from tests.simulated.bench import NOT_COUNTED
 from tests.simulated.world import World, customer

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables import AddressPlace
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.states import InvitationState, JobState
 from onboarding_worker.lists.decisions.store.decisions import Verdict

@@ -6,16 +6,16 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeProvider
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.cancellation import cancel_open
-from onboarding_worker.core.customers.store.suppressions import suppress
 from onboarding_worker.core.database.encrypted_values import decrypt_line
 from onboarding_worker.core.database.tables import Budget, Job
-from onboarding_worker.core.lifecycle.reissue import SETTLES
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.http_messages import HttpRequest
 from onboarding_worker.core.model.sessions import SessionRequest
 from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.rows.cancellation import cancel_open
+from onboarding_worker.core.rows.suppressions import suppress
+from onboarding_worker.core.rules.reissue import SETTLES
 from onboarding_worker.plans.store.leadership import take_all
 from tests.simulated.events import updated
 from tests.simulated.two_brands import ASKED, asked, brands, bring_in, two_brands

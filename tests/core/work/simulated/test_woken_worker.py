@@ -9,6 +9,7 @@ from onboarding_worker.core.database.tables import InvitationRow, SessionRow
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.core.model.wakeups import WakeUp
 from onboarding_worker.wiring.runner import Runner
+from onboarding_worker.wiring.sweep import Sweep
 from tests.simulated.world import customer
 
 
@@ -37,7 +38,7 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
     first = asyncio.create_task(woken.serve(WakeUp.issue("au")))
     await world.http.received(1)
     world.clock.advance(seconds=61)
-    assert world.parts.sweep.end_leases().repeated == 1
+    assert Sweep(world.parts).end_leases().repeated == 1
     world.clock.advance(seconds=2)
     second = asyncio.create_task(successor.serve(WakeUp.issue("au")))
     await world.http.received(2)

@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
 from onboarding_worker.core.foundation.clock import ProcessClock
-from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.core.model.states import JobState
 from onboarding_worker.core.model.wakeups import WakeUp
+from onboarding_worker.wiring.sweep import Sweep
 from onboarding_worker.wiring.work import issue_work
 from tests.simulated.events import cancelled, outcomes, requested
 from tests.simulated.world import customer
@@ -97,10 +98,10 @@ async def test_a_process_that_is_ahead_ends_no_lease_and_no_session_of_the_other
     before = world.rows(Job), world.rows(SessionRow), world.rows(InvitationRow)
     wrong.parts.clock.step = by
 
-    wrong.parts.sweep.end_leases()
+    Sweep(wrong.parts).end_leases()
     wrong.look_after()
     for step in wrong.parts.sweep_steps:
-        step(wrong.parts.sweep.look())
+        step(Sweep(wrong.parts).look())
 
     assert (world.rows(Job), world.rows(SessionRow), world.rows(InvitationRow)) == before
     assert world.job("Rasa").state is JobState.WORKING

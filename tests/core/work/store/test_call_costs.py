@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.tables import Attempt, Budget, Job
-from onboarding_worker.core.limits.limits import CreditCap
-from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.endings import Done, Hold, Kind, Problem, Reconcile, Retry
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.core.unknown.reconciliation import More, Nothing, UnknownCall, Unmatched
+from onboarding_worker.core.rules.limits import CreditCap
+from onboarding_worker.core.rules.reconciliation import More, Nothing, UnknownCall, Unmatched
 from onboarding_worker.core.work.store import call_costs
 from onboarding_worker.plans.store.plans import Plan
 from tests.stored.reconciling import advance, drop, reconcilable

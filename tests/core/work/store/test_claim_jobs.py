@@ -9,17 +9,17 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import CustomerKind
+from onboarding_worker.core.budgets import budgets
 from onboarding_worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.core.limits.store import budgets
 from onboarding_worker.core.model.channels import CHANNELS
+from onboarding_worker.core.model.customers import CustomerKind
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.states import BATCH, EVENT, JobState
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.lists.decisions.store.emergency_stop import EmergencyStops
 from onboarding_worker.lists.known_customers import KnownChoices, KnownRule
 from onboarding_worker.plans.store.plans import Plan
-from tests.core.limits.call_outcomes import call_outcome
+from tests.core.rules.call_outcomes import call_outcome
 from tests.stored.shelf import add_lines, customer, line
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps

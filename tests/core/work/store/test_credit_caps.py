@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.tables import Attempt, BatchPlan, Budget, Job
-from onboarding_worker.core.limits.limits import CreditCap
-from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.endings import Asked, Cancel, Hold, Kind, Retry
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.core.unknown.reconciliation import Nothing
+from onboarding_worker.core.rules.limits import CreditCap
+from onboarding_worker.core.rules.reconciliation import Nothing
 from onboarding_worker.plans.store import plans
 from onboarding_worker.plans.store.plans import Plan
 from onboarding_worker.reporting.store.waiting import credits_spent

@@ -6,16 +6,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Person
-from onboarding_worker.core.customers.store.suppressions import suppress
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
-from onboarding_worker.core.lifecycle.reissue import REVIEWED_AGAIN
-from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
-from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
+from onboarding_worker.core.rows.suppressions import suppress
+from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.rules.contact import BRAND_LOOKED_AT_AGAIN
+from onboarding_worker.core.rules.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.rules.reissue import REVIEWED_AGAIN
 from onboarding_worker.plans.store.plans import Plan
 from tests.stored.shelf import WEEK, changed, customer
 

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.fast.tally import MANY
 from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job
-from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Asked
 from onboarding_worker.core.model.states import JobState
 from tests.stored.reconciling import advance, drop, reconcilable

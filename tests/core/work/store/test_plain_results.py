@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.encrypted_values import ERASED
 from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.endings import Cancel, Kind, Problem
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import DONE, LATE, JobState
-from onboarding_worker.core.unknown.reconciliation import UnknownCall
+from onboarding_worker.core.rules.reconciliation import UnknownCall
 from tests.stored.erased import erased
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer

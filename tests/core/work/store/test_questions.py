@@ -6,13 +6,13 @@ from uuid import uuid4
 
 import pytest
 
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.tables import Attempt, Budget, Job, SessionRow
-from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.endings import Asked, Cancel, Finish, Hold, Kind, Problem, Retry, Snooze
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.sessions import ExpirySource
 from onboarding_worker.core.model.states import JobState, SessionState
-from onboarding_worker.core.unknown.reconciliation import LATEST_LOOK, Listed
+from onboarding_worker.core.rules.reconciliation import LATEST_LOOK, Listed
 from tests.stored.shelf import customer
 
 NAMES = ("Alive", "Ended", "Submitted", "Unlisted", "Other")

@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.claim.flush import CallResult, UnknownFlush
 from onboarding_worker.core.database.job_ids import job_id
 from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.core.limits.store.flush import CallResult, UnknownFlush
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from onboarding_worker.core.model.sessions import ExpirySource
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.rules.limits import Limit
 from tests.stored.shelf import WEEK, customer
 
 

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_worker.core.claim.flush import CallResult, Flush
 from onboarding_worker.core.database.job_ids import row_of
 from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from onboarding_worker.core.limits.store.flush import CallResult, Flush
 from onboarding_worker.core.model.endings import Cancel, Done, Kind, Reconcile
 from onboarding_worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
-from onboarding_worker.core.unknown.reconciliation import UnknownCall, Unmatched
+from onboarding_worker.core.rules.reconciliation import UnknownCall, Unmatched
 from onboarding_worker.events.store.event_customers import erase
 from onboarding_worker.lists.decisions.store.decisions import Verdict
 from onboarding_worker.lists.decisions.store.settlement import Which

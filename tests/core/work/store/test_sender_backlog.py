@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_worker.core.budgets import backpressure
 from onboarding_worker.core.database.tables import Budget, Job
-from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.core.limits.store import backpressure
+from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.rules.limits import Limit
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 

@@ -6,15 +6,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.suppressions import release, suppress
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from onboarding_worker.core.lifecycle.store.own_links import StableLinks
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Cancel
 from onboarding_worker.core.model.states import BATCH, InvitationState, JobState
+from onboarding_worker.core.rows.own_links import StableLinks
+from onboarding_worker.core.rows.suppressions import release, suppress
+from onboarding_worker.core.rules.limits import Limit
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.decisions.store.settlement import Which
 from onboarding_worker.lists.known_customers import KnownChoices

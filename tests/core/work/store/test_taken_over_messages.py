@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.encrypted_values import ERASED
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
-from onboarding_worker.core.lifecycle.reissue import SETTLES
-from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.sessions import ExpirySource
 from onboarding_worker.core.model.states import EVENT, InvitationState, JobState, SessionState
+from onboarding_worker.core.rows.own_links import StableLinks
+from onboarding_worker.core.rules.reissue import SETTLES
 from tests.stored.own_link import secret_of_link
 from tests.stored.shelf import WEEK, customer
 

@@ -6,20 +6,20 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, Person
-from onboarding_worker.core.customers.store.suppressions import release, suppress
 from onboarding_worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
 from onboarding_worker.core.foundation.keyring import Keyring, key_id_of, new_key
-from onboarding_worker.core.lifecycle.store.expired_sessions import check
-from onboarding_worker.core.limits.limits import Limit
-from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
 from onboarding_worker.core.model.channels import CHANNELS, SuppressionReason
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.endings import Kind, Reconcile, Retry
 from onboarding_worker.core.model.states import EVENT, InvitationState, JobState, SessionState
+from onboarding_worker.core.rows.suppressions import release, suppress
+from onboarding_worker.core.rules.limits import Limit
+from onboarding_worker.core.rules.quiet_hours import Hours, QuietHours
+from onboarding_worker.core.upkeep.expired_sessions import check
 from onboarding_worker.lists.decisions.store.decisions import Decisions
 from onboarding_worker.lists.decisions.store.settlement import Which
 from onboarding_worker.settings.policies import fallbacks
-from tests.core.lifecycle.store.test_expired_sessions import TERMS, invited, let_expire
+from tests.core.upkeep.test_expired_sessions import TERMS, invited, let_expire
 from tests.stored.shelf import Shelf, changed, customer
 from tests.stored.statements import statements
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from onboarding_worker.core.customers.store.verdicts import Verdict
 from onboarding_worker.core.database.tables import Job, SessionRow
 from onboarding_worker.core.model.states import JobState, LineState
+from onboarding_worker.core.rows.verdicts import Verdict
 from onboarding_worker.features.dashboard.store.batch_rows import kept_back, page_of_rows, rows_in_need
 from onboarding_worker.providers.webhooks.contract import Key
 from tests.reporting.store.test_report_rows import filled, lines, names

@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeSender
-from onboarding_worker.core.customers.customers import Channel, Person
+from onboarding_worker.core.database.facts import SessionsCompleted, SessionsExpired, happened
 from onboarding_worker.core.database.tables import Job, Outbox, SessionRow
-from onboarding_worker.core.facts import SessionsCompleted, SessionsExpired, happened
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.incoming import OPERATOR, Event, EventKind
 from onboarding_worker.core.model.states import SessionState

@@ -3,8 +3,8 @@
 import pytest
 
 from onboarding_worker.core.database.tables import Outbox
-from onboarding_worker.core.lifecycle.store.expired_sessions import ExpiryCounts
-from tests.core.lifecycle.store.test_expired_sessions import invited, let_expire, scan
+from onboarding_worker.core.upkeep.expired_sessions import ExpiryCounts
+from tests.core.upkeep.test_expired_sessions import invited, let_expire, scan
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, DENIED
 

@@ -1,5 +1,5 @@
 """The store's fixtures."""
 
-from tests.core.customers.store.test_pending_details import given
+from tests.core.rows.test_pending_details import given
 
 __all__ = ["given"]

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.encrypted_values import ERASED
 from onboarding_worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState
 from onboarding_worker.events.store.event_customers import erase as erase_now
 from onboarding_worker.features.privacy.store.removals import CHUNK, erase_next

@@ -6,8 +6,8 @@ import pytest
 
 from onboarding_worker.core.database.encrypted_values import ERASED
 from onboarding_worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, SessionRow
-from onboarding_worker.core.messages.contact import AddressCap
 from onboarding_worker.core.model.states import InvitationState
+from onboarding_worker.core.rules.contact import AddressCap
 from onboarding_worker.features.privacy.store import removals
 from onboarding_worker.features.privacy.store.removals import drop_links, remove_old
 from tests.features.privacy.store.test_erasure import sent as sent_to

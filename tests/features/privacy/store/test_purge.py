@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.tables import (
     Attempt,
     Batch,
@@ -16,10 +16,10 @@ from onboarding_worker.core.database.tables import (
     SessionRow,
     SkippedLine,
 )
-from onboarding_worker.core.limits.store.flush import CallResult
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Done, Kind, Retry
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
-from onboarding_worker.core.unknown.reconciliation import Nothing
+from onboarding_worker.core.rules.reconciliation import Nothing
 from onboarding_worker.features.privacy.store.removals import CHUNK, Purging
 from onboarding_worker.lists.decisions.row_addresses import read_rows
 from onboarding_worker.lists.decisions.store.decisions import Decisions

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.store.suppressions import release, suppress, suppressed
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.journal import Journal, read
@@ -12,6 +11,7 @@ from onboarding_worker.core.database.tables import Audit, CustomerRow, Inbox, Su
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
 from onboarding_worker.core.model.channels import SuppressionReason
 from onboarding_worker.core.model.incoming import OPERATOR, EventKind
+from onboarding_worker.core.rows.suppressions import release, suppress, suppressed
 from onboarding_worker.events.standing import Arrival
 from onboarding_worker.events.store.inbox import Inboxes
 from onboarding_worker.features.privacy.store.reapplying import reapply

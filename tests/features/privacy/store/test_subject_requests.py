@@ -10,7 +10,7 @@ from hashlib import sha256
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.audit_entries import ACT, Act
 from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.schema import all_tables
@@ -34,12 +34,12 @@ from onboarding_worker.core.database.tables import (
 )
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.limits.store.flush import CallResult
 from onboarding_worker.core.model.channels import SuppressionReason
 from onboarding_worker.core.model.endings import Cancel, Kind, Problem
 from onboarding_worker.core.model.incoming import OPERATOR, EventKind, Outcome
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.rows.suppressions import suppress
 from onboarding_worker.events.standing import Arrival
 from onboarding_worker.events.store.inbox import Inboxes
 from onboarding_worker.events.store.refused_events import RefusedEvents, RefusedMessage
@@ -48,7 +48,7 @@ from onboarding_worker.lists.known_customers import WAS_ERASED, KnownChoices
 from onboarding_worker.lists.lines import RefusedLine
 from onboarding_worker.lists.store.new_rows import BY_EVENT
 from onboarding_worker.wiring.store.encrypted_columns import ENCRYPTED, uses_of_digest_keys
-from tests.core.customers.store.test_pending_details import OTHER, PAUSED, TRUE
+from tests.core.rows.test_pending_details import OTHER, PAUSED, TRUE
 from tests.stored.shelf import add_lines, customer, line
 from tests.suite.of_features import needs
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.rules.reissue import SETTLES
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.opened import desk_of
 from onboarding_worker.features.service_desk.returned_lists import settling

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Person
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
-from onboarding_worker.core.lifecycle.reissue import SETTLES
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.incoming import EventKind
 from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.rules.reissue import SETTLES
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.opened import desk_of
 from tests.simulated.events import event

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onboarding_worker.core.customers.customers import UPDATABLE, Details, Person
 from onboarding_worker.core.foundation.notation import spreadsheet_safe
+from onboarding_worker.core.model.customers import UPDATABLE, Details, Person
 from onboarding_worker.features.service_desk.case import Refused
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.returned_lists import AS_STORED, Returns

@@ -3,8 +3,8 @@
 import pytest
 
 from onboarding_worker.features.service_desk.store.desk import ServiceDesk
-from tests.core.customers.store.test_in_review import ona as ona_in_review
-from tests.core.unknown.store.test_poison_rows import poison
+from tests.core.rows.test_in_review import ona as ona_in_review
+from tests.core.rows.test_poison_rows import poison
 from tests.features.privacy.store.test_purge import purge, purging
 from tests.features.service_desk.store.desks import desk_of
 from tests.lists.store.test_order_of_jobs import events, late, listed

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from onboarding_worker.core.database.tables import Audit
-from onboarding_worker.core.messages.contact import Caps, ContactPolicy
-from onboarding_worker.core.messages.quiet_hours import Hours
+from onboarding_worker.core.rules.contact import Caps, ContactPolicy
+from onboarding_worker.core.rules.quiet_hours import Hours
 from onboarding_worker.features.service_desk.case import DeskRules, Refused
 from onboarding_worker.features.service_desk.store.desk import ServiceDesk
 from onboarding_worker.features.service_desk.store.finding import Finder

@@ -2,14 +2,14 @@
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel, Person
-from onboarding_worker.core.customers.store.suppressions import suppress
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from onboarding_worker.core.messages.contact import Caps, CorrectedRule
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel, Person
 from onboarding_worker.core.model.endings import Done
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
+from onboarding_worker.core.rows.suppressions import suppress
+from onboarding_worker.core.rules.contact import Caps, CorrectedRule
 from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
 from onboarding_worker.features.service_desk.case import Refused, wanted
 from onboarding_worker.features.service_desk.corrections import Correction

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import suppress
+from onboarding_worker.core.claim.flush import CallResult
 from onboarding_worker.core.database.job_ids import new_id
 from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from onboarding_worker.core.foundation.keyring import Keyring, new_key
-from onboarding_worker.core.limits.store.flush import CallResult
-from onboarding_worker.core.messages.contact import Caps, ContactPolicy
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.rows.suppressions import suppress
+from onboarding_worker.core.rules.contact import Caps, ContactPolicy
 from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
 from onboarding_worker.features.service_desk.case import wanted
 from onboarding_worker.features.service_desk.store.finding import Finder

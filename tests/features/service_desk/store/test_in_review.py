@@ -3,7 +3,7 @@
 import pytest
 
 from onboarding_worker.reporting.store.ledger import nonresponders
-from tests.core.customers.store.test_in_review import reviewed
+from tests.core.rows.test_in_review import reviewed
 from tests.features.service_desk.store.desks import desk_of
 
 

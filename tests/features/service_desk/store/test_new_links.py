@@ -3,8 +3,8 @@
 import pytest
 
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
-from onboarding_worker.core.messages.contact import Caps
 from onboarding_worker.core.model.states import JobState, SessionState
+from onboarding_worker.core.rules.contact import Caps
 from onboarding_worker.features.service_desk.links import Before, NewLink
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, refusal, sentences, told
 from tests.stored.webhook_feed import APPROVED, WebhookFeed

@@ -2,15 +2,15 @@
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.suppressions import suppress
 from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from onboarding_worker.core.messages.contact import Caps
-from onboarding_worker.core.messages.quiet_hours import Hours, QuietHours
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Cancel, Kind, Problem
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState
+from onboarding_worker.core.rows.suppressions import suppress
+from onboarding_worker.core.rules.contact import Caps
+from onboarding_worker.core.rules.quiet_hours import Hours, QuietHours
 from onboarding_worker.features.privacy.store.subject_requests import SubjectRequests
 from onboarding_worker.features.service_desk.case import Refused
 from onboarding_worker.features.service_desk.store.cases import SeveralPurposes

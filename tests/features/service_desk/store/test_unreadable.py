@@ -11,7 +11,7 @@ from onboarding_worker.features.service_desk.store.cases import customer_of, sto
 from onboarding_worker.features.service_desk.store.finding import Finder
 from onboarding_worker.features.service_desk.store.sent_messages import sent_messages
 from onboarding_worker.wiring.opening import check_keys
-from tests.core.unknown.store.test_poison_rows import poison_customer
+from tests.core.rows.test_poison_rows import poison_customer
 from tests.stored.shelf import customer
 
 pytestmark = pytest.mark.both_databases

@@ -1,6 +1,6 @@
 """A whole worker in virtual time."""
 
-from onboarding_worker.core.features import FEATURES
+from onboarding_worker.core.foundation.features import FEATURES
 from tests.core.work.simulated.conftest import bench, clock, make, pytest_asyncio_loop_factories
 
 __all__ = ["bench", "clock", "make", "pytest_asyncio_loop_factories"]

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeHttp
+from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.database.tables import SessionRow
-from onboarding_worker.core.limits.store.claims import Room
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.features.stable_links.landing import Lead, Over, Wait
 from onboarding_worker.features.stable_links.routes import landings_of

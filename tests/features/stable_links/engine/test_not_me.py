@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from onboarding_testing.fakes import FakeSender
-from onboarding_worker.core.customers.store.usage import sessions_of
 from onboarding_worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 from onboarding_worker.core.model.endings import Kind, Problem
 from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.rows.usage import sessions_of
 from onboarding_worker.features.stable_links.landing import Gone, Lead
 from onboarding_worker.features.stable_links.routes import landings_of
 from onboarding_worker.features.stable_links.store.landings import Outcome

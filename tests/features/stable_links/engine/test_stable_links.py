@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store import usage
-from onboarding_worker.core.customers.store.suppressions import suppress
 from onboarding_worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
-from onboarding_worker.core.lifecycle.store.own_links import forget
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.rows import usage
+from onboarding_worker.core.rows.own_links import forget
+from onboarding_worker.core.rows.suppressions import suppress
 from onboarding_worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from onboarding_worker.features.stable_links.routes import landings_of
 from onboarding_worker.features.stable_links.store.landings import Landings

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store import usage
-from onboarding_worker.core.customers.store.cancellation import cancel_jobs
 from onboarding_worker.core.database.tables import Job, StableLink
 from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.rows import usage
+from onboarding_worker.core.rows.cancellation import cancel_jobs
 from onboarding_worker.features.stable_links.landing import Gone, LandingRules, Wait
 from onboarding_worker.features.stable_links.store.landings import Landings, Outcome
 from onboarding_worker.lists.store.admission import lock_customers

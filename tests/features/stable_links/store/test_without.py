@@ -6,8 +6,8 @@ import pytest
 
 from onboarding_worker.core.database import schema
 from onboarding_worker.core.database.tables import StableLink
-from onboarding_worker.core.features import FEATURES
 from onboarding_worker.core.foundation.clock import system_clock
+from onboarding_worker.core.foundation.features import FEATURES
 from tests.stored.own_link import secret_of_link
 
 

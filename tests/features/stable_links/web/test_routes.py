@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from onboarding_worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
-from onboarding_worker.core.lifecycle.store.own_links import StableLinks
+from onboarding_worker.core.rows.own_links import StableLinks
 from onboarding_worker.web.events.request_body import FORM, LARGEST_FORM
 from onboarding_worker.web.strangers import FREE
 from tests.stored.shelf import Shelf, customer

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Hold, Kind
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from onboarding_worker.core.foundation.notation import written
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Reconcile, Retry
 from onboarding_worker.core.model.states import BATCH, PAUSED, JobState
 from onboarding_worker.lists.decisions.store import decisions

@@ -82,7 +82,7 @@ class Tally:
     """The differences that one transaction makes.
 
     `last`: what its end calls with the connection. `committed`: what is called once it is known to be committed.
-    `noted`: what the journal notes before that. `budgets`: what it has read of budgets' rows (`limits.store.budgets`).
+    `noted`: what the journal notes before that. `budgets`: what it has read of budgets' rows (`budgets.budgets`).
     """
 
     def __init__(self) -> None:

@@ -5,10 +5,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, CustomerKind
 from onboarding_worker.core.database.tables.columns import ColumnOf, column
 from onboarding_worker.core.database.tables.types import Base, BigId, partial
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel, CustomerKind
 
 
 class CustomerRow(Base):
@@ -103,7 +103,7 @@ class AddressPlace(Base):
     """The right to send one message to an address; an address has as many as `messages_per_address` allows.
 
     It is taken for a job before its session is opened, and for a message before it leaves. Another takes it again when
-    it no longer counts (`messages.contact`).
+    it no longer counts (`rules.contact`).
     """
 
     __tablename__ = "address_place"

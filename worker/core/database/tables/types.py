@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, CustomerKind
 from onboarding_worker.core.database.tables.columns import TableClass
 from onboarding_worker.core.model.channels import SuppressionReason
+from onboarding_worker.core.model.customers import Channel, CustomerKind
 from onboarding_worker.core.model.incoming import EventKind, Outcome
 from onboarding_worker.core.model.sessions import ExpirySource
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database.tables.columns import ColumnOf, aliased, column
 from onboarding_worker.core.database.tables.types import (
     DETAIL_LENGTH,
@@ -23,6 +22,7 @@ from onboarding_worker.core.database.tables.types import (
     one_where,
     partial,
 )
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.refusals import STORED_LENGTH
 from onboarding_worker.core.model.sessions import ExpirySource
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
@@ -82,7 +82,7 @@ class Job(Base):
     )
     lease_until: ColumnOf[datetime | None] = column(
         doc="The end of the lease. Of an ended job whose lease has no owner: when its call, whose outcome is unknown,"
-        " may be looked up (`unknown.store.unknown_outcomes`)."
+        " may be looked up (`rows.unknown_outcomes`)."
     )
     lease_owner: ColumnOf[str] = column(
         sa.String(64), server_default="", doc="host:process, for people; empty: see `lease_until`."
@@ -274,7 +274,7 @@ class SessionRow(Base):
     verdict_digest: ColumnOf[str] = column(
         sa.String(64),
         server_default="",
-        doc="A keyed hash that signs result, state and time (`customers.store.verdicts`); empty: not signed.",
+        doc="A keyed hash that signs result, state and time (`rows.verdicts`); empty: not signed.",
     )
     reasons: ColumnOf[str] = column(
         sa.String(STORED_LENGTH), server_default="", doc="The provider's codes of why it decided so, spaces between."

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.budgets import budgets
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.job_ids import of_batch
 from onboarding_worker.core.database.tables import Attempt, BatchCount, BatchCountChange, BatchPlan
 from onboarding_worker.core.database.tables.columns import aliased
-from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.limits.call_outcomes import CallOutcome
-from onboarding_worker.core.limits.limits import COST_NOTHING, day_of
-from onboarding_worker.core.limits.store import budgets
 from onboarding_worker.core.model.endings import Kind, Later, NotNow
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import DONE
-from onboarding_worker.core.unknown.reconciliation import Nothing
+from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.rules.call_outcomes import CallOutcome
+from onboarding_worker.core.rules.limits import COST_NOTHING, day_of
+from onboarding_worker.core.rules.reconciliation import Nothing
 
 if TYPE_CHECKING:  # reports ask what a batch may still cost, and claim nothing
     from onboarding_worker.core.work.store.job_context import ClaimedJob, IssueResult

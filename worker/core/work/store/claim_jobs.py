@@ -9,31 +9,31 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import ACCOUNT_COLUMN, Customer
-from onboarding_worker.core.customers.store import pending_details as pending
-from onboarding_worker.core.customers.store.suppressions import ANY_SUPPRESSED
+from onboarding_worker.core.budgets import batch_pace, budgets
+from onboarding_worker.core.budgets.backpressure import Queue, Rooms, sender_state
+from onboarding_worker.core.claim.attempt_log import open_rows
+from onboarding_worker.core.claim.claims import Leased
+from onboarding_worker.core.claim.flush import Flush, Rows
+from onboarding_worker.core.claim.leases import Leases
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.encrypted_values import decrypt_line, decrypt_person
+from onboarding_worker.core.database.facts import JobsStopped, happened
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
-from onboarding_worker.core.facts import JobsStopped, happened
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.limits.limits import day_of, end_of
-from onboarding_worker.core.limits.store import batch_pace, budgets
-from onboarding_worker.core.limits.store.backpressure import Queue, Rooms, sender_state
-from onboarding_worker.core.limits.store.claims import Leased
-from onboarding_worker.core.limits.store.flush import Flush, Rows
-from onboarding_worker.core.limits.store.leases import Leases
+from onboarding_worker.core.model.customers import ACCOUNT_COLUMN, Customer
 from onboarding_worker.core.model.endings import Never, NotNow
 from onboarding_worker.core.model.sessions import APPLICANT_ID
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.core.unknown.reconciliation import UnknownCall
-from onboarding_worker.core.unknown.store import unknown_outcomes
-from onboarding_worker.core.unknown.store.row_by_row import hold_jobs
-from onboarding_worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
+from onboarding_worker.core.rows import pending_details as pending
+from onboarding_worker.core.rows import unknown_outcomes
+from onboarding_worker.core.rows.row_by_row import hold_jobs
+from onboarding_worker.core.rows.suppressions import ANY_SUPPRESSED
+from onboarding_worker.core.rows.unknown_outcomes import calls_to_reconcile
+from onboarding_worker.core.rules.limits import day_of, end_of
+from onboarding_worker.core.rules.reconciliation import UnknownCall
 from onboarding_worker.core.work.store import call_costs
-from onboarding_worker.core.work.store.attempt_log import open_rows
 from onboarding_worker.core.work.store.gates import (
     AFTER_THE_PACE,
     CALL_GATES,
@@ -135,7 +135,7 @@ LEASES: Leases[int] = Leases(
 class Jobs(Rows[JobPolicy, ClaimedJob]):
     """The jobs. One whose customer already has a live session reuses this session without a call.
 
-    Those that have ended are claimed too: their calls are looked up (`unknown.store.unknown_outcomes`), and no gate
+    Those that have ended are claimed too: their calls are looked up (`rows.unknown_outcomes`), and no gate
     concerns them.
     """
 

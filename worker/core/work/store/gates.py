@@ -15,27 +15,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, invitation_channels
-from onboarding_worker.core.customers.store import in_review
-from onboarding_worker.core.customers.store import pending_details as pending
-from onboarding_worker.core.customers.store.cancellation import cancel_jobs
-from onboarding_worker.core.customers.store.suppressions import reachable
+from onboarding_worker.core.budgets import batch_pace
+from onboarding_worker.core.budgets.backpressure import Rooms, ask_again_at
+from onboarding_worker.core.claim.claims import Leased
+from onboarding_worker.core.claim.flush import Flush, Gates, Kept
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
-from onboarding_worker.core.lifecycle.reissue import REVIEWED_AGAIN
-from onboarding_worker.core.limits.store import batch_pace
-from onboarding_worker.core.limits.store.backpressure import Rooms, ask_again_at
-from onboarding_worker.core.limits.store.claims import Leased
-from onboarding_worker.core.limits.store.flush import Flush, Gates, Kept
-from onboarding_worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, Wish, following, writable
-from onboarding_worker.core.messages.quiet_hours import issue_at
-from onboarding_worker.core.messages.store.how_many import take
+from onboarding_worker.core.messages.how_many import take
 from onboarding_worker.core.model.channels import address_of, detail_of
+from onboarding_worker.core.model.customers import Channel, invitation_channels
 from onboarding_worker.core.model.endings import Later, Never, NotNow
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.sessions import max_age_of
 from onboarding_worker.core.model.states import BATCH, InvitationState, JobState, SessionState
-from onboarding_worker.core.work.store import session_reuse, sessions
+from onboarding_worker.core.rows import in_review, sessions
+from onboarding_worker.core.rows import pending_details as pending
+from onboarding_worker.core.rows.cancellation import cancel_jobs
+from onboarding_worker.core.rows.suppressions import reachable
+from onboarding_worker.core.rules.contact import BRAND_LOOKED_AT_AGAIN, FIRST, Wish, following, writable
+from onboarding_worker.core.rules.quiet_hours import issue_at
+from onboarding_worker.core.rules.reissue import REVIEWED_AGAIN
+from onboarding_worker.core.work.store import session_reuse
 from onboarding_worker.core.work.store.job_context import ClaimedJob, JobPolicy
 
 A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep

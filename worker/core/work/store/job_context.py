@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.lifecycle.reissue import ahead_at
-from onboarding_worker.core.lifecycle.store.own_links import StableLinks
-from onboarding_worker.core.limits.limits import ONE_DAY
-from onboarding_worker.core.limits.store.claims import ClaimPolicy
-from onboarding_worker.core.limits.store.flush import CallResult, Claimed
+from onboarding_worker.core.claim.claims import ClaimPolicy
+from onboarding_worker.core.claim.flush import CallResult, Claimed
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.sessions import SessionRequest
+from onboarding_worker.core.rows.own_links import StableLinks
+from onboarding_worker.core.rules.limits import ONE_DAY
+from onboarding_worker.core.rules.reissue import ahead_at
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,32 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import invitation_channels
-from onboarding_worker.core.customers.store.cancellation import cancel_jobs, cancelled_instead
-from onboarding_worker.core.customers.store.erased_jobs import erase_again
-from onboarding_worker.core.database import bulk
-from onboarding_worker.core.database.bulk import Columns
-from onboarding_worker.core.database.fast import tally
-from onboarding_worker.core.database.job_ids import new_ids
-from onboarding_worker.core.database.tables import Job, SessionRow
-from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
-from onboarding_worker.core.facts import STOPPED, JobsStopped, happened
-from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.lifecycle.store import reminders
-from onboarding_worker.core.limits.call_outcomes import CallOutcome
-from onboarding_worker.core.limits.store import budgets
-from onboarding_worker.core.limits.store.flush import Flush
-from onboarding_worker.core.limits.store.reports import count_unread
-from onboarding_worker.core.limits.throughput import Stretch
-from onboarding_worker.core.model.channels import is_mail
-from onboarding_worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
-from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import DONE, LATE, JobState
-from onboarding_worker.core.unknown.reconciliation import Nothing
-from onboarding_worker.core.unknown.store import unknown_outcomes
-from onboarding_worker.core.unknown.store.calls_in_doubt import release_cleared
-from onboarding_worker.core.work.store import call_costs, repeated_answers, sessions
-from onboarding_worker.core.work.store.attempt_log import (
+from onboarding_worker.core.budgets import budgets
+from onboarding_worker.core.budgets.reports import count_unread
+from onboarding_worker.core.claim.attempt_log import (
     CLOSE,
     CLOSE_DONE,
     SortedOut,
@@ -48,6 +25,29 @@ from onboarding_worker.core.work.store.attempt_log import (
     sort_out,
     standing,
 )
+from onboarding_worker.core.claim.flush import Flush
+from onboarding_worker.core.database import bulk
+from onboarding_worker.core.database.bulk import Columns
+from onboarding_worker.core.database.facts import STOPPED, JobsStopped, happened
+from onboarding_worker.core.database.fast import tally
+from onboarding_worker.core.database.job_ids import new_ids
+from onboarding_worker.core.database.tables import Job, SessionRow
+from onboarding_worker.core.database.tables.types import DETAIL_LENGTH
+from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.messages import reminders
+from onboarding_worker.core.model.channels import is_mail
+from onboarding_worker.core.model.customers import invitation_channels
+from onboarding_worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
+from onboarding_worker.core.model.reasons import Reason
+from onboarding_worker.core.model.states import DONE, LATE, JobState
+from onboarding_worker.core.rows import sessions, unknown_outcomes
+from onboarding_worker.core.rows.calls_in_doubt import release_cleared
+from onboarding_worker.core.rows.cancellation import cancel_jobs, cancelled_instead
+from onboarding_worker.core.rows.erased_jobs import erase_again
+from onboarding_worker.core.rules.call_outcomes import CallOutcome
+from onboarding_worker.core.rules.reconciliation import Nothing
+from onboarding_worker.core.rules.throughput import Stretch
+from onboarding_worker.core.work.store import call_costs, repeated_answers
 from onboarding_worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 _STANDING = standing(

@@ -18,21 +18,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.cancellation import lock_unsent
+from onboarding_worker.core.budgets import budgets
+from onboarding_worker.core.claim.flush import Flush
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch
 from onboarding_worker.core.database.encrypted_values import TOKEN
 from onboarding_worker.core.database.job_ids import batch_of, row_of
 from onboarding_worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from onboarding_worker.core.limits.call_outcomes import repeating
-from onboarding_worker.core.limits.store import budgets
-from onboarding_worker.core.limits.store.flush import Flush
 from onboarding_worker.core.model.endings import Ending, Hold
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.sessions import EXTERNAL_REF
 from onboarding_worker.core.model.states import OPEN_JOBS, InvitationState, JobState
-from onboarding_worker.core.unknown.reconciliation import Unmatched
-from onboarding_worker.core.unknown.store.row_by_row import hold_back
+from onboarding_worker.core.rows.cancellation import lock_unsent
+from onboarding_worker.core.rows.row_by_row import hold_back
+from onboarding_worker.core.rules.call_outcomes import repeating
+from onboarding_worker.core.rules.reconciliation import Unmatched
 from onboarding_worker.core.work.store.job_context import IssueResult, JobPolicy
 
 log = logging.getLogger(__name__)

@@ -11,19 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import invitation_channels
-from onboarding_worker.core.customers.store.in_review import follow_reviews
+from onboarding_worker.core.claim.flush import CallResult, Flush
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.encrypted_values import ERASED
+from onboarding_worker.core.database.facts import JobsStopped, happened
 from onboarding_worker.core.database.job_ids import Key, among_keys, new_ids, rows_of
 from onboarding_worker.core.database.tables import InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import LEAD
-from onboarding_worker.core.facts import JobsStopped, happened
-from onboarding_worker.core.lifecycle.store.own_links import LEADS_ON, StableLinks, ends_of
-from onboarding_worker.core.limits.store.flush import CallResult, Flush
-from onboarding_worker.core.messages.contact import FIRST, PREFIX, is_stale
-from onboarding_worker.core.messages.quiet_hours import Hours
-from onboarding_worker.core.messages.store.message_rows import move_messages, set_job_states, waiting_message
+from onboarding_worker.core.model.customers import invitation_channels
 from onboarding_worker.core.model.endings import Done
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.sessions import ExpirySource, Session
@@ -35,8 +30,13 @@ from onboarding_worker.core.model.states import (
     job_state_from_invitations,
     of_reminders,
 )
+from onboarding_worker.core.rows.in_review import follow_reviews
+from onboarding_worker.core.rows.message_rows import move_messages, set_job_states, waiting_message
+from onboarding_worker.core.rows.own_links import LEADS_ON, StableLinks, ends_of
+from onboarding_worker.core.rows.sessions import add, check_at, in_review
+from onboarding_worker.core.rules.contact import FIRST, PREFIX, is_stale
+from onboarding_worker.core.rules.quiet_hours import Hours
 from onboarding_worker.core.work.store.job_context import ClaimedJob, JobPolicy
-from onboarding_worker.core.work.store.sessions import add, check_at, in_review
 
 FOLLOWS = "the customer is in review; no new session was opened"
 JOINED = "the customer had a live session; no new session was opened"

@@ -1,11 +1,11 @@
 """Pause, resume and cancel a batch; try its failed rows again; decide its held rows; send a row's message to an address
 of one's own, as a test."""
 
-from onboarding_worker.core.customers.customers import Customer
 from onboarding_worker.core.database.encrypted_values import Erased
 from onboarding_worker.core.foundation.notation import are, counted
-from onboarding_worker.core.messages.contact import Wording
+from onboarding_worker.core.model.customers import Customer
 from onboarding_worker.core.model.states import JobState
+from onboarding_worker.core.rules.contact import Wording
 from onboarding_worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused, Sources
 from onboarding_worker.features.dashboard.store.batch_rows import customer_of_row
 from onboarding_worker.lists.decisions.row_addresses import LONGEST, read_rows

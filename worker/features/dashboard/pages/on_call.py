@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from onboarding_worker.core.foundation.notation import counted
-from onboarding_worker.core.limits.budgets import BudgetState
+from onboarding_worker.core.rules.budgets import BudgetState
 from onboarding_worker.features.dashboard.contract import Asked, Page, Sources
 from onboarding_worker.features.dashboard.pages.batch_actions import page_of
 from onboarding_worker.features.dashboard.pages.now import need_of

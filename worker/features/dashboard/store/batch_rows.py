@@ -11,8 +11,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, Customer, invitation_channels
-from onboarding_worker.core.customers.store.verdicts import verdict_of_row, verdicts_of
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.fast.tally import CountOf
@@ -21,8 +19,10 @@ from onboarding_worker.core.database.tables import Batch, CustomerRow, Job, Sess
 from onboarding_worker.core.database.tables.types import word_of
 from onboarding_worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.messages.store.message_rows import CUSTOMER, customer_of
+from onboarding_worker.core.model.customers import Channel, Customer, invitation_channels
 from onboarding_worker.core.model.states import UNSENT_JOBS, JobState, LineState, SessionState, state_of_line
+from onboarding_worker.core.rows.message_rows import CUSTOMER, customer_of
+from onboarding_worker.core.rows.verdicts import verdict_of_row, verdicts_of
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS
 from onboarding_worker.reporting.store.report_rows import LineFacts, refused_lines
 from onboarding_worker.reporting.store.spending import WORK, Points, points_of

@@ -10,14 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import hash_anew
-from onboarding_worker.core.customers.store.verdicts import sign_anew
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import RetiredKey
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
+from onboarding_worker.core.rows.suppressions import hash_anew
+from onboarding_worker.core.rows.verdicts import sign_anew
 from onboarding_worker.reporting.store.processes import Processes, Running
 from onboarding_worker.wiring.store.encrypted_columns import (
     ADDRESSES,

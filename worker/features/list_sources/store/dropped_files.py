@@ -8,11 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import FieldProblem
 from onboarding_worker.core.database.bulk import insert
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.tables import DroppedFile as Row
 from onboarding_worker.core.database.tables import SkippedLine
+from onboarding_worker.core.model.customers import FieldProblem
 from onboarding_worker.features.list_sources.dropped_files import DroppedFile, FileState
 from onboarding_worker.lists.lines import same_customer
 from onboarding_worker.lists.store.taken import FREE, TakenLists

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from onboarding_worker.adapters.bodies import retry_after
 from onboarding_worker.core.foundation.clock import Clock, monotonic
 from onboarding_worker.core.foundation.tls import Tls
 from onboarding_worker.core.model.endings import Kind, Problem
@@ -14,7 +15,6 @@ from onboarding_worker.features.outbox.publishers.contract import ANSWERS_SECOND
 from onboarding_worker.http import event_loop
 from onboarding_worker.http.client import Http, open_http_session
 from onboarding_worker.http.trust import trust_of
-from onboarding_worker.providers.bodies import retry_after
 from onboarding_worker.settings.secrets import Secret
 from onboarding_worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
 

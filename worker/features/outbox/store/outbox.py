@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.bulk import Columns
 from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
 from onboarding_worker.core.database.job_ids import batch_of, new_id, row_of
 from onboarding_worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
 from onboarding_worker.core.database.tables.columns import aliased
-from onboarding_worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
 from onboarding_worker.core.model.refusals import of_stored
 from onboarding_worker.core.model.states import JobState
-from onboarding_worker.core.work.store.sessions import SessionsIssued
+from onboarding_worker.core.rows.sessions import SessionsIssued
 from onboarding_worker.events.cloudevents import Happened, moment
 
 _OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}

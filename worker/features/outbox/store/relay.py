@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from onboarding_worker.core.budgets import budgets
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch
@@ -21,9 +22,8 @@ from onboarding_worker.core.database.fast.unanswered import UNANSWERED
 from onboarding_worker.core.database.outages import naming_outages
 from onboarding_worker.core.database.tables import Outbox
 from onboarding_worker.core.database.tables.columns import aliased
-from onboarding_worker.core.limits.budgets import BudgetRule, grant
-from onboarding_worker.core.limits.call_outcomes import CallOutcome
-from onboarding_worker.core.limits.store import budgets
+from onboarding_worker.core.rules.budgets import BudgetRule, grant
+from onboarding_worker.core.rules.call_outcomes import CallOutcome
 from onboarding_worker.events.cloudevents import OutgoingEvent
 
 Publishing = Callable[[], AbstractContextManager[sa.Connection]]

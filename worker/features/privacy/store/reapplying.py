@@ -8,13 +8,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import suppress_again
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.encrypted_values import CUSTOMER
 from onboarding_worker.core.database.journal import LEAVES_ALONE, Happened, Note
 from onboarding_worker.core.database.tables import CustomerRow, Inbox
 from onboarding_worker.core.foundation.keyring import Keyring, key_id_of
+from onboarding_worker.core.rows.suppressions import suppress_again
 from onboarding_worker.events.standing import EarlierEvents
 from onboarding_worker.events.store.event_customers import erase_customer
 from onboarding_worker.events.store.refused_events import remove_about

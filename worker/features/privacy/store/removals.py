@@ -15,7 +15,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import RETENTION, Act, note
 from onboarding_worker.core.database.database import Database, fetch
@@ -39,8 +38,7 @@ from onboarding_worker.core.database.tables import (
 )
 from onboarding_worker.core.database.tables.columns import aliased
 from onboarding_worker.core.database.tables.work import LEAD, served_by
-from onboarding_worker.core.messages.contact import FIRST
-from onboarding_worker.core.messages.store.message_rows import move_messages
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind
 from onboarding_worker.core.model.states import (
     ENDED_JOBS,
@@ -51,7 +49,9 @@ from onboarding_worker.core.model.states import (
     JobState,
     Result,
 )
-from onboarding_worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
+from onboarding_worker.core.rows.calls_in_doubt import UNKNOWN_FOR
+from onboarding_worker.core.rows.message_rows import move_messages
+from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.events.store.event_customers import erase, erase_updates
 from onboarding_worker.lists.store.admission import OF_PRESENT_PERSON
 from onboarding_worker.reporting.store.counts import BatchCounts, totals_of

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import Address, has_address, release, suppressed
 from onboarding_worker.core.database import tables
 from onboarding_worker.core.database.audit_entries import ACT, note
 from onboarding_worker.core.database.database import Database, fetch
@@ -35,6 +34,7 @@ from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.foundation.notation import written, written_if_any
 from onboarding_worker.core.model.channels import CHANNELS, address_of, detail_of
 from onboarding_worker.core.model.incoming import OPERATOR, EventKind
+from onboarding_worker.core.rows.suppressions import Address, has_address, release, suppressed
 from onboarding_worker.events.standing import Arrival, EarlierEvents, NewEvent
 from onboarding_worker.events.store import unmatched_webhooks
 from onboarding_worker.events.store.event_customers import HeldCustomers, erase_customer

@@ -19,7 +19,7 @@ from onboarding_worker.core.database.job_ids import of_batch
 from onboarding_worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.model.states import InvitationState, SessionState
-from onboarding_worker.core.unknown.store.unknown_outcomes import found_by
+from onboarding_worker.core.rows.unknown_outcomes import found_by
 from onboarding_worker.features.reconcile.columns import Difference, Found
 
 CHUNK = 1000

@@ -12,8 +12,8 @@ from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.job_ids import of_batch
 from onboarding_worker.core.database.tables import BatchPlan, InvitationRow, Job, SessionRow, Webhook
 from onboarding_worker.core.database.tables.types import UtcDateTime
-from onboarding_worker.core.messages.contact import COUNTED
 from onboarding_worker.core.model.states import ENDED_JOBS, UNSENT_JOBS, InvitationState, JobState, SessionState
+from onboarding_worker.core.rules.contact import COUNTED
 
 
 @dataclass(frozen=True)

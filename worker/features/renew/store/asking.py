@@ -14,8 +14,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Person, invitation_channels
-from onboarding_worker.core.customers.store.suppressions import reachable
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.bulk import rows_of
 from onboarding_worker.core.database.database import fetch
@@ -24,9 +22,11 @@ from onboarding_worker.core.database.job_ids import AS_THEY_CAME, Key, job_id
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from onboarding_worker.core.foundation.keyring import CannotDecrypt
-from onboarding_worker.core.messages.contact import writable
+from onboarding_worker.core.model.customers import Person, invitation_channels
 from onboarding_worker.core.model.incoming import EventKind
 from onboarding_worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobState
+from onboarding_worker.core.rows.suppressions import reachable
+from onboarding_worker.core.rules.contact import writable
 from onboarding_worker.features.renew.section import Renew
 from onboarding_worker.features.renew.store import renewals
 from onboarding_worker.lists.decisions.store.emergency_stop import stop_there

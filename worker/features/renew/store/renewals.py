@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.facts import SessionsCompleted
 from onboarding_worker.core.database.job_ids import Key
 from onboarding_worker.core.database.tables import Job, SessionRow
 from onboarding_worker.core.database.tables.columns import ColumnOf, column
 from onboarding_worker.core.database.tables.types import NAMING, Base, partial
-from onboarding_worker.core.facts import SessionsCompleted
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.states import Result
 from onboarding_worker.features.renew.section import Renew, approved_until
 

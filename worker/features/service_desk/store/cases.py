@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Details, Person
-from onboarding_worker.core.customers.store import usage
-from onboarding_worker.core.customers.store.suppressions import reachable
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch, known
 from onboarding_worker.core.database.encrypted_values import Erased, read_person
 from onboarding_worker.core.database.job_ids import AS_THEY_CAME
 from onboarding_worker.core.database.tables import CustomerRow, Finished, InvitationRow, Job, SessionRow
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.messages.text_numbers import why_not_texted
 from onboarding_worker.core.model.channels import CHANNELS, detail_of
+from onboarding_worker.core.model.customers import Details, Person
 from onboarding_worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
+from onboarding_worker.core.rows import usage
+from onboarding_worker.core.rows.suppressions import reachable
+from onboarding_worker.core.rules.reconciliation import OrphanRule
+from onboarding_worker.core.rules.text_numbers import why_not_texted
 from onboarding_worker.features.service_desk.case import Case, DeskRules
 from onboarding_worker.lists.decisions.store.emergency_stop import stop_there
 from onboarding_worker.lists.known_customers import Standing, standing_of

@@ -10,24 +10,24 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel, Details, invitation_channels
-from onboarding_worker.core.customers.store import usage
-from onboarding_worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
-from onboarding_worker.core.customers.store.suppressions import suppressed
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database
 from onboarding_worker.core.database.encrypted_values import contact_digests, encrypt_person
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.lifecycle.given_links import GIVEN_AWAY
-from onboarding_worker.core.messages.store.message_rows import waiting_message
-from onboarding_worker.core.messages.text_numbers import is_landline, why_not_texted
 from onboarding_worker.core.model.channels import ADDRESSES, address_of, channels_of, is_mail
+from onboarding_worker.core.model.customers import Channel, Details, invitation_channels
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState, of_a_person
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.work.store.sessions import check_at
+from onboarding_worker.core.rows import usage
+from onboarding_worker.core.rows.cancellation import change_jobs, leave_session, waiting_again
+from onboarding_worker.core.rows.message_rows import waiting_message
+from onboarding_worker.core.rows.sessions import check_at
+from onboarding_worker.core.rows.suppressions import suppressed
+from onboarding_worker.core.rules.given_links import GIVEN_AWAY
+from onboarding_worker.core.rules.text_numbers import is_landline, why_not_texted
 from onboarding_worker.features.service_desk.case import ERASED, Case, DeskRules, Refused, under_way
 from onboarding_worker.features.service_desk.corrections import Correction
 from onboarding_worker.features.service_desk.links import (
@@ -160,7 +160,7 @@ class ServiceDesk:
         may have the id: then the row begins anew.
 
         A message that has not left reads its address as it leaves: none leaves for the old address from now on. The
-        present link goes to the new address, unless it has gone to the old one (`core.lifecycle.reissue`).
+        present link goes to the new address, unless it has gone to the old one (`core.rules.reissue`).
         Raises as `resend` does.
         """
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import suppressed
 from onboarding_worker.core.database.audit_entries import Entry, note, note_alone
 from onboarding_worker.core.database.database import Database, fetch, made_of
 from onboarding_worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
@@ -17,6 +16,7 @@ from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
 from onboarding_worker.core.model.channels import CHANNELS, address_of, detail_of
 from onboarding_worker.core.model.incoming import ACCOUNT
 from onboarding_worker.core.model.states import DONE, NOT_SENT
+from onboarding_worker.core.rows.suppressions import suppressed
 from onboarding_worker.core.work.store.call_costs import not_carried_out
 from onboarding_worker.features.service_desk.case import Wanted
 from onboarding_worker.features.service_desk.timeline import MOST_FACTS, CallFact, History

@@ -8,19 +8,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.adapters import Message
-from onboarding_worker.core.customers.customers import Customer
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import Erased, context_of_person, decrypt_opening, of_our_shape
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.messages.contact import FIRST, Wording, is_resend
-from onboarding_worker.core.messages.store.message_context import REFUSED_FOR
-from onboarding_worker.core.messages.store.message_rows import CUSTOMER, customer_of
+from onboarding_worker.core.messages.message_context import REFUSED_FOR
 from onboarding_worker.core.model.channels import address_of
+from onboarding_worker.core.model.customers import Customer
 from onboarding_worker.core.model.refusals import advice_of, of_stored
 from onboarding_worker.core.model.sessions import Opening
+from onboarding_worker.core.rows.message_rows import CUSTOMER, customer_of
+from onboarding_worker.core.rules.contact import FIRST, Wording, is_resend
+from onboarding_worker.core.rules.contracts import Message
 from onboarding_worker.providers.values import masked_opening
 
 MOST = 10

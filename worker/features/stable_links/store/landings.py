@@ -12,9 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store import usage
-from onboarding_worker.core.customers.store.cancellation import change_jobs, leave_session, lock_unsent, waiting_again
-from onboarding_worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from onboarding_worker.core.database.audit_entries import Act, note
 from onboarding_worker.core.database.database import Database, fetch
 from onboarding_worker.core.database.encrypted_values import Erased, decrypt_link
@@ -22,7 +19,6 @@ from onboarding_worker.core.database.job_ids import AS_THEY_CAME
 from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow, StableLink
 from onboarding_worker.core.foundation.keyring import Keyring
-from onboarding_worker.core.lifecycle.store.own_links import digests_of
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import (
     EVENT,
@@ -35,8 +31,12 @@ from onboarding_worker.core.model.states import (
     SessionState,
 )
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.unknown.reconciliation import OrphanRule
-from onboarding_worker.core.unknown.store.row_by_row import end_sessions, hold_back
+from onboarding_worker.core.rows import usage
+from onboarding_worker.core.rows.cancellation import change_jobs, leave_session, lock_unsent, waiting_again
+from onboarding_worker.core.rows.in_review import OTHER_IN_REVIEW
+from onboarding_worker.core.rows.own_links import digests_of
+from onboarding_worker.core.rows.row_by_row import end_sessions, hold_back
+from onboarding_worker.core.rules.reconciliation import OrphanRule
 from onboarding_worker.events.store.event_status import LinkStatus
 from onboarding_worker.features.stable_links.landing import (
     Asks,

@@ -16,9 +16,6 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store import pending_details as pending
-from onboarding_worker.core.customers.store.cancellation import cancel_open
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch
@@ -27,8 +24,7 @@ from onboarding_worker.core.database.outages import outlive_deadlocks
 from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
 from onboarding_worker.core.database.tables.work import LEAD
 from onboarding_worker.core.foundation.notation import written
-from onboarding_worker.core.messages.contact import FIRST
-from onboarding_worker.core.messages.store.message_rows import HELD_FIRST
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import (
     OPEN_INVITATIONS,
@@ -39,6 +35,10 @@ from onboarding_worker.core.model.states import (
     JobState,
     PauseCause,
 )
+from onboarding_worker.core.rows import pending_details as pending
+from onboarding_worker.core.rows.cancellation import cancel_open
+from onboarding_worker.core.rows.message_rows import HELD_FIRST
+from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.lists.decisions.store.settlement import (
     Decided,
     Which,
@@ -140,7 +140,7 @@ class Decisions:
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch. A batch marks itself
-        (`messages.store.message_rows`), and a command may be killed between the mark and the last row. If this is
+        (`rows.message_rows`), and a command may be killed between the mark and the last row. If this is
         interrupted, the next call finishes it. A batch that is resumed in the meantime continues."""
         marked = sa.select(Batch.id, Batch.pause_reason).where(IS_MARKED, Batch.cancelled_at.is_(None))
         batches = self._database.rows(marked.order_by(Batch.id))

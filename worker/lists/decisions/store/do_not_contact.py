@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import ALL_OF_IT, Address, release, suppress, suppressed
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch
@@ -17,6 +16,7 @@ from onboarding_worker.core.database.encrypted_values import ADDRESS
 from onboarding_worker.core.database.tables import Suppression, Tombstone
 from onboarding_worker.core.foundation.keyring import KEY_ID_DIGITS, Keyring
 from onboarding_worker.core.model.channels import SuppressionReason, stronger, text_of
+from onboarding_worker.core.rows.suppressions import ALL_OF_IT, Address, release, suppress, suppressed
 
 LIST = "do-not-contact list"  # the subject of its entries in the audit log: no address is in them
 _KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)

@@ -7,21 +7,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store import cancellation, pending_details
-from onboarding_worker.core.customers.store.cancellation import change_jobs, waiting_again
-from onboarding_worker.core.customers.store.usage import messages_of
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch
+from onboarding_worker.core.database.facts import JobsStopped, happened
 from onboarding_worker.core.database.job_ids import job_id, of_batch
 from onboarding_worker.core.database.tables import InvitationRow, Job
 from onboarding_worker.core.database.tables.work import LEAD, STATE
-from onboarding_worker.core.facts import JobsStopped, happened
-from onboarding_worker.core.messages.contact import FIRST
-from onboarding_worker.core.messages.store.message_rows import HELD_FIRST, OF_ITS_SESSION
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.work.store.sessions import schedule_checks
+from onboarding_worker.core.rows import cancellation, pending_details
+from onboarding_worker.core.rows.cancellation import change_jobs, waiting_again
+from onboarding_worker.core.rows.message_rows import HELD_FIRST, OF_ITS_SESSION
+from onboarding_worker.core.rows.sessions import schedule_checks
+from onboarding_worker.core.rows.usage import messages_of
+from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.lists.decisions.row_addresses import RowRanges
 from onboarding_worker.lists.store.admission import following, lock_customers
 

@@ -16,27 +16,16 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.store.suppressions import has_address, release, suppress
+from onboarding_worker.core.budgets.reports import apply_reports, count_unread
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import fetch, known
 from onboarding_worker.core.database.encrypted_values import Erased, read_person
+from onboarding_worker.core.database.facts import MessagesSent, happened
 from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH
-from onboarding_worker.core.facts import MessagesSent, happened
 from onboarding_worker.core.foundation.keyring import CannotDecrypt, Keyring
-from onboarding_worker.core.limits.budgets import BudgetRule
-from onboarding_worker.core.limits.call_outcomes import Report
-from onboarding_worker.core.limits.store.reports import apply_reports, count_unread
-from onboarding_worker.core.messages.contact import FIRST, ContactPolicy
-from onboarding_worker.core.messages.store import message_rows
-from onboarding_worker.core.messages.store.message_rows import (
-    ABOUT_A_MESSAGE,
-    OF_ITS_SESSION,
-    BounceCounts,
-    set_job_states,
-)
-from onboarding_worker.core.messages.store.unreached import fall_back
+from onboarding_worker.core.messages.unreached import fall_back
 from onboarding_worker.core.model.channels import SuppressionReason, address_of, is_mail
 from onboarding_worker.core.model.endings import Backoff
 from onboarding_worker.core.model.incoming import SENDER
@@ -44,7 +33,13 @@ from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState, WebhookState
 from onboarding_worker.core.model.stops import About
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.work.store.sessions import schedule_checks
+from onboarding_worker.core.rows import message_rows
+from onboarding_worker.core.rows.message_rows import ABOUT_A_MESSAGE, OF_ITS_SESSION, BounceCounts, set_job_states
+from onboarding_worker.core.rows.sessions import schedule_checks
+from onboarding_worker.core.rows.suppressions import has_address, release, suppress
+from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.rules.call_outcomes import Report
+from onboarding_worker.core.rules.contact import FIRST, ContactPolicy
 from onboarding_worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from onboarding_worker.web.webhooks.store.webhooks import KeptWebhook, WebhookResult, read_given
 

@@ -13,21 +13,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onboarding_worker.core.customers.customers import Channel
-from onboarding_worker.core.customers.store.verdicts import Verdict, signature, verdict_of
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import known, made_of
+from onboarding_worker.core.database.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from onboarding_worker.core.database.job_ids import Key, among_keys, rows_of
 from onboarding_worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.types import DETAIL_LENGTH, member_of
-from onboarding_worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from onboarding_worker.core.foundation.keyring import Keyring
+from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.incoming import ACCOUNT
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.refusals import of_stored, stored
 from onboarding_worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.unknown.store import unknown_outcomes
+from onboarding_worker.core.rows import unknown_outcomes
+from onboarding_worker.core.rows.verdicts import Verdict, signature, verdict_of
 from onboarding_worker.events.store.unmatched_webhooks import OF_ERASED, customer_of, erased_of
 from onboarding_worker.providers.webhooks.contract import Rank, SessionUpdate
 from onboarding_worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay

@@ -29,7 +29,7 @@ from onboarding_worker.core.model.incoming import ACCOUNT, SENDER
 from onboarding_worker.core.model.metrics import PROCESSED, Meters
 from onboarding_worker.core.model.states import LISTED_WEBHOOKS, Result, SessionState, WebhookState
 from onboarding_worker.core.model.wakeups import WakeUp
-from onboarding_worker.core.unknown.reconciliation import Listed
+from onboarding_worker.core.rules.reconciliation import Listed
 from onboarding_worker.lists.traces import NO_TRACES, Step, Traces
 from onboarding_worker.providers.webhooks.contract import Key, SessionUpdate, update_of_listed
 

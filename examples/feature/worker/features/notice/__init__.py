@@ -1,6 +1,6 @@
 """A notice that the web server shows: docs/features/notice.md."""
 
-from onboarding_worker.core.features import Command, Feature
+from onboarding_worker.core.foundation.features import Command, Feature
 
 FEATURE = Feature(
     name="notice",

@@ -1,0 +1,1 @@
+"""How due rows are claimed: leases, permits, slots, the flush, and the attempt before each call. Statements."""

@@ -1,1 +1,0 @@
-"""The statements of customers: cancellation, suppression, details that wait, erasure."""

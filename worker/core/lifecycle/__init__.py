@@ -1,1 +1,0 @@
-"""What becomes of a session: reminders, expiry, reissue, corrected addresses."""

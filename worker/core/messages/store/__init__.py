@@ -1,1 +1,0 @@
-"""The statements of messages: what is claimed, which gates a message passes, what is recorded."""

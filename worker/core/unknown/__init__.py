@@ -1,1 +1,0 @@
-"""Calls whose outcome is unknown: looked up, settled, or held for a person."""

@@ -1,1 +1,0 @@
-"""The statements of unknown outcomes and of the leases of processes that died."""

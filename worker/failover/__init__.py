@@ -1,1 +1,0 @@
-"""Rows of an account that cannot work: which account takes them over, and moving them."""
