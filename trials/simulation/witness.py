@@ -279,9 +279,9 @@ class Witness:
             facts = foreseen(parts, found.judged, cost.due, (), **how)
             busy = frozenset(row.customer_id for row in self._simulation.observer.rows(_BUSY))
         each = {
-            line.customer.customer_id: Each([line.account], invitation_channels(line.customer.channel))
+            line.customer.customer_id: said
             for line in judged
-            if isinstance(line, AcceptedLine) and (line.takes_id or line.customer.customer_id in calls.asked)
+            if isinstance(line, AcceptedLine) and (said := calls.each_of(line)) is not None
         }
         each |= {
             one.customer_id: Each([one.account] if one.account else [], one.channels)
@@ -331,14 +331,25 @@ class Witness:
 
 
 class _Asked(CallsNow):
-    """Remembers for whom it said that a session is asked."""
+    """Remembers for whom it said that a session is asked, or that a live one is gone on with."""
 
-    asked: frozenset[str] = frozenset()
+    def __init__(self, *given: Any, **how: Any) -> None:
+        super().__init__(*given, **how)
+        self._asked, self._left = set[Key](), dict[Key, set[str]]()
 
-    def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
-        found = super().of(keys, now=now)
-        self.asked |= {customer for customer, _ in found}
-        return found
+    def of(self, keys: Collection[Key], *, now: datetime) -> tuple[set[Key], dict[Key, set[str]]]:
+        asked, go_on = super().of(keys, now=now)
+        self._asked |= asked
+        self._left |= go_on
+        return asked, go_on
+
+    def each_of(self, line: AcceptedLine) -> Each | None:
+        key, channels = (line.customer.customer_id, line.customer.purpose), invitation_channels(line.customer.channel)
+        if line.is_new or line.takes_id or key in self._asked:
+            return Each([line.account], channels)
+        if key in self._left and not line.old_links:
+            return Each([], tuple(one for one in channels if one not in self._left[key]))
+        return None
 
 
 def slack_of(plan: Plan) -> float:

@@ -39,6 +39,7 @@ Costs = Mapping[str, Mapping[str, Decimal]]
 LINK = f"https://verify.example.com/{'x' * 62}"
 _SAME = {"email": "mailbox", "phone": "number"}
 # The addresses that an invitation goes to: 1 the email address, 2 the phone.
+_TOGETHER = {frozenset(invitation_channels(channel)): channel for channel in Channel}
 _WRITTEN = {channel: sum({1 if is_mail(name) else 2 for name in invitation_channels(channel)}) for channel in Channel}
 MOST_NAMED = 8  # languages, countries
 MOST_WORDINGS = 100  # of a list with more templates and languages the others count as the last one does
@@ -354,8 +355,9 @@ class ListCost:
         # Of whom nothing is stored no more is asked; and what the person before has serves no other.
         new = {keys[line.row] for line in alone if line.is_new or line.takes_id}
         known = {*keys.values()} - new
-        asked = self.calls.of(known, now=self.parts.clock()) | new if known else new
-        groups, due, hours = Counter[Any](), Counter[Any](), self.parts.hours
+        asked, go_on = self.calls.of(known, now=self.parts.clock()) if known else (set(), {})
+        asked |= new
+        groups, due, told, hours = Counter[Any](), Counter[Any](), Counter[Any](), self.parts.hours
         for line in lines:
             if isinstance(line, PlainRows):
                 self._add_plain(line, groups, due)
@@ -368,10 +370,14 @@ class ListCost:
                 self.due.accepted += 1
                 self.first = self.first or line
                 self._written_to[row] = _WRITTEN[customer.channel]
+            elif keys[row] in go_on and self.most is None and not line.old_links:  # those are counted apart
+                left = frozenset(invitation_channels(customer.channel)) - go_on[keys[row]]
+                told[group[0], _TOGETHER[left], *group[2:]] += bool(left)
             email = customer.person.email and folded_email(without_tag(customer.person.email))
             self._note_addresses(row, email, customer.person.phone, customer.entity_id, customer.customer_id)
         count_accepted(self.judged, groups)
         count_accepted(self.due, due)
+        count_accepted(self.due, told, asks=False)
 
     def _add_plain(self, lines: PlainRows, groups: Counter[Any], due: Counter[Any]) -> None:
         """Nothing is stored of their customers, so a session is asked for each."""

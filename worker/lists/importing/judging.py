@@ -212,18 +212,20 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine | PlainRows) -> None:
         judged.rejected += 1
 
 
-def count_accepted(judged: Judged, groups: Mapping[tuple[Any, ...], int]) -> None:
-    """Count for a forecast what so many lines of these groups need. Most lines of a list are in a few of them."""
+def count_accepted(judged: Judged, groups: Mapping[tuple[Any, ...], int], *, asks: bool = True) -> None:
+    """Count for a forecast what so many lines of these groups need. Most lines of a list are in a few of them. `asks`:
+    a session is asked for; else only the messages of one that is there are counted."""
     for group, rows in groups.items():
         account, asked, template, locale, brand, country, person, old_links, zones, texted, sets = group
         judged.sets.update(dict.fromkeys(sets, rows))
         judged.changed += rows if old_links else 0
         for link in old_links:
             judged.old_links[link] += rows
-        judged.routes[account] = judged.routes.get(account, 0) + rows
         judged.brands[brand] += rows
         channels = invitation_channels(asked)
-        if not channels:
+        if asks:
+            judged.routes[account] = judged.routes.get(account, 0) + rows
+        if asks and not channels:
             judged.unsent[account] = judged.unsent.get(account, 0) + rows
         for channel in channels:
             judged.messages[channel] = judged.messages.get(channel, 0) + rows

@@ -12,13 +12,21 @@ import sqlalchemy as sa
 
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.database import Database, fetch
+from onboarding_worker.core.database.encrypted_values import ERASED
 from onboarding_worker.core.database.fast.tally import CountOf
 from onboarding_worker.core.database.job_ids import IS_LIVE, Key, among_keys, batch_of, of_batch, rows_of
 from onboarding_worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from onboarding_worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
-from onboarding_worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState, PauseCause
+from onboarding_worker.core.model.states import (
+    PRIORITIES,
+    UNDELIVERED_INVITATIONS,
+    UNISSUED_JOBS,
+    InvitationState,
+    JobState,
+    PauseCause,
+)
 from onboarding_worker.core.rows.own_links import LEADS_ON
 from onboarding_worker.core.rows.unknown_outcomes import UNSETTLED
 from onboarding_worker.core.rules.contact import FIRST
@@ -49,12 +57,18 @@ _BY_PLAN = waits_by_plan(Job, sa.bindparam("now", type_=Job.due_at.type)).label(
 _UNPAUSED = sa.select(Job.id, Batch.pause_cause, _BY_PLAN).join(Batch, Batch.id == Job.batch_id)
 _UNPAUSED = _UNPAUSED.where(bulk.among(Job.id, "ids"), Job.state.in_(FREE), Job.unknown_attempt.is_(None))
 _UNPAUSED = _UNPAUSED.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]))
-_WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
+_MAY_HAVE_LEFT = (
+    InvitationRow.session_id == SessionRow.id,
+    InvitationRow.kind == FIRST,
+    InvitationRow.state.not_in([InvitationState.WAITING, *UNDELIVERED_INVITATIONS]),
+)
+_GOES_ON = sa.and_(SessionRow.encrypted != ERASED, sa.or_(SessionRow.given_away == "", SessionRow.same_link))
+# With the channels of the first messages that have left, or may have: a row that goes on with it sends the others.
+_WITH_LINK = (
+    sa.select(SessionRow.customer_id, SessionRow.purpose, _GOES_ON.label("goes_on"), InvitationRow.channel)
+    .join(InvitationRow, sa.and_(*_MAY_HAVE_LEFT), isouter=True)
     # Not of a person who had the id before.
-    *among_keys(SessionRow),
-    IS_LIVE,
-    SessionRow.past.is_(False),
-    SessionRow.expires_at > sa.bindparam("now"),
+    .where(*among_keys(SessionRow), IS_LIVE, SessionRow.past.is_(False), SessionRow.expires_at > sa.bindparam("now"))
 )
 # A message with our own link has left, and it leads on.
 _LEFT_WITH_IT = sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.sent_at.is_not(None))
@@ -300,10 +314,11 @@ class CallsNow:
         newest = sa.select(Batch.id).where(Batch.digest == digest, Batch.cancelled_at.is_(None))
         self.batch: int | None = database.value(newest.order_by(Batch.generation.desc()).limit(1))
 
-    def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
+    def of(self, keys: Collection[Key], *, now: datetime) -> tuple[set[Key], dict[Key, set[str]]]:
         """The customers, with their purposes, that a session is asked for. Not for customers who have finished, who
         have a live session, or whose row in this list's own batch has had its call; nor for those of another batch,
-        unless they wait there and no process works it: a `run` of this list asks."""
+        unless they wait there and no process works it: a `run` of this list asks. And those whose rows go on with a
+        live session, with the channels on which its first message has left."""
         with self._database.read() as connection:
             own = {}
             if self.batch is not None:
@@ -320,9 +335,13 @@ class CallsNow:
             followers |= set(left_out(connection, others - followed.keys(), rule=self._rule))
             waiting = {key for key, state in own.items() if state in UNISSUED_JOBS}
             asked = waiting | (others - followers)
-            served = (rows_of(connection, query, asked, now=now) for query in (_WITH_LINK, _WITH_OWN_LINK))
-            linked = {(row.customer_id, row.purpose) for row in chain(*served)}
-        return asked - linked
+            live, served = (rows_of(connection, query, asked, now=now) for query in (_WITH_LINK, _WITH_OWN_LINK))
+            linked = {(row.customer_id, row.purpose) for row in chain(live, served)}
+        go_on: dict[Key, set[str]] = {}
+        for row in live:
+            if row.goes_on:
+                go_on.setdefault((row.customer_id, row.purpose), set()).update(filter(None, [row.channel]))
+        return asked - linked, go_on
 
     def _unworked(self, connection: sa.Connection, leaders: Collection[int], *, now: datetime) -> list[int]:
         """Those of these rows that wait for their call or message, and no process makes it: their list was stopped with

@@ -154,10 +154,10 @@ async def test_check_counts_no_message_where_our_own_link_has_left_and_leads_on(
     calls = CallsNow(world.parts.database, digest="another list", rule=USUAL.rule)
     key = {("A", "onboarding")}
     world.parts.decisions.cancel(world.job("A").batch_id, now=world.clock())
-    assert calls.of(key, now=world.clock()) == set()
+    assert calls.of(key, now=world.clock()) == (set(), {})
 
     stop(world, secret)
-    assert calls.of(key, now=world.clock()) == key
+    assert calls.of(key, now=world.clock()) == (key, {})
 
 
 @pytest.mark.parametrize("text", ["", "0" * 24, "../../etc", "ą" * 24])
