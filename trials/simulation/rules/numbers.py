@@ -78,6 +78,10 @@ def who_is_said_to_be_cancelled_was(history: History) -> Iterator[str]:
     for look in (one for one in history.record.looks if one.said):
         for customer, facts in look.customers.items():
             erased = times(history, "erased", customer)
+            # Whose row was cancelled before the erasure was cancelled, also where the row ends only after it.
+            own = [at for what in words for at in times(history, what, customer)]
+            if own and erased and min(own) <= min(erased):
+                continue
             for at in (seconds(at) for at, text in facts["timeline"] if CANCELLED in text):
                 # A row under a lease is cancelled when that is over; an erasure after it has not done that.
                 before = [one for one in erased if one <= at + CLOCKS]
