@@ -139,7 +139,10 @@ def _out_by(history: History, one: Forecast, until: float) -> float:
     if history.plan.pilot and not _begun(history, "verdict"):
         return inf
     slack = slack_of(history.plan) + SHARED * history.plan.shared
-    return max(begins + takes, history.calm_at, *delays) + slack
+    out_by = max(begins + takes, history.calm_at, *delays) + slack
+    quiet_from, quiet_until = history.plan.quiet_seconds
+    # A pause or a fault may have delayed it into quiet hours that the forecast was out before.
+    return max(out_by, quiet_until + slack) if one.at < quiet_until and out_by > quiet_from else out_by
 
 
 def _begun(history: History, what: str) -> list[float]:
