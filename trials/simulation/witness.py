@@ -72,12 +72,15 @@ UNION SELECT session.customer_id FROM invitation AS message JOIN session ON sess
 WHERE message.state IN ('waiting', 'working')
     AND (message.kind = '{FIRST}' OR substr(message.kind, 1, {len(PREFIX)}) = '{PREFIX}')
 """
-# Of a list that was imported now: the rows that a session is asked for, and those that were refused.
+# Of a list that was imported now: the rows that a session is asked for, and those that were refused. `check` also
+# refuses the rows of who was erased since an earlier try added them.
 _IMPORTED = """SELECT
     (SELECT count(*) FROM job WHERE batch_id = {batch} AND state = 'waiting' AND leader_id IS NULL
         AND NOT EXISTS (SELECT 1 FROM session WHERE session.customer_id = job.customer_id AND NOT past
         AND state IN ('waiting', 'started') AND expires_at > '{now:%Y-%m-%d %H:%M:%S.%f}')) AS asking,
-    (SELECT count(*) FROM skipped_line WHERE batch_id = {batch} AND duplicate_of IS NULL AND known IS NULL) AS rejected,
+    (SELECT count(*) FROM skipped_line WHERE batch_id = {batch} AND duplicate_of IS NULL AND known IS NULL)
+        + (SELECT count(*) FROM job JOIN customer ON customer.customer_id = job.customer_id
+        WHERE batch_id = {batch} AND customer.encrypted IS NULL) AS rejected,
     (SELECT count(*) FROM job WHERE batch_id = {batch} AND leader_id IS NOT NULL) AS joined
 """
 Rows = frozenset[tuple[Any, ...]]
