@@ -117,6 +117,11 @@ def _undisturbed_until(history: History, one: Forecast, customer: str) -> float:
         concerns = happened.customer in ("", customer) and happened.at > one.at
         if concerns and happened.what.startswith(acts) and not happened.what.startswith(BY_NAME):
             until.append(happened.at)
+        if plan.faults and happened.customer == customer and happened.at > one.at and happened.what.startswith(ANSWERS):
+            # It has come by one message before a fault let the other leave, which is not sent then.
+            said = len((one.each or {}).get(customer, NOTHING).channels)
+            if _first_messages(history, one, customer, happened.at).total() < said:
+                until.append(happened.at)
     ends = [(call.sent_at, call.expires_at) for call in sessions_of(history, customer) if call.processed]
     until += [end - BEFORE_END - plan.ahead for _, end in ends if end > one.at]
     before = [end for sent_at, end in ends if sent_at <= one.at]
