@@ -69,7 +69,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # who_is_said_to_be_invited_has_a_message
     "said-invited": ((row_groups, "REACHED_JOBS", tuple(JobState)),),
     # each_list_becomes_what_was_forecast, each_list_brings_what_was_forecast, no_list_costs_more_than_was_forecast
-    "said-calls": ((outlook.CallsNow, "of", lambda _self, _keys, *, now: set()),),
+    "said-calls": ((outlook.CallsNow, "of", lambda _self, _keys, *, now: (set(), {})),),
     # each_list_brings_what_was_forecast
     "said-messages": ((judging, "invitation_channels", lambda channel: invitation_channels(channel)[:1]),),
     # each_list_becomes_what_was_forecast
@@ -90,9 +90,9 @@ FOUND_BY = {
     "said-certain": (3037,),
     "said-spent": (22,),
     "said-invited": (22,),
-    "said-calls": (22,),
+    "said-calls": (5,),
     "said-messages": (100,),
-    "said-joined": (126,),
+    "said-joined": (5,),
     "said-address": (104, 132),
     "said-cancelled": (28,),
 }
