@@ -120,8 +120,8 @@ TRIED: dict[str, tuple[History, History]] = {
     ),
     "no_list_costs_more_than_was_forecast": (seen(forecasts=[a_forecast()]), seen(forecasts=[a_forecast(messages=0)])),
     "a_new_address_gets_what_was_forecast": (
-        seen(calls=[SESSION, LATER], forecasts=[a_forecast()], at_3="has another address|new@x"),
-        seen(calls=[SESSION, LATER], forecasts=[a_forecast(messages=0)], at_3="has another address|new@x"),
+        seen(calls=[SESSION, MAIL, LATER], forecasts=[a_forecast()], at_3="has another address|new@x"),
+        seen(calls=[SESSION, MAIL, LATER], forecasts=[a_forecast(messages=0)], at_3="has another address|new@x"),
     ),
 }
 
