@@ -163,6 +163,7 @@ class Wire:
             async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError:
+            call.answered_at = None  # an answer of this very moment: the process has given up before it
             return broken
 
     def _arrive(self, process: "WorkerProcess", call: Call, serve: Callable[[], Any], future: Any, broken: Any) -> None:
