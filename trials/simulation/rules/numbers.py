@@ -146,8 +146,8 @@ def a_new_address_gets_what_was_forecast(history: History) -> Iterator[str]:
         for change in history.record.happened:
             if change.what != "has another address" or change.at != one.at or not change.detail:
                 continue
-            if not _until(history, one.at, change.customer, Kind.MAIL, Kind.TEXT):
-                continue  # no address has a link: the first message goes to the new one, and was to leave anyway
+            if not _until(history, one.at, change.customer, Kind.MAIL):
+                continue  # no link has left by mail: the first one goes to the new address, and was to leave anyway
             before = _until(history, one.at, change.customer, Kind.SESSION)
             ends = max((call.expires_at for call in before if call.processed), default=0.0)
             mails = [call for call in history.record.of(Kind.MAIL) if call.processed and call.to == change.detail]
