@@ -30,8 +30,9 @@ def test_what_a_claim_asks_first_is_the_whole_state_of_the_budget(shelf):
     known = {"measured": MeasuredThroughput(70.0, 2.0, now), "spent": UsedCredits(now.date(), 1, 2, 3)}
     with shelf.database.write() as connection:
         budgets.save(connection, name, replace(budgets.read(connection, name), failures=2, **known))
+    with shelf.database.write() as connection:  # another one, which has read nothing of it yet
         first = budgets.ask_first(connection, name, sa.exists(sa.select(sa.literal(1))), {}, beside=())
-        assert first.state == budgets.read(connection, name)
+    assert first.state == shelf.budgets.all()[name]
     assert (first.state.failures, first.state.measured, first.state.spent) == (2, *known.values())
 
 

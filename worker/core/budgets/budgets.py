@@ -311,10 +311,12 @@ def end_probe(connection: sa.Connection, rule: BudgetRule, not_made: Iterable[An
 
 def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int, *, now: datetime) -> None:
     """Count credits of an account without a cap: a cap that is set later covers what was bought before."""
+    if not spent:
+        return
     known, day = _held(connection).get(rule.name), day_of(now)
     if known is not None and known.is_locked and known.state is not None:
         save(connection, rule.name, with_credits(known.state, {day: spent}, now=now))
-    elif spent:
+    else:
         begins = {f"{name}_from": begin_of(period, day) for name, period in _COUNTED_FROM.items()}
         given = {"budget": rule.name, "spent": spent, "day": day, **begins}
         connection.execute(_COUNT, given, execution_options=UNANSWERED)
