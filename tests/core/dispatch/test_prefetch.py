@@ -62,14 +62,15 @@ def test_at_no_pace_more_rows_are_opened_than_are_called_until_the_next_flush_an
         can_begin = 1.5 * begun * (span / FLUSH_EVERY) + 3 if begun else permits - in_flight
         between = max(min(limit * span.total_seconds(), can_begin), 3)
     else:
-        between = calls + 1 + max(permits - in_flight, 0)  # a free permit takes its row at once
+        spans = 2 if found.flush_every > FLUSH_EVERY else 1
+        between = spans * (calls + 1) + max(permits - in_flight, 0)  # a free permit takes its row at once
     most = min(between + min(between, opened), OPEN_MOST - unwritten)  # those that are called meanwhile
     assert opened + found.rows <= max(most, opened)
     assert found.rows >= 0
 
 
-def test_rows_for_the_calls_of_50_ms_are_opened_beyond_the_permits(subtests):
-    cases = [(0, 0), (1, 1), (10, 10), (100, 100), (5000, CLAIM_MOST)]  # calls in 50 ms
+def test_rows_for_the_calls_of_50_ms_are_opened_beyond_the_permits_and_for_twice_these_at_full_pace(subtests):
+    cases = [(0, 0), (1, 1), (10, 10), (50, 50), (51, 102), (90, 180), (5000, CLAIM_MOST)]  # calls in 50 ms
     for calls, opened in cases:
         with subtests.test(calls=calls):
             assert prefetch(permits=100, calls=calls, in_flight=100).rows == opened
@@ -142,7 +143,7 @@ def test_a_claim_is_worth_it_once_a_quarter_of_the_permits_is_free_beyond_the_op
 
 
 def test_a_permit_has_so_many_rows_at_most_and_a_dispatcher_without_any_as_many_as_one():
-    assert [prefetch(permits=permits, calls=150, in_flight=permits).rows for permits in (0, 1, 2, 3)] == [
+    assert [prefetch(permits=permits, calls=75, in_flight=permits).rows for permits in (0, 1, 2, 3)] == [
         MOST_PER_PERMIT,
         MOST_PER_PERMIT,
         2 * MOST_PER_PERMIT,
@@ -167,6 +168,11 @@ def test_flushes_follow_sooner_where_a_limit_allows_many_calls_in_between_and_la
         with subtests.test(limit=limit):
             flush_every = prefetch(permits=500, calls=1, limit=limit).flush_every
             assert flush_every / timedelta(milliseconds=1) == pytest.approx(milliseconds, rel=1e-4)
+
+
+def test_without_a_limit_flushes_follow_later_where_more_than_a_thousand_calls_a_second_end():
+    assert prefetch(permits=500, calls=50).flush_every == FLUSH_EVERY
+    assert prefetch(permits=500, calls=51).flush_every == 2 * FLUSH_EVERY
 
 
 def test_a_second_flush_begins_next_to_one_that_usually_lasts_longer_than_the_time_between_two(subtests):

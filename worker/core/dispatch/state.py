@@ -366,7 +366,8 @@ class State(Generic[RowT]):
         return self.prefetch.ahead(
             in_flight=self.in_flight,
             opened=len(self.rows) + sum(task.rows for task in tasks),
-            unwritten=len(self.results) + sum(task.results for task in tasks),
+            # A flush writes the results that wait, but for those of events: one of their own does.
+            unwritten=len(self.results.of_events) + sum(max(task.results - task.rows, 0) for task in tasks),
             events=len(self.rows.events),
             spacing=self.rows.spacing,
         )
