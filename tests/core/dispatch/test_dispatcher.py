@@ -167,6 +167,13 @@ async def test_at_whatever_pace_a_kill_leaves_no_more_than_400_rows_in_doubt_bes
     assert OPEN_MOST / 2 < rows.most_unknown <= OPEN_MOST + rows.permits
 
 
+async def test_at_full_pace_a_second_flush_brings_rows_while_the_first_one_waits_for_the_database(bench):
+    bench.database_seconds = 0.1
+    rows = bench.rows(900, permits=50, latency=dict.fromkeys(range(900), 0.01))
+    await bench.run(rows)
+    assert bench.clock.elapsed < 9 * bench.database_seconds  # one flush at a time needs eleven
+
+
 # By limit: how many calls it allows in the time from one flush to the next.
 BETWEEN = {2: 3, 20: 3, 50: 5, 100: 10, 200: 20, 400: 20, 2000: 100}
 

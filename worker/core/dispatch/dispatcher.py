@@ -169,7 +169,8 @@ class Dispatcher(Generic[RowT]):
             return
         now, halted = self._time(), self._state.unwritten_halt.is_set()
         waited = now - self._last_flush_at >= ahead.flush_every or len(self._state.results.others) >= OPEN_MOST
-        if under_way and (finishing or not (waited and ahead.flushes_take_long)):
+        runs_dry = ahead.at_full_pace and not self._state.rows
+        if under_way and (finishing or not (runs_dry or (waited and ahead.flushes_take_long))):
             return
         results_due = bool(self._state.results.others or (halted and self._state.results)) and (halted or waited)
         room = None

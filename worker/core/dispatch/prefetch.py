@@ -102,11 +102,12 @@ class Ahead:
     `flush_every`: the time from one flush of batches to the next. `worth_a_claim`: a transaction for batch rows alone
     is worth it: many permits are empty, or soon no row waits. `horizon`: how far ahead slots are reserved.
     `flushes_take_long`: a second flush begins next to one under way, else results would be written, and rows opened,
-    less often.
+    less often. `at_full_pace`: and it does so when no opened row waits: there is no limit, and many calls end.
     """
 
     flush_every: timedelta
     flushes_take_long: bool
+    at_full_pace: bool
     rows: int
     events: int
     worth_a_claim: bool
@@ -167,7 +168,8 @@ class Prefetch:
         free = max(self.permits - in_flight, 0)  # permits that no call uses
         flush_every = SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
         # Under a slow limit some more rows are opened, and results written, together: a flush costs more than they do.
-        later = min(SOME * spacing, SOME_LATER) if spacing or self.ended.most <= MANY else SOME_LATER
+        at_full_pace = not spacing and self.ended.most > MANY
+        later = SOME_LATER if at_full_pace else min(SOME * spacing, SOME_LATER)
         flush_every = max(flush_every, later, min(OPEN_LEAST * spacing, AHEAD_MOST))
         # Rows are opened for the calls until the next flush, or of one flush, where flushes take longer. Under a rate
         # limit some wait for their slots, or some more are opened than get a permit now.
@@ -193,6 +195,7 @@ class Prefetch:
         return Ahead(
             flush_every=flush_every,
             flushes_take_long=usual > FLUSH_EVERY,
+            at_full_pace=at_full_pace,
             rows=rows,
             # Whatever batch rows are opened, a few events are, and take the slots of these.
             events=max(rows, EVENTS_AT_ONCE - events),
