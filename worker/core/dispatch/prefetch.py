@@ -32,8 +32,7 @@ SOONER = timedelta(milliseconds=30)
 # Under a slow limit slots are reserved as far ahead as the next few of them are, and for batch rows never further than
 # this on a database that is quick.
 AHEAD_MOST = 3 * FLUSH_EVERY
-# Where a limit is slow, flushes follow later: when there are so many calls in between, or after this time; and where
-# there is none, and more than `MANY` calls end in 50 ms: half as many flushes cost a fifth less there.
+# Flushes follow later under a slow limit: after so many calls, or this time. And at full pace: they cost a fifth there.
 SOME, SOME_LATER = 20, timedelta(milliseconds=100)
 # Batch rows are claimed when one permit in this many is free, or when the opened rows last hardly until a flush ends: a
 # transaction for a call or two would cost more than the calls.
@@ -167,7 +166,6 @@ class Prefetch:
         usual, shortest = self.of_batches.usual, self.of_batches.shortest
         free = max(self.permits - in_flight, 0)  # permits that no call uses
         flush_every = SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
-        # Under a slow limit some more rows are opened, and results written, together: a flush costs more than they do.
         at_full_pace = not spacing and self.ended.most > MANY
         later = SOME_LATER if at_full_pace else min(SOME * spacing, SOME_LATER)
         flush_every = max(flush_every, later, min(OPEN_LEAST * spacing, AHEAD_MOST))
