@@ -56,9 +56,9 @@ def return_report(office: Office, parts: Parts, _list: int) -> None:
 
 def erase(office: Office, parts: Parts, _list: int) -> None:
     person, rows = office.person, office.simulation.observer.rows
-    office.simulation.note("erased", person.id)
     stored = "SELECT count(*) FROM {} WHERE customer_id = '{}' AND encrypted IS NOT NULL"
     was = any(rows(stored.format(table, person.id))[0][0] for table in ("customer", "pending_details"))
     requests = SubjectRequests(parts.database, parts.keyring)
     proof = requests.erase(person.id, reason="", forget_suppressed=False, now=parts.database_clock())
+    office.simulation.note("erased", person.id)  # after it, since an outage may have refused it
     office.simulation.note("proof", person.id, detail=f"{was:d} {proof.facts['erased'].get('persons', 0)}")
