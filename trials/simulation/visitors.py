@@ -75,7 +75,7 @@ class Visitors:
         elif answer.again_after:
             self._later(answer.again_after * SLOWLY, visitor)
         elif answer.screen == Screen.STOPPED:
-            self._note("not me", visitor)
+            self._simulation.note("not me", visitor.person.id, visitor.secret)
         elif answer.screen == Screen.LONG:  # its "not me" came in a moment in which a call was being made
             self._later(AGAIN, visitor)
 

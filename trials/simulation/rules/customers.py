@@ -150,10 +150,12 @@ def _leads_only_there(history: History, sessions: dict[str, Call]) -> Iterator[s
 
 def nothing_leaves_after_not_me(history: History) -> Iterator[str]:
     """Who has said that the message was for another person gets none any more, and no session, until somebody of the
-    office decides that the held row goes on."""
+    office decides that the held row goes on. Where the office had given another address since that link left, nothing
+    more goes to who has it, and the customer gets another one."""
     for person in history.plan.people:
-        said = history.record.first("not me", person.id)
-        if said is None:
+        link, said = next(iter(verdicts(history, person.id, "not me").items()), ("", None))
+        left = max((call.sent_at for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.link == link), default=inf)
+        if said is None or any(left < at <= said for at in times(history, "has another address", person.id)):
             continue
         asked_again = [at for at in times(history, "requested", person.id) if at > said - IN_FLIGHT]
         let_go_on = min((at for at in times(history, REPEATED) if at > said), default=inf)
