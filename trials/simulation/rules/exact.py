@@ -41,6 +41,7 @@ INTERFERES = (
     *("has another", "cancelled", "erased", "requested", "not me"),
 )
 ANSWERS = ("finished", "is known")  # where another session may follow one
+COMES = (*ANSWERS, "presses", "is led to")
 
 
 def each_list_brings_what_was_forecast(history: History) -> Iterator[str]:
@@ -117,7 +118,7 @@ def _undisturbed_until(history: History, one: Forecast, customer: str) -> float:
         concerns = happened.customer in ("", customer) and happened.at > one.at
         if concerns and happened.what.startswith(acts) and not happened.what.startswith(BY_NAME):
             until.append(happened.at)
-        if plan.faults and happened.customer == customer and happened.at > one.at and happened.what.startswith(ANSWERS):
+        if plan.faults and happened.customer == customer and happened.at > one.at and happened.what.startswith(COMES):
             # It has come by one message before a fault let the other leave, which is not sent then.
             said = len((one.each or {}).get(customer, NOTHING).channels)
             if _first_messages(history, one, customer, happened.at).total() < said:
