@@ -21,7 +21,9 @@ def say(parts: Parts, customers: Sequence[str], whole: OperationReport) -> dict[
             continue
         moments = timeline(history, around, now=whole.at)
         shown[customer] = _facts(parts.contact.caps, history.facts) | {
-            "timeline": [(one.at, one.text) for one in moments]
+            "timeline": [(one.at, one.text) for one in moments],
+            # When the rows came that have ended: by their ends, as the timeline has them, of several the first.
+            "came": {job.changed_at: job.created_at for job in reversed(history.facts.jobs)},
         }
         nexts = [one for one in moments if one.about is About.NEXT and not one.text.startswith(ENDS)]
         following += [(customer, one.at, one.then, one.text) for one in nexts]

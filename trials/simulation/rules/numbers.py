@@ -77,14 +77,16 @@ def who_is_said_to_be_cancelled_was(history: History) -> Iterator[str]:
     by_hand = [at for what in words for at in times(history, what)]
     for look in (one for one in history.record.looks if one.said):
         for customer, facts in look.customers.items():
-            erased = times(history, "erased", customer)
-            # Whose row was cancelled before the erasure was cancelled, also where the row ends only after it.
             own = [at for what in words for at in times(history, what, customer)]
-            if own and erased and min(own) <= min(erased):
-                continue
-            for at in (seconds(at) for at, text in facts["timeline"] if CANCELLED in text):
+            for ended, text in facts["timeline"]:
+                if CANCELLED not in text:
+                    continue
+                came, at = seconds(facts["came"].get(ended, ended)) - CLOCKS, seconds(ended)
                 # A row under a lease is cancelled when that is over; an erasure after it has not done that.
-                before = [one for one in erased if one <= at + CLOCKS]
+                before = [one for one in times(history, "erased", customer) if came <= one <= at + CLOCKS]
+                # What was cancelled before the erasure was cancelled, also where it ends only after it.
+                if min((one for one in own if one >= came), default=inf) <= min(before, default=-inf):
+                    continue
                 nearest, other = (min((abs(one - at) for one in each), default=inf) for each in (by_hand, before))
                 if nearest == inf or other < nearest:
                     yield f"{customer}: {CANCELLED!r} is said at {look.at:.0f} s, and nobody has cancelled it"
