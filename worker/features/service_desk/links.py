@@ -10,7 +10,7 @@ learns here what stands against it. Only the time between two sessions of a cust
 hold: a person has decided that it is needed now.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -316,8 +316,8 @@ def decide_new_address(rules: DeskRules, case: Case, *, now: datetime) -> NewLin
         cap=spent(rules.contact.caps, reissues=case.sessions - 1, messages=case.messages),
     )
     match after_corrected_address(given, rules.contact.corrected, now=now):
-        case AnotherSession():
-            return decide_new_link(rules, case, now=now)
+        case AnotherSession():  # as the next check of sessions decides: a message that is under way keeps none back
+            return decide_new_link(rules, replace(case, link=link._replace(messages=())), now=now)
         case WaitForEnd():
             return Refused(f"{has}; another one follows its end, if the customer has not finished", SAME_LINK)
         case Spent(cap):

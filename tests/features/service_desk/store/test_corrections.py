@@ -5,7 +5,7 @@ import pytest
 from onboarding_worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from onboarding_worker.core.model.channels import SuppressionReason
 from onboarding_worker.core.model.customers import Channel, Person
-from onboarding_worker.core.model.endings import Done
+from onboarding_worker.core.model.endings import Done, Reconcile
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import InvitationState, JobState, SessionState
 from onboarding_worker.core.rows.suppressions import suppress
@@ -88,6 +88,21 @@ def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
         "https://verify.test/token-0002",
         "ona.k@example.org",
     )
+
+
+@pytest.mark.parametrize("doubt", [False, True])
+def test_a_text_that_is_under_way_keeps_no_session_from_a_corrected_mail_address(shelf, doubt):
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    shelf.send()
+    texts = shelf.claim_messages(channel="sms")
+    if doubt:
+        shelf.hand_over(texts, Reconcile(shelf.clock(), "unknown", "no answer"), channel="sms")
+    desk = desk_of(shelf, allowed_from=AT_ONCE)
+    foreseen = desk.may_correct("Ona", Correction({"email": "ona.k@example.org"}), by_hand=True, now=shelf.clock())
+    changed = by_hand(desk, shelf, email="ona.k@example.org")
+    assert isinstance(changed.follows, NewLink)
+    assert foreseen.follows == changed.follows
 
 
 def test_a_cap_that_is_used_up_is_said_and_a_person_may_send_the_same_link(ona):
