@@ -193,16 +193,24 @@ class Forecasts:
         return with_rows_apart(ends, parts, left=left)
 
     def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
-        """The calls that are left, by account, after takeovers. Bought on click, messages wait for no call."""
-        calls = dict(counts.silent if buys_on_click(self.settings) else counts.waiting)
+        """The calls that are left, by account, after takeovers."""
+        calls = dict(counts.waiting)
         for kept in counts.kept.values():
             calls = {name: max(left - kept.calls.get(name, 0), 0) for name, left in calls.items()}
+        calls = self.before_click(calls, counts.silent)
         for what in self.takeovers.possible():
             if calls.get(what.source):
                 rows = min(self.takeovers.count(what, batch.id, now=self.clock()), calls[what.source])
                 calls[what.source] -= rows
                 calls[what.target] = calls.get(what.target, 0) + rows
         return calls
+
+    def before_click(self, calls: Mapping[str, int], silent: Mapping[str, int]) -> dict[str, int]:
+        """The calls, of which `silent` bring no message. Bought on click, a message waits for no call of its own, but
+        until its account makes calls: as for one."""
+        if not buys_on_click(self.settings):
+            return dict(calls)
+        return {name: min(left, max(silent.get(name, 0), 1)) for name, left in calls.items()}
 
     def ahead_of(self, batch: BatchFacts, planned: Planned | None, left: Mapping[str, int]) -> Mapping[str, int]:
         """How many calls and messages of other batches go before those of this one, by account and channel. None

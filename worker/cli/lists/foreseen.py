@@ -138,7 +138,8 @@ def foreseen(
         ahead = parts.reporting.ahead_of(known, planned, now)
     elif not alone:
         ahead = parts.reporting.ahead(None, now, began_at=parts.clock())
-    ends = parts.reporting.of_calls(now, due.messages, ahead=ahead, texts=due.texts, answering=answering)
+    calls = parts.reporting.before_click(due.routes, due.unsent)
+    ends = parts.reporting.of_calls(calls, due.messages, ahead=ahead, texts=due.texts, answering=answering)
     by_day = partial(_by_day, parts, due)
     if planned is None:
         ends = by_day(ends, parts.clock())

@@ -254,6 +254,20 @@ async def test_the_forecast_of_a_batch_waits_for_no_call_that_is_not_made(make):
     assert "kyc" not in forecasts[1]
 
 
+async def test_what_holds_an_account_holds_messages_before_the_click_and_the_forecast_says_so(make):
+    world = make(sender=ON_CLICK, more="credits = 1")
+    world.add(customer("N", channel=Channel.NONE))
+    await world.work()
+    world.add(customer("A"), customer("B"))
+    batch = world.parts.batches.find("latest")
+    before = world.parts.reporting.status(batch)["forecast"]
+    await world.work()
+    assert world.senders["email"].messages == []
+    ends = world.parts.reporting.status(batch)["forecast"]
+    assert before["finishes_at"] is ends["finishes_at"] is None
+    assert "kyc is stopped" in ends["limited_by"]
+
+
 async def test_two_presses_buy_one_session(on_click):
     (secret,) = await sent(on_click)
     assert [bool(ask(on_click, secret).due) for _ in range(3)] == [True, False, False]
