@@ -87,8 +87,10 @@ class Forecasts:
             messages -= kept.messages
         # A look-up takes a slot as the call does that may follow it.
         calls = Counter(self._calls_left(batch, counts)) + Counter(outcomes.calls)
-        ahead = self.ahead_of(batch, planned, {**calls, **messages})
-        ends = self.of_calls(calls, messages, ahead=ahead, rest=counts.waits.get(Reason.QUIET_HOURS))
+        rest, now = counts.waits.get(Reason.QUIET_HOURS), self.clock()
+        until = max(rest.first, now) if rest is not None and rest.first is not None else now
+        ahead = self.ahead(batch, planned, {**calls, **messages}, until=until)
+        ends = self.of_calls(calls, messages, ahead=ahead, rest=rest)
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
             ends = Forecast(counts.last_due, "messages that are not due before then")
@@ -208,30 +210,27 @@ class Forecasts:
     def before_click(self, calls: Mapping[str, int], silent: Mapping[str, int]) -> dict[str, int]:
         """The calls, of which `silent` bring no message. Bought on click, a message waits for no call of its own, but
         until its account makes calls: as for one."""
-        if not buys_on_click(self.settings):
-            return dict(calls)
-        return {name: min(left, max(silent.get(name, 0), 1)) for name, left in calls.items()}
+        least = {name: min(left, max(silent.get(name, 0), 1)) for name, left in calls.items()}
+        return least if buys_on_click(self.settings) else dict(calls)
 
-    def ahead_of(self, batch: BatchFacts, planned: Planned | None, left: Mapping[str, int]) -> Mapping[str, int]:
-        """How many calls and messages of other batches go before those of this one, by account and channel. None
-        where a `run` works the batch: it leaves the others alone. Nor before a later start, when they may be gone."""
-        now = self.clock()
-        began_at = max(batch.created_at, (planned.plan.start_at if planned is not None else None) or batch.created_at)
-        return {} if began_at > now else self.ahead(batch.id, left, began_at=began_at)
-
-    def ahead(self, batch_id: int | None, left: Mapping[str, int], *, began_at: datetime) -> Mapping[str, int]:
-        """How many calls and messages go before these of a batch that began then, by account and channel; None:
-        of a list that is not imported yet, if workers are to work it."""
-        now, read = self.clock(), self._read
+    def ahead(
+        self, batch: BatchFacts | None, planned: Planned | None, left: Mapping[str, int], *, until: datetime
+    ) -> Mapping[str, int]:
+        """How many calls and messages of other batches go before these of one that goes on at `until`, by account and
+        channel. None where a `run` works it: it leaves the others alone. Nor before a later start, when they may be
+        gone. `batch` None: of a list that is not imported yet, if workers are to work it."""
+        now, read, batch_id = self.clock(), self._read, batch.id if batch is not None else None
+        start_at = planned.plan.start_at if planned is not None else None
+        began_at = max(batch.created_at, start_at or batch.created_at) if batch is not None else now
         if read is None or not read[0] <= now < read[0] + timedelta(seconds=1):
             running = [one for one in Processes(self.database).running(now=now) if one.kind in WORK]
-            queued = queue(self.database, now=now) if running else Queue((), frozenset())
+            queued = queue(self.database, now=now) if running else Queue((), frozenset(), {})
             read = self._read = (now, running, queued)
         _, working, lists = read
         of_batch = {one.batch_id for one in working}
-        if None not in of_batch or (batch_id is not None and batch_id in of_batch):
+        if began_at > now or None not in of_batch or (batch_id is not None and batch_id in of_batch):
             return {}
-        return lists.ahead_of(batch_id, left, began_at=began_at, on_click=buys_on_click(self.settings))
+        return lists.ahead_of(batch_id, left, began_at=began_at, until=until, on_click=buys_on_click(self.settings))
 
     def ends_by(self, account: str, orphans: Orphans) -> datetime | None:
         rule = self.orphans.get(account, OrphanRule())

@@ -127,6 +127,23 @@ async def test_rows_that_wait_for_a_later_hour_go_first_once_it_has_come(make):
         assert finishes_at(world.parts, batch)[1] == said
 
 
+@pytest.mark.both_databases
+async def test_rows_of_a_later_hour_go_before_a_list_that_waits_as_long(make):
+    world = make(more="credits = 120")
+    before, batch = world.add_many(100, "A"), world.add_many(40, "B")
+    work_all(world)
+    due_at, said = world.clock() + timedelta(hours=1), []
+    world.set(Job, Job.batch_id == before, reason=Reason.QUIET_HOURS, due_at=due_at)
+    for hours in (0, 1, 2):
+        until = world.clock() + timedelta(hours=hours)
+        said.append(world.parts.reporting.ahead(None, None, {"kyc": 40}, until=until))
+    assert said == [{"kyc": rows, "email": rows} for rows in (40, 140, 140)]
+    assert world.parts.reporting.status(world.parts.batches.find(str(batch)))["forecast"]["finishes_at"] is not None
+    world.set(Job, Job.batch_id == batch, reason=Reason.QUIET_HOURS, due_at=due_at)
+    ends = world.parts.reporting.status(world.parts.batches.find(str(batch)))["forecast"]
+    assert ends["limited_by"] == "kyc has 120 credits left for 140 calls; 100 of other batches go first"
+
+
 async def test_a_pace_is_forecast_the_same_before_and_after_its_first_session_and_message(make):
     world = make(limits=["20/second"])
     batch = world.add_many(30)

@@ -131,16 +131,13 @@ def foreseen(
     `alone`: a `run` is to work this list alone; else what goes before it at running workers counts. `joined`: rows that
     follow another list's row."""
     settings = parts.settings
-    now, at_most = _calls(parts, due)
+    (now, at_most), by_day, at = _calls(parts, due), partial(_by_day, parts, due), parts.clock()
+    until = by_day(Forecast(at, None), at).finishes_at or at  # when it is quiet no more
     known = parts.batches.find(str(batch)) if batch is not None and not alone else None
-    ahead: Mapping[str, int] = {}  # the calls and messages of other lists that go first at running workers
-    if known is not None:
-        ahead = parts.reporting.ahead_of(known, planned, now)
-    elif not alone:
-        ahead = parts.reporting.ahead(None, now, began_at=parts.clock())
+    # The calls and messages of other lists that go first at running workers.
+    ahead = {} if alone else parts.reporting.ahead(known, planned, now, until=until)
     calls = parts.reporting.before_click(due.routes, due.unsent)
     ends = parts.reporting.of_calls(calls, due.messages, ahead=ahead, texts=due.texts, answering=answering)
-    by_day = partial(_by_day, parts, due)
     if planned is None:
         ends = by_day(ends, parts.clock())
     else:

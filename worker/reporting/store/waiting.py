@@ -74,20 +74,23 @@ def waited_for(database: Database, shut: Collection[str]) -> tuple[set[str], set
 
 
 class Queue(NamedTuple):
-    """The rows of all lists that go in the order in which the lists began. `rows`: by batch, kind, account, channel."""
+    """The rows of all lists that go in the order in which the lists began. `rows`: by batch, kind, account, channel,
+    reason. `later`: when the first of them is due, of those that wait until a later hour."""
 
     rows: Sequence[Any]
     of_events: frozenset[int]
+    later: Mapping[tuple[int, str, str], datetime | None]
 
     def ahead_of(
-        self, batch_id: int | None, left: Mapping[str, int], *, began_at: datetime, on_click: bool
+        self, batch_id: int | None, left: Mapping[str, int], *, began_at: datetime, until: datetime, on_click: bool
     ) -> Counter[str]:
-        """How many calls, by account, and messages, by channel, go before those of this batch, which began then and has
-        these left; None: of a list that is not imported yet. A day's events go before each list, but for the share of
-        the lists. `on_click`: a row with a message waits for no call."""
+        """How many calls, by account, and messages, by channel, go before those of this batch, which began then, has
+        these left, and goes on at `until`; None: of a list that is not imported yet. A day's events go before each
+        list, but for the share of the lists. `on_click`: a row with a message waits for no call."""
         found, of_events = Counter[str](), batch_id in self.of_events
         for row in self.rows:
-            if row.batch_id == batch_id:
+            due_at = self.later.get((row.batch_id, row.kind, row.reason), until)
+            if row.batch_id == batch_id or due_at is None or due_at > until:
                 continue
             began = (max(row.created_at, row.start_at or row.created_at), row.batch_id)
             later = batch_id is not None and began > (began_at, batch_id)
@@ -107,9 +110,8 @@ class Queue(NamedTuple):
 
 
 def queue(database: Database, *, now: datetime) -> Queue:
-    """What is left of the lists: rows that are due go in the order of their due times. Not of paused lists, of those
-    whose rows have times of their own, and of rows that wait until a later hour, which has come for none of them: they
-    keep its reason until they are looked at. Read from the kept counts, once for all batches."""
+    """What is left of the lists: rows that are due go in the order of their due times. Not of paused lists, and of
+    those whose rows have times of their own. Read from the kept counts, once for all batches."""
     stopped = sa.select(Batch.id).where(sa.or_(Batch.pause_cause != "", Batch.cancelled_at.is_not(None)))
     timed = sa.select(BatchPlan.batch_id).where(
         sa.or_(
@@ -132,14 +134,12 @@ def queue(database: Database, *, now: datetime) -> Queue:
     with database.read() as connection:
         of_events = connection.execute(sa.select(Batch.id).where(Batch.last_row.is_not(None))).scalars()
         rows = fetch(connection, left.group_by(*alike).having(ROWS > 0))
-        later = {(row.batch_id, row.kind, row.reason) for row in rows if row.reason in _LATER}
-        for batch_id, kind, reason in sorted(later):
+        later = {}
+        for batch_id, kind, reason in {(row.batch_id, row.kind, row.reason) for row in rows if row.reason in _LATER}:
             model = Job if kind == CountOf.JOB else InvitationRow
-            first, _ = connection.execute(bounds(model, Reason(reason)), {"batch": batch_id}).one()
-            if first is not None and first <= now:
-                later.remove((batch_id, kind, reason))
-    rows = [row for row in rows if (row.batch_id, row.kind, row.reason) not in later]
-    return Queue(rows, frozenset(of_events))
+            first = connection.execute(bounds(model, Reason(reason)), {"batch": batch_id}).one()[0]
+            later[batch_id, kind, reason] = first
+    return Queue(rows, frozenset(of_events), later)
 
 
 class Unsent(NamedTuple):
