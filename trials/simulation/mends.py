@@ -218,7 +218,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "stop": (11008,),
     "credits": (35,),
     "review": (14515,),
-    "earlier-review": (7028,),
+    "earlier-review": (22302,),
     "asked-in-review": (7051,),
     "reminders": (15200,),
     "quiet-hours": (7075,),
