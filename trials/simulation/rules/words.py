@@ -55,6 +55,8 @@ def a_list_is_out_by_its_forecast(history: History) -> Iterator[str]:
             if ends["finishes_at"] is None or ends.get("apart"):
                 continue
             due = max(seconds(ends["finishes_at"]), look.at, calm) + slack
+            if history.plan.hourly and "go first" in ends["limited_by"]:  # chance gives a list one turn more
+                due += 3600 / history.plan.hourly
             later = _seen_after(history, due, before=acted)
             if later is None:
                 continue
