@@ -287,7 +287,7 @@ class Witness:
             if isinstance(line, AcceptedLine) and (said := calls.each_of(line)) is not None
         }
         each |= {
-            one.customer_id: Each([one.account] if one.account else [], one.channels)
+            one.customer_id: Each([one.account] if one.account else [], () if one.waits_until else one.channels)
             for one in (report.changes if report is not None else ())
         }
         facts |= {"returned": report is not None}

@@ -14,9 +14,9 @@ from onboarding_worker.providers.row_rights import REPORTS
 @dataclass(frozen=True)
 class Change:
     """A row that a person has changed, and what became of it, in words without personal data. `account` is asked for
-    another session; `channels`: by which a link leaves; `waits_until`: another link follows the end of the present one,
-    which the old address has. `again`: the failed row is tried again. `batch`: the one whose row it is about; None: the
-    row was filled in, and is worked like one of any list."""
+    another session; `channels`: by which a link leaves; `waits_until`: after the end of the present one, which the old
+    address has. `again`: the failed row is tried again. `batch`: the one whose row it is about; None: the row was
+    filled in, and is worked like one of any list."""
 
     row: int
     customer_id: str

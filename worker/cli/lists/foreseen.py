@@ -61,7 +61,7 @@ def _corrected(parts: Parts, judged: Judged) -> Iterator[tuple[Change, int]]:
             case SameLink():
                 yield Change(0, "", "", channels=corrected_ones), rows
             case _:
-                yield Change(0, "", "", waits_until=ends), rows
+                yield Change(0, "", "", channels=channels, waits_until=ends), rows
 
 
 def _facts_of_corrected(parts: Parts, judged: Judged, changes: Iterable[tuple[Change, int]]) -> dict[str, Any]:
@@ -72,9 +72,10 @@ def _facts_of_corrected(parts: Parts, judged: Judged, changes: Iterable[tuple[Ch
     for one, rows in changes:
         if one.waits_until is not None:
             ends.add(one.waits_until)
+        else:
+            messages.update(dict.fromkeys(one.channels, rows))
         if one.account:
             sessions[one.account] += rows
-        messages.update(dict.fromkeys(one.channels, rows))
         follows = "again" if one.again else "wait" if one.waits_until else "session" if one.account else "same_link"
         numbers[follows] += rows
     cost = Prices.of(parts.settings).with_texts_of(segments_of(parts, judged)[1]).total(sessions, messages)
@@ -150,9 +151,12 @@ def foreseen(
     used = {channel: number for channel, number in most_messages.items() if number}
     changes = report.changes if report is not None else ()
     returned = [(one, 1) for one in changes if one.account or one.channels or one.waits_until]
-    costs, others = costs_of(parts, due), _facts_of_corrected(parts, judged, [*_corrected(parts, judged), *returned])
-    for channel, number in others["messages"].items():
-        most_messages[channel] += number
+    all_changes = [*_corrected(parts, judged), *returned]
+    costs, others = costs_of(parts, due), _facts_of_corrected(parts, judged, all_changes)
+    for one, rows in all_changes:
+        # A link that is waited for is that of a reissue, whose message is counted already, but behind our own link.
+        for channel in one.channels if one.waits_until is None or stable_links(settings) is not None else ():
+            most_messages[channel] += rows
     return {
         "rows": {
             "total": judged.total,

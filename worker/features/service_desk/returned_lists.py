@@ -95,7 +95,8 @@ class Returns(ReturnedReport):
             return _not_done(line, correction, done)
         said = _followed(line, correction, done.follows, place)
         what = f"{said}; {done.warning}" if done.warning else said
-        follows: dict[str, Any] = {"waits_until": done.opens_until}
+        until = done.opens_until
+        follows: dict[str, Any] = {"waits_until": until, "channels": done.again[1] if until else ()}
         match done.follows:
             case NewLink(account=account, channels=channels):
                 follows = {"account": account, "channels": channels}
