@@ -7,6 +7,7 @@ from itertools import chain
 from math import inf
 from typing import NamedTuple
 
+from trials.simulation.plan import MESSAGES
 from trials.simulation.play import History
 from trials.simulation.records import Kind
 from trials.simulation.rules.reading import left_late, may_be_unknown, sessions_of
@@ -76,13 +77,14 @@ def held_to_the_number(history: History) -> Held:
 
 
 def left_alone(history: History, one: Forecast) -> dict[str, float]:
-    """The customers who are out before anybody else does something with them, and of whose calls the outcome is known;
-    until when that is."""
+    """The customers who are out before anybody else does something with them, of whose calls the outcome is known, and
+    who may get messages; until when that is."""
     ends = one.facts["forecast"]
     if one.held or (ends["finishes_at"] is None and ends["limited_by"] is not None):
         return {}
     untils = {customer: _undisturbed_until(history, one, customer) for customer in one.customers - one.busy}
-    return {customer: until for customer, until in untils.items() if _out_by(history, one, until) <= until}
+    alone = {customer: until for customer, until in untils.items() if _out_by(history, one, until) <= until}
+    return {customer: until for customer, until in alone.items() if not _has_spent_its_messages(history, one, customer)}
 
 
 # What it asks.
@@ -149,6 +151,13 @@ def _out_by(history: History, one: Forecast, until: float) -> float:
     quiet_from, quiet_until = history.plan.quiet_seconds
     # A pause or a fault may have delayed it into quiet hours that the forecast was out before.
     return max(out_by, quiet_until + slack) if one.at < quiet_until and out_by > quiet_from else out_by
+
+
+def _has_spent_its_messages(history: History, one: Forecast, customer: str) -> bool:
+    """Whether those before leave too few: `check` counts no customer's cap, and a session is bought all the same."""
+    calls = [call for call in history.record.of(*BY_CHANNEL) if call.customer == customer and call.sent_at < one.at]
+    channels = (one.each or {}).get(customer, NOTHING).channels
+    return len({call.key or id(call) for call in calls}) + len(channels) > MESSAGES
 
 
 def _begun(history: History, what: str) -> list[float]:
