@@ -65,8 +65,7 @@ class Dispatcher(Generic[RowT]):
             work, log, clock=clock, in_turn=in_turn, stopping=stopping, wake_others=wake_others, meter=meter
         )
         self._work, self._time, self._look_again, self._stopping = work, state.time, state.look_again, stopping
-        self._longest, self._stay = longest, stay
-        self._plan, self._prefetch = state.plan, state.prefetch
+        self._longest, self._stay, self._plan, self._prefetch = longest, stay, state.plan, state.prefetch
         self._calls = Calls(state)
         self._flushes = Flushes(state, self._calls)
         self.outage: Outage = self._flushes.writer.outage  # of the database, as results meet it that wait to be written
