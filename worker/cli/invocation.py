@@ -4,7 +4,7 @@ that has something to say is written: `saying`."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -65,17 +65,20 @@ class Said(NamedTuple):
     ends: BaseException | None = None
 
 
-def saying(needs: Needs, *, migrate: bool = False) -> Callable[[Callable[..., Said]], Callable[..., None]]:
+def saying(
+    needs: Needs | None = None, *, migrate: bool = False
+) -> Callable[[Callable[..., Said]], Callable[..., None]]:
     """A command with --json: it gets the parts (`Invocation.parts`), and what it returns is printed once they are
-    closed."""
+    closed. Without `needs` it gets the invocation, and opens what it needs itself."""
 
     def decorate(command: Callable[..., Said]) -> Callable[..., None]:
         @JSON
         @click.pass_obj
         @wraps(command)
         def run(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
-            with invocation.parts(needs, migrate=migrate) as parts:
-                said = command(parts, **given)
+            opened = nullcontext(invocation) if needs is None else invocation.parts(needs, migrate=migrate)
+            with opened as first:
+                said = command(first, **given)
             print_json_or(said.facts, *said.lines, as_json=as_json)
             if said.ends is not None:
                 raise said.ends

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import click
 
 from onboarding_worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from onboarding_worker.cli.invocation import Invocation
-from onboarding_worker.cli.shared_options import JSON, YES, confirm, print_json_or
+from onboarding_worker.cli.invocation import Invocation, Said, saying
+from onboarding_worker.cli.shared_options import YES, confirm
 from onboarding_worker.core.database.audit_entries import note_alone
 from onboarding_worker.core.foundation.notation import counted, written
 from onboarding_worker.core.model.channels import SuppressionReason
@@ -22,7 +22,6 @@ from onboarding_worker.wiring.os_user import os_user
 
 CHUNK = 500
 READS = ("list", "check", "forget")  # also with keys that do not fit
-_Said = tuple[dict[str, Any], list[str]]  # the facts of --json, and the lines for people
 _addresses = partial(counted, noun="address", plural="addresses")
 ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back
 HELP = """Put ADDRESSES (emails, phone numbers) on the do-not-contact list: no list, event or reminder writes to them.
@@ -94,8 +93,7 @@ class _Refused(NamedTuple):
     " matched again. A later list writes to them.",
 )
 @YES
-@JSON
-@click.pass_obj
+@saying()
 def suppress(
     invocation: Invocation,
     addresses: tuple[str, ...],
@@ -104,8 +102,7 @@ def suppress(
     reason: str,
     what: str | None,
     yes: bool,
-    as_json: bool,
-) -> None:
+) -> Said:
     if what in ("list", "forget"):
         if addresses or file:
             raise click.UsageError("this takes no address: the list cannot be read; --check checks one address")
@@ -114,9 +111,9 @@ def suppress(
     refused: list[_Refused] = []
     with invocation.parts(STORED if what in READS else ENCRYPTING, migrate=True) as parts:
         if what == "list":
-            facts, lines = _counts(parts)
-        elif what == "forget":
-            facts, lines = _forget(parts, yes=yes)
+            return _counts(parts)
+        if what == "forget":
+            said = _forget(parts, yes=yes)
         else:
             given, refused = _read(file if file is not None else addresses, country, getattr(file, "name", ""))
             if refused and file is None:
@@ -125,16 +122,13 @@ def suppress(
             for one in refused:
                 click.echo(f"line {one.place}: {one.problem}; {one.hint}", err=True)
             if what == "check":
-                facts, lines = _check(parts, given)
+                said = _check(parts, given)
             elif what == "remove":
-                facts, lines = _remove(parts, given, yes=yes)
+                said = _remove(parts, given, yes=yes)
             else:
-                facts, lines = _add(parts, given, SuppressionReason(reason))
-    if what != "list":
-        facts = {"action": what or "suppress", **facts, "refused": [one._asdict() for one in refused]}
-    print_json_or(facts, *lines, as_json=as_json)
-    if refused:
-        raise SystemExit(NEEDS_A_PERSON)
+                said = _add(parts, given, SuppressionReason(reason))
+    facts = {"action": what or "suppress", **said.facts, "refused": [one._asdict() for one in refused]}
+    return Said(facts, said.lines, SystemExit(NEEDS_A_PERSON) if refused else None)
 
 
 def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refused]]:
@@ -161,17 +155,17 @@ def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refu
     return given, refused
 
 
-def _add(parts: Parts, given: list[_Given], reason: SuppressionReason) -> _Said:
+def _add(parts: Parts, given: list[_Given], reason: SuppressionReason) -> Said:
     new = 0
     for start in range(0, len(given), CHUNK):
         addresses = list(dict.fromkeys(one.key for one in given[start : start + CHUNK]))
         new += parts.do_not_contact.add(addresses, reason, os_user().name, now=parts.clock())
     known = len({one.key for one in given}) - new
     also = f"; {known:,} {'was' if known == 1 else 'were'} suppressed already" if known else ""
-    return {"added": new, "known": known}, [f"{_addresses(new)} will get no more messages{also}"]
+    return Said({"added": new, "known": known}, [f"{_addresses(new)} will get no more messages{also}"])
 
 
-def _remove(parts: Parts, given: list[_Given], *, yes: bool) -> _Said:
+def _remove(parts: Parts, given: list[_Given], *, yes: bool) -> Said:
     kept = [(one, found) for one in given if (found := parts.do_not_contact.find(one.key)) is not None]
     asked = sum(found.reason in ASKED_FOR for _, found in kept)
     if asked and not yes:
@@ -182,10 +176,10 @@ def _remove(parts: Parts, given: list[_Given], *, yes: bool) -> _Said:
         removed += parts.do_not_contact.remove(addresses, now=parts.clock())
     unknown = len(given) - removed
     also = f"; {unknown:,} {'was' if unknown == 1 else 'were'} not suppressed" if unknown else ""
-    return {"removed": removed}, [f"{_addresses(removed)} may get messages again{also}"]
+    return Said({"removed": removed}, [f"{_addresses(removed)} may get messages again{also}"])
 
 
-def _check(parts: Parts, given: list[_Given]) -> _Said:
+def _check(parts: Parts, given: list[_Given]) -> Said:
     note_alone(parts.database, LIST, now=parts.clock(), count=len(given), reason="asked whether it has these addresses")
     if gone := parts.do_not_contact.keys_gone().addresses:
         click.echo(f"warning: {_addresses(gone)} known by a key that is not in [encryption] digest_key", err=True)
@@ -201,10 +195,10 @@ def _check(parts: Parts, given: list[_Given]) -> _Said:
             words += f"; also manual, by {kept.manual_by}" if kept.manual_by else ""
         addresses.append({"place": one.place, "channel": one.channel, "suppressed": kept is not None, **facts})
         lines.append(f"{one.place}: {one.channel}, {words}")
-    return {"addresses": addresses}, lines
+    return Said({"addresses": addresses}, lines)
 
 
-def _counts(parts: Parts) -> _Said:
+def _counts(parts: Parts) -> Said:
     found, older, gone = parts.do_not_contact.counts()
     lines = [f"{channel}: {_addresses(number)}, {reason.value}" for channel, reason, number in found]
     lines = lines or ["no address is suppressed"]
@@ -218,16 +212,16 @@ def _counts(parts: Parts) -> _Said:
         )
     facts = [{"channel": channel, "reason": reason.value, "addresses": number} for channel, reason, number in found]
     by_gone = {"by_keys_that_are_gone": gone.addresses, "customers_by_keys_that_are_gone": gone.customers}
-    return {"suppressed": facts, "by_older_keys": older} | by_gone, lines
+    return Said({"suppressed": facts, "by_older_keys": older} | by_gone, lines)
 
 
-def _forget(parts: Parts, *, yes: bool) -> _Said:
+def _forget(parts: Parts, *, yes: bool) -> Said:
     gone = parts.do_not_contact.keys_gone()
     if any(gone) and not yes:
         confirm(f"forget {_in_words(gone)}, and write to them again? Their key, if put back, would match them again")
     forgotten = parts.do_not_contact.forget_gone(now=parts.clock())
     words = f"{_in_words(forgotten)} known by no key of [encryption] digest_key forgotten"
-    return {"forgotten": forgotten.addresses, "forgotten_customers": forgotten.customers}, [words]
+    return Said({"forgotten": forgotten.addresses, "forgotten_customers": forgotten.customers}, [words])
 
 
 def _in_words(gone: Gone) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 from onboarding_worker.cli.exits import CannotStart, Stopped
-from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.invocation import Invocation, Said, saying
 from onboarding_worker.cli.lists.listed import Listed, refusing_lists
 from onboarding_worker.cli.sample_message import example, page_of, rendered
-from onboarding_worker.cli.shared_options import JSON, OUT, print_json_or, together, whole_file
+from onboarding_worker.cli.shared_options import OUT, together, whole_file
 from onboarding_worker.core.foundation.private_files import READABLE
 from onboarding_worker.core.model.channels import CHANNELS
 from onboarding_worker.core.model.customers import Customer, invitation_channels
@@ -123,8 +123,7 @@ def preview(
 @template.command()
 @_words
 @click.option("--to", required=True, metavar="ADDRESS", help="Your own email address, or a phone number with +.")
-@JSON
-@click.pass_obj
+@saying()
 def send(
     invocation: Invocation,
     name: str | None,
@@ -133,8 +132,7 @@ def send(
     kind: str,
     row: tuple[int, Path] | None,
     to: str,
-    as_json: bool,
-) -> None:
+) -> Said:
     """Send the message to an address of your own, to see how it arrives. For an invented customer or a row of a list.
 
     It goes by the configured sender, by email or as a text, in the row's brand and language. Subject, words and the
@@ -162,7 +160,7 @@ def send(
         except NotSent as error:
             raise Stopped(f"not sent: {error}") from None
     facts = {"channel": test.channel, "brand": customer.brand or None, "language": test.message.language, **receipt}
-    print_json_or(facts, f"handed over to {to}: marked as a test, with a link that leads nowhere", as_json=as_json)
+    return Said(facts, [f"handed over to {to}: marked as a test, with a link that leads nowhere"])
 
 
 @template.command()

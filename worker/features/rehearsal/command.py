@@ -13,10 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from onboarding_sandbox.options import Share
 from onboarding_worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, refusing
-from onboarding_worker.cli.invocation import Invocation
+from onboarding_worker.cli.invocation import Invocation, Said, saying
 from onboarding_worker.cli.lists.listed import Listed, refusing_lists
 from onboarding_worker.cli.lists.options import LIST_HELP, list_options, read_time
-from onboarding_worker.cli.shared_options import JSON, Named, Read, print_json_or
+from onboarding_worker.cli.shared_options import Named, Read
 from onboarding_worker.core.foundation.clock import ProcessClock
 from onboarding_worker.core.foundation.notation import parse_duration
 from onboarding_worker.features.rehearsal.play import Asked, Show
@@ -83,8 +83,7 @@ SHARE = Read("share", _share)
     type=Named(),
     help="Write each customer's events to this CSV file: day, time, what, channel, template, account, cost.",
 )
-@JSON
-@click.pass_obj
+@saying()
 def rehearse(
     invocation: Invocation,
     /,
@@ -95,9 +94,8 @@ def rehearse(
     within: timedelta,
     seed: int,
     out: Path | None,
-    as_json: bool,
     **given: Any,
-) -> None:
+) -> Said:
     if within <= BEGIN:
         raise click.UsageError("--within is more than an hour")
     try:
@@ -115,8 +113,8 @@ def rehearse(
     facts, events = facts_of(settings, asked, rehearsed, shares)
     if out is not None:
         write_events(out, events)
-    print_json_or(facts, *lines_of(facts, out), as_json=as_json)
-    raise SystemExit(NEEDS_A_PERSON if facts["needs_a_person"] else LATER if facts["unsent"] else DONE)
+    code = NEEDS_A_PERSON if facts["needs_a_person"] else LATER if facts["unsent"] else DONE
+    return Said(facts, [*lines_of(facts, out)], SystemExit(code))
 
 
 @contextmanager
