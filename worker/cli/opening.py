@@ -85,9 +85,8 @@ def refusing_what_fails() -> Iterator[None]:
     """Raises CannotStart where the database cannot be used, or what it holds cannot be decrypted; and for a value that
     the command did not declare as needed."""
     try:
-        yield
-    except SettingsError as error:
-        raise CannotStart(str(error)) from None
+        with refusing(SettingsError):
+            yield
     except CannotDecrypt as error:  # its text names a row and a key's id
         raise CannotStart(f"encryption.keys: {error}") from None
     except sa.exc.DatabaseError as error:

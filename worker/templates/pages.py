@@ -13,7 +13,7 @@ from onboarding_worker.templates.brand import Brand
 from onboarding_worker.templates.language import TemplateProblem
 from onboarding_worker.templates.library import DEFAULT, PAGE, Library
 from onboarding_worker.templates.render import rendered
-from onboarding_worker.templates.values import LENGTH, Screen, direction, in_words
+from onboarding_worker.templates.values import LENGTH, Screen, base_of, direction, in_words
 
 FORMS = (Screen.ASK, Screen.AGAIN, Screen.NOT_ME)
 # Of Accept-Language: https://www.rfc-editor.org/rfc/rfc9110#name-accept-language
@@ -88,8 +88,8 @@ class Pages:
 
     def locale_of(self, accept_language: str) -> str:
         """The first language that a visitor reads and that there are words in; "" if there is none."""
-        known = {locale.partition("-")[0].lower() for _, locale in self.library.sets}
-        return next((one for one in languages(accept_language) if one.partition("-")[0].lower() in known), "")
+        known = {base_of(locale) for _, locale in self.library.sets}
+        return next((one for one in languages(accept_language) if base_of(one) in known), "")
 
 
 def languages(accept_language: str) -> Sequence[str]:

@@ -253,9 +253,13 @@ def _own(columns: Mapping[str, str], domains: Collection[str]) -> dict[str, str]
     return {name: value for name, value in found.items() if value}
 
 
+def base_of(locale: str) -> str:
+    return locale.replace("_", "-").partition("-")[0].lower()
+
+
 @lru_cache(maxsize=64)
 def direction(language: str) -> str:
-    return "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr"
+    return "rtl" if base_of(language) in RIGHT_TO_LEFT else "ltr"
 
 
 def shown(text: str, *, most: int) -> str:
@@ -319,7 +323,7 @@ def in_words(minute: datetime, *, language: str, timezone: str) -> tuple[str, st
     except (LookupError, ValueError, OSError):  # no such zone; not a name at all; a folder of zones
         local = minute.astimezone(UTC)
     name, offset = local.tzname() or "", f"{local:%z}"
-    words = DATES.get(language.partition("-")[0].lower(), DATES["en"])
+    words = DATES.get(base_of(language), DATES["en"])
     parts = {
         "date": local,
         "day": words.first if local.day == 1 else local.day,

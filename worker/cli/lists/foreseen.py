@@ -28,6 +28,7 @@ from onboarding_worker.reporting.row_groups import sets_in_words
 from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.settings.money import amounts_in_words, in_json
 from onboarding_worker.settings.policies import buys_on_click, stable_links
+from onboarding_worker.templates.values import base_of
 from onboarding_worker.wiring.container import Parts
 
 CHUNK = 1000  # lines in one question to the database
@@ -197,7 +198,7 @@ def _mix(parts: Parts, judged: Judged) -> dict[str, Any]:
         for first in invitation_channels(channel)[:1]:
             language = parts.templates.language(first, template=template, locale=locale, brand=brand)
             languages[language] += rows
-            without += 0 if _base(language) == _base(locale) else rows  # none, or one that no template has
+            without += 0 if base_of(language) == base_of(locale) else rows  # none, or one that no template has
 
     def named(counts: Counter[str]) -> dict[str, int]:
         return {name: rows for name, rows in counts.most_common() if name}
@@ -210,10 +211,6 @@ def _mix(parts: Parts, judged: Judged) -> dict[str, Any]:
         "without_country": judged.countries[""],
         **({"sets": dict(sorted(judged.sets.items()))} if judged.sets else {}),
     }
-
-
-def _base(language: str) -> str:
-    return language.replace("_", "-").partition("-")[0].lower()
 
 
 def mix_in_words(facts: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from onboarding_worker.cli.approval import approve
 from onboarding_worker.cli.commands.status import show_status
-from onboarding_worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart, Stopped
+from onboarding_worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart, Stopped, refusing
 from onboarding_worker.cli.invocation import Invocation
 from onboarding_worker.cli.lists.adopting import Adopting
 from onboarding_worker.cli.lists.listed import (
@@ -69,7 +69,7 @@ def run_list(
     yes: bool,
     as_json: bool,
 ) -> int:
-    with invocation.parts(migrate=True) as parts:
+    with refusing(AlreadyWorking), invocation.parts(migrate=True) as parts:
         refuse_what_cannot_work(parts)
         if stopped_by := parts.emergency_stops.find():
             raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
@@ -102,8 +102,6 @@ def run_list(
                 others += unsent
                 for one in unsent:
                     click.echo(f"left of the corrected rows: {in_words(one)}", err=True)
-        except AlreadyWorking as error:
-            raise CannotStart(str(error)) from None
         except Unusable as error:
             why = f"the database could not be used for longer than --patience: {error}"
             stays = "what is written stays; the same command goes on, and finds out about calls whose results are lost"

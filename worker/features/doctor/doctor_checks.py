@@ -39,6 +39,7 @@ from onboarding_worker.settings.problems import SettingsError
 from onboarding_worker.settings.rules import lifetimes_unknown
 from onboarding_worker.settings.shape import SECTIONS
 from onboarding_worker.templates.checks import problems as problems_of_templates
+from onboarding_worker.templates.values import base_of
 from onboarding_worker.web.webhooks.sources import Closed, account_sources
 from onboarding_worker.wiring.container import Parts
 from onboarding_worker.wiring.opening import check_keys
@@ -202,7 +203,7 @@ def check_languages(parts: Parts) -> Iterator[Finding]:
             else:
                 given |= {each.language for each in made}
         replaced.update(
-            {(one.locale, each): one.rows for each in given if one.locale and _language(each) != _language(one.locale)}
+            {(one.locale, each): one.rows for each in given if one.locale and base_of(each) != base_of(one.locale)}
         )
     for words, rows in refused.items():
         yield failure("languages", f"{words} ({counted(rows, 'row')})", SHOWS)
@@ -213,10 +214,6 @@ def check_languages(parts: Parts) -> Iterator[Finding]:
         names = sorted({one.locale for one in in_use if one.locale})
         default = parts.settings.invitations.locale
         yield ok("languages", f"{', '.join(names) or f'{default}, the default'}: each message was rendered")
-
-
-def _language(locale: str) -> str:
-    return locale.replace("_", "-").partition("-")[0].lower()
 
 
 def check_web(parts: Parts) -> Iterator[Finding]:
