@@ -105,8 +105,7 @@ class ServiceDesk:
         everything is stopped. `same_link`: also one that an address has that was corrected since. Raises
         cases.SeveralPurposes, keyring.CannotDecrypt."""
 
-        def work(connection: sa.Connection, customer: FoundCustomer) -> Sent | Refused:
-            case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
+        def work(connection: sa.Connection, customer: FoundCustomer, case: Case) -> Sent | Refused:
             decided = decide_resend(self._rules, case, channel, now=now, same_link=same_link)
             if isinstance(decided, Refused):
                 return decided
@@ -114,25 +113,24 @@ class ServiceDesk:
             self._note(connection, customer_id, f"the link by {decided.channel}", reason, now)
             return sent
 
-        return self._locked(customer_id, work)
+        return outlive_deadlocks(partial(self._decided, customer_id, purpose, work, lock=True, now=now))
 
     def may_resend(self, customer_id: str, *, channel: str | None, now: datetime) -> Resend | Refused:
         """What `resend` would do, with `same_link`. Raises as it does."""
         decide = partial(decide_resend, self._rules, channel=channel, now=now, same_link=True)
-        return self._read(customer_id, None, lambda _connection, _customer, case: decide(case), now)
+        return self._decided(customer_id, None, lambda _connection, _customer, case: decide(case), now=now)
 
     def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
         """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
         decide = partial(decide_new_link, self._rules, now=now)
-        return self._read(customer_id, purpose, lambda _connection, _customer, case: decide(case), now)
+        return self._decided(customer_id, purpose, lambda _connection, _customer, case: decide(case), now=now)
 
     def new_link(
         self, customer_id: str, *, purpose: str | None = None, reason: str = "", now: datetime
     ) -> NewLink | Refused:
         """Let the customer's row wait for another session, due now. Raises as `resend` does."""
 
-        def work(connection: sa.Connection, customer: FoundCustomer) -> NewLink | Refused:
-            case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
+        def work(connection: sa.Connection, _customer: FoundCustomer, case: Case) -> NewLink | Refused:
             decided = decide_new_link(self._rules, case, now=now)
             if isinstance(decided, Refused):
                 return decided
@@ -140,7 +138,7 @@ class ServiceDesk:
             self._note(connection, customer_id, f"session {decided.number} at {decided.account}", reason, now)
             return decided
 
-        return self._locked(customer_id, work)
+        return outlive_deadlocks(partial(self._decided, customer_id, purpose, work, lock=True, now=now))
 
     def correct(
         self,
@@ -164,10 +162,9 @@ class ServiceDesk:
         Raises as `resend` does.
         """
 
-        def work(connection: sa.Connection, customer: FoundCustomer) -> Done | Refused:
+        def work(connection: sa.Connection, customer: FoundCustomer, before: Case) -> Done | Refused:
             if (stored := customer.details) is None:
                 return ERASED
-            before = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
             asked = {"another_person": another_person, "by_hand": by_hand}
             change = self._change(connection, stored, correction, before, **asked, now=now)
             if isinstance(change, Refused):
@@ -190,7 +187,7 @@ class ServiceDesk:
             sent = self._follow(connection, known, case, channels, now=now)
             return Corrected(change.columns, sent, opens_until(case, now), self._warning(change))
 
-        return self._locked(customer_id, work)
+        return outlive_deadlocks(partial(self._decided, customer_id, purpose, work, lock=True, now=now))
 
     def may_correct(
         self,
@@ -229,7 +226,7 @@ class ServiceDesk:
             account = "" if case.link is not None and case.link.works(now) else row.account
             return replace(foreseen, again=(account, invitation_channels(row.channel)))
 
-        return self._read(customer_id, purpose, look, now)
+        return self._decided(customer_id, purpose, look, now=now)
 
     def _change(
         self,
@@ -344,28 +341,22 @@ class ServiceDesk:
             leave_session(connection, link.id, ends_as=ends_as.get(decided.before), now=now)
         usage.count_reissues(connection, {decided.account: 1}, now.astimezone(UTC).date())
 
-    def _locked(self, customer_id: str, work: Callable[[sa.Connection, FoundCustomer], T | Refused]) -> T | Refused:
-        def transaction() -> T | Refused:
-            with self._database.write() as connection:
-                customer = customer_of(connection, self._keyring, customer_id, lock=True)
-                return UNKNOWN if customer is None else work(connection, customer)
-
-        return outlive_deadlocks(transaction)
-
-    def _read(
+    def _decided(
         self,
         customer_id: str,
         purpose: str | None,
-        look: Callable[[sa.Connection, FoundCustomer, Case], T | Refused],
+        work: Callable[[sa.Connection, FoundCustomer, Case], T | Refused],
+        *,
+        lock: bool = False,
         now: datetime,
     ) -> T | Refused:
         # Not `read`: what an older key of the ring finds is stored under the newest key (`suppressions.suppressed`).
         with self._database.write() as connection:
-            customer = customer_of(connection, self._keyring, customer_id, lock=False)
+            customer = customer_of(connection, self._keyring, customer_id, lock=lock)
             if customer is None:
                 return UNKNOWN
-            case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=False, now=now)
-            return look(connection, customer, case)
+            case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=lock, now=now)
+            return work(connection, customer, case)
 
     @staticmethod
     def _note(connection: sa.Connection, customer_id: str, what: str, reason: str, now: datetime) -> None:
