@@ -149,9 +149,16 @@ class Database:
             ours = self.engine.get_execution_options()
             yield within.execution_options(**{name: ours[name] for name in (OBSERVERS, ACT, JOURNAL)})
             return
-        counts = tally.Tally()
-        with naming_outages(), self._connect(**{tally.OPTION: counts}) as connection, connection.begin():
+        with naming_outages(), self._connect() as connection, self.changing(connection):
             yield connection
+
+    @contextmanager
+    def changing(self, connection: sa.Connection) -> Iterator[None]:
+        """As `write`, on a connection that the caller keeps."""
+        counts = tally.Tally()
+        connection.execution_options(**{tally.OPTION: counts})
+        with connection.begin():
+            yield
             tally.write(connection)
             if self._journal is not None:
                 self._journal.add(counts.noted)
@@ -163,12 +170,11 @@ class Database:
         with self.write() as connection:
             return connection.execute(statement, given).rowcount
 
-    def _connect(self, **options: Any) -> sa.Connection:
+    def _connect(self) -> sa.Connection:
         """A connection of the pool. If none is free, this waits for the pool or the network; on SQLite for neither."""
         pool = self.engine.pool
         at_once = self.is_sqlite or (isinstance(pool, sa.QueuePool) and pool.checkedin() > 0)
-        connection = self.engine.connect() if at_once else elsewhere(self.engine.connect)
-        return connection.execution_options(**options) if options else connection
+        return self.engine.connect() if at_once else elsewhere(self.engine.connect)
 
     def give_up_after(self, patience: timedelta) -> None:
         """From now on, take a server that does not answer a statement within this time for an outage.
@@ -251,7 +257,7 @@ class Database:
     def now(self) -> datetime:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
         # Outside a transaction: one round trip, not two. Dispatchers ask after each claim.
-        with naming_outages(), self._connect(**{ALONE: True}) as connection:
+        with naming_outages(), self._connect().execution_options(**{ALONE: True}) as connection:
             if self._process_clock is None:
                 return _time_of(connection)
             # A machine may be paused with its clocks, and call under leases that are over until its clock is set again.

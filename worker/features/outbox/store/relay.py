@@ -17,7 +17,6 @@ from onboarding_worker.core.budgets import budgets
 from onboarding_worker.core.database import bulk
 from onboarding_worker.core.database.audit_entries import note
 from onboarding_worker.core.database.database import Database, fetch
-from onboarding_worker.core.database.fast import tally
 from onboarding_worker.core.database.fast.unanswered import UNANSWERED
 from onboarding_worker.core.database.outages import naming_outages
 from onboarding_worker.core.database.tables import Outbox
@@ -101,12 +100,10 @@ def publishing_lock(database: Database, target: str, *, silence: timedelta) -> I
 
         @contextmanager
         def transaction() -> Iterator[sa.Connection]:
-            connection.execution_options(**{tally.OPTION: tally.Tally()})
-            with connection.begin():
+            with database.changing(connection):
                 if connection.execute(_MARKED).scalar_one_or_none() != mark:
                     raise SessionNotKept
                 yield connection
-                tally.write(connection)
 
         lock = {"class": PUBLISHES, "target": _key(target)}
         milliseconds = f"{int((silence + MARGIN) / timedelta(milliseconds=1))}ms"
