@@ -101,7 +101,8 @@ class Ahead:
     `flush_every`: the time from one flush of batches to the next. `worth_a_claim`: a transaction for batch rows alone
     is worth it: many permits are empty, or soon no row waits. `horizon`: how far ahead slots are reserved.
     `flushes_take_long`: a second flush begins next to one under way, else results would be written, and rows opened,
-    less often. `at_full_pace`: and it does so when no opened row waits: there is no limit, and many calls end.
+    less often. `at_full_pace`: and it does so when no opened row waits: there is no limit, many calls end, and it
+    brings many rows.
     """
 
     flush_every: timedelta
@@ -193,7 +194,7 @@ class Prefetch:
         return Ahead(
             flush_every=flush_every,
             flushes_take_long=usual > FLUSH_EVERY,
-            at_full_pace=at_full_pace,
+            at_full_pace=at_full_pace and 2 * rows >= CLAIM_MOST,
             rows=rows,
             # Whatever batch rows are opened, a few events are, and take the slots of these.
             events=max(rows, EVENTS_AT_ONCE - events),
