@@ -158,7 +158,7 @@ fuzz: $(VENV)/.dev ## Send the web requests made from its OpenAPI document: make
 
 # Besides the rules: PostgreSQL, brokers, mail, workbooks, Parquet files, traces, the storage of others.
 OTHERS := core/database/test_database.py events/bus/test_consuming.py events/bus/test_tasks.py senders/email \
-	features/spreadsheets/test_workbooks.py features/spreadsheets/test_parquet.py features/traces features/fast_calls \
+	features/spreadsheets/test_workbooks.py features/spreadsheets/test_parquet.py features/traces \
 	features/list_sources/test_remote_lists.py
 NEWER := .venv-newest/newer.txt
 newest: $(VENV)/.dev ## Run the rules, and what talks to others, with the newest packages that pyproject.toml allows.

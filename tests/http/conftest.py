@@ -1,7 +1,4 @@
-"""Each call runs on both loops: the worker's own, and asyncio's where uvloop is not installed.
-
-Other ways of making a call pass the same tests, with a `making` of their own: tests/features/fast_calls.
-"""
+"""Each call runs on both loops: the worker's own, and asyncio's where uvloop is not installed."""
 
 import asyncio
 import ssl

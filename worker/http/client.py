@@ -13,11 +13,11 @@ so, and no session is opened where they are not.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -109,18 +109,6 @@ class Connector(aiohttp.TCPConnector):
         raise UnaskedAnswer
 
 
-class Exchange(Protocol):
-    """Writes a request and reads its answer, within `seconds`. Raises what ClientSession raises, and NotWritten."""
-
-    async def __call__(
-        self, request: HttpRequest, phase: Phase, seconds: float, /, *, reads_body: bool
-    ) -> HttpAnswer | Broken: ...
-
-
-# Makes another exchange over the connections of a session. It may leave requests to the one that it is given.
-Faster = Callable[[aiohttp.ClientSession, Trust, Exchange], Exchange]
-
-
 @asynccontextmanager
 async def open_http_session() -> AsyncIterator[aiohttp.ClientSession]:
     """The only session of a process's loop. The callers bound their calls themselves. Raises SettingsError."""
@@ -145,9 +133,8 @@ def _new_session() -> aiohttp.ClientSession:
 class Http:
     """Makes calls through a session of `open_http_session`. With another session, more failures count as sent."""
 
-    def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST, faster: Faster | None = None) -> None:
-        through_session = _through(session, trust)
-        self._exchange: Exchange = faster(session, trust, through_session) if faster else through_session
+    def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST) -> None:
+        self._session, self._trust = session, trust
 
     # The deadline is an argument because the outcome depends on it: how far the call had come at the deadline.
     async def call(
@@ -165,49 +152,37 @@ class Http:
         call finds the connection there.
         """
         phase = Phase(may_write)
+        of_this_call = phase_of_call.set(phase)
         try:
-            return await self._exchange(request, phase, timeout.total_seconds(), reads_body=reads_body)
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await self._exchange(request, reads_body=reads_body)
         except NEVER_CONNECTED as error:
             return Broken(sent=False, detail=_place(request.url) + _name(error, phase))
         except Exception as error:
             sent = phase.connected or not phase.traced
             return Broken(sent=sent, detail=("" if sent else _place(request.url)) + _name(error, phase))
-
-
-def _through(session: aiohttp.ClientSession, trust: Trust) -> Exchange:
-    """The exchange of ClientSession."""
-
-    async def exchange(
-        request: HttpRequest, phase: Phase, seconds: float, /, *, reads_body: bool
-    ) -> HttpAnswer | Broken:
-        of_this_call = phase_of_call.set(phase)
-        try:
-            url = URL(request.url, encoded=True)  # sent exactly as the adapter built it
-            async with (
-                asyncio.timeout(seconds),
-                session.request(
-                    request.method,
-                    url,
-                    ssl=trust.get(server(url), True) if trust else True,
-                    headers=request.headers,
-                    data=request.body or None,
-                    allow_redirects=False,  # never send the credential to another place
-                ) as response,
-            ):
-                headers = response.headers
-                if not reads_body:  # if the body has not all arrived, this closes the connection
-                    return HttpAnswer(response.status, headers)
-                body = bytearray()
-                while part := await response.content.readany():
-                    body += part
-                    if len(body) > LARGEST_ANSWER:  # it is not read on
-                        response.close()
-                        return TOO_LARGE
-                return HttpAnswer(response.status, headers, bytes(body))
         finally:
             phase_of_call.reset(of_this_call)
 
-    return exchange
+    async def _exchange(self, request: HttpRequest, *, reads_body: bool) -> HttpAnswer | Broken:
+        url = URL(request.url, encoded=True)  # sent exactly as the adapter built it
+        async with self._session.request(
+            request.method,
+            url,
+            ssl=self._trust.get(server(url), True) if self._trust else True,
+            headers=request.headers,
+            data=request.body or None,
+            allow_redirects=False,  # never send the credential to another place
+        ) as response:
+            if not reads_body:  # if the body has not all arrived, this closes the connection
+                return HttpAnswer(response.status, response.headers)
+            body = bytearray()
+            while part := await response.content.readany():
+                body += part
+                if len(body) > LARGEST_ANSWER:  # it is not read on
+                    response.close()
+                    return TOO_LARGE
+            return HttpAnswer(response.status, response.headers, bytes(body))
 
 
 class OwnHttp:
@@ -216,8 +191,8 @@ class OwnHttp:
     The process has called `check_aiohttp` at its start.
     """
 
-    def __init__(self, trust: Trust = NO_TRUST, faster: Faster | None = None) -> None:
-        self._trust, self._faster = trust, faster
+    def __init__(self, trust: Trust = NO_TRUST) -> None:
+        self._trust = trust
         self._session: aiohttp.ClientSession | None = None
         self._http: Http | None = None
 
@@ -230,7 +205,7 @@ class OwnHttp:
     ) -> HttpAnswer | Broken:
         if self._http is None:
             self._session = _new_session()
-            self._http = Http(self._session, self._trust, self._faster)
+            self._http = Http(self._session, self._trust)
         return await self._http.call(request, timeout=timeout, may_write=may_write)
 
     async def close(self) -> None:

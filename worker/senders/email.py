@@ -12,7 +12,7 @@ would count as an accepted message.
 import asyncio
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -134,13 +134,9 @@ class Letter:
     may_write: Callable[[bool], bool]
 
 
-# Hands a letter over, and notes its progress. Raises aiosmtplib's SMTPException. The connection can be used again after
-# a refusal to RCPT or DATA, or is closed.
-Transact = Callable[[Connection, Mailbox, Letter, Progress], Awaitable[Receipt]]
-
-
-async def one_by_one(connection: Connection, to: Mailbox, letter: Letter, progress: Progress) -> Receipt:
-    """The usual `Transact`."""
+async def hand_over(connection: Connection, to: Mailbox, letter: Letter, progress: Progress) -> Receipt:
+    """Hand a letter over, and note its progress. Raises aiosmtplib's SMTPException. The connection can be used again
+    after a refusal to RCPT or DATA, or is closed."""
     client, progress.phase = connection.client, Phase.MAIL
     await client.mail(letter.returns_to, options=["SMTPUTF8"] if to.utf8 else [], encoding="utf-8")
     progress.phase = Phase.RCPT
@@ -199,7 +195,6 @@ class EmailSender(NoLookUp):
         tls_context: ssl.SSLContext | None = None,
         login_from: str = "",
         returning: Callable[[str], Returning] | None = None,
-        transact: Transact = one_by_one,
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
         self._username, self._password = username, password
@@ -210,7 +205,6 @@ class EmailSender(NoLookUp):
         self._hold_unknown = hold_unknown
         self._tls_context = tls_context or (None if tls == "plain" else ssl.create_default_context())
         self._login_from = login_from
-        self._transact = transact
         self._returning = returning or (lambda _key: Returning())
         self._idle: list[Connection] = []
         self._closed = False
@@ -291,7 +285,7 @@ class EmailSender(NoLookUp):
                 keep = True
                 why = "the address needs SMTPUTF8, which the relay does not offer"
                 return Problem(Kind.BAD_INPUT, why, address=AddressIs.REFUSED)
-            receipt = await self._transact(connection, to, letter, progress)
+            receipt = await hand_over(connection, to, letter, progress)
             keep = True
         except SMTPResponseException as error:
             # After a refused message the connection can still be used; after 421 or no valid reply it cannot.

@@ -26,7 +26,6 @@ from onboarding_worker.core.foundation.clock import Clock, ProcessClock
 from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.core.model.metrics import Meters
 from onboarding_worker.core.rules.call_outcomes import SecondLook
-from onboarding_worker.http.ways import faster
 from onboarding_worker.lists.importing.intake import Intake
 from onboarding_worker.lists.traces import NO_TRACES, Traces
 from onboarding_worker.providers.account import AccountUnusable
@@ -156,7 +155,6 @@ class Parts(Stores):
         log says of changes; None: the person who runs this process, without a command. `meters`: those of other parts
         in this process. `traces`: for tests; None: as the configuration says.
         """
-        faster(settings)  # the start fails where they are on and do not fit
         providers = build_providers(settings)
         check_leases(settings)
         keyring = settings.encryption.keyring()

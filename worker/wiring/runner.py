@@ -31,7 +31,6 @@ from onboarding_worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, ME
 from onboarding_worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
 from onboarding_worker.core.rules.call_outcomes import CallOutcome
 from onboarding_worker.http.client import Http, open_http_session
-from onboarding_worker.http.ways import faster, way_of
 from onboarding_worker.wiring.container import DATABASE_THREADS, Parts
 from onboarding_worker.wiring.work import invite_work, issue_work
 
@@ -198,9 +197,7 @@ class Runner:
         # A worker that waits longer would lose its leases, and could not end within the time that a stop has.
         parts.database.give_up_after(parts.settings.worker.lease / 2)
         exits = AsyncExitStack()
-        http = Http(await exits.enter_async_context(open_http_session()), parts.trust, faster(parts.settings))
-        way = way_of(parts.settings)
-        log.info("calls are made by %s", way.name if way else "ClientSession")
+        http = Http(await exits.enter_async_context(open_http_session()), parts.trust)
         try:
             return cls(parts, http, exits, wake_invite, longest, stay, only_batch, wake_others)
         except BaseException:

@@ -9,9 +9,8 @@ from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.model.channels import channels_of
 from onboarding_worker.http.client import OwnHttp
 from onboarding_worker.http.trust import trust_of
-from onboarding_worker.http.ways import faster, way_of
 from onboarding_worker.senders.contract import Caller, Returning, Sender, TextTools, text_service
-from onboarding_worker.senders.email import EmailSender, one_by_one
+from onboarding_worker.senders.email import EmailSender
 from onboarding_worker.settings.model import Settings
 
 
@@ -38,7 +37,7 @@ def build_senders(
     senders: dict[str, Sender] = {}
     email = settings.email
     if email is not None:
-        server, way = email.server, way_of(settings)
+        server = email.server
         senders["email"] = EmailSender(
             host=server.host,
             port=server.port,
@@ -54,14 +53,13 @@ def build_senders(
             login_from=_source(settings, "email.url"),
             tls_context=email.protection.context() if email.protection else None,
             returning=_returning(settings, keyring) if keyring is not None else None,
-            transact=way.transact() if way else one_by_one,
         )
     for channel in channels_of("phone"):
         section = settings.texting(channel)
         if section is None:
             continue
         tools = TextTools(
-            texting or OwnHttp(trust_of({section.base_url: section.protection}), faster(settings)),
+            texting or OwnHttp(trust_of({section.base_url: section.protection})),
             now=clock,
             callback=next(filter(None, (one.texts(settings, channel) for one in WAYS_BACK.offered())), ""),
             repeat_unknown=section.on_unknown == "repeat",

@@ -16,7 +16,6 @@ from typing import Any, Generic, TypeVar
 HOOKS = frozenset(
     {
         "AFTER_COMMANDS",
-        "CALLS",
         "COUNTS",
         "DASHBOARD_PARTS",
         "DOCTOR_CHECKS",
