@@ -23,6 +23,7 @@ at all, so that no period has more calls than its cap; and a refund goes back to
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -120,11 +121,7 @@ class Slots:
 
     def until(self, when: datetime) -> int:
         """How many of the slots are not later than `when`."""
-        if not self.interval:
-            return self.count
-        apart = 2 * self.interval if self.leaves_out else self.interval
-        left = 0 if self.left_at is None else min((when - self.left_at) // (2 * self.interval) + 1, self.left)
-        return max(min(max(left, 0) + max((when - self.first) // apart + 1, 0), self.count), 0)
+        return bisect_right(range(self.count), when, key=self.at) if self.interval else self.count
 
 
 def offer(
