@@ -143,7 +143,7 @@ class Shelf:
     def finish(self, *results, policy=None):
         with self.database.write() as connection:
             flush = Flush(connection, self.keyring, policy or self.policy, self.clock())
-            return self.jobs.record(flush, results, None)
+            return self.jobs.record(flush, results)
 
     def flush(self, *results, most=100, policy=None):
         """Write results, and claim and open due jobs: one transaction, as a dispatcher's."""
@@ -173,7 +173,7 @@ class Shelf:
     def finish_messages(self, *results, policy=None):
         with self.database.write() as connection:
             flush = Flush(connection, self.keyring, policy or self.message_policy, self.clock())
-            self.invitations.record(flush, results, None)
+            self.invitations.record(flush, results)
 
     def flush_messages(self, *results, most=100, policy=None):
         """As `flush`, for messages."""

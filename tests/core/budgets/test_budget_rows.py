@@ -164,9 +164,16 @@ def test_a_success_changes_a_budget_that_is_in_trouble_or_was_refused_lately(she
 def test_a_busy_stretch_is_measured_with_and_without_outcomes(shelf, put, now):
     put()
     for outcomes in ([], [call_outcome(now)], [call_outcome(now, Kind.TRANSIENT, "")]):
-        made(shelf, budgets.apply_outcomes, RULE, outcomes, stretch=Stretch(5, SECOND))
+        with shelf.database.write() as connection:
+            budgets.measure(connection, RULE, Stretch(5, SECOND), now=now)
+            budgets.apply_outcomes(connection, RULE, outcomes, now=now)
     assert stored(shelf).measured == MeasuredThroughput(15.0, 1.0, now)
     assert stored(shelf).failures == 1
+
+
+def test_a_flush_adds_its_busy_stretch_to_the_measured_pace(shelf):
+    shelf.jobs.flush(shelf.policy, [], None, clock=shelf.clock, stretch=Stretch(5, SECOND))
+    assert shelf.budgets.all()["kyc"].measured == MeasuredThroughput(5.0, 1.0, shelf.clock())
 
 
 def warned(caplog):

@@ -244,6 +244,16 @@ def release_slots(connection: sa.Connection, rule: BudgetRule, slots: Sequence[d
         save(connection, rule.name, after_release(state, rule, slots))
 
 
+def measure(connection: sa.Connection, rule: BudgetRule, stretch: Stretch, *, now: datetime) -> None:
+    """Add a busy stretch that ended now to the measured pace, as the transaction ends: claims wait for the row."""
+
+    def add(connection: sa.Connection) -> None:
+        state = read(connection, rule.name, lock=True)
+        save(connection, rule.name, replace(state, measured=with_stretch(state.measured, stretch, now=now)))
+
+    tally.of(connection).last.append(add)
+
+
 def apply_outcomes(
     connection: sa.Connection,
     rule: BudgetRule,
@@ -251,20 +261,11 @@ def apply_outcomes(
     *,
     now: datetime,
     refund: bool = True,
-    stretch: Stretch | None = None,
 ) -> None:
     """Apply the outcomes of calls to the budget, and refund the credits of calls that cost none.
 
-    `refund` False: the calls took no credit, so none is refunded. `stretch`: the calls of a busy stretch that ended
-    now, for the measured pace.
+    `refund` False: the calls took no credit, so none is refunded.
     """
-    if stretch is not None:  # at the end of the transaction, since claims wait for the row
-
-        def measure(connection: sa.Connection) -> None:
-            state = read(connection, rule.name, lock=True)
-            save(connection, rule.name, replace(state, measured=with_stretch(state.measured, stretch, now=now)))
-
-        tally.of(connection).last.append(measure)
     call_outcomes = list(call_outcomes)
     if not call_outcomes:
         return

@@ -210,7 +210,7 @@ class Rows(ABC, Generic[PolicyT, RowT]):
         self._jitter, self._permits = jitter, Permits()
 
     @abstractmethod
-    def record(self, flush: Flush[PolicyT], results: Sequence[CallResult[RowT]], stretch: Stretch | None) -> set[str]:
+    def record(self, flush: Flush[PolicyT], results: Sequence[CallResult[RowT]]) -> set[str]:
         """Write results. Returns the channels on which messages are due now."""
 
     def passed(self, claim: Any, rows: Sequence[sa.Row[Any]], _leased: Leased) -> tuple[list[RowT], frozenset[str]]:
@@ -341,7 +341,9 @@ class Rows(ABC, Generic[PolicyT, RowT]):
                 first = ask_first(connection, self.leases, policy, now=this.now)
             else:
                 first = None
-            channels = self.record(this, results, stretch) if results else set()
+            if stretch is not None:
+                budgets.measure(connection, policy.rule, stretch, now=this.now)
+            channels = self.record(this, results) if results else set()
             if unused:
                 budgets.release_slots(connection, policy.rule, unused)
             if room is None:

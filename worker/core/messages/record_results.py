@@ -43,10 +43,9 @@ from onboarding_worker.core.rows.suppressions import suppress
 from onboarding_worker.core.rules.call_outcomes import CallOutcome
 from onboarding_worker.core.rules.contact import FIRST, NEW_LINKS
 from onboarding_worker.core.rules.reconciliation import stays_unknown
-from onboarding_worker.core.rules.throughput import Stretch
 
 
-def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch: Stretch | None) -> set[str]:
+def record_results(flush: MessageClaim, results: Sequence[InviteResult]) -> set[str]:
     """Write results: the attempts, the invitations and their jobs' states. No message becomes due by that."""
     connection, policy, now = flush.connection, flush.policy, flush.now
     # A message that left by an ordinary hand-over is plain if its lease is still ours. All other results are special: a
@@ -85,7 +84,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
     unread = [item.problem.unread for item in special if item.problem is not None]
     count_unread(connection, policy.rule.name, unread, now=now)
     # Messages are not counted as credits.
-    budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False, stretch=stretch)
+    budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False)
     if not_made := [item.row for item in results if item.ending is None]:
         budgets.end_probe(connection, policy.rule, not_made)
         how_many.take_back(connection, policy, not_made)

@@ -19,7 +19,6 @@ from onboarding_worker.core.foundation.tls import is_loopback
 from onboarding_worker.core.foundation.version import __version__
 from onboarding_worker.core.model.http_messages import MayWrite
 from onboarding_worker.core.model.wakeups import WakeUp, WorkStep
-from onboarding_worker.core.rules.throughput import Stretch
 from onboarding_worker.lists.traces import NO_TRACES, TRACEPARENT, Facts, Span, Step, Traces
 from onboarding_worker.wiring.watching import Tracer
 
@@ -60,11 +59,9 @@ class TracedWork:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._work, name)
 
-    def flush(
-        self, results: Sequence[Any], room: Room | None, stretch: Stretch | None = None, unused: Sequence[datetime] = ()
-    ) -> Flushed[Any]:
+    def flush(self, results: Sequence[Any], room: Room | None, *more: Any) -> Flushed[Any]:
         began_at = self._clock()
-        flushed: Flushed[Any] = self._work.flush(results, room, stretch, unused)
+        flushed: Flushed[Any] = self._work.flush(results, room, *more)
         ended_at = self._clock()
         for item in flushed.opened:
             if item.traceparent is not None:

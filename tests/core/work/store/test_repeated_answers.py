@@ -153,7 +153,7 @@ def test_of_two_processes_that_write_one_token_at_once_the_database_refuses_the_
 
     with waiting_for(database, write) as connection:
         flush = Flush(connection, shelf.keyring, shelf.policy, shelf.clock())
-        shelf.jobs.record(flush, [shelf.got(first, session)], None)
+        shelf.jobs.record(flush, [shelf.got(first, session)])
     assert held(shelf) == {}
     shelf.finish(result)  # as the dispatcher does with results that could not be written
     assert set(held(shelf)) == {"Ona", "Jonas"}

@@ -46,7 +46,6 @@ from onboarding_worker.core.rows.cancellation import cancel_jobs, cancelled_inst
 from onboarding_worker.core.rows.erased_jobs import erase_again
 from onboarding_worker.core.rules.call_outcomes import CallOutcome
 from onboarding_worker.core.rules.reconciliation import Nothing
-from onboarding_worker.core.rules.throughput import Stretch
 from onboarding_worker.core.work.store import call_costs, repeated_answers
 from onboarding_worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
@@ -62,7 +61,7 @@ _STANDING = standing(
 )
 
 
-def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stretch: Stretch | None) -> set[str]:
+def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> set[str]:
     """Write results. Returns the channels that have invitations due now.
 
     For each result the attempt is closed, the session and its invitations are added, and the job's state changes. An
@@ -97,7 +96,7 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
     repeats = bool(special) and repeated_answers.hold_firsts(flush, special)
     outcomes = [CallOutcome(item.began_at) for item in written]
     outcomes += call_costs.outcomes_of(special, look_ups=False) if special else []
-    budgets.apply_outcomes(connection, policy.rule, outcomes, now=now, stretch=stretch)
+    budgets.apply_outcomes(connection, policy.rule, outcomes, now=now)
     if special:
         unread = [item.problem.unread for item in special if item.problem is not None]
         count_unread(connection, policy.rule.name, unread, now=now)
