@@ -23,7 +23,7 @@ TESTS = (
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = copy_without((), tmp_path_factory.mktemp("added"))
     shutil.copytree(ROOT / "examples/feature", copy, dirs_exist_ok=True)
-    made = run(copy, "python", "-m", "onboarding_worker.features")
+    made = run(copy, "python", "-m", "tests.core.foundation.shipped_names")
     assert made.returncode == 0, made.stderr
     return copy
 

@@ -64,19 +64,19 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path, monkeypatch):
 
 
 def test_pieces_come_in_the_order_of_names_and_manifests(tmp_path, monkeypatch):
-    offers = "offers={'CALLS': ('PACKAGE.%s:TWO', 'PACKAGE.%s:ONE')}"
+    offers = "offers={'TELLERS': ('PACKAGE.%s:TWO', 'PACKAGE.%s:ONE')}"
     found = features(tmp_path, monkeypatch, b=offers % ("b", "b"), a=offers % ("a", "a"), c="")
 
-    assert [piece.name for piece in Hook("CALLS", Piece).offered(found)] == ["a two", "a one", "b two", "b one"]
+    assert [piece.name for piece in Hook("TELLERS", Piece).offered(found)] == ["a two", "a one", "b two", "b one"]
     assert Hook("SECTIONS", Piece).offered(found) == ()
 
 
 def test_a_hook_of_functions_takes_each_function(tmp_path, monkeypatch):
-    found = features(tmp_path, monkeypatch, a="offers={'CALLS': ('builtins:len', 'builtins:abs')}")
+    found = features(tmp_path, monkeypatch, a="offers={'TELLERS': ('builtins:len', 'builtins:abs')}")
 
-    assert Hook("CALLS").offered(found) == (len, abs)
-    with pytest.raises(TypeError, match="builtins:len: CALLS takes a Piece"):
-        Hook("CALLS", Piece).offered(found)
+    assert Hook("TELLERS").offered(found) == (len, abs)
+    with pytest.raises(TypeError, match="builtins:len: TELLERS takes a Piece"):
+        Hook("TELLERS", Piece).offered(found)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_a_hook_of_functions_takes_each_function(tmp_path, monkeypatch):
     [("PACKAGE.a:WRONG", TypeError), ("PACKAGE.a:GONE", AttributeError), ("PACKAGE.gone:ONE", ModuleNotFoundError)],
 )
 def test_a_slip_in_a_manifest_is_no_silence(place, error, tmp_path, monkeypatch):
-    found = features(tmp_path, monkeypatch, a=f"offers={{'CALLS': ('{place}',)}}")
+    found = features(tmp_path, monkeypatch, a=f"offers={{'TELLERS': ('{place}',)}}")
 
     with pytest.raises(error):
-        Hook("CALLS", Piece).offered(found)
+        Hook("TELLERS", Piece).offered(found)
     with pytest.raises(error):
-        Hook("CALLS").offered(found)  # of functions
+        Hook("TELLERS").offered(found)  # of functions
 
 
 def test_a_hook_that_there_is_not_is_refused():

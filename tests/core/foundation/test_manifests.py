@@ -9,7 +9,7 @@ import pytest
 
 from onboarding_worker.core.foundation import shipped
 from onboarding_worker.core.foundation.features import FEATURES, HOOKS, Feature, Hook, loaded
-from onboarding_worker.features.__main__ import offered, page
+from tests.core.foundation.shipped_names import offered, page
 from tests.suite.of_features import ALL
 from tests.suite.some import some
 
@@ -70,7 +70,7 @@ def test_what_features_bring_is_written_down_by_name_for_who_lacks_one():
         (shipped.FORMATS, {each.form: one.name for one in MANIFESTS.values() for each in offered(one, "LIST_FORMATS")}),
     ):
         assert {name: owner for name, owner in written.items() if owner in MANIFESTS} == now, (
-            "run `python -m onboarding_worker.features`"
+            "run `python -m tests.core.foundation.shipped_names`"
         )
     served = {name: one.serves for name, one in MANIFESTS.items() if one.serves}
     assert {name: what for name, what in shipped.SERVES.items() if name in MANIFESTS} == served

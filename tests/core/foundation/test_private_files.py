@@ -126,7 +126,6 @@ WRITES = re.compile(r"""\bopen\(\s*["'][wax]|\.write_text\(|\.write_bytes\(|O_CR
 BY_ITSELF = {
     "worker/core/foundation/private_files.py": "the one place",
     "worker/cli/shared_options.py": "a pipe or a device, which is written to as it is",
-    "worker/features/__main__.py": "a module of this repository",
     "onboarding_sandbox/wire.py": "the sandbox imports nothing of the worker, and its customers are invented",
     "onboarding_sandbox/demo/play.py": "the configuration and the logs of the demo, whose customers are invented",
 }

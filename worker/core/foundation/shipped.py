@@ -1,5 +1,5 @@
 """Sections, commands and formats of lists of the features that this product ships, each with its feature: so that one
-which is not there is named; and what each must go on serving. Written by `python -m onboarding_worker.features`.
+which is not there is named; and what each must go on serving. `python -m tests.core.foundation.shipped_names` wrote it.
 """
 
 SECTIONS = {
@@ -7,7 +7,6 @@ SECTIONS = {
     "bounces": "bounces",
     "dashboard": "dashboard",
     "delivery": "delivery",
-    "fast_calls": "fast_calls",
     "intake": "list_sources",
     "links": "stable_links",
     "metrics": "metrics",

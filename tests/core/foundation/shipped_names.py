@@ -1,4 +1,6 @@
-"""Writes core/foundation/shipped.py: `python -m onboarding_worker.features`, after a feature has got a new name."""
+"""Writes core/foundation/shipped.py, after a feature has got a new name: `python -m
+tests.core.foundation.shipped_names`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
