@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
@@ -12,13 +13,14 @@ from onboarding_worker.core.claim.claims import Room
 from onboarding_worker.core.claim.leases import Permits
 from onboarding_worker.core.database.tables import Permit
 from onboarding_worker.core.rules.budgets import BudgetRule
+from onboarding_worker.core.rules.limits import Limit
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
 
 pytestmark = pytest.mark.both_databases
 
-LEASE, TICK = timedelta(minutes=1), timedelta(microseconds=1)
+LEASE, SECOND, TICK = timedelta(minutes=1), timedelta(seconds=1), timedelta(microseconds=1)
 RULE = BudgetRule("kyc", concurrency=10)
 ASK_AGAIN, RENEW_AFTER = timedelta(milliseconds=200), timedelta(seconds=5)
 MOST_PER_PERMIT = 60
@@ -131,3 +133,16 @@ def test_a_claim_brings_no_more_rows_than_are_asked_for_or_than_its_permits_can_
     shelf.add(*(customer(f"C{number}") for number in range(MOST_PER_PERMIT + 3)))
     policy = shelf.ruled(concurrency=permits)
     assert len(shelf.jobs.flush(policy, [], room, clock=shelf.clock).opened) == opened
+
+
+@pytest.mark.parametrize(("others", "slow", "apart"), [(1, False, 2), (1, True, 1), (0, False, 1)])
+def test_every_other_slot_is_left_out_for_other_workers_unless_it_would_pass_before_they_claim(
+    shelf, others, slow, apart
+):
+    policy = shelf.ruled(concurrency=10, limits=(Limit(200, SECOND),))
+    shelf.add(*(customer(f"C{number}") for number in range(4)))
+    if others:
+        add(shelf, ("kyc", "z", others, LEASE))
+    room = Room(4, 0, horizon=SECOND, slow=slow)
+    slots = shelf.jobs.flush(policy, [], room, clock=shelf.clock).slots
+    assert [later - slot for slot, later in pairwise(slots)] == [apart * SECOND / 200] * 3

@@ -77,7 +77,8 @@ class Room:
     """How much a claim may bring: so many rows, and up to `events` rows if the rest are events.
 
     `busy` calls are in flight. `lead`: no slot is reserved earlier than so long from now, where flushes take long; else
-    zero. `horizon`: how far ahead slots are reserved; without a rate limit it says nothing.
+    zero. `horizon`: how far ahead slots are reserved; without a rate limit it says nothing. `slow`: flushes take long,
+    so a slot that was left out for another worker would pass before that claims.
     `for_event`: an event may be due, and nothing else is asked for. (Without it, a claim without rows asks whether
     permits are free.)
     """
@@ -87,6 +88,7 @@ class Room:
     busy: int = 0
     lead: timedelta = timedelta(0)
     horizon: timedelta = timedelta(0)
+    slow: bool = False
     for_event: bool = False
 
 
@@ -199,7 +201,7 @@ def lease(
             return replace(leased, granted=replace(nothing, again_at=now + ASK_AGAIN))
         room = MOST_PER_PERMIT * share.use
     most, events = min(asked.rows, room), min(asked.events, room)
-    shared = share is not None and not share.alone
+    shared = share is not None and not (share.alone or asked.slow)
     grants = partial(grant, horizon=horizon + policy.ahead, lead=lead, shared=shared, now=now)
     state = budgets.to_claim(connection, rule, now=now, reach=lead + horizon + policy.ahead, lease=policy.lease)
     granted, free_only = grants(state, rule, most=max(most, events)), False

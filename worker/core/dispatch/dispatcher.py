@@ -150,8 +150,8 @@ class Dispatcher(Generic[RowT]):
                 # Else a claim of batch rows is due that would find no permit next to this one. It takes events too:
                 # a stream of events would keep batch rows from being claimed for ever.
                 self._state.decisions.note("claim")
-                lead = self._prefetch.flush_times.lead
-                room = Room(0, most, len(self._state.tasks), lead, ahead.horizon, for_event=True)
+                lead, slow = self._prefetch.flush_times.lead, ahead.flushes_take_long
+                room = Room(0, most, len(self._state.tasks), lead, ahead.horizon, slow, for_event=True)
                 self._plan.begins(for_events=True)
         if room is not None or self._state.results.of_events:
             self._flushes.begin(
@@ -176,8 +176,8 @@ class Dispatcher(Generic[RowT]):
         if not finishing and self._claim_due(ahead, now, results_due=results_due):
             self._state.decisions.note("claim")
             # Without a free permit there is no room: the claim asks whether there are permits.
-            lead = self._prefetch.flush_times.lead
-            room = Room(ahead.rows, ahead.events, len(self._state.tasks), lead, ahead.horizon)
+            lead, slow = self._prefetch.flush_times.lead, ahead.flushes_take_long
+            room = Room(ahead.rows, ahead.events, len(self._state.tasks), lead, ahead.horizon, slow)
             self._plan.begins(for_events=False)
         if room is None and not results_due:
             return
