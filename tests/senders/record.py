@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
 from onboarding_worker.core.foundation.version import __version__
-from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.http.client import Http
 from onboarding_worker.senders.contract import Message
 from tests.senders.far_side import NOW, Token, sms_sender
 from tests.senders.tape import CASES, LINK, PRODUCTION, Case, tape
@@ -37,7 +37,7 @@ async def record(case: Case) -> str:
 
 async def _send(case: Case, source: str, **settings: object) -> None:
     case.path.unlink(missing_ok=True)
-    sender = sms_sender(OwnHttp(), from_=case.from_, **settings)
+    sender = sms_sender(Http(), from_=case.from_, **settings)
     with tape(source, "once").use_cassette(str(case.path)):
         await sender.send(message_of(case))
         if case.look_up:

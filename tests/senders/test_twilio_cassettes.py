@@ -5,7 +5,7 @@ import base64
 import yaml
 
 from onboarding_worker.core.model.endings import Problem
-from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.http.client import Http
 from onboarding_worker.senders.contract import Receipt
 from tests.senders.far_side import NOW, sms_sender
 from tests.senders.record import message_of
@@ -17,7 +17,7 @@ FILES = sorted(CASSETTES.rglob("*.yaml"))
 
 async def replayed(case, message=None, **settings):
     """The sender's answer to the recorded one. A request other than the recorded one breaks."""
-    sender = sms_sender(OwnHttp(), **{"from_": case.from_, **settings})
+    sender = sms_sender(Http(), **{"from_": case.from_, **settings})
     with tape().use_cassette(str(case.path), allow_playback_repeats=False):
         answer = await sender.send(message or message_of(case))
         if case.look_up:

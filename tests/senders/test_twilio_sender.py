@@ -10,7 +10,7 @@ import pytest
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
 from onboarding_worker.core.model.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
 from onboarding_worker.core.model.http_messages import HttpAnswer
-from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.http.client import Http
 from onboarding_worker.senders.contract import Receipt
 from onboarding_worker.senders.twilio_answers import TEXTS
 from tests.senders.far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, error, sms_sender
@@ -285,7 +285,7 @@ async def test_closing_closes_the_connections():
 
 async def test_a_message_arrives_as_it_was_written(text):
     async with Sandbox(SandboxOptions(clock=lambda: NOW)) as sandbox:
-        sender = sms_sender(OwnHttp(), base_url=f"{sandbox.url}/twilio")
+        sender = sms_sender(Http(), base_url=f"{sandbox.url}/twilio")
         receipt = await sender.send(text(text=f"Žinutė: {LINK}", valid_for=timedelta(hours=5)))
         await sender.close()
 
@@ -311,7 +311,7 @@ async def test_what_the_sandbox_refuses_has_its_kind(text, subtests):
             fields = {name: value for name, value in changes.items() if name in ("to", "text")}
             settings = {name: value for name, value in changes.items() if name not in fields}
             async with Sandbox() as sandbox:
-                sender = sms_sender(OwnHttp(), base_url=f"{sandbox.url}/twilio", **settings)
+                sender = sms_sender(Http(), base_url=f"{sandbox.url}/twilio", **settings)
                 problem = await sender.send(text(**fields))
                 await sender.close()
 
@@ -334,7 +334,7 @@ async def test_faults_on_the_way_are_classified_and_bounded(text, subtests):
         with subtests.test(fault=fault):
             async with Sandbox(SandboxOptions(faults=(Fault(fault, 1.0, "twilio"),))) as sandbox:
                 patience = timedelta(milliseconds=200) if fault == "hang" else timedelta(seconds=20)
-                sender = sms_sender(OwnHttp(), base_url=f"{sandbox.url}/twilio", timeout=patience)
+                sender = sms_sender(Http(), base_url=f"{sandbox.url}/twilio", timeout=patience)
                 problem = await sender.send(text())
                 await sender.close()
                 received = len(sandbox.log)
@@ -344,7 +344,7 @@ async def test_faults_on_the_way_are_classified_and_bounded(text, subtests):
 
 
 async def test_a_port_without_a_listener_is_unreachable(text):
-    sender = sms_sender(OwnHttp(), base_url="http://127.0.0.1:1")
+    sender = sms_sender(Http(), base_url="http://127.0.0.1:1")
 
     problem = await sender.send(text())
     await sender.close()

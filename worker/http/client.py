@@ -131,10 +131,15 @@ def _new_session() -> aiohttp.ClientSession:
 
 
 class Http:
-    """Makes calls through a session of `open_http_session`. With another session, more failures count as sent."""
+    """Makes calls through a session of `open_http_session`. With another session, more failures count as sent.
 
-    def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST) -> None:
-        self._session, self._trust = session, trust
+    None: through one of its own, which the first call opens, on its loop, and `close` closes. The process has called
+    `check_aiohttp` at its start.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession | None = None, trust: Trust = NO_TRUST) -> None:
+        self._given, self._trust = session, trust
+        self._own: aiohttp.ClientSession | None = None
 
     # The deadline is an argument because the outcome depends on it: how far the call had come at the deadline.
     async def call(
@@ -166,7 +171,10 @@ class Http:
 
     async def _exchange(self, request: HttpRequest, *, reads_body: bool) -> HttpAnswer | Broken:
         url = URL(request.url, encoded=True)  # sent exactly as the adapter built it
-        async with self._session.request(
+        session = self._given or self._own
+        if session is None:
+            session = self._own = _new_session()
+        async with session.request(
             request.method,
             url,
             ssl=self._trust.get(server(url), True) if self._trust else True,
@@ -184,34 +192,10 @@ class Http:
                     return TOO_LARGE
             return HttpAnswer(response.status, response.headers, bytes(body))
 
-
-class OwnHttp:
-    """Like `Http`, with a session of its own: opened by the first call, on its loop, and closed by `close`.
-
-    The process has called `check_aiohttp` at its start.
-    """
-
-    def __init__(self, trust: Trust = NO_TRUST) -> None:
-        self._trust = trust
-        self._session: aiohttp.ClientSession | None = None
-        self._http: Http | None = None
-
-    async def call(
-        self,
-        request: HttpRequest,
-        *,
-        timeout: timedelta,  # noqa: ASYNC109
-        may_write: MayWrite | None = None,
-    ) -> HttpAnswer | Broken:
-        if self._http is None:
-            self._session = _new_session()
-            self._http = Http(self._session, self._trust)
-        return await self._http.call(request, timeout=timeout, may_write=may_write)
-
     async def close(self) -> None:
-        session, self._session, self._http = self._session, None, None
-        if session is not None:
-            await session.close()
+        own, self._own = self._own, None
+        if own is not None:
+            await own.close()
 
 
 def _place(url: str) -> str:

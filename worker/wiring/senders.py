@@ -7,7 +7,7 @@ from onboarding_worker.core.foundation.clock import Clock
 from onboarding_worker.core.foundation.features import Hook
 from onboarding_worker.core.foundation.keyring import Keyring
 from onboarding_worker.core.model.channels import channels_of
-from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.http.client import Http
 from onboarding_worker.http.trust import trust_of
 from onboarding_worker.senders.contract import Caller, Returning, Sender, TextTools, text_service
 from onboarding_worker.senders.email import EmailSender
@@ -59,7 +59,7 @@ def build_senders(
         if section is None:
             continue
         tools = TextTools(
-            texting or OwnHttp(trust_of({section.base_url: section.protection})),
+            texting or Http(trust=trust_of({section.base_url: section.protection})),
             now=clock,
             callback=next(filter(None, (one.texts(settings, channel) for one in WAYS_BACK.offered())), ""),
             repeat_unknown=section.on_unknown == "repeat",

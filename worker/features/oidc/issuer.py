@@ -20,7 +20,7 @@ from onboarding_worker.core.model.http_messages import Broken, HttpAnswer, HttpR
 from onboarding_worker.features.dashboard.users import Person
 from onboarding_worker.features.oidc.id_token import NotProven, UnknownKey, proven
 from onboarding_worker.features.oidc.section import Oidc
-from onboarding_worker.http.client import OwnHttp
+from onboarding_worker.http.client import Http
 from onboarding_worker.http.trust import trust_of
 from onboarding_worker.settings.addresses import web_url
 
@@ -100,7 +100,7 @@ class Issuer:
         self._endpoints_at = self._keys_at = self._failed_at = -KNOWN_SECONDS
         self._failure = ""
         self._keys: list[Mapping[str, Any]] = []
-        self._clients: dict[str, OwnHttp] = {}
+        self._clients: dict[str, Http] = {}
 
     @property
     def redirect_uri(self) -> str:
@@ -215,7 +215,7 @@ class Issuer:
         if url not in self._clients:  # the issuer's, and three that its discovery document names
             if len(self._clients) > len(NEEDED):
                 await self.close()  # the document has changed
-            self._clients[url] = OwnHttp(trust_of({url: self.oidc.protection}))
+            self._clients[url] = Http(trust=trust_of({url: self.oidc.protection}))
         answer = await self._clients[url].call(request, timeout=TIMEOUT)
         if isinstance(answer, Broken):
             raise Unavailable(f"it does not answer ({answer.detail})")
