@@ -87,6 +87,18 @@ def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Playe
     assert played.sandbox.log == []
 
 
+def test_a_customer_whose_message_of_a_stopped_list_may_have_left_joins_it(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of(customers(2), "first.csv"))
+    desk.sql("UPDATE batch SET pause_cause = 'interrupt', pause_reason = 'stopped', paused_at = created_at")
+    desk.sql("UPDATE job SET state = 'issued'")
+    desk.sql("UPDATE invitation SET state = 'waiting', sent_at = NULL")
+    desk.sql("UPDATE invitation SET state = 'held', reason = 'unknown' WHERE job_id = (SELECT min(id) FROM job)")
+    other = desk.list_of(customers(3), "other.csv")
+    assert desk.onboard("check", other, "--json").facts["rows"]["joined"] == 1
+    desk.onboard("import", other)
+    assert desk.sql("SELECT count(*) FROM job WHERE batch_id = 2 AND leader_id IS NOT NULL") == [(1,)]
+
+
 def test_a_row_whose_own_lifetime_leaves_no_time_to_send_its_link_is_refused_with_its_column(desk: Desk):
     desk.change('accounts = ["kyb"]', 'accounts = ["kyb"]\nfreshness = "12 hours"')
     rows = "customer_id,kind,company_name,email,idenfy-kyb.lifetime\n"

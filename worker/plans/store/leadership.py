@@ -21,26 +21,27 @@ from onboarding_worker.core.database.tables.work import served_by
 from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.reasons import Reason
 from onboarding_worker.core.model.states import EVENT, HELD_BACK, PAUSED, InvitationState, JobState, PauseCause
-from onboarding_worker.core.rows.cancellation import lock_unsent, with_unknown_calls
+from onboarding_worker.core.rows.cancellation import lock_unsent
 from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.core.work.store import call_costs
 from onboarding_worker.plans.store import plans
 
 CHUNK = 500
 _Leader = aliased(Job)
-# A leader in one of these states has no call in flight, and no message of it has left.
-FREE = (JobState.WAITING, JobState.ISSUED)
 
 
-def _is_busy(leader: Any) -> sa.Exists:
-    """Whether a message of it is being sent, or may have been sent: the result belongs to the leader."""
-    return sa.exists().where(
+def is_free(leader: Any) -> sa.ColumnElement[bool]:
+    """Whether another row may take its place: no call of it is in flight or in doubt, and no message of it has left, is
+    being sent, or may have been sent: the result belongs to the leader."""
+    busy = sa.exists().where(
         InvitationRow.job_id == leader.id,
         sa.or_(
             InvitationRow.state.in_([InvitationState.WORKING, InvitationState.HELD]),
             InvitationRow.unknown_attempt.is_not(None),
         ),
     )
+    states = [JobState.WAITING, JobState.ISSUED]
+    return sa.and_(leader.state.in_(states), leader.unknown_attempt.is_(None), ~busy)
 
 
 def waits_by_plan(leader: Any, now: Any) -> sa.ColumnElement[bool]:
@@ -82,8 +83,7 @@ def take_leads(
             of_batch(batch_id, after=after),
             Job.state == JobState.WAITING,
             _Leader.batch_id != batch_id,
-            _Leader.state.in_(FREE),
-            _Leader.unknown_attempt.is_(None),
+            is_free(_Leader),
             sa.or_(
                 stopped,
                 sa.and_(
@@ -92,7 +92,6 @@ def take_leads(
                     waits_by_plan(_Leader, now) if stopped_only else sa.true(),
                 ),
             ),
-            ~_is_busy(_Leader),
             # What was to be sent is sent; the customer of an event without a message has the link in the app.
             sa.or_(Job.channel != Channel.NONE, _Leader.channel == Channel.NONE, Job.priority == EVENT),
             # Who was refused is not asked once more for a row that sends nothing.
@@ -116,12 +115,11 @@ def take_leads(
     # message.
     both = sorted({row.id for row in rows} | {row.leader for row in rows})
     locked = (
-        sa.select(Job.id, Job.leader_id, Job.unknown_attempt, _is_busy(Job).label("busy"), *_PLACE)
+        sa.select(Job.id, Job.leader_id, is_free(Job).label("is_free"), *_PLACE)
         .where(Job.id.in_(both))
         .order_by(Job.id)
     )
     now_are = {row.id: row for row in fetch(connection, locked.with_for_update(key_share=True, skip_locked=True))}
-    unknown = with_unknown_calls(connection, [row.leader for row in rows])
     taken = [
         row
         for row in rows
@@ -129,10 +127,7 @@ def take_leads(
         and row.leader in now_are
         and now_are[row.id].leader_id == row.leader
         and now_are[row.leader].leader_id is None
-        and now_are[row.leader].state in FREE
-        and now_are[row.leader].unknown_attempt is None
-        and not now_are[row.leader].busy
-        and row.leader not in unknown
+        and now_are[row.leader].is_free
     ]
     # A day's events may have several rows of a customer: the first one leads, and the others join it.
     taken = list({row.leader: row for row in reversed(taken)}.values())[::-1]

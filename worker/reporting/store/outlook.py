@@ -32,7 +32,7 @@ from onboarding_worker.core.rows.unknown_outcomes import UNSETTLED
 from onboarding_worker.core.rules.contact import FIRST
 from onboarding_worker.core.rules.reconciliation import OrphanRule
 from onboarding_worker.lists.known_customers import KnownRule
-from onboarding_worker.plans.store.leadership import FREE, waits_by_plan
+from onboarding_worker.plans.store.leadership import is_free, waits_by_plan
 from onboarding_worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
 from onboarding_worker.reporting.store.processes import Processes, kinds_at_work
 from onboarding_worker.reporting.store.waiting import has_spent
@@ -55,7 +55,7 @@ _OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
 )
 _BY_PLAN = waits_by_plan(Job, sa.bindparam("now", type_=Job.due_at.type)).label("by_plan")
 _UNPAUSED = sa.select(Job.id, Batch.pause_cause, _BY_PLAN).join(Batch, Batch.id == Job.batch_id)
-_UNPAUSED = _UNPAUSED.where(bulk.among(Job.id, "ids"), Job.state.in_(FREE), Job.unknown_attempt.is_(None))
+_UNPAUSED = _UNPAUSED.where(bulk.among(Job.id, "ids"), is_free(Job))
 _UNPAUSED = _UNPAUSED.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]))
 _MAY_HAVE_LEFT = (
     InvitationRow.session_id == SessionRow.id,

@@ -13,7 +13,9 @@ from onboarding_worker.core.model.endings import Kind, Reconcile, Retry
 from onboarding_worker.core.model.states import BATCH, PAUSED, JobState
 from onboarding_worker.lists.decisions.store import decisions
 from onboarding_worker.lists.decisions.store.settlement import Decided
+from onboarding_worker.lists.known_customers import KnownRule
 from onboarding_worker.plans.store import leadership
+from onboarding_worker.reporting.store.outlook import CallsNow
 from onboarding_worker.reporting.store.waiting import unsent
 from tests.stored.decisions import OUTCOME_UNKNOWN, fail, names, pause
 from tests.stored.shelf import customer
@@ -155,6 +157,9 @@ def test_a_row_whose_call_or_message_may_be_out_or_that_a_person_paused_keeps_th
         pause(shelf, decide, first)
     else:
         stop(first)
+    calls = CallsNow(shelf.database, digest="a third list", rule=KnownRule.REFRESH)
+    assert calls.of([("Ona", "onboarding")], now=shelf.clock()) == (set(), {})
+    assert calls.joined == 1  # as `check` says of a third list
     assert decide.take_leads(other, stopped_only=False, now=shelf.clock()) == 0
     assert shelf.job("Ona", batch_id=other).leader_id == shelf.job("Ona", batch_id=first).id
 
