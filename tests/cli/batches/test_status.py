@@ -226,6 +226,16 @@ def test_a_batch_that_paused_itself_needs_a_person_also_with_nothing_left_to_sen
     assert checked(desk) == (0, "OK: 0 processes at work, nothing is stuck\n")
 
 
+def test_a_paused_batch_with_only_reminders_is_named_with_its_resume(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of(customers(3)))
+    desk.sql("UPDATE invitation SET kind = 'reminder-1', state = 'waiting', due_at = '2100-01-01 00:00:00.000000'")
+    assert needs(desk) == []
+    desk.onboard("pause", "1")
+    assert needs(desk) == [("batch", "onboard resume 1")]
+    desk.onboard("resume", "1")
+    assert needs(desk) == []
+
+
 def test_a_batch_that_paused_itself_and_has_rows_to_send_is_named_once(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     desk.onboard("pause", "1")

@@ -40,7 +40,7 @@ _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
 SHARE = 4  # events for each row of a list, where both wait
 # A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
 SOON = timedelta(days=1)
-_ANY_PRIORITY = [*PRIORITIES, *(priority + states.PAUSED for priority in PRIORITIES)]
+_PAUSED = [priority + states.PAUSED for priority in PRIORITIES]
 # In the words of the index, as IS_LIVE is of its own.
 IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in states.LISTED_WEBHOOKS])
 _TO_CHECK = sa.select(sa.func.count(Webhook.id), sa.func.min(Webhook.received_at)).where(
@@ -151,19 +151,13 @@ class Unsent(NamedTuple):
 
 
 def unsent(database: Database, *, now: datetime) -> list[Unsent]:
-    """The batches with rows that were not sent, the oldest first. The cost follows the messages that wait."""
+    """The batches with rows that were not sent, and the paused ones with any message that waits for the resume, the
+    oldest first. The cost follows the messages that wait."""
     jobs = _jobs(COUNTED.state == JobState.WAITING.value)
-    messages = (
-        sa.select(InvitationRow.batch_id)
-        .where(
-            InvitationRow.channel.in_(list(CHANNELS)),
-            InvitationRow.priority.in_(_ANY_PRIORITY),
-            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
-            InvitationRow.due_at <= now + SOON,
-            InvitationRow.kind == FIRST,
-        )
-        .distinct()
-    )
+    waits = (InvitationRow.channel.in_(list(CHANNELS)), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
+    of_messages = sa.select(InvitationRow.batch_id).where(*waits)
+    first = (InvitationRow.priority.in_(PRIORITIES), InvitationRow.due_at <= now + SOON, InvitationRow.kind == FIRST)
+    messages = of_messages.where(*first).union(of_messages.where(InvitationRow.priority.in_(_PAUSED)))
     with database.read() as connection:
         waiting = {batch_id for batch_id, _ in connection.execute(jobs)} | {*connection.execute(messages).scalars()}
         batches = sa.select(*BATCH_FACTS).where(Batch.id.in_(waiting), Batch.cancelled_at.is_(None))

@@ -10,7 +10,7 @@ from onboarding_worker.core.database.tables import Batch, InvitationRow, Job, Se
 from onboarding_worker.core.foundation.notation import written
 from onboarding_worker.core.model.customers import Channel
 from onboarding_worker.core.model.endings import Kind, Reconcile, Retry
-from onboarding_worker.core.model.states import BATCH, PAUSED, JobState
+from onboarding_worker.core.model.states import BATCH, PAUSED, InvitationState, JobState
 from onboarding_worker.lists.decisions.store import decisions
 from onboarding_worker.lists.decisions.store.settlement import Decided
 from onboarding_worker.lists.known_customers import KnownRule
@@ -100,6 +100,23 @@ def test_batches_with_rows_that_were_not_sent_are_counted_and_others_are_not(she
     cancelled, killed = shelf.add(customer("Rasa")), shelf.add(customer("Lina"), customer("Zita"))
     decide.cancel(cancelled, now=shelf.clock())
     assert left(shelf) == [(stopped, 2), (killed, 2)]
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("how", ["stopped", "paused"])
+def test_a_paused_batch_with_only_reminders_waits_for_its_resume_and_one_that_goes_for_nothing(
+    shelf, decide, stop, how
+):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    in_days = shelf.clock() + timedelta(days=3)
+    shelf.set(InvitationRow, kind="reminder-1", state=InvitationState.WAITING, due_at=in_days)
+    assert left(shelf) == []
+    stop(batch) if how == "stopped" else pause(shelf, decide, batch)
+    assert left(shelf) == [(batch, 0)]
+    decide.resume(batch, now=shelf.clock())
+    assert left(shelf) == []
 
 
 # A customer of a stopped list who is in another list too.
