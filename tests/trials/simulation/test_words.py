@@ -31,7 +31,7 @@ def a_look(at: float = 100.0, *, state: str = "waiting", said: bool = True, **wh
 def a_page(*texts: str, credits: int = 1, state: str = "waiting", ends: float = 1800.0) -> dict[str, Any]:
     session = {"state": state, "reference": REFERENCE, "expires_at": World.at(ends)}
     facts = {"credits": {"kyb": credits}, "lost_calls": {}, "sessions": [session]}
-    facts |= {"timeline": [(World.at(1), text) for text in texts]}
+    facts |= {"timeline": [(World.at(1), text) for text in texts], "came": {}}
     return {"customers": {WHO: facts}}
 
 
