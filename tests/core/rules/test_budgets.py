@@ -41,6 +41,18 @@ def test_what_a_claim_has_reserved_is_believed_also_by_a_claim_that_waited_for_t
             assert clamp_future_times(state, rule, now=NOW, reach=SECOND, probe_for=MINUTE) == state
 
 
+@pytest.mark.parametrize("behind", [31 * SECOND, 50 * SECOND, 6 * MINUTE])
+def test_a_process_that_stood_still_brings_no_call_forward_under_a_slow_limit(behind):
+    """Its clock is behind until the database's time is asked for."""
+    rule = replace(RULE, limits=(Limit.parse("10/hour"),), ahead=6 * MINUTE)
+    state = WELL
+    for _ in range(2):  # one goes ahead, and is paid back by those that follow
+        at = max(NOW, state.next_at or NOW)
+        state = after_claim(state, rule, granted(state, now=at, most=1, rule=rule), 1, now=at, probe_for=MINUTE)
+    assert rule.burst.slow < state.next_at - NOW < state.even_at - NOW
+    assert clamp_future_times(state, rule, now=NOW - behind, reach=SECOND, probe_for=MINUTE) == state
+
+
 def test_a_time_that_only_a_wrong_clock_can_have_written_keeps_calls_waiting_for_a_moment_at_most(subtests):
     for ahead, field in product(
         [timedelta(minutes=2), timedelta(hours=1), timedelta(days=8)], ["next_at", "probe_until"]
@@ -89,7 +101,7 @@ def test_with_the_next_call_all_that_is_known_of_reserved_calls_is_planned_anew(
     free = NOW + SECOND + BURST.burst.slow
     late = replace(WELL, next_at=NOW + 2 * MINUTE, left_at=NOW, even_at=NOW + MINUTE, ahead_at=NOW + MINUTE)
     after = clamp_future_times(late, BURST, now=NOW, reach=SECOND, probe_for=MINUTE)
-    assert after == replace(WELL, next_at=free, even_at=free, ahead_at=free)
+    assert after == replace(WELL, next_at=free, even_at=free - MINUTE, ahead_at=free - MINUTE)
 
 
 def test_what_a_claim_leaves_behind(subtests):

@@ -232,14 +232,16 @@ def clamp_future_times(
     and all workers would wait.
 
     `reach` is how far ahead calls are reserved; no reserved call is later, so the next free one follows within one
-    interval. A claim that waited for the row's lock has a `now` of a moment ago: `LATE_NOW` allows for that.
+    interval. A claim that waited for the row's lock has a `now` of a moment ago: `LATE_NOW` allows for that. So has a
+    process that stood still: under a slow limit one more interval is waited for, rather than made up by two calls.
     """
     # The last call of a ramp's day was spaced by the limit of that day.
     rule = rule.at(state.ramp_from, now - DAY)
-    last_free = now + reach + _apart(state, rule)
-    if state.next_at is not None and state.next_at > last_free + LATE_NOW:
-        # Not at once: calls up to `reach` from now may be reserved.
-        even_at, ahead_at = state.even_at and last_free, state.ahead_at and last_free
+    last_free = now + reach + (apart := _apart(state, rule))
+    if state.next_at is not None and state.next_at > last_free + max(LATE_NOW, apart):
+        # Not at once: calls up to `reach` from now may be reserved. What went ahead is still to be paid back.
+        sooner = state.next_at - last_free
+        even_at, ahead_at = state.even_at and state.even_at - sooner, state.ahead_at and state.ahead_at - sooner
         state = replace(state, next_at=last_free, left_at=None, even_at=even_at, ahead_at=ahead_at)
     if state.probe_until is not None and state.probe_until > now + LATE_NOW + probe_for:
         state = replace(state, probe_until=None)
@@ -262,8 +264,8 @@ def next_call_at(state: BudgetState, rule: BudgetRule, *, now: datetime) -> date
     rule = rule.at(state.ramp_from, now)
     if not rule.limits and state.pace.rate is None:
         return None
-    at, last_free = state.next_at or now, now + _apart(state, rule)
-    return max(now, last_free if at > last_free + LATE_NOW else at)
+    at, apart = state.next_at or now, _apart(state, rule)
+    return max(now, now + apart if at > now + apart + max(LATE_NOW, apart) else at)
 
 
 def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
