@@ -35,7 +35,9 @@ RULE = BudgetRule("b", limits=(Limit.parse("2/hour"),))
 STOPPED = of_account("kyc", RULE, BudgetState(stopped_at=NOW, stop_reason="HTTP 401"), now=NOW)
 PAUSED = of_account("email", RULE, BudgetState(blocked_until=LATER, pause_reason="421 later"), now=NOW)
 FULL = of_account("email", RULE, BudgetState(next_at=SOON), now=NOW)
-FULL_LONG = of_account("kyc", RULE, BudgetState(next_at=LATER, blocked_until=SOON, pause_reason="HTTP 429"), now=NOW)
+FULL_LONG = of_account(
+    "kyc", RULE, BudgetState(next_at=NOW + timedelta(hours=2), blocked_until=SOON, pause_reason="HTTP 429"), now=NOW
+)
 SILENT = of_account("kyc", RULE, BudgetState(unproven=True, pause_reason="refused"), now=NOW)
 CAPS = Caps(2, 3)
 RESUME = "`onboard resume 7`"
