@@ -48,5 +48,5 @@ class FeatureCheck(NamedTuple):
     of_database: bool = False
 
 
-# The feature `fast_calls` says whether it is on.
+# The feature `oidc` says whether its issuer answers.
 DOCTOR_CHECKS = Hook("DOCTOR_CHECKS", FeatureCheck)

@@ -45,7 +45,7 @@ class FeatureSection:
     credentials: Credentials | None = None
 
 
-# Each is checked as our own sections are, and listed on the feature's page. The feature `fast_calls` has one.
+# Each is checked as our own sections are, and listed on the feature's page. The feature `alerts` has one.
 SECTIONS = Hook("SECTIONS", FeatureSection)
 
 
